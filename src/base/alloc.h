@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* alloc - fixed-size objects; out of memory aborts (systemd restarts us, containers live in monitors).
+ * Anything whose size comes from outside goes through an arena or a strbuf with a maximum instead. */
+#pragma once
+#include <stdlib.h>
+#include <string.h>
+
+static inline void *xcalloc(size_t n, size_t size) {
+        void *p = calloc(n, size);
+        if (!p)
+                abort();
+        return p;
+}
+
+static inline void *xrealloc(void *old, size_t n, size_t size) {
+        size_t bytes;
+        void *p;
+
+        if (__builtin_mul_overflow(n, size, &bytes))
+                abort();
+        p = realloc(old, bytes ? bytes : 1);
+        if (!p)
+                abort();
+        return p;
+}
+
+static inline char *xstrdup(const char *s) {
+        char *p = strdup(s);
+        if (!p)
+                abort();
+        return p;
+}
+
+static inline char *xstrndup(const char *s, size_t n) {
+        char *p = strndup(s, n);
+        if (!p)
+                abort();
+        return p;
+}
+
+#define xnew(type) ((type *) xcalloc(1, sizeof(type)))
+
+/* Grow @array (with @len elements in use, @cap allocated) so that one more fits. */
+#define xgrow(array, len, cap)                                                                                         \
+        do {                                                                                                           \
+                if ((len) >= (cap)) {                                                                                  \
+                        (cap) = (cap) ? (cap) *2 : 8;                                                                  \
+                        (array) = xrealloc((array), (cap), sizeof(*(array)));                                          \
+                }                                                                                                      \
+        } while (0)

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/fs.h"
+
+#include <assert.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include "base/alloc.h"
+#include "base/cleanup.h"
+#include "base/str.h"
+
+int fs_read_file(int dirfd, const char *path, size_t max, char **ret, size_t *ret_len, struct err *err) {
+        _cleanup_(fd_closep) int fd = -1;
+        _cleanup_(freep) char *buf = NULL;
+        size_t len = 0, cap = 4096;
+        ssize_t n;
+
+        fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
+        if (fd < 0)
+                return err_sys(err, errno, "open %s", path);
+        buf = xcalloc(1, cap);
+        while ((n = read(fd, buf + len, cap - len - 1)) != 0) {
+                if (n < 0) {
+                        if (errno == EINTR)
+                                continue;
+                        return err_sys(err, errno, "read %s", path);
+                }
+                len += (size_t) n;
+                if (len > max)
+                        return err_set(err, ERR_EXHAUSTED, "%s is larger than %zu bytes", path, max);
+                if (len + 1 == cap)
+                        buf = xrealloc(buf, cap *= 2, 1);
+        }
+        buf[len] = '\0';
+        if (ret_len)
+                *ret_len = len;
+        *ret = TAKE_PTR(buf);
+        return 0;
+}
+
+int fs_write_all(int fd, const void *data, size_t len) {
+        const char *p = data;
+        ssize_t n;
+
+        while (len) {
+                n = write(fd, p, len);
+                if (n < 0) {
+                        if (errno == EINTR)
+                                continue;
+                        return -errno;
+                }
+                p += n;
+                len -= (size_t) n;
+        }
+        return 0;
+}
+
+int fs_sync_dir(int dirfd, const char *path) {
+        _cleanup_(fd_closep) int fd = openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        return fd < 0 || fsync(fd) < 0 ? -errno : 0;
+}
+
+int fs_write_atomic(int dirfd, const char *path, const void *data, size_t len, mode_t mode, bool durable, struct err *err) {
+        _cleanup_(fd_closep) int fd = -1;
+        char tmp[4096], folder[4096], unique[ID_LEN + 1];
+        char *slash;
+        int r;
+
+        id_new(unique);
+        unique[12] = '\0';
+        if (snprintf(tmp, sizeof(tmp), "%s.%s.tmp", path, unique) >= (int) sizeof(tmp))
+                return err_sys(err, ENAMETOOLONG, "write %s", path);
+        fd = openat(dirfd, tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+        if (fd < 0)
+                return err_sys(err, errno, "create %s", tmp);
+        r = fs_write_all(fd, data, len);
+        if (r == 0 && durable && fsync(fd) < 0)
+                r = -errno;
+        if (r == 0 && renameat(dirfd, tmp, dirfd, path) < 0)
+                r = -errno;
+        if (r < 0) {
+                (void) unlinkat(dirfd, tmp, 0);
+                return err_sys(err, -r, "write %s", path);
+        }
+        if (durable) {
+                (void) snprintf(folder, sizeof(folder), "%s", path);
+                slash = strrchr(folder, '/');
+                if (slash)
+                        slash[slash == folder] = '\0';
+                r = fs_sync_dir(dirfd, slash ? folder : ".");
+                if (r < 0)
+                        return err_sys(err, -r, "sync the folder of %s", path);
+        }
+        return 0;
+}
+
+int fs_write_existing(int dirfd, const char *path, const char *value, struct err *err) {
+        _cleanup_(fd_closep) int fd = openat(dirfd, path, O_WRONLY | O_CLOEXEC);
+        size_t len = strlen(value);
+
+        if (fd < 0)
+                return err_sys(err, errno, "open %s", path);
+        if (write(fd, value, len) != (ssize_t) len)
+                return err_sys(err, errno, "write \"%s\" to %s", value, path);
+        return 0;
+}
+
+int fs_mkdir_p(const char *path, mode_t mode, struct err *err) {
+        char buf[4096];
+        size_t len = strlen(path);
+        struct stat st;
+
+        if (len >= sizeof(buf))
+                return err_sys(err, ENAMETOOLONG, "create folder %s", path);
+        memcpy(buf, path, len + 1);
+        for (char *p = buf + 1;; p++) {
+                char c = *p;
+                if (c != '/' && c != '\0')
+                        continue;
+                *p = '\0';
+                if (mkdir(buf, mode) < 0 && errno != EEXIST)
+                        return err_sys(err, errno, "create folder %s", buf);
+                *p = c;
+                if (c == '\0')
+                        break;
+        }
+        if (stat(path, &st) < 0)
+                return err_sys(err, errno, "look at %s", path);
+        if (!S_ISDIR(st.st_mode))
+                return err_sys(err, ENOTDIR, "create folder %s", path);
+        return 0;
+}
+
+/* Empties the folder behind @dirfd (consumed) that lies on @dev. 0 or -errno. */
+static int remove_contents(int dirfd, dev_t dev) {
+        _cleanup_(closedirp) DIR *d = fdopendir(dirfd);
+        struct dirent *e;
+        struct stat st;
+        int fd, r;
+
+        if (!d) {
+                (void) close(dirfd);
+                return -errno;
+        }
+        while ((errno = 0, e = readdir(d))) {
+                if (str_eq(e->d_name, ".") || str_eq(e->d_name, ".."))
+                        continue;
+                if (e->d_type != DT_DIR && unlinkat(dirfd, e->d_name, 0) == 0)
+                        continue;
+                fd = openat(dirfd, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+                if (fd < 0) {
+                        if (errno == ENOENT)
+                                continue;
+                        return -errno;
+                }
+                if (fstat(fd, &st) < 0 || st.st_dev != dev) {
+                        (void) close(fd);
+                        return -EBUSY;
+                }
+                r = remove_contents(fd, dev);
+                if (r < 0)
+                        return r;
+                if (unlinkat(dirfd, e->d_name, AT_REMOVEDIR) < 0 && errno != ENOENT)
+                        return -errno;
+        }
+        return -errno;
+}
+
+int fs_remove_tree(int dirfd, const char *path, struct err *err) {
+        struct stat st;
+        int fd, r;
+
+        if (unlinkat(dirfd, path, 0) == 0 || errno == ENOENT)
+                return 0;
+        if (errno != EISDIR && errno != EPERM)
+                return err_sys(err, errno, "remove %s", path);
+        fd = openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (fd < 0)
+                return err_sys(err, errno, "open %s to remove it", path);
+        r = fstat(fd, &st) < 0 ? -errno : 0;
+        if (r == 0)
+                r = remove_contents(fd, st.st_dev);
+        else
+                (void) close(fd);
+        if (r == 0 && unlinkat(dirfd, path, AT_REMOVEDIR) < 0 && errno != ENOENT)
+                r = -errno;
+        return r < 0 ? err_sys(err, -r, "remove %s", path) : 0;
+}
+
+static int usage(int dirfd, uint64_t *bytes, uint64_t *inodes) {
+        _cleanup_(closedirp) DIR *d = fdopendir(dirfd);
+        struct dirent *e;
+        struct stat st;
+        int fd, r;
+
+        if (!d) {
+                (void) close(dirfd);
+                return -errno;
+        }
+        while ((errno = 0, e = readdir(d))) {
+                if (str_eq(e->d_name, "..") || fstatat(dirfd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+                        continue;
+                if (S_ISDIR(st.st_mode) && !str_eq(e->d_name, ".")) {
+                        fd = openat(dirfd, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+                        if (fd >= 0 && (r = usage(fd, bytes, inodes)) < 0)
+                                return r;
+                        continue;
+                }
+                *bytes += (uint64_t) st.st_blocks * 512;
+                *inodes += 1;
+        }
+        return -errno;
+}
+
+int fs_usage(int dirfd, uint64_t *ret_bytes, uint64_t *ret_inodes, struct err *err) {
+        uint64_t bytes = 0, inodes = 0;
+        int fd, r;
+
+        fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0)
+                return err_sys(err, errno, "open folder to measure it");
+        r = usage(fd, &bytes, &inodes);
+        if (r < 0)
+                return err_sys(err, -r, "measure folder");
+        *ret_bytes = bytes;
+        *ret_inodes = inodes;
+        return 0;
+}
+
+int fs_open_in_root(int rootfd, const char *path, int flags, mode_t mode) {
+        struct open_how how = {
+                .flags = (uint64_t) (flags | O_CLOEXEC),
+                .mode = flags & (O_CREAT | O_TMPFILE) ? mode : 0,
+                .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS,
+        };
+        long fd = syscall(SYS_openat2, rootfd, path, &how, sizeof(how));
+        return fd < 0 ? -errno : (int) fd;
+}

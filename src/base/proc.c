@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/proc.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "base/cleanup.h"
+#include "base/str.h"
+
+int proc_signal(int pidfd, int sig) {
+        return syscall(SYS_pidfd_send_signal, pidfd, sig, NULL, 0) < 0 ? -errno : 0;
+}
+
+bool proc_wait_gone(int pidfd, int timeout_ms) {
+        struct pollfd p = { .fd = pidfd, .events = POLLIN };
+        uint64_t until = clock_monotonic_ns() / 1000000 + (uint64_t) timeout_ms, now;
+        int r;
+
+        for (;;) {
+                r = poll(&p, 1, timeout_ms);
+                if (r > 0)
+                        return true;
+                if (r == 0 || errno != EINTR)
+                        return false;
+                if (timeout_ms > 0) {
+                        now = clock_monotonic_ns() / 1000000;
+                        timeout_ms = now >= until ? 0 : (int) (until - now);
+                }
+        }
+}
+
+uint64_t proc_start_time(pid_t pid) {
+        char path[32], buf[1024], *p, *end;
+        _cleanup_(fd_closep) int fd = -1;
+        ssize_t n;
+
+        (void) snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+        fd = open(path, O_RDONLY | O_CLOEXEC);
+        if (fd < 0)
+                return 0;
+        n = read(fd, buf, sizeof(buf) - 1);
+        if (n <= 0)
+                return 0;
+        buf[n] = '\0';
+        /* Field 2 is "(comm)" and may hold anything; the last ')' ends it. Start time is field 22. */
+        p = strrchr(buf, ')');
+        for (int field = 2; p && field < 22; field++)
+                p = strchr(p + 1, ' ');
+        return p ? strtoull(p + 1, &end, 10) : 0;
+}
+
+int proc_open(pid_t pid, uint64_t start_time) {
+        _cleanup_(fd_closep) int fd = -1;
+
+        if (pid <= 0 || start_time == 0) {
+                errno = ESRCH;
+                return -1;
+        }
+        fd = (int) syscall(SYS_pidfd_open, pid, 0);
+        if (fd < 0)
+                return -1;
+        if (proc_start_time(pid) != start_time) {
+                errno = ESRCH;
+                return -1;
+        }
+        return TAKE_FD(fd);
+}
+
+struct child {
+        pid_t pid;
+        int pidfd, in, out, err_out;
+};
+
+/* A pipe whose child end @child_is_read says; both ends close on exec, posix_spawn dups the child's. */
+static int make_pipe(int *ours, int *theirs, bool child_reads) {
+        int p[2];
+
+        if (pipe2(p, O_CLOEXEC) < 0)
+                return -errno;
+        *ours = p[child_reads ? 1 : 0];
+        *theirs = p[child_reads ? 0 : 1];
+        (void) fcntl(*ours, F_SETFL, O_NONBLOCK);
+        return 0;
+}
+
+static int spawn(const struct proc_run_args *args, struct child *c, struct err *err) {
+        _cleanup_(fd_closep) int in = -1, out = -1, err_out = -1;
+        static const char *const no_env[] = { NULL };
+        posix_spawn_file_actions_t fa;
+        posix_spawnattr_t attr;
+        sigset_t none, all;
+        int r;
+
+        if ((r = make_pipe(&c->in, &in, true)) < 0 || (r = make_pipe(&c->out, &out, false)) < 0 ||
+            (r = make_pipe(&c->err_out, &err_out, false)) < 0)
+                return err_sys(err, -r, "create pipes for %s", args->argv[0]);
+
+        (void) posix_spawn_file_actions_init(&fa);
+        (void) posix_spawn_file_actions_adddup2(&fa, in, 0);
+        (void) posix_spawn_file_actions_adddup2(&fa, out, 1);
+        (void) posix_spawn_file_actions_adddup2(&fa, err_out, 2);
+        (void) posix_spawnattr_init(&attr);
+        (void) sigemptyset(&none);
+        (void) sigfillset(&all);
+        (void) posix_spawnattr_setsigmask(&attr, &none);
+        (void) posix_spawnattr_setsigdefault(&attr, &all);
+        (void) posix_spawnattr_setpgroup(&attr, 0);
+        (void) posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+        r = posix_spawn(&c->pid, args->argv[0], &fa, &attr, (char *const *) (uintptr_t) args->argv,
+                        (char *const *) (uintptr_t) (args->envp ? args->envp : no_env));
+        (void) posix_spawn_file_actions_destroy(&fa);
+        (void) posix_spawnattr_destroy(&attr);
+        if (r != 0)
+                return err_sys(err, r, "run %s", args->argv[0]);
+        c->pidfd = (int) syscall(SYS_pidfd_open, c->pid, 0);
+        return 0;
+}
+
+static void drain(int *fd, struct strbuf *to) {
+        char buf[16384];
+        ssize_t n = read(*fd, buf, sizeof(buf));
+
+        if (n > 0) {
+                if (to)
+                        strbuf_append(to, buf, (size_t) n);
+        } else if (n == 0 || errno != EAGAIN) {
+                *fd = fd_close(*fd);
+        }
+}
+
+static void feed(int *fd, const struct proc_run_args *args, size_t *sent) {
+        ssize_t n = 0;
+
+        if (*sent < args->input_len)
+                n = write(*fd, args->input + *sent, args->input_len - *sent);
+        if (n > 0)
+                *sent += (size_t) n;
+        if (*sent >= args->input_len || (n < 0 && errno != EAGAIN))
+                *fd = fd_close(*fd);
+}
+
+static void child_done(struct child *c) {
+        c->in = fd_close(c->in);
+        c->out = fd_close(c->out);
+        c->err_out = fd_close(c->err_out);
+        c->pidfd = fd_close(c->pidfd);
+}
+
+int proc_run(const struct proc_run_args *args, int *ret_status, struct err *err) {
+        _cleanup_(child_done) struct child c = { .pid = -1, .pidfd = -1, .in = -1, .out = -1, .err_out = -1 };
+        uint64_t deadline = args->timeout_ms ? clock_monotonic_ns() + args->timeout_ms * 1000000 : UINT64_MAX, now;
+        bool late = false;
+        size_t sent = 0;
+        int r, status = 0;
+
+        r = spawn(args, &c, err);
+        if (r < 0)
+                return r;
+
+        /* Its end is the end: a grandchild that keeps our pipes open must not hold us up. */
+        for (;;) {
+                struct pollfd p[] = {
+                        { .fd = c.pidfd, .events = POLLIN },
+                        { .fd = c.in, .events = POLLOUT },
+                        { .fd = c.out, .events = POLLIN },
+                        { .fd = c.err_out, .events = POLLIN },
+                };
+                now = clock_monotonic_ns();
+                if (now >= deadline) {
+                        late = true;
+                        (void) kill(-c.pid, SIGKILL);
+                        deadline = UINT64_MAX;
+                }
+                if (poll(p, 4, deadline == UINT64_MAX ? -1 : (int) ((deadline - now) / 1000000 + 1)) < 0 && errno != EINTR)
+                        break;
+                if (p[1].revents)
+                        feed(&c.in, args, &sent);
+                if (p[2].revents)
+                        drain(&c.out, args->out);
+                if (p[3].revents)
+                        drain(&c.err_out, args->err_out);
+                if (p[0].revents && !(p[2].revents & POLLIN) && !(p[3].revents & POLLIN))
+                        break;
+        }
+        while (waitpid(c.pid, &status, 0) < 0 && errno == EINTR)
+                ;
+        if (late)
+                return err_set(err, ERR_DEADLINE, "%s did not end within %llu ms and was killed", args->argv[0],
+                               (unsigned long long) args->timeout_ms);
+        *ret_status = status;
+        return 0;
+}

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/str.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <time.h>
+
+bool str_ends_with(const char *s, const char *suffix) {
+        size_t n = strlen(s), m = strlen(suffix);
+        return n >= m && strcmp(s + n - m, suffix) == 0;
+}
+
+bool str_to_u64(const char *s, uint64_t *ret) {
+        unsigned long long v;
+        char *end;
+
+        if (str_empty(s) || *s < '0' || *s > '9')
+                return false;
+        errno = 0;
+        v = strtoull(s, &end, 10);
+        if (errno || *end)
+                return false;
+        *ret = v;
+        return true;
+}
+
+bool str_to_i64(const char *s, int64_t *ret) {
+        const char *digits = s && *s == '-' ? s + 1 : s;
+        long long v;
+        char *end;
+
+        if (str_empty(digits) || *digits < '0' || *digits > '9')
+                return false;
+        errno = 0;
+        v = strtoll(s, &end, 10);
+        if (errno || *end)
+                return false;
+        *ret = v;
+        return true;
+}
+
+bool str_to_bytes(const char *s, uint64_t *ret) {
+        static const char units[] = "kmgtp";
+        unsigned long long v;
+        const char *unit;
+        char *end;
+        int shift = 0;
+
+        if (str_empty(s) || *s < '0' || *s > '9')
+                return false;
+        errno = 0;
+        v = strtoull(s, &end, 10);
+        if (errno)
+                return false;
+        if (*end && (unit = strchr(units, *end | 0x20))) {
+                shift = 10 * (int) (unit - units + 1);
+                end++;
+                if (*end == 'i')
+                        end++;
+        }
+        if (*end == 'B' || *end == 'b')
+                end++;
+        if (*end || (shift && v >> (64 - shift)))
+                return false;
+        *ret = v << shift;
+        return true;
+}
+
+void str_from_bytes(uint64_t bytes, char *out, size_t out_size) {
+        static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
+        double v = (double) bytes;
+        size_t u = 0;
+
+        while (v >= 1024 && u + 1 < ELEMENTSOF(units)) {
+                v /= 1024;
+                u++;
+        }
+        if (u == 0)
+                (void) snprintf(out, out_size, "%llu B", (unsigned long long) bytes);
+        else
+                (void) snprintf(out, out_size, "%.1f %s", v, units[u]);
+}
+
+void hex_encode(const void *bytes, size_t n, char *out) {
+        static const char digits[] = "0123456789abcdef";
+        const unsigned char *p = bytes;
+
+        for (size_t i = 0; i < n; i++) {
+                out[2 * i] = digits[p[i] >> 4];
+                out[2 * i + 1] = digits[p[i] & 15];
+        }
+        out[2 * n] = '\0';
+}
+
+void id_new(char out[ID_LEN + 1]) {
+        unsigned char raw[ID_LEN / 2];
+
+        if (getrandom(raw, sizeof(raw), 0) != (ssize_t) sizeof(raw))
+                abort();
+        hex_encode(raw, sizeof(raw), out);
+}
+
+bool id_is_valid(const char *s) {
+        size_t n = strspn(s, "0123456789abcdef");
+        return n == ID_LEN && s[n] == '\0';
+}
+
+static uint64_t clock_ns(clockid_t id) {
+        struct timespec ts;
+
+        (void) clock_gettime(id, &ts);
+        return (uint64_t) ts.tv_sec * 1000000000u + (uint64_t) ts.tv_nsec;
+}
+
+uint64_t clock_realtime_ns(void) {
+        return clock_ns(CLOCK_REALTIME);
+}
+
+uint64_t clock_monotonic_ns(void) {
+        return clock_ns(CLOCK_MONOTONIC);
+}

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#undef NDEBUG
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "base/alloc.h"
+#include "base/arena.h"
+#include "base/err.h"
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "base/pool.h"
+#include "base/proc.h"
+#include "base/sock.h"
+#include "base/str.h"
+#include "base/strbuf.h"
+
+static void test_err(void) {
+        struct err err = { 0 };
+
+        assert(err_sys(&err, ENOENT, "open %s", "x") == -ERR_INTERNAL && err.sys_errno == ENOENT);
+        assert(err_sys(&err, ENOSPC, "write") == -ERR_EXHAUSTED);
+        assert(err_wrap(&err, "pull %s", "img") == -ERR_EXHAUSTED);
+        assert(strcmp(err.msg, "pull img: write: No space left on device") == 0);
+        assert(strcmp(err_code_name(ERR_UNAUTHENTICATED), "UNAUTHENTICATED") == 0);
+}
+
+static void test_arena(void) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(100000);
+        char *s = arena_printf(a, "%d-%s", 7, "x");
+
+        assert(strcmp(s, "7-x") == 0 && strcmp(arena_strdup(a, s), s) == 0);
+        assert(arena_alloc(a, 50000) && arena_alloc(a, 40000) && !arena_alloc(a, 20000));
+        for (int i = 0; i < 100; i++)
+                assert(((uintptr_t) arena_alloc(a, 3) & 15) == 0);
+}
+
+static void test_strbuf(void) {
+        _cleanup_strbuf_ struct strbuf b = STRBUF(10);
+
+        strbuf_printf(&b, "%s", "12345");
+        strbuf_puts(&b, "67890");
+        assert(!b.overflow && b.len == 10);
+        strbuf_putc(&b, 'x');
+        assert(b.overflow && strcmp(strbuf_str(&b), "1234567890") == 0);
+        strbuf_consume(&b, 4);
+        assert(strcmp(strbuf_str(&b), "567890") == 0);
+}
+
+static void test_str(void) {
+        uint64_t u;
+        int64_t i;
+        char buf[32], id[ID_LEN + 1];
+
+        assert(str_to_u64("18446744073709551615", &u) && u == UINT64_MAX);
+        assert(!str_to_u64("18446744073709551616", &u) && !str_to_u64("-1", &u) && !str_to_u64("1x", &u) && !str_to_u64("", &u));
+        assert(str_to_i64("-9223372036854775808", &i) && i == INT64_MIN && !str_to_i64(" 1", &i));
+        assert(str_to_bytes("64k", &u) && u == 65536 && str_to_bytes("2GiB", &u) && u == 2ull << 30 && !str_to_bytes("99999999999G", &u));
+        str_from_bytes(1536, buf, sizeof(buf));
+        assert(strcmp(buf, "1.5 KiB") == 0);
+        id_new(id);
+        assert(id_is_valid(id) && !id_is_valid("abc"));
+}
+
+static void test_map(void) {
+        _cleanup_(map_freep) struct map *m = map_new();
+        char key[32];
+        size_t n = 0;
+
+        for (uintptr_t i = 1; i <= 1000; i++) {
+                (void) snprintf(key, sizeof(key), "k%zu", (size_t) i);
+                assert(!map_set(m, key, (void *) i));
+        }
+        for (uintptr_t i = 1; i <= 1000; i += 2) {
+                (void) snprintf(key, sizeof(key), "k%zu", (size_t) i);
+                assert(map_take(m, key) == (void *) i && !map_take(m, key));
+        }
+        for (uintptr_t i = 1; i <= 1000; i++) {
+                (void) snprintf(key, sizeof(key), "k%zu", (size_t) i);
+                assert(map_get(m, key) == (i % 2 ? NULL : (void *) i));
+        }
+        for (size_t it = 0; map_next(m, &it, NULL, NULL);)
+                n++;
+        assert(n == 500 && map_size(m) == 500);
+}
+
+static _Atomic int ran;
+static void job(void *arg) {
+        ran += (int) (intptr_t) arg;
+}
+
+static void test_pool(void) {
+        struct pool *p = pool_new("test", 4, 1000);
+
+        for (int i = 0; i < 500; i++)
+                assert(pool_run(p, job, (void *) 2));
+        p = pool_free(p);
+        assert(ran == 1000);
+}
+
+static void test_proc(void) {
+        _cleanup_strbuf_ struct strbuf out = STRBUF(1 << 20), err_out = STRBUF(1000);
+        const char *const cat[] = { "/bin/sh", "-c", "cat; echo oops >&2; exit 3", NULL };
+        const char *const slow[] = { "/bin/sleep", "60", NULL };
+        const char *const missing[] = { "/no/such/program", NULL };
+        char *big = xcalloc(1, 300001);
+        struct err err = { 0 };
+        int status;
+
+        memset(big, 'a', 300000);
+        struct proc_run_args args = { .argv = cat, .input = big, .input_len = 300000, .out = &out, .err_out = &err_out };
+        assert(proc_run(&args, &status, &err) == 0 && WEXITSTATUS(status) == 3);
+        assert(out.len == 300000 && strcmp(err_out.data, "oops\n") == 0);
+        free(big);
+        args = (struct proc_run_args){ .argv = slow, .timeout_ms = 50 };
+        assert(proc_run(&args, &status, &err) == -ERR_DEADLINE);
+        args = (struct proc_run_args){ .argv = missing };
+        assert(proc_run(&args, &status, &err) == -ERR_INTERNAL && err.sys_errno == ENOENT);
+        int fd = proc_open(getpid(), proc_start_time(getpid()));
+        assert(fd >= 0 && !proc_wait_gone(fd, 1) && proc_signal(fd, 0) == 0);
+        (void) close(fd);
+        assert(proc_open(getpid(), 1) < 0 && errno == ESRCH);
+}
+
+static void test_sock(void) {
+        int sv[2], fds[2];
+        struct sock_msg m;
+        char buf[8];
+
+        assert(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) == 0);
+        fds[0] = sv[0];
+        fds[1] = sv[1];
+        assert(sock_send(sv[0], "hello", 5, fds, 2) == 0 && sock_recv(sv[1], buf, sizeof(buf), &m) == 0);
+        assert(m.len == 5 && m.n_fds == 2 && fcntl(m.fds[0], F_GETFD) == FD_CLOEXEC);
+        sock_msg_done(&m);
+        assert(sock_send(sv[0], "too long a message", 18, fds, 1) == 0 && sock_recv(sv[1], buf, sizeof(buf), &m) == -EMSGSIZE);
+        (void) close(sv[0]);
+        assert(sock_recv(sv[1], buf, sizeof(buf), &m) == 0 && m.len == 0);
+        (void) close(sv[1]);
+}
+
+static void test_fs(void) {
+        char dir[] = "/tmp/test-base.XXXXXX", path[128], *data;
+        uint64_t bytes, inodes;
+        struct err err = { 0 };
+        int fd, root;
+
+        assert(mkdtemp(dir));
+        (void) snprintf(path, sizeof(path), "%s/a/b/c", dir);
+        assert(fs_mkdir_p(path, 0755, &err) == 0 && fs_mkdir_p(path, 0755, &err) == 0);
+        (void) snprintf(path, sizeof(path), "%s/a/f", dir);
+        assert(fs_write_atomic(AT_FDCWD, path, "data", 4, 0600, true, &err) == 0);
+        assert(fs_read_file(AT_FDCWD, path, 100, &data, NULL, &err) == 0 && strcmp(data, "data") == 0);
+        free(data);
+        assert(fs_read_file(AT_FDCWD, path, 3, &data, NULL, &err) == -ERR_EXHAUSTED);
+        root = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        assert(symlinkat("/../../etc/passwd", root, "a/evil") == 0);
+        assert(fs_open_in_root(root, "a/evil", O_RDONLY, 0) == -ENOENT);
+        fd = fs_open_in_root(root, "a/f", O_RDONLY, 0);
+        assert(fd >= 0 && close(fd) == 0);
+        assert(fs_usage(root, &bytes, &inodes, &err) == 0 && inodes == 6);
+        assert(fs_remove_tree(AT_FDCWD, dir, &err) == 0 && access(dir, F_OK) < 0);
+        assert(fs_remove_tree(AT_FDCWD, dir, &err) == 0);
+        (void) close(root);
+}
+
+int main(void) {
+        (void) signal(SIGPIPE, SIG_IGN);
+        test_err();
+        test_arena();
+        test_strbuf();
+        test_str();
+        test_map();
+        test_pool();
+        test_proc();
+        test_sock();
+        test_fs();
+        log_set_format(LOG_FORMAT_JSON);
+        log_info("done \"all\"", "tests", LOG_U64(9), NULL);
+        return 0;
+}

@@ -1,0 +1,124 @@
+"""The images that tests use, made from programs of this host (all from Debian packages)."""
+
+import functools
+import os
+import re
+import subprocess
+import tempfile
+
+from oci import Image, Layer
+
+PASSWD = """root:x:0:0:root:/root:/bin/sh
+daemon:x:1:1:daemon:/usr/sbin:/bin/false
+www-data:x:33:33:www-data:/var/www:/bin/false
+default-user:x:1000:1000::/home/default-user:/bin/sh
+nobody:x:65534:65534:nobody:/nonexistent:/bin/false
+"""
+GROUP = """root:x:0:
+daemon:x:1:
+www-data:x:33:
+default-user:x:1000:
+group-defined-in-image:x:50000:default-user
+nogroup:x:65534:
+"""
+PATH = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
+
+
+@functools.lru_cache(None)
+def _busybox():
+    for path in ('/usr/bin/busybox', '/bin/busybox'):
+        if os.path.exists(path):
+            text = subprocess.run([path, '--list'], stdout=subprocess.PIPE, text=True, check=True)
+            return path, text.stdout.split()
+    raise RuntimeError('busybox-static is not installed')
+
+
+def _skeleton(layer):
+    for name, mode in (('bin', 0o755), ('dev', 0o755), ('etc', 0o755), ('home', 0o755),
+                       ('home/default-user', 0o755), ('proc', 0o555), ('root', 0o700),
+                       ('run', 0o755), ('sys', 0o555), ('tmp', 0o1777), ('usr', 0o755),
+                       ('usr/bin', 0o755), ('var', 0o755), ('var/www', 0o755)):
+        layer.dir(name, mode)
+    layer.symlink('var/run', '/run')
+    layer.file('etc/passwd', PASSWD).file('etc/group', GROUP)
+    return layer
+
+
+@functools.lru_cache(None)
+def busybox_layer():
+    path, applets = _busybox()
+    layer = _skeleton(Layer('gzip'))
+    layer.host_file(path, 'bin/busybox')
+    for applet in applets:
+        if applet != 'busybox':
+            layer.symlink('bin/' + applet, 'busybox')
+    layer.symlink('usr/bin/env', '/bin/busybox')
+    layer.diff()
+    return layer
+
+
+def busybox(*more, **config):
+    """busybox with its applets, then the layers in `more`."""
+    return Image([busybox_layer(), *more], {'Env': [PATH], 'Cmd': ['sh'], **config})
+
+
+def marked(name, **config):
+    """A small image of its own content, told apart by a file with its name."""
+    return busybox(Layer().file(name, name + '\n'), **config)
+
+
+def fixed():
+    """An image whose digest is the same on every host: no program inside, nothing compressed."""
+    return Image([Layer().file('fixed', 'an image with a known digest\n')], {'Cmd': ['/fixed']})
+
+
+def _libraries(program):
+    text = subprocess.run(['ldd', program], stdout=subprocess.PIPE, text=True, check=True).stdout
+    return sorted(set(re.findall(r'(/\S+) \(0x', text)))
+
+
+@functools.lru_cache(None)
+def nginx(port):
+    """Debian's nginx serving a page on `port`, in the foreground, pid in /var/run/nginx.pid."""
+    layer = Layer('gzip')
+    layer.dir('usr/sbin').host_file('/usr/sbin/nginx')
+    for library in _libraries('/usr/sbin/nginx'):
+        layer.host_file(library)
+    layer.dir('etc/nginx').dir('var/log', 0o755).dir('var/log/nginx').dir('var/lib/nginx')
+    layer.dir('usr/share/nginx/html')
+    layer.file('usr/share/nginx/html/index.html', '<title>Welcome to nginx!</title>\n')
+    layer.file('etc/nginx/nginx.conf', f"""user nobody nogroup;
+worker_processes 1;
+pid /var/run/nginx.pid;
+error_log /dev/stderr warn;
+events {{ worker_connections 64; }}
+http {{
+  access_log off;
+  client_body_temp_path /tmp/body;
+  proxy_temp_path /tmp/proxy;
+  fastcgi_temp_path /tmp/fastcgi;
+  uwsgi_temp_path /tmp/uwsgi;
+  scgi_temp_path /tmp/scgi;
+  server {{ listen {port}; root /usr/share/nginx/html; }}
+}}
+""")
+    return busybox(layer, Cmd=['nginx', '-g', 'daemon off;'], ExposedPorts={f'{port}/tcp': {}},
+                   StopSignal='SIGQUIT')
+
+
+def _static_program(source):
+    with tempfile.TemporaryDirectory() as tmp:
+        c, program = os.path.join(tmp, 'a.c'), os.path.join(tmp, 'a')
+        with open(c, 'w', encoding='utf-8') as f:
+            f.write(source)
+        subprocess.run(['musl-gcc', '-static', '-Os', '-s', '-o', program, c], check=True)
+        with open(program, 'rb') as f:
+            return f.read()
+
+
+@functools.lru_cache(None)
+def nonewprivs():
+    """A set-uid root program that prints its effective user id."""
+    program = _static_program('#include <stdio.h>\n#include <unistd.h>\n'
+                              'int main(void) { printf("Effective uid: %d\\n", geteuid()); }\n')
+    return busybox(Layer('gzip').file('nnp', program, 0o4755), Entrypoint=['/nnp'], Cmd=[])
