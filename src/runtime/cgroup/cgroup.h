@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cgroup - control groups of containers, on v1, hybrid and v2, by files (driver "cgroupfs"). Thread-safe after cgroups_new().
+ * A path is absolute below the mount of every hierarchy: "/kubepods/burstable/pod1/<id>". We own only the last component;
+ * limits of parents are never touched, save enabling controllers on v2. */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "runtime/spec/spec.h"
+
+enum cgroup_mode { CGROUP_V1, CGROUP_HYBRID, CGROUP_V2 }; /* hybrid: controllers on v1, a v2 tree beside them */
+
+struct cgroups;
+
+_must_use_ int cgroups_new(struct cgroups **ret, struct err *err); /* finds the mounts in /proc/self/mountinfo */
+struct cgroups *cgroups_free(struct cgroups *c);
+DEFINE_CLEANUP(struct cgroups *, cgroups_free)
+enum cgroup_mode cgroups_mode(const struct cgroups *c);
+const char *cgroup_mode_name(enum cgroup_mode mode);
+bool cgroups_has(const struct cgroups *c, const char *controller); /* "memory", "pids" ... usable */
+
+/* Make it (with parents) and set limits. On failure nothing of ours stays. A limit the host can't do is an error that names it. */
+_must_use_ int cgroup_create(struct cgroups *c, const char *path, const struct spec_resources *r, struct err *err);
+/* A plain group without limits, e.g. a pod's when the caller named no parent; existing is fine. */
+_must_use_ int cgroup_make(struct cgroups *c, const char *path, struct err *err);
+/* Descriptors to write "0" to, one per hierarchy (cgroup.procs, O_WRONLY). Returns how many are in @fds, or -code. */
+enum { CGROUP_MAX_PROCS = 16 };
+_must_use_ int cgroup_open_procs(struct cgroups *c, const char *path, int fds[CGROUP_MAX_PROCS], struct err *err);
+/* Change limits of a live group; all or nothing (what was changed is put back on failure). */
+_must_use_ int cgroup_update(struct cgroups *c, const char *path, const struct spec_resources *r, struct err *err);
+/* SIGKILL everything in it and below, until it is empty or @timeout_ms passed (ERR_DEADLINE). Missing is fine. */
+_must_use_ int cgroup_kill(struct cgroups *c, const char *path, unsigned timeout_ms, struct err *err);
+/* rmdir, children included (kills nothing); missing is fine. Retries EBUSY briefly. */
+_must_use_ int cgroup_remove(struct cgroups *c, const char *path, struct err *err);
+/* Number of processes killed for lack of memory in the group or below; 0 when unknown. */
+uint64_t cgroup_oom_kills(struct cgroups *c, const char *path);
+/* Names of the direct children of @path, "" separated list via callback; for reconciling. Missing: none. */
+_must_use_ int cgroup_each_child(struct cgroups *c, const char *path, int (*each)(const char *name, void *userdata), void *userdata,
+                                 struct err *err);
+
+struct cgroup_stats {
+        uint64_t cpu_usage_ns;
+        uint64_t memory_usage_bytes, memory_working_set_bytes, memory_rss_bytes, memory_limit_bytes; /* limit 0: none */
+        uint64_t page_faults, major_page_faults;
+        uint64_t swap_usage_bytes, swap_limit_bytes; /* limit 0: none */
+        uint64_t pids;
+        bool has_swap;
+};
+/* Missing group: ERR_NOT_FOUND. */
+_must_use_ int cgroup_get_stats(struct cgroups *c, const char *path, struct cgroup_stats *ret, struct err *err);
