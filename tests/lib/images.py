@@ -21,6 +21,15 @@ default-user:x:1000:
 group-defined-in-image:x:50000:default-user
 nogroup:x:65534:
 """
+PGREP = """#!/bin/sh
+for p in /proc/[0-9]*; do
+	read -r comm 2>/dev/null <"$p/comm" && [ "$comm" = "$1" ] && echo "${p#/proc/}" && found=1
+done
+[ -n "$found" ]
+"""
+IPCS = """#!/bin/sh
+exec cat /proc/sysvipc/shm
+"""
 PATH = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 
 
@@ -51,8 +60,10 @@ def busybox_layer():
     layer.host_file(path, 'bin/busybox')
     for applet in applets:
         if applet != 'busybox':
-            layer.symlink('bin/' + applet, 'busybox')
-    layer.symlink('usr/bin/env', '/bin/busybox')
+            layer.hardlink('bin/' + applet, 'bin/busybox')
+    layer.symlink('usr/bin/env', '/bin/env')
+    # Two that Debian's busybox leaves out.
+    layer.file('bin/pgrep', PGREP, 0o755).file('bin/ipcs', IPCS, 0o755)
     layer.diff()
     return layer
 
@@ -78,8 +89,9 @@ def _libraries(program):
 
 
 @functools.lru_cache(None)
-def nginx(port):
-    """Debian's nginx serving a page on `port`, in the foreground, pid in /var/run/nginx.pid."""
+def nginx(port, says=''):
+    """Debian's nginx serving a page on `port`, in the foreground, pid in /var/run/nginx.pid.
+    It logs the word in `says` when it starts."""
     layer = Layer('gzip')
     layer.dir('usr/sbin').host_file('/usr/sbin/nginx')
     for library in _libraries('/usr/sbin/nginx'):
@@ -102,11 +114,15 @@ http {{
   server {{ listen {port}; root /usr/share/nginx/html; }}
 }}
 """)
-    return busybox(layer, Cmd=['nginx', '-g', 'daemon off;'], ExposedPorts={f'{port}/tcp': {}},
+    command = ['nginx', '-g', 'daemon off;']
+    if says:
+        command = ['sh', '-c', f'echo {says} && exec nginx -g "daemon off;"']
+    return busybox(layer, Cmd=command, ExposedPorts={f'{port}/tcp': {}},
                    StopSignal='SIGQUIT')
 
 
-def _static_program(source):
+def static_program(source):
+    """The C source as a static program (musl), as bytes."""
     with tempfile.TemporaryDirectory() as tmp:
         c, program = os.path.join(tmp, 'a.c'), os.path.join(tmp, 'a')
         with open(c, 'w', encoding='utf-8') as f:
@@ -119,6 +135,6 @@ def _static_program(source):
 @functools.lru_cache(None)
 def nonewprivs():
     """A set-uid root program that prints its effective user id."""
-    program = _static_program('#include <stdio.h>\n#include <unistd.h>\n'
+    program = static_program('#include <stdio.h>\n#include <unistd.h>\n'
                               'int main(void) { printf("Effective uid: %d\\n", geteuid()); }\n')
     return busybox(Layer('gzip').file('nnp', program, 0o4755), Entrypoint=['/nnp'], Cmd=[])

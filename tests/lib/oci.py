@@ -66,8 +66,8 @@ class Layer:
     def symlink(self, name, target, **more):
         return self._add(name, tarfile.SYMTYPE, 0o777, link=target, **more)
 
-    def hardlink(self, name, target, **more):
-        return self._add(name, tarfile.LNKTYPE, 0o644, link=target, **more)
+    def hardlink(self, name, target, mode=0o755, **more):
+        return self._add(name, tarfile.LNKTYPE, mode, link=target, **more)
 
     def device(self, name, kind, major, minor, mode=0o666, **more):
         type_ = tarfile.CHRTYPE if kind == 'c' else tarfile.BLKTYPE
