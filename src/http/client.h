@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* client - HTTP requests that block, over libcurl: for worker threads. struct http is thread-safe; a request and its
+ * response belong to one thread. Connections, TLS sessions and names are kept and used again.
+ *
+ * What it promises: only http and https; plain http only where the caller allows it; redirects are followed by
+ * ourselves, never from https to http, and Authorization goes to the first origin only; no cookies; proxies by the
+ * environment, but never for loopback; the certificate is always checked; everything that a server sends has a maximum;
+ * secrets are never in messages. */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "base/strbuf.h"
+
+struct http;
+
+struct http_args {
+        const char *user_agent;      /* NULL: the program's name and version */
+        unsigned connect_timeout_ms; /* 0: 15 s; TLS included */
+        unsigned stall_timeout_s;    /* 0: 60; a transfer slower than 512 bytes a second for so long is broken off */
+};
+
+_must_use_ int http_new(const struct http_args *args, struct http **ret, struct err *err);
+struct http *http_free(struct http *h); /* no request may be under way */
+DEFINE_CLEANUP(struct http *, http_free)
+/* Close idle connections and give their memory back. */
+void http_trim(struct http *h);
+
+enum { HTTP_HEADERS_MAX = 64 * 1024, HTTP_REDIRECTS_MAX = 10, HTTP_ERROR_BODY_MAX = 64 * 1024 };
+
+struct http_request {
+        const char *method; /* NULL: GET; HEAD and POST are the others */
+        const char *url;
+        const char *const *headers; /* "Name: value", NULL-terminated, sent on every hop; may be NULL */
+        const char *authorization;  /* value of that header; only ever sent to the origin of @url; may be NULL */
+        const char *body;           /* POST: a form */
+        size_t body_len;
+        const char *ca_file;  /* trusted as well as the system's; may be NULL */
+        bool allow_http;      /* plain http for @url, and for redirects as long as no hop was https */
+        uint64_t offset;      /* ask for the body from here on (Range) */
+        unsigned attempts;    /* 0: 5; for connection errors at most 3 of them */
+        int cancel_fd;        /* readable: stop, ERR_CANCELLED; -1: none */
+        uint64_t deadline_ns; /* CLOCK_MONOTONIC; UINT64_MAX: none; ERR_DEADLINE */
+        size_t max_body;      /* without @sink: a longer body is ERR_EXHAUSTED */
+        /* Takes the bytes of a 200 or 206 body from @offset on, also when the server ignores Range. Non-zero stops, and
+         * is returned with what it put into @err. NULL: the body is kept in the response. */
+        int (*sink)(const void *data, size_t len, void *userdata, struct err *err);
+        void *userdata;
+};
+
+/* What went wrong, for those who decide about another way. */
+enum http_failure {
+        HTTP_FAILURE_NONE,    /* there is a status */
+        HTTP_FAILURE_CONNECT, /* no connection */
+        HTTP_FAILURE_TLS,     /* the peer does not speak TLS */
+        HTTP_FAILURE_CERT,    /* not a certificate that we trust */
+        HTTP_FAILURE_BROKEN,  /* connection lost or stalled on the way */
+        HTTP_FAILURE_OTHER,   /* limit, refused redirect, cancelled, sink's error */
+};
+
+struct http_response {
+        unsigned status; /* of the last hop; 0 when none answered */
+        enum http_failure failure;
+        struct strbuf headers; /* of the last hop: name NUL value NUL ..., names in lower case */
+        struct strbuf body;    /* without sink, and of errors (cut at HTTP_ERROR_BODY_MAX) */
+        uint64_t received;     /* bytes that the sink took */
+};
+
+/* Returns 0 for every status that a server gave; read it. 429 and 5xx are tried again before (Retry-After is heeded),
+ * as are lost connections as long as the sink took nothing; past that the caller may go on at offset + received.
+ * ERR_UNAVAILABLE: unreachable or broken off. @ret is always valid afterwards; http_response_done() it. */
+_must_use_ int http_perform(struct http *h, const struct http_request *req, struct http_response *ret, struct err *err);
+void http_response_done(struct http_response *r);
+
+/* Value of header @name (lower case), or of the one after @after (a value this gave before); NULL when there is none.
+ */
+const char *http_response_header(const struct http_response *r, const char *name, const char *after);

@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "http/handle.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include "base/alloc.h"
+#include "base/arena.h"
+#include "base/str.h"
+#include "http/url.h"
+
+enum { BUFFER_BYTES = 256 * 1024, SLOW_BYTES_PER_S = 512, CONNECTIONS_MAX = 4 };
+
+/* One exchange, seen by curl's callbacks. */
+struct exchange {
+        const struct http_request *req;
+        struct http_response *resp;
+        struct err *err;
+        uint64_t skip;     /* bytes of the body to drop: the server ignored Range */
+        bool stopped;      /* by us: @err says why */
+        bool body_started; /* later header lines are trailers */
+};
+
+struct handle *handle_free(struct handle *handle) {
+        if (!handle)
+                return NULL;
+        curl_easy_cleanup(handle->easy);
+        (void) curl_multi_cleanup(handle->multi);
+        free(handle->origin);
+        free(handle);
+        return NULL;
+}
+
+static struct handle *handle_new(struct http *h) {
+        struct handle *handle = xnew(struct handle);
+
+        handle->multi = curl_multi_init();
+        handle->easy = curl_easy_init();
+        if (!handle->multi || !handle->easy)
+                abort();
+        (void) curl_multi_setopt(handle->multi, CURLMOPT_MAXCONNECTS, (long) CONNECTIONS_MAX);
+        (void) curl_easy_setopt(handle->easy, CURLOPT_SHARE, h->share);
+        return handle;
+}
+
+/* "scheme://host:port" is all up to the first slash of the path. */
+static char *origin_of(const char *url) {
+        const char *host = strstr(url, "://");
+
+        return host ? xstrndup(url, (size_t) (host + 3 + strcspn(host + 3, "/?#") - url)) : xstrdup(url);
+}
+
+struct handle *handle_take(struct http *h, const char *url) {
+        _cleanup_(freep) char *origin = origin_of(url);
+        struct handle *found = NULL;
+
+        (void) pthread_mutex_lock(&h->lock);
+        for (struct handle **at = &h->idle; *at; at = &(*at)->next) {
+                if (str_eq((*at)->origin, origin) || (!(*at)->next && h->n_idle == HANDLES_IDLE_MAX)) {
+                        found = *at;
+                        *at = found->next;
+                        h->n_idle--;
+                        break;
+                }
+        }
+        (void) pthread_mutex_unlock(&h->lock);
+        if (!found)
+                found = handle_new(h);
+        free(found->origin);
+        found->origin = TAKE_PTR(origin);
+        return found;
+}
+
+void handle_give_back(struct http *h, struct handle *handle) {
+        struct handle *extra = NULL;
+
+        (void) pthread_mutex_lock(&h->lock);
+        if (h->n_idle < HANDLES_IDLE_MAX) {
+                handle->next = h->idle;
+                h->idle = handle;
+                h->n_idle++;
+        } else {
+                extra = handle;
+        }
+        (void) pthread_mutex_unlock(&h->lock);
+        (void) handle_free(extra);
+}
+
+static void stop(struct exchange *x) {
+        x->stopped = true;
+        x->resp->failure = HTTP_FAILURE_OTHER;
+}
+
+/* A new status line: those of 1xx answers come before the one that counts. */
+static void status_line(struct exchange *x, const char *line, size_t len) {
+        const char *space = memchr(line, ' ', len);
+        unsigned status = 0;
+
+        x->resp->headers.len = 0;
+        for (const char *p = space ? space + 1 : line + len; p < line + len && isdigit((unsigned char) *p); p++)
+                status = status < 1000 ? status * 10 + (unsigned) (*p - '0') : status;
+        x->resp->status = status;
+}
+
+static void keep_header(struct strbuf *b, const char *line, size_t len) {
+        const char *colon = memchr(line, ':', len), *value, *end = line + len;
+
+        if (!colon || memchr(line, '\0', len))
+                return;
+        for (const char *p = line; p < colon; p++)
+                strbuf_putc(b, (char) tolower((unsigned char) *p));
+        strbuf_putc(b, '\0');
+        for (value = colon + 1; value < end && isspace((unsigned char) *value);)
+                value++;
+        while (end > value && isspace((unsigned char) end[-1]))
+                end--;
+        strbuf_append(b, value, (size_t) (end - value));
+        strbuf_putc(b, '\0');
+}
+
+static size_t on_header(char *line, size_t size, size_t n, void *userdata) {
+        struct exchange *x = userdata;
+        size_t len = size * n;
+
+        if (x->body_started)
+                return len;
+        if (len >= 5 && strncmp(line, "HTTP/", 5) == 0) {
+                status_line(x, line, len);
+                return len;
+        }
+        keep_header(&x->resp->headers, line, len);
+        if (!x->resp->headers.overflow)
+                return len;
+        (void) err_set(x->err, ERR_EXHAUSTED, "the answer's headers are larger than %d bytes", HTTP_HEADERS_MAX);
+        stop(x);
+        return 0;
+}
+
+/* Settles what the body's first byte is, once the headers are complete. */
+static int start_body(struct exchange *x) {
+        const char *range = http_response_header(x->resp, "content-range", NULL), *first;
+        _cleanup_(freep) char *number = NULL;
+        uint64_t at;
+
+        x->body_started = true;
+        if (x->resp->status == 200)
+                x->skip = x->req->offset;
+        if (x->resp->status != 206)
+                return 0;
+        first = range ? str_after(range, "bytes ") : NULL;
+        number = first ? xstrndup(first, strspn(first, "0123456789")) : NULL;
+        if (number && str_to_u64(number, &at) && at == x->req->offset)
+                return 0;
+        return err_set(x->err, ERR_DATA_LOSS, "asked for bytes from %llu on, got \"%.100s\"",
+                       (unsigned long long) x->req->offset, range ?: "no Content-Range");
+}
+
+static int take_body(struct exchange *x, const char *data, size_t len) {
+        struct strbuf *body = &x->resp->body;
+        bool good = x->resp->status == 200 || x->resp->status == 206;
+        size_t skip;
+        int r;
+
+        if (!good) {
+                strbuf_append(body, data,
+                              MIN_OF(len, body->len < HTTP_ERROR_BODY_MAX ? HTTP_ERROR_BODY_MAX - body->len : 0));
+                body->overflow = false;
+                return 0;
+        }
+        skip = (size_t) MIN_OF((uint64_t) len, x->skip);
+        x->skip -= skip;
+        data += skip;
+        len -= skip;
+        if (len == 0)
+                return 0;
+        if (x->req->sink) {
+                r = x->req->sink(data, len, x->req->userdata, x->err);
+                if (r == 0)
+                        x->resp->received += len;
+                return r;
+        }
+        if (body->len + len > x->req->max_body)
+                return err_set(x->err, ERR_EXHAUSTED, "the answer is larger than %zu bytes", x->req->max_body);
+        strbuf_append(body, data, len);
+        return 0;
+}
+
+static size_t on_body(char *data, size_t size, size_t n, void *userdata) {
+        struct exchange *x = userdata;
+        size_t len = size * n;
+
+        if ((!x->body_started && start_body(x) < 0) || take_body(x, data, len) != 0) {
+                stop(x);
+                return CURL_WRITEFUNC_ERROR;
+        }
+        return len;
+}
+
+/* The list is curl's; what was appended must be freed after the exchange. */
+static struct curl_slist *header_list(const struct http_request *req, bool with_authorization) {
+        struct curl_slist *list = NULL, *more;
+        _cleanup_(freep) char *authorization = NULL;
+
+        for (const char *const *h = req->headers; h && *h; h++) {
+                more = curl_slist_append(list, *h);
+                if (!more)
+                        abort();
+                list = more;
+        }
+        if (with_authorization && req->authorization) {
+                if (asprintf(&authorization, "Authorization: %s", req->authorization) < 0)
+                        abort();
+                more = curl_slist_append(list, authorization);
+                if (!more)
+                        abort();
+                explicit_bzero(authorization, strlen(authorization));
+                list = more;
+        }
+        return list;
+}
+
+static void set_method(CURL *c, const struct http_request *req) {
+        if (str_eq(req->method, "HEAD")) {
+                (void) curl_easy_setopt(c, CURLOPT_NOBODY, 1L);
+        } else if (str_eq(req->method, "POST")) {
+                (void) curl_easy_setopt(c, CURLOPT_POST, 1L);
+                (void) curl_easy_setopt(c, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t) req->body_len);
+                (void) curl_easy_setopt(c, CURLOPT_POSTFIELDS, req->body ?: "");
+        } else {
+                (void) curl_easy_setopt(c, CURLOPT_HTTPGET, 1L);
+        }
+}
+
+static void set_tls(CURL *c, const struct http *h, const struct http_request *req) {
+        if (req->ca_file)
+                (void) curl_easy_setopt(c, CURLOPT_CAINFO, req->ca_file);
+        else if (h->use_ca_path)
+                (void) curl_easy_setopt(c, CURLOPT_CAINFO, NULL);
+        (void) curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, 1L);
+        (void) curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, 2L);
+        (void) curl_easy_setopt(c, CURLOPT_SSLVERSION, (long) CURL_SSLVERSION_TLSv1_2);
+}
+
+static void set_transfer(CURL *c, const struct http *h, struct exchange *x, const char *url, char *error) {
+        char range[32];
+
+        (void) curl_easy_setopt(c, CURLOPT_URL, url);
+        (void) curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
+        (void) curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 0L);
+        (void) curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
+        (void) curl_easy_setopt(c, CURLOPT_TCP_KEEPALIVE, 1L);
+        (void) curl_easy_setopt(c, CURLOPT_BUFFERSIZE, (long) BUFFER_BYTES);
+        (void) curl_easy_setopt(c, CURLOPT_USERAGENT, h->user_agent);
+        (void) curl_easy_setopt(c, CURLOPT_HEADEROPT, (long) CURLHEADER_SEPARATE);
+        (void) curl_easy_setopt(c, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+        (void) curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, (long) h->connect_timeout_ms);
+        (void) curl_easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, (long) SLOW_BYTES_PER_S);
+        (void) curl_easy_setopt(c, CURLOPT_LOW_SPEED_TIME, (long) h->stall_timeout_s);
+        (void) curl_easy_setopt(c, CURLOPT_ERRORBUFFER, error);
+        (void) curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, on_header);
+        (void) curl_easy_setopt(c, CURLOPT_HEADERDATA, x);
+        (void) curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_body);
+        (void) curl_easy_setopt(c, CURLOPT_WRITEDATA, x);
+        if (x->req->offset) {
+                (void) snprintf(range, sizeof(range), "%llu-", (unsigned long long) x->req->offset);
+                (void) curl_easy_setopt(c, CURLOPT_RANGE, range);
+        }
+}
+
+/* A proxy is of no use for what is on this machine, whatever the environment says; Go's clients do the same. */
+static void set_proxy(CURL *c, const char *url) {
+        const char *host = strstr(url, "://");
+
+        if (host && url_host_is_loopback(host + 3))
+                (void) curl_easy_setopt(c, CURLOPT_PROXY, "");
+}
+
+/* Milliseconds to wait at most, at @now; 0 when the deadline has passed. */
+static int wait_ms(uint64_t deadline_ns) {
+        uint64_t now = clock_monotonic_ns();
+
+        if (deadline_ns == UINT64_MAX)
+                return 1000;
+        return now >= deadline_ns ? 0 : (int) MIN_OF((deadline_ns - now) / 1000000 + 1, (uint64_t) 1000);
+}
+
+/* Drives the transfer to its end. Returns curl's verdict; when stopped for cancel or deadline x->stopped is set. */
+static CURLcode drive(struct handle *handle, struct exchange *x) {
+        struct curl_waitfd cancel = { .fd = x->req->cancel_fd, .events = CURL_WAIT_POLLIN };
+        unsigned n_extra = x->req->cancel_fd >= 0;
+        CURLMsg *msg;
+        int running, left, timeout;
+
+        for (;;) {
+                if (curl_multi_perform(handle->multi, &running) != CURLM_OK)
+                        return CURLE_FAILED_INIT;
+                while ((msg = curl_multi_info_read(handle->multi, &left)))
+                        if (msg->msg == CURLMSG_DONE)
+                                return msg->data.result;
+                timeout = wait_ms(x->req->deadline_ns);
+                if (timeout == 0) {
+                        (void) err_set(x->err, ERR_DEADLINE, "deadline exceeded");
+                        break;
+                }
+                cancel.revents = 0;
+                if (curl_multi_poll(handle->multi, &cancel, n_extra, timeout, NULL) != CURLM_OK)
+                        return CURLE_FAILED_INIT;
+                if (cancel.revents) {
+                        (void) err_set(x->err, ERR_CANCELLED, "cancelled");
+                        break;
+                }
+        }
+        stop(x);
+        return CURLE_ABORTED_BY_CALLBACK;
+}
+
+static enum http_failure failure_of(CURLcode code) {
+        switch (code) {
+        case CURLE_COULDNT_RESOLVE_HOST:
+        case CURLE_COULDNT_RESOLVE_PROXY:
+        case CURLE_COULDNT_CONNECT:
+                return HTTP_FAILURE_CONNECT;
+        case CURLE_SSL_CONNECT_ERROR:
+                return HTTP_FAILURE_TLS;
+        case CURLE_PEER_FAILED_VERIFICATION:
+        case CURLE_SSL_CACERT_BADFILE:
+        case CURLE_SSL_CERTPROBLEM:
+                return HTTP_FAILURE_CERT;
+        default:
+                return HTTP_FAILURE_BROKEN;
+        }
+}
+
+/* curl's text may quote the peer: keep it printable. */
+static void make_printable(char *s) {
+        for (; *s; s++)
+                if (!isprint((unsigned char) *s))
+                        *s = '?';
+}
+
+static int report(CURLcode code, char *error, const char *url, struct exchange *x) {
+        _cleanup_(arena_freep) struct arena *arena = arena_new(4 * URL_MAX);
+        const char *host = url_host(url, arena) ?: "?";
+
+        if (x->stopped)
+                return -(int) x->err->code;
+        if (code == CURLE_OK) {
+                x->resp->failure = HTTP_FAILURE_NONE;
+                return 0;
+        }
+        make_printable(error);
+        x->resp->failure = failure_of(code);
+        if (code == CURLE_SSL_CACERT_BADFILE)
+                return err_set(x->err, ERR_PRECONDITION, "can't use CA file %s: %s", x->req->ca_file ?: "of the system",
+                               *error ? error : curl_easy_strerror(code));
+        return err_set(x->err, ERR_UNAVAILABLE, "%s: %s", host, *error ? error : curl_easy_strerror(code));
+}
+
+int handle_exchange(struct http *h, struct handle *handle, const struct http_request *req, const char *url,
+                    bool with_authorization, struct http_response *ret, struct err *err) {
+        struct exchange x = { .req = req, .resp = ret, .err = err };
+        struct curl_slist *headers = header_list(req, with_authorization);
+        char error[CURL_ERROR_SIZE] = "";
+        CURLcode code;
+
+        ret->status = 0;
+        ret->headers.len = ret->body.len = 0;
+        ret->headers.max = HTTP_HEADERS_MAX;
+        ret->body.max = MAX_OF(req->max_body, (size_t) HTTP_ERROR_BODY_MAX);
+        curl_easy_reset(handle->easy);
+        (void) curl_easy_setopt(handle->easy, CURLOPT_HTTPHEADER, headers);
+        set_transfer(handle->easy, h, &x, url, error);
+        set_method(handle->easy, req);
+        set_tls(handle->easy, h, req);
+        set_proxy(handle->easy, url);
+        if (curl_multi_add_handle(handle->multi, handle->easy) != CURLM_OK)
+                abort();
+        code = drive(handle, &x);
+        (void) curl_multi_remove_handle(handle->multi, handle->easy);
+        curl_slist_free_all(headers);
+        return report(code, error, url, &x);
+}
