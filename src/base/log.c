@@ -179,3 +179,7 @@ void log_write(enum log_level level, const char *msg, ...) {
                 /* nowhere left to report it */
         }
 }
+
+enum log_format log_get_format(void) {
+        return (enum log_format) current_format;
+}

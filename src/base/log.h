@@ -16,6 +16,7 @@ _must_use_ bool log_level_from_name(const char *name, enum log_level *ret);
 const char *log_level_name(enum log_level level);
 _must_use_ bool log_format_from_name(const char *name, enum log_format *ret);
 const char *log_format_name(enum log_format format);
+enum log_format log_get_format(void);
 
 void log_write(enum log_level level, const char *msg, ...) __attribute__((sentinel));
 #define log_debug(...) do { if (log_get_level() <= LOG_LEVEL_DEBUG) log_write(LOG_LEVEL_DEBUG, __VA_ARGS__); } while (0)

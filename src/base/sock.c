@@ -47,7 +47,7 @@ void sock_msg_done(struct sock_msg *m) {
         m->n_fds = 0;
 }
 
-int sock_recv(int fd, void *buf, size_t size, struct sock_msg *ret) {
+static int receive(int fd, void *buf, size_t size, int flags, struct sock_msg *ret) {
         struct iovec iov = { .iov_base = buf, .iov_len = size };
         union control control;
         struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.data, .msg_controllen = sizeof(control.data) };
@@ -57,7 +57,7 @@ int sock_recv(int fd, void *buf, size_t size, struct sock_msg *ret) {
         ret->n_fds = 0;
         ret->pid = 0;
         do
-                n = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC);
+                n = recvmsg(fd, &msg, flags | MSG_CMSG_CLOEXEC);
         while (n < 0 && errno == EINTR);
         if (n < 0)
                 return -errno;
@@ -78,6 +78,14 @@ int sock_recv(int fd, void *buf, size_t size, struct sock_msg *ret) {
                 return -EMSGSIZE;
         }
         return 0;
+}
+
+int sock_recv(int fd, void *buf, size_t size, struct sock_msg *ret) {
+        return receive(fd, buf, size, 0, ret);
+}
+
+int sock_peek(int fd, void *buf, size_t size, struct sock_msg *ret) {
+        return receive(fd, buf, size, MSG_PEEK | MSG_DONTWAIT, ret);
 }
 
 static int unix_address(const char *path, struct sockaddr_un *sa, struct err *err) {

@@ -20,6 +20,8 @@ struct sock_msg {
 /* One message into @buf. Descriptors are O_CLOEXEC and owned by the caller (sock_msg_done closes those left, set the
  * ones you keep to -1). Returns 0 or -errno; -EMSGSIZE when data or descriptors were cut off. */
 _must_use_ int sock_recv(int fd, void *buf, size_t size, struct sock_msg *ret);
+/* The same, but the message stays queued; its descriptors are further copies. */
+_must_use_ int sock_peek(int fd, void *buf, size_t size, struct sock_msg *ret);
 void sock_msg_done(struct sock_msg *m);
 
 /* A listening unix socket at @path: a stale file (nobody listens) is replaced, a live one is ERR_EXISTS. */

@@ -1,0 +1,600 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "keeper/container.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "base/alloc.h"
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/proc.h"
+#include "base/sock.h"
+#include "base/str.h"
+#include "keeper/keeper.h"
+#include "runtime/lxc/files.h"
+#include "runtime/lxc/monitor.h"
+
+static struct container *container_new(struct keeper *k, const char *id) {
+        struct container *c = xnew(struct container);
+
+        c->keeper = k;
+        (void) snprintf(c->id, sizeof(c->id), "%s", id);
+        c->init_source.fd = c->exec_source.fd = c->monitor_source.fd = -1;
+        c->out.source.fd = c->err.source.fd = c->out.fd = c->err.fd = -1;
+        c->dirfd = c->monitor_fd = c->init_fd = c->init_socket = c->exec_fd = c->stdin_fd = c->log.fd = -1;
+        c->out.file = c->err.file = &c->log;
+        c->out.name = "stdout";
+        c->err.name = "stderr";
+        return c;
+}
+
+static void container_free(struct container *c) {
+        struct loop *l = &c->keeper->loop;
+
+        loop_remove(l, &c->init_source);
+        loop_remove(l, &c->exec_source);
+        loop_remove(l, &c->monitor_source);
+        log_stream_close(&c->out, l);
+        log_stream_close(&c->err, l);
+        (void) fd_close(c->dirfd);
+        (void) fd_close(c->monitor_fd);
+        (void) fd_close(c->init_fd);
+        (void) fd_close(c->init_socket);
+        (void) fd_close(c->exec_fd);
+        (void) fd_close(c->stdin_fd);
+        (void) fd_close(c->log.fd);
+        free(c);
+}
+
+static void answer(struct container *c, const struct err *err) {
+        if (c->waiter)
+                server_reply(c->waiter, c->waiter_seq, c->id, err);
+        c->waiter = NULL;
+}
+
+/* --- the end --------------------------------------------------------------------------------------------------------- */
+
+static void maybe_forget(struct container *c) {
+        if (!c->ended || c->out.fd >= 0 || c->err.fd >= 0)
+                return;
+        (void) map_take(c->keeper->containers, c->id);
+        container_free(c);
+}
+
+static void on_stream_closed(struct log_stream *s) {
+        struct container *c = s->name[3] == 'o' ? (struct container *) ((char *) s - offsetof(struct container, out))
+                                                : (struct container *) ((char *) s - offsetof(struct container, err));
+
+        log_stream_close(s, &c->keeper->loop);
+        maybe_forget(c);
+}
+
+/* What liblxc logged about a start that failed, last line. */
+static void last_log_line(const struct container *c, char *out, size_t size) {
+        _cleanup_(freep) char *text = NULL;
+        struct err err = { 0 };
+        size_t len, start;
+
+        out[0] = '\0';
+        if (fs_read_file(c->dirfd, "lxc.log", 1 << 20, &text, &len, &err) < 0)
+                return;
+        while (len && text[len - 1] == '\n')
+                text[--len] = '\0';
+        for (start = len; start && text[start - 1] != '\n';)
+                start--;
+        (void) snprintf(out, size, "%s", text + start);
+}
+
+static void set_up_failed(struct container *c) {
+        struct err err = { 0 };
+        char line[512];
+
+        if (c->error.type == PLAN_MSG_ERROR) {
+                if (c->error.sys_errno)
+                        (void) err_sys(&err, c->error.sys_errno, "%s", c->error.text);
+                else
+                        (void) err_set(&err, ERR_INVALID, "%s", c->error.text);
+        } else {
+                last_log_line(c, line, sizeof(line));
+                (void) err_set(&err, ERR_INTERNAL, "liblxc could not start the container%s%s", line[0] ? ": " : "", line);
+        }
+        answer(c, &err);
+}
+
+static void write_lost_exit(struct container *c) {
+        struct container_exit x = { .code = 137, .signal = SIGKILL, .finished_at_ns = clock_realtime_ns(), .reason = "MonitorLost" };
+        struct err err = { 0 };
+
+        if (container_exit_write(c->dirfd, &x, &err) < 0)
+                log_error("cannot write an exit record", "container", c->id, "error", err.msg, NULL);
+}
+
+/* The monitor is gone: with an exit record it saw init end; without one it was killed or never got that far. */
+static void monitor_gone(struct container *c) {
+        struct keeper *k = c->keeper;
+        struct keeper_reply reply = { .type = KEEPER_EXITED };
+
+        if (c->ended)
+                return;
+        c->ended = true;
+        loop_remove(&k->loop, &c->monitor_source);
+        loop_remove(&k->loop, &c->init_source);
+        /* An init that still waits for START ends on this; one that runs does not notice. */
+        c->init_socket = fd_close(c->init_socket);
+        if (c->init_fd >= 0) {
+                (void) proc_signal(c->init_fd, SIGKILL);
+                if (!proc_wait_gone(c->init_fd, 2000))
+                        log_warn("a container's init does not end", "container", c->id, NULL);
+        }
+        if (c->ready && !container_has_exit(c->dirfd))
+                write_lost_exit(c);
+        log_stream_pump(&c->out, true);
+        if (c->err.fd >= 0)
+                log_stream_pump(&c->err, true);
+        if (!c->ready)
+                set_up_failed(c);
+        else if (c->waiter && c->starting) {
+                struct err err = { 0 };
+                (void) err_set(&err, ERR_INTERNAL, "the container ended while it was being started");
+                answer(c, &err);
+        }
+        log_debug("container ended", "container", c->id, NULL);
+        (void) snprintf(reply.id, sizeof(reply.id), "%s", c->id);
+        if (c->ready)
+                server_broadcast(k, &reply);
+        maybe_forget(c);
+}
+
+void container_reaped(struct keeper *k, pid_t pid) {
+        struct container *c;
+
+        for (size_t it = 0; map_next(k->containers, &it, NULL, (void **) &c);)
+                if (c->monitor_pid == pid && !c->ended) {
+                        monitor_gone(c);
+                        return;
+                }
+}
+
+static void on_monitor_gone(struct source *s, uint32_t events) {
+        struct container *c = (struct container *) ((char *) s - offsetof(struct container, monitor_source));
+
+        monitor_gone(c);
+}
+
+/* --- start ----------------------------------------------------------------------------------------------------------- */
+
+static void finish_start(struct container *c, const struct plan_error *failure, ssize_t len) {
+        struct err err = { 0 };
+
+        loop_remove(&c->keeper->loop, &c->exec_source);
+        c->exec_fd = fd_close(c->exec_fd);
+        c->starting = false;
+        c->started = true;
+        if (len > 0) {
+                (void) err_set(&err, ERR_INVALID, "%.*s", (int) (len - (ssize_t) offsetof(struct plan_error, text)), failure->text);
+                err.sys_errno = failure->sys_errno;
+                answer(c, &err);
+                return;
+        }
+        if (container_set_started(c->dirfd, &err) < 0)
+                log_error("cannot note that a container was started", "container", c->id, "error", err.msg, NULL);
+        answer(c, NULL);
+}
+
+static void on_exec_status(struct source *s, uint32_t events) {
+        struct container *c = (struct container *) ((char *) s - offsetof(struct container, exec_source));
+        struct plan_error e = { 0 };
+        ssize_t n = read(c->exec_fd, &e, sizeof(e) - 1);
+
+        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+                return;
+        /* Before START the pipe can only close because init is gone: its monitor tells. */
+        if (!c->starting && n <= 0) {
+                loop_remove(&c->keeper->loop, &c->exec_source);
+                return;
+        }
+        finish_start(c, &e, n >= (ssize_t) offsetof(struct plan_error, text) ? n : 0);
+}
+
+int container_start(struct keeper *k, struct connection *from, const struct keeper_request *req, struct err *err) {
+        struct container *c = map_get(k->containers, req->id);
+        char start = PLAN_MSG_START;
+        int r;
+
+        if (!c || c->ended)
+                return err_set(err, ERR_PRECONDITION, "container %s has ended", req->id);
+        if (c->started || c->starting)
+                return err_set(err, ERR_PRECONDITION, "container %s was started already", req->id);
+        if (!c->ready)
+                return err_set(err, ERR_PRECONDITION, "container %s is still being created", req->id);
+        r = sock_send(c->init_socket, &start, 1, NULL, 0);
+        if (r < 0)
+                return err_sys(err, -r, "tell init of container %s to start", req->id);
+        c->starting = true;
+        c->waiter = from;
+        c->waiter_seq = req->seq;
+        if (c->exec_source.fd < 0 && loop_add(&k->loop, &c->exec_source, c->exec_fd, EPOLLIN, on_exec_status) < 0)
+                return err_sys(err, errno, "watch the start of container %s", req->id);
+        return 0;
+}
+
+/* --- READY ------------------------------------------------------------------------------------------------------------ */
+
+static int write_state(const struct container *c, struct err *err) {
+        struct container_state s = {
+                .monitor_pid = c->monitor_pid,
+                .monitor_start = c->monitor_start,
+                .init_pid = c->init_pid,
+                .init_start = c->init_start,
+                .flags = c->flags,
+        };
+        return container_state_write(c->dirfd, &s, err);
+}
+
+static void open_terminal_log(struct container *c, struct sock_msg *m) {
+        if (m->n_fds < 1)
+                return;
+        (void) log_stream_open(&c->out, &c->keeper->loop, m->fds[0], true);
+        c->out.closed = on_stream_closed;
+        m->fds[0] = -1;
+}
+
+/* READY is only looked at and stays queued in the socket, which the monitor holds too: a later keeper finds it, with
+ * init's pid and the terminal, as we did. False: nothing there yet. */
+static bool read_ready(struct container *c, struct plan_ready *ready) {
+        union {
+                struct plan_ready ready;
+                struct plan_error error;
+        } msg;
+        struct sock_msg m;
+        int r = sock_peek(c->init_socket, &msg, sizeof(msg), &m);
+
+        if (r < 0 || m.len == 0)
+                return false;
+        if (msg.ready.type == PLAN_MSG_ERROR) {
+                c->error = msg.error;
+                c->error.text[sizeof(c->error.text) - 1] = '\0';
+                sock_msg_done(&m);
+                return false;
+        }
+        if (msg.ready.type != PLAN_MSG_READY || m.pid <= 0 || msg.ready.n_groups > PLAN_MAX_GROUPS) {
+                sock_msg_done(&m);
+                return false;
+        }
+        *ready = msg.ready;
+        c->init_pid = m.pid;
+        c->init_start = proc_start_time(m.pid);
+        c->init_fd = fd_close(c->init_fd);
+        c->init_fd = proc_open(c->init_pid, c->init_start);
+        c->ready = true;
+        if (c->flags & KEEPER_SPAWN_TERMINAL)
+                open_terminal_log(c, &m);
+        sock_msg_done(&m);
+        return true;
+}
+
+static void on_init_message(struct source *s, uint32_t events) {
+        struct container *c = (struct container *) s;
+        struct keeper_reply reply = { .type = KEEPER_REPLY, .has_ready = 1 };
+        struct err err = { 0 };
+
+        if (!read_ready(c, &reply.ready)) {
+                /* An error or the end of init: the monitor ends too and is waited for. */
+                if (c->error.type || events & (EPOLLHUP | EPOLLERR))
+                        loop_remove(&c->keeper->loop, &c->init_source);
+                return;
+        }
+        loop_remove(&c->keeper->loop, &c->init_source);
+        if (write_state(c, &err) < 0)
+                log_error("cannot write a container's state file", "container", c->id, "error", err.msg, NULL);
+        reply.seq = c->waiter_seq;
+        reply.pid = c->init_pid;
+        reply.start_time = c->init_start;
+        (void) snprintf(reply.id, sizeof(reply.id), "%s", c->id);
+        if (c->waiter)
+                server_send(c->waiter, &reply);
+        c->waiter = NULL;
+}
+
+/* --- spawn ------------------------------------------------------------------------------------------------------------ */
+
+enum { SPAWN_FDS_FIXED = 2 }; /* plan, rootfs */
+
+struct spawn_fds {
+        int socket_init, stdin_r, out_w, err_w, exec_w; /* init's ends */
+};
+
+static void spawn_fds_done(struct spawn_fds *f) {
+        (void) fd_close(f->socket_init);
+        (void) fd_close(f->stdin_r);
+        (void) fd_close(f->out_w);
+        (void) fd_close(f->err_w);
+        (void) fd_close(f->exec_w);
+}
+
+static int make_pipe(int *ret_read, int *ret_write) {
+        int p[2];
+
+        if (pipe2(p, O_CLOEXEC) < 0)
+                return -errno;
+        *ret_read = p[0];
+        *ret_write = p[1];
+        return 0;
+}
+
+static int make_channels(struct container *c, struct spawn_fds *f, int *out_r, int *err_r, struct err *err) {
+        int sv[2], one = 1, r = 0;
+
+        if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) < 0)
+                return err_sys(err, errno, "create init's socket");
+        c->init_socket = sv[0];
+        f->socket_init = sv[1];
+        if (setsockopt(sv[0], SOL_SOCKET, SO_PASSCRED, &one, sizeof(one)) < 0)
+                return err_sys(err, errno, "ask for credentials on init's socket");
+        r = make_pipe(&c->exec_fd, &f->exec_w);
+        if (r == 0 && c->flags & KEEPER_SPAWN_TERMINAL) {
+                f->stdin_r = open("/dev/null", O_RDWR | O_CLOEXEC);
+                f->out_w = fcntl(f->stdin_r, F_DUPFD_CLOEXEC, 3);
+                f->err_w = fcntl(f->stdin_r, F_DUPFD_CLOEXEC, 3);
+                r = f->err_w < 0 ? -errno : 0;
+                return r < 0 ? err_sys(err, -r, "open /dev/null") : 0;
+        }
+        if (r == 0)
+                r = make_pipe(out_r, &f->out_w);
+        if (r == 0)
+                r = make_pipe(err_r, &f->err_w);
+        if (r == 0 && c->flags & KEEPER_SPAWN_STDIN)
+                r = make_pipe(&f->stdin_r, &c->stdin_fd);
+        else if (r == 0)
+                r = (f->stdin_r = open("/dev/null", O_RDONLY | O_CLOEXEC)) < 0 ? -errno : 0;
+        return r < 0 ? err_sys(err, -r, "create pipes of a container") : 0;
+}
+
+static int send_plan(const struct container *c, const struct spawn_fds *f, const int *fds, size_t n_fds, struct err *err) {
+        int all[SOCK_MAX_FDS] = { fds[0], f->stdin_r, f->out_w, f->err_w, f->exec_w };
+        size_t n = n_fds - SPAWN_FDS_FIXED;
+        char type = PLAN_MSG_PLAN;
+        int r;
+
+        if (PLAN_FD_FIRST + n > SOCK_MAX_FDS)
+                return err_set(err, ERR_EXHAUSTED, "a container can have at most %d mounts from outside",
+                               SOCK_MAX_FDS - PLAN_FD_FIRST);
+        memcpy(all + PLAN_FD_FIRST, fds + SPAWN_FDS_FIXED, n * sizeof(int));
+        r = sock_send(c->init_socket, &type, 1, all, PLAN_FD_FIRST + n);
+        return r < 0 ? err_sys(err, -r, "hand init its plan") : 0;
+}
+
+/* What liblxc is told, and the descriptors that it names. */
+struct lxc_config {
+        char text[KEEPER_CONFIG_MAX + 1024];
+        int fds[MONITOR_CONFIG_FDS_MAX];
+        int n_fds;
+};
+
+/* "@3@" -> "/proc/self/fd/17". */
+static int expand_config(const struct keeper_request *req, const int *fds, size_t n_fds, struct lxc_config *ret, struct err *err) {
+        size_t at = 0, size = sizeof(ret->text);
+        char *out = ret->text, *end;
+        unsigned long n;
+
+        ret->n_fds = 0;
+        for (const char *p = req->config; *p && at + 32 < size;) {
+                if (*p != '@') {
+                        out[at++] = *p++;
+                        continue;
+                }
+                n = strtoul(p + 1, &end, 10);
+                if (*end != '@' || n + SPAWN_FDS_FIXED >= n_fds || ret->n_fds == MONITOR_CONFIG_FDS_MAX)
+                        return err_set(err, ERR_INTERNAL, "bad placeholder in a container's configuration");
+                ret->fds[ret->n_fds++] = fds[SPAWN_FDS_FIXED + n];
+                at += (size_t) snprintf(out + at, size - at, "/proc/self/fd/%d", fds[SPAWN_FDS_FIXED + n]);
+                p = end + 1;
+        }
+        out[at] = '\0';
+        return 0;
+}
+
+static int fork_monitor(struct container *c, const struct lxc_config *config, const int *fds, const struct spawn_fds *f, int out_r, int err_r,
+                        struct err *err) {
+        struct monitor_args args = {
+                .id = c->id,
+                .lxc_path = c->keeper->lxc_path,
+                .rootfs_dir = c->keeper->rootfs_dir,
+                .config = config->text,
+                .config_fds = config->fds,
+                .n_config_fds = config->n_fds,
+                .dirfd = c->dirfd,
+                .rootfs_fd = fds[1],
+                .init_fd = c->keeper->init_fd,
+                .init_socket = f->socket_init,
+                .keep = { c->init_socket, c->exec_fd, c->stdin_fd, out_r, err_r },
+        };
+
+        c->monitor_pid = fork();
+        if (c->monitor_pid < 0)
+                return err_sys(err, errno, "fork a monitor");
+        if (c->monitor_pid == 0)
+                monitor_run(&args);
+        c->monitor_start = proc_start_time(c->monitor_pid);
+        c->monitor_fd = proc_open(c->monitor_pid, c->monitor_start);
+        return 0;
+}
+
+static int open_container_dir(struct container *c, struct err *err) {
+        if (mkdirat(c->keeper->containers_fd, c->id, 0700) < 0) {
+                if (errno == EEXIST)
+                        return err_set(err, ERR_EXISTS, "container %s exists already", c->id);
+                return err_sys(err, errno, "create the state folder of container %s", c->id);
+        }
+        c->dirfd = openat(c->keeper->containers_fd, c->id, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        return c->dirfd < 0 ? err_sys(err, errno, "open the state folder of container %s", c->id) : 0;
+}
+
+static int spawn(struct container *c, const struct keeper_request *req, const int *fds, size_t n_fds, struct err *err) {
+        _cleanup_(spawn_fds_done) struct spawn_fds f = { -1, -1, -1, -1, -1 };
+        _cleanup_(fd_closep) int out_r = -1, err_r = -1;
+        struct lxc_config config;
+        int r;
+
+        r = expand_config(req, fds, n_fds, &config, err);
+        if (r < 0)
+                return r;
+        r = make_channels(c, &f, &out_r, &err_r, err);
+        if (r < 0)
+                return r;
+        /* The plan waits in the socket before anybody could read it. It is queued on our end, read on init's. */
+        r = send_plan(c, &f, fds, n_fds, err);
+        if (r < 0)
+                return r;
+        r = fork_monitor(c, &config, fds, &f, out_r, err_r, err);
+        if (r < 0)
+                return r;
+        r = write_state(c, err);
+        if (r < 0)
+                return r;
+        if (out_r >= 0) {
+                r = log_stream_open(&c->out, &c->keeper->loop, TAKE_FD(out_r), false);
+                c->out.closed = on_stream_closed;
+        }
+        if (r == 0 && err_r >= 0) {
+                r = log_stream_open(&c->err, &c->keeper->loop, TAKE_FD(err_r), false);
+                c->err.closed = on_stream_closed;
+        }
+        if (r == 0)
+                r = loop_add(&c->keeper->loop, &c->init_source, c->init_socket, EPOLLIN, on_init_message);
+        return r < 0 ? err_sys(err, -r, "watch a new container") : 0;
+}
+
+int container_spawn(struct keeper *k, struct connection *from, const struct keeper_request *req, const int *fds, size_t n_fds,
+                    struct err *err) {
+        struct container *c;
+        int r;
+
+        if (n_fds < SPAWN_FDS_FIXED || !req->id[0] || strchr(req->id, '/') || req->id[0] == '.')
+                return err_set(err, ERR_INTERNAL, "malformed request to spawn a container");
+        if (map_get(k->containers, req->id))
+                return err_set(err, ERR_EXISTS, "container %s exists already", req->id);
+        c = container_new(k, req->id);
+        c->flags = req->flags;
+        r = open_container_dir(c, err);
+        if (r == 0)
+                r = spawn(c, req, fds, n_fds, err);
+        if (r < 0) {
+                if (c->monitor_pid > 0)
+                        (void) kill(c->monitor_pid, SIGKILL);
+                container_free(c);
+                return r;
+        }
+        c->waiter = from;
+        c->waiter_seq = req->seq;
+        (void) map_set(k->containers, c->id, c);
+        return 0;
+}
+
+/* --- the rest ----------------------------------------------------------------------------------------------------------- */
+
+int container_set_log(struct keeper *k, const char *id, int fd, struct err *err) {
+        struct container *c = map_get(k->containers, id);
+
+        if (!c) {
+                (void) fd_close(fd);
+                return err_set(err, ERR_PRECONDITION, "container %s has ended", id);
+        }
+        log_file_set(&c->log, fd);
+        log_stream_pump(&c->out, c->ended);
+        /* The last stream of an ended container takes the container with it. */
+        c = map_get(k->containers, id);
+        if (c && c->err.fd >= 0)
+                log_stream_pump(&c->err, c->ended);
+        return 0;
+}
+
+void container_forget_waiter(struct keeper *k, const struct connection *conn) {
+        struct container *c;
+
+        for (size_t it = 0; map_next(k->containers, &it, NULL, (void **) &c);)
+                if (c->waiter == conn)
+                        c->waiter = NULL;
+}
+
+static int take_fd(int pidfd, int number) {
+        long fd = syscall(SYS_pidfd_getfd, pidfd, number, 0);
+
+        return fd < 0 ? -1 : (int) fd; /* O_CLOEXEC by definition */
+}
+
+/* The monitor's copies of what the last keeper had. */
+static void take_over_channels(struct container *c) {
+        struct plan_ready ready;
+        int out, errs;
+
+        c->init_socket = take_fd(c->monitor_fd, MONITOR_FD_SOCKET);
+        c->exec_fd = take_fd(c->monitor_fd, MONITOR_FD_EXEC);
+        c->stdin_fd = take_fd(c->monitor_fd, MONITOR_FD_STDIN);
+        out = take_fd(c->monitor_fd, MONITOR_FD_STDOUT);
+        errs = take_fd(c->monitor_fd, MONITOR_FD_STDERR);
+        if (out >= 0)
+                (void) log_stream_open(&c->out, &c->keeper->loop, out, false);
+        if (errs >= 0)
+                (void) log_stream_open(&c->err, &c->keeper->loop, errs, false);
+        c->out.closed = c->err.closed = on_stream_closed;
+        c->started = container_was_started(c->dirfd);
+        if (c->init_socket >= 0 && !read_ready(c, &ready))
+                (void) loop_add(&c->keeper->loop, &c->init_source, c->init_socket, EPOLLIN, on_init_message);
+        if (!c->started && c->exec_fd >= 0) {
+                /* START may have been sent: then the pipe says how that went, and nobody waits for it. */
+                c->starting = true;
+                (void) fcntl(c->exec_fd, F_SETFL, O_NONBLOCK);
+                on_exec_status(&c->exec_source, 0);
+                if (!c->started)
+                        c->starting = false;
+        }
+}
+
+static void take_over(struct keeper *k, const char *id) {
+        struct container *c = container_new(k, id);
+        struct container_state s;
+        struct err err = { 0 };
+
+        c->dirfd = openat(k->containers_fd, id, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (c->dirfd < 0 || container_has_exit(c->dirfd) || container_state_read(c->dirfd, &s, &err) < 0) {
+                container_free(c);
+                return;
+        }
+        c->flags = s.flags;
+        c->monitor_pid = s.monitor_pid;
+        c->monitor_start = s.monitor_start;
+        c->init_pid = s.init_pid;
+        c->init_start = s.init_start;
+        c->ready = s.init_pid > 0;
+        c->init_fd = proc_open(s.init_pid, s.init_start);
+        c->monitor_fd = proc_open(s.monitor_pid, s.monitor_start);
+        (void) map_set(k->containers, id, c);
+        if (c->monitor_fd < 0) {
+                monitor_gone(c);
+                return;
+        }
+        take_over_channels(c);
+        if (loop_add(&k->loop, &c->monitor_source, c->monitor_fd, EPOLLIN, on_monitor_gone) < 0)
+                log_error("cannot watch a container taken over", "container", id, NULL);
+        log_info("container taken over", "container", id, NULL);
+}
+
+void container_take_over_all(struct keeper *k) {
+        int fd = openat(k->containers_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        _cleanup_(closedirp) DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+        struct dirent *e;
+
+        while (d && (e = readdir(d)))
+                if (e->d_name[0] != '.')
+                        take_over(k, e->d_name);
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* container - the keeper's table of containers: spawns their monitors, hands init its plan, learns of their end, writes
+ * the exit record when the monitor could not, takes over those of a keeper that died. */
+#pragma once
+#include <stdint.h>
+#include <sys/types.h>
+#include "base/err.h"
+#include "keeper/log.h"
+#include "keeper/loop.h"
+#include "keeper/protocol.h"
+
+struct keeper;
+struct connection;
+
+struct container {
+        struct source init_source; /* first: callbacks cast it back. READY or ERROR on init's socket */
+        struct source exec_source; /* exec status pipe */
+        struct source monitor_source; /* pidfd of a monitor that is not our child (taken over) */
+        struct keeper *keeper;
+        char id[KEEPER_ID_MAX];
+        int dirfd;
+        uint32_t flags;
+        pid_t monitor_pid, init_pid;
+        uint64_t monitor_start, init_start;
+        int monitor_fd, init_fd; /* pidfds */
+        int init_socket, exec_fd, stdin_fd;
+        struct log_file log;
+        struct log_stream out, err;
+        /* Who waits for the answer to SPAWN or START; NULL: nobody (any more). */
+        struct connection *waiter;
+        uint32_t waiter_seq;
+        bool ready, starting, started, ended;
+        struct plan_error error; /* of a set-up that failed */
+};
+
+/* On success the reply comes later, through the connection. Takes no descriptor of @fds. */
+int container_spawn(struct keeper *k, struct connection *from, const struct keeper_request *req, const int *fds, size_t n_fds,
+                    struct err *err);
+int container_start(struct keeper *k, struct connection *from, const struct keeper_request *req, struct err *err);
+/* @fd is taken; -1: discard. */
+int container_set_log(struct keeper *k, const char *id, int fd, struct err *err);
+void container_reaped(struct keeper *k, pid_t pid); /* a child of ours that may be a monitor */
+void container_forget_waiter(struct keeper *k, const struct connection *c);
+void container_take_over_all(struct keeper *k);

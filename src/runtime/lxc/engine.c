@@ -1,0 +1,633 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The engine "lxc": containers are LXC containers whose monitors the keeper forks. See README.md beside. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "base/alloc.h"
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "base/proc.h"
+#include "base/sock.h"
+#include "base/str.h"
+#include "keeper/client.h"
+#include "runtime/engine.h"
+#include "runtime/lxc/config.h"
+#include "runtime/lxc/files.h"
+#include "runtime/lxc/plan.h"
+
+enum { KILL_TIMEOUT_MS = 30000, STATE_DIR_MAX = 256 };
+
+/* A container as the engine knows it. Lives until remove; its fields but "ended" are set before it is in the map. */
+struct item {
+        char id[KEEPER_ID_MAX];
+        char *cgroup_path, *log_path;
+        int init_fd;  /* pidfd, -1: gone or never known */
+        int dirfd;    /* <state>/containers/<id> */
+        int ended_fd; /* eventfd: readable for good once it has ended */
+        int refs;     /* the map's and each operation's that waits */
+};
+
+struct engine_lxc {
+        struct engine base; /* first */
+        struct cgroups *cgroups;
+        struct keeper_client *keeper;
+        struct plan_host host;
+        char state_dir[STATE_DIR_MAX], rootfs_dir[STATE_DIR_MAX + 16];
+        int containers_fd;
+        void (*exited)(const char *id, void *userdata);
+        void *userdata;
+        pthread_mutex_t lock; /* items, their refs */
+        struct map *items;
+};
+
+/* --- items ---------------------------------------------------------------------------------------------------------------- */
+
+static struct item *item_new(const char *id, const char *cgroup_path, const char *log_path) {
+        struct item *i = xnew(struct item);
+
+        (void) snprintf(i->id, sizeof(i->id), "%s", id);
+        i->cgroup_path = xstrdup(cgroup_path);
+        i->log_path = xstrdup(log_path ? log_path : "");
+        i->init_fd = i->dirfd = -1;
+        i->ended_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (i->ended_fd < 0)
+                log_error("cannot create an eventfd", "error", strerror(errno), NULL);
+        i->refs = 1;
+        return i;
+}
+
+static void item_free(struct item *i) {
+        free(i->cgroup_path);
+        free(i->log_path);
+        (void) fd_close(i->init_fd);
+        (void) fd_close(i->dirfd);
+        (void) fd_close(i->ended_fd);
+        free(i);
+}
+
+static struct item *item_get(struct engine_lxc *e, const char *id) {
+        struct item *i;
+
+        (void) pthread_mutex_lock(&e->lock);
+        i = map_get(e->items, id);
+        if (i)
+                i->refs++;
+        (void) pthread_mutex_unlock(&e->lock);
+        return i;
+}
+
+static void item_unref(struct engine_lxc *e, struct item *i) {
+        bool last;
+
+        if (!i)
+                return;
+        (void) pthread_mutex_lock(&e->lock);
+        last = --i->refs == 0;
+        (void) pthread_mutex_unlock(&e->lock);
+        if (last)
+                item_free(i);
+}
+
+struct held {
+        struct engine_lxc *e;
+        struct item *item;
+};
+
+static void held_done(struct held *h) {
+        item_unref(h->e, h->item);
+}
+
+#define HOLD(name, e, id) _cleanup_(held_done) struct held name = { (e), item_get((e), (id)) }
+
+static struct engine_lxc *self(struct engine *e) {
+        return (struct engine_lxc *) e;
+}
+
+static int unknown(const char *id, struct err *err) {
+        return err_set(err, ERR_NOT_FOUND, "container %s is not known to the engine", id);
+}
+
+static bool has_ended(const struct item *i) {
+        struct pollfd p = { .fd = i->ended_fd, .events = POLLIN };
+
+        return poll(&p, 1, 0) == 1;
+}
+
+static void set_ended(struct item *i) {
+        uint64_t one = 1;
+
+        if (write(i->ended_fd, &one, sizeof(one)) < 0) {
+                /* can't be full: written once or twice */
+        }
+}
+
+static void on_exited(const char *id, void *userdata) {
+        struct engine_lxc *e = userdata;
+        HOLD(h, e, id);
+
+        if (!h.item)
+                return;
+        set_ended(h.item);
+        e->exited(id, e->userdata);
+}
+
+/* --- create --------------------------------------------------------------------------------------------------------------- */
+
+static int open_log(const char *path, int *ret_fd, struct err *err) {
+        if (str_empty(path)) {
+                *ret_fd = -1;
+                return 0;
+        }
+        *ret_fd = open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
+        return *ret_fd < 0 ? err_sys(err, errno, "open the container's log file %s", path) : 0;
+}
+
+static int set_log(struct engine_lxc *e, const char *id, const char *path, struct err *err) {
+        _cleanup_(fd_closep) int fd = -1;
+        struct keeper_call call = { .type = KEEPER_SET_LOG, .id = id, .fds = &fd, .cancel_fd = -1 };
+        struct keeper_reply reply;
+        int r;
+
+        r = open_log(path, &fd, err);
+        if (r < 0)
+                return r;
+        call.n_fds = fd >= 0;
+        return keeper_client_call(e->keeper, &call, &reply, err);
+}
+
+static int compare_gid(const void *a, const void *b) {
+        gid_t x = *(const gid_t *) a, y = *(const gid_t *) b;
+
+        return x < y ? -1 : x > y;
+}
+
+static void fill_created(const struct keeper_reply *reply, struct engine_created *ret) {
+        *ret = (struct engine_created){
+                .pid = reply->pid,
+                .start_time = reply->start_time,
+                .uid = reply->ready.uid,
+                .gid = reply->ready.gid,
+                .n_groups = MIN_OF(reply->ready.n_groups, (size_t) SPEC_MAX_GROUPS),
+        };
+        for (size_t i = 0; i < ret->n_groups; i++)
+                ret->groups[i] = reply->ready.groups[i];
+        qsort(ret->groups, ret->n_groups, sizeof(ret->groups[0]), compare_gid);
+}
+
+static int spawn(struct engine_lxc *e, const struct spec *spec, const struct plan *plan, const struct lxc_config *config,
+                 const struct engine_stdio *io, struct keeper_reply *reply, struct err *err) {
+        int fds[SOCK_MAX_FDS];
+        struct keeper_call call = {
+                .type = KEEPER_SPAWN,
+                .id = spec->id,
+                .config = strbuf_str(&config->text),
+                .fds = fds,
+                .n_fds = 2 + plan->n_fds + config->n_fds,
+                .cancel_fd = -1,
+                .flags = (io->open_stdin ? KEEPER_SPAWN_STDIN : 0u) | (io->stdin_once ? KEEPER_SPAWN_STDIN_ONCE : 0u) |
+                         (spec->process.terminal ? KEEPER_SPAWN_TERMINAL : 0u),
+        };
+
+        if (call.n_fds + PLAN_FD_FIRST > SOCK_MAX_FDS)
+                return err_set(err, ERR_EXHAUSTED, "the container has more mounts than the %d that are possible",
+                               SOCK_MAX_FDS - PLAN_FD_FIRST - 2 - LXC_CONFIG_MAX_FDS);
+        fds[0] = plan->fd;
+        fds[1] = spec->rootfs_mount_fd;
+        memcpy(fds + 2, plan->fds, plan->n_fds * sizeof(int));
+        memcpy(fds + 2 + plan->n_fds, config->fds, config->n_fds * sizeof(int));
+        return keeper_client_call(e->keeper, &call, reply, err);
+}
+
+static int create_in_cgroup(struct engine_lxc *e, const struct spec *spec, const struct engine_stdio *io, struct item *item,
+                            struct engine_created *ret, struct err *err) {
+        _cleanup_(plan_done) struct plan plan = PLAN_EMPTY;
+        _cleanup_(lxc_config_done) struct lxc_config config = { 0 };
+        char log_path[STATE_DIR_MAX + 128];
+        struct keeper_reply reply;
+        int r;
+
+        r = plan_build_init(spec, &e->host, &plan, err);
+        if (r < 0)
+                return r;
+        (void) snprintf(log_path, sizeof(log_path), "%s/containers/%s/lxc.log", e->state_dir, spec->id);
+        r = lxc_config_build(spec, plan.n_fds, log_path, e->rootfs_dir, &config, err);
+        if (r < 0)
+                return r;
+        r = spawn(e, spec, &plan, &config, io, &reply, err);
+        if (r < 0)
+                return r;
+        fill_created(&reply, ret);
+        item->dirfd = openat(e->containers_fd, spec->id, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        item->init_fd = proc_open(reply.pid, reply.start_time);
+        if (item->dirfd < 0 || item->init_fd < 0)
+                return err_sys(err, errno, "take hold of the new container");
+        return set_log(e, spec->id, io->log_path, err);
+}
+
+static int lxc_remove(struct engine *engine, const char *id, struct err *err);
+
+static int lxc_create(struct engine *engine, const struct spec *spec, const struct engine_stdio *io, struct engine_created *ret,
+                      struct err *err) {
+        struct engine_lxc *e = self(engine);
+        _cleanup_(fd_closep) int rootfs = spec->rootfs_mount_fd;
+        struct item *item = item_new(spec->id, spec->cgroup_path, io->log_path);
+        struct err ignored;
+        int r;
+
+        (void) rootfs; /* closed on return: the monitor has its own by then */
+        r = cgroup_create(e->cgroups, spec->cgroup_path, &spec->resources, err);
+        if (r < 0) {
+                item_free(item);
+                for (size_t i = 0; i < spec->n_mounts; i++)
+                        (void) fd_close(spec->mounts[i].source_fd);
+                return r;
+        }
+        (void) pthread_mutex_lock(&e->lock);
+        (void) map_set(e->items, spec->id, item);
+        item->refs++;
+        (void) pthread_mutex_unlock(&e->lock);
+        r = create_in_cgroup(e, spec, io, item, ret, err);
+        item_unref(e, item);
+        if (r < 0 && lxc_remove(engine, spec->id, &ignored) < 0)
+                log_error("cannot remove what is left of a container that failed", "container", spec->id, "error", ignored.msg, NULL);
+        return r;
+}
+
+static int lxc_start(struct engine *engine, const char *id, struct err *err) {
+        struct keeper_call call = { .type = KEEPER_START, .id = id, .cancel_fd = -1 };
+        struct keeper_reply reply;
+
+        return keeper_client_call(self(engine)->keeper, &call, &reply, err);
+}
+
+/* --- signals and the end ------------------------------------------------------------------------------------------------- */
+
+static int lxc_signal(struct engine *engine, const char *id, int sig, struct err *err) {
+        HOLD(h, self(engine), id);
+        int r;
+
+        if (!h.item)
+                return unknown(id, err);
+        r = h.item->init_fd < 0 ? -ESRCH : proc_signal(h.item->init_fd, sig);
+        return r < 0 && r != -ESRCH ? err_sys(err, -r, "send signal %d to container %s", sig, id) : 0;
+}
+
+static bool wait_ended(const struct item *i, int timeout_ms, int cancel_fd) {
+        struct pollfd fds[] = { { .fd = i->ended_fd, .events = POLLIN }, { .fd = cancel_fd, .events = POLLIN } };
+        uint64_t deadline = clock_monotonic_ns() + (uint64_t) MAX_OF(timeout_ms, 0) * 1000000, now;
+        int left = timeout_ms;
+
+        for (;;) {
+                if (poll(fds, 2, left) < 0 && errno != EINTR)
+                        return false;
+                if (fds[0].revents)
+                        return true;
+                if (fds[1].revents)
+                        return false;
+                if (timeout_ms < 0)
+                        continue;
+                now = clock_monotonic_ns();
+                if (now >= deadline)
+                        return false;
+                left = (int) ((deadline - now) / 1000000 + 1);
+        }
+}
+
+static int kill_item(struct engine_lxc *e, const struct item *i, struct err *err) {
+        int r;
+
+        if (i->init_fd >= 0)
+                (void) proc_signal(i->init_fd, SIGKILL);
+        /* In a shared PID namespace the others outlive their first process; and an init that changed its label may have
+         * lost its death signal: the cgroup has them all. */
+        r = cgroup_kill(e->cgroups, i->cgroup_path, KILL_TIMEOUT_MS, err);
+        if (r < 0)
+                return err_wrap(err, "kill container %s", i->id);
+        return 0;
+}
+
+static int lxc_kill(struct engine *engine, const char *id, struct err *err) {
+        struct engine_lxc *e = self(engine);
+        HOLD(h, e, id);
+        int r;
+
+        if (!h.item)
+                return unknown(id, err);
+        r = kill_item(e, h.item, err);
+        if (r < 0)
+                return r;
+        if (!wait_ended(h.item, KILL_TIMEOUT_MS, -1))
+                return err_set(err, ERR_DEADLINE, "container %s was killed but has not ended after %d s", id, KILL_TIMEOUT_MS / 1000);
+        return 0;
+}
+
+static bool lxc_wait(struct engine *engine, const char *id, int timeout_ms, int cancel_fd) {
+        HOLD(h, self(engine), id);
+
+        return !h.item || wait_ended(h.item, timeout_ms, cancel_fd);
+}
+
+static int lxc_get_exit(struct engine *engine, const char *id, struct engine_exit *ret, struct err *err) {
+        struct engine_lxc *e = self(engine);
+        HOLD(h, e, id);
+        struct container_exit x;
+        struct err ignored;
+        int r;
+
+        if (!h.item)
+                return unknown(id, err);
+        if (!has_ended(h.item))
+                return err_set(err, ERR_PRECONDITION, "container %s has not ended", id);
+        if (cgroup_kill(e->cgroups, h.item->cgroup_path, KILL_TIMEOUT_MS, &ignored) < 0)
+                log_warn("processes outlive their container", "container", id, "error", ignored.msg, NULL);
+        r = h.item->dirfd < 0 ? err_set(err, ERR_DATA_LOSS, "no state") : container_exit_read(h.item->dirfd, &x, err);
+        if (r < 0)
+                x = (struct container_exit){ .code = 137, .signal = SIGKILL, .finished_at_ns = clock_realtime_ns(), .reason = "MonitorLost" };
+        *ret = (struct engine_exit){
+                .exit_code = x.code,
+                .signal = x.signal,
+                .finished_at_ns = x.finished_at_ns,
+                .reason = str_eq(x.reason, "MonitorLost") ? "MonitorLost" : "",
+        };
+        return 0;
+}
+
+static enum engine_state lxc_get_state(struct engine *engine, const char *id) {
+        HOLD(h, self(engine), id);
+
+        if (!h.item)
+                return ENGINE_GONE;
+        if (has_ended(h.item))
+                return ENGINE_STOPPED;
+        return h.item->dirfd >= 0 && container_was_started(h.item->dirfd) ? ENGINE_RUNNING : ENGINE_CREATED;
+}
+
+/* A monitor that never got to READY, of a create that was given up. */
+static void kill_monitor(struct engine_lxc *e, const char *id) {
+        _cleanup_(fd_closep) int dirfd = openat(e->containers_fd, id, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        _cleanup_(fd_closep) int monitor = -1, init = -1;
+        struct container_state s;
+        struct err ignored;
+
+        if (dirfd < 0 || container_state_read(dirfd, &s, &ignored) < 0)
+                return;
+        init = proc_open(s.init_pid, s.init_start);
+        monitor = proc_open(s.monitor_pid, s.monitor_start);
+        if (init >= 0) {
+                (void) proc_signal(init, SIGKILL);
+                (void) proc_wait_gone(init, KILL_TIMEOUT_MS);
+        }
+        /* Once its init is gone the monitor ends by itself; before there was one it has to be told. */
+        if (monitor >= 0 && !proc_wait_gone(monitor, init >= 0 ? 1000 : 0)) {
+                (void) proc_signal(monitor, SIGKILL);
+                (void) proc_wait_gone(monitor, KILL_TIMEOUT_MS);
+        }
+}
+
+static int lxc_remove(struct engine *engine, const char *id, struct err *err) {
+        struct engine_lxc *e = self(engine);
+        struct item *item;
+        int r = 0;
+
+        if (strchr(id, '/') || id[0] == '.')
+                return err_set(err, ERR_INVALID, "bad container id %s", id);
+        item = item_get(e, id);
+        if (item)
+                r = kill_item(e, item, err);
+        if (r == 0)
+                kill_monitor(e, id);
+        if (r == 0 && item)
+                r = cgroup_remove(e->cgroups, item->cgroup_path, err);
+        if (r == 0)
+                r = fs_remove_tree(e->containers_fd, id, err);
+        if (r == 0 && item) {
+                (void) pthread_mutex_lock(&e->lock);
+                if (map_get(e->items, id) == item) {
+                        (void) map_take(e->items, id);
+                        item->refs--;
+                }
+                (void) pthread_mutex_unlock(&e->lock);
+                set_ended(item);
+        }
+        item_unref(e, item);
+        return r;
+}
+
+/* --- exec ------------------------------------------------------------------------------------------------------------------ */
+
+static int lxc_exec(struct engine *engine, const struct engine_exec_args *args, int *ret_code, struct err *err) {
+        struct engine_lxc *e = self(engine);
+        _cleanup_(plan_done) struct plan plan = PLAN_EMPTY;
+        _cleanup_(fd_closep) int null_fd = -1;
+        HOLD(h, e, args->id);
+        int fds[SOCK_MAX_FDS];
+        struct keeper_call call = {
+                .type = KEEPER_EXEC,
+                .id = args->id,
+                .fds = fds,
+                .timeout_ms = args->timeout_ms,
+                .cancel_fd = args->cancel_fd,
+        };
+        struct keeper_reply reply;
+        int r;
+
+        if (!h.item)
+                return unknown(args->id, err);
+        if (has_ended(h.item) || h.item->init_fd < 0)
+                return err_set(err, ERR_PRECONDITION, "container %s is not running", args->id);
+        null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+        if (null_fd < 0)
+                return err_sys(err, errno, "open /dev/null");
+        r = plan_build_exec(args->process, e->cgroups, h.item->cgroup_path, &plan, err);
+        if (r < 0)
+                return r;
+        fds[0] = plan.fd;
+        fds[1] = h.item->init_fd;
+        fds[2] = args->stdin_fd >= 0 ? args->stdin_fd : null_fd;
+        fds[3] = args->stdout_fd >= 0 ? args->stdout_fd : null_fd;
+        fds[4] = args->stderr_fd >= 0 ? args->stderr_fd : null_fd;
+        memcpy(fds + PLAN_FD_FIRST, plan.fds, plan.n_fds * sizeof(int));
+        call.n_fds = PLAN_FD_FIRST + plan.n_fds;
+        r = keeper_client_call(e->keeper, &call, &reply, err);
+        if (r < 0)
+                return r;
+        *ret_code = WIFSIGNALED(reply.status) ? 128 + WTERMSIG(reply.status) : WEXITSTATUS(reply.status);
+        return 0;
+}
+
+/* --- the rest ---------------------------------------------------------------------------------------------------------------- */
+
+static int lxc_reopen_log(struct engine *engine, const char *id, const char *log_path, struct err *err) {
+        return set_log(self(engine), id, log_path, err);
+}
+
+static int lxc_list(struct engine *engine, struct arena *arena, const char ***ret, struct err *err) {
+        struct engine_lxc *e = self(engine);
+        int fd = openat(e->containers_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        _cleanup_(closedirp) DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+        const char **ids = NULL;
+        size_t n = 0, cap = 0;
+        struct dirent *entry;
+
+        if (!d)
+                return err_sys(err, errno, "list the containers' state folders");
+        while ((entry = readdir(d))) {
+                if (entry->d_name[0] == '.')
+                        continue;
+                xgrow(ids, n, cap);
+                ids[n++] = arena_strdup(arena, entry->d_name);
+        }
+        *ret = arena_array(arena, const char *, n + 1);
+        if (n)
+                memcpy(*ret, ids, n * sizeof(*ids));
+        free(ids);
+        return 0;
+}
+
+static int lxc_adopt(struct engine *engine, const char *id, const char *cgroup_path, const char *log_path, struct err *err) {
+        struct engine_lxc *e = self(engine);
+        struct item *item = item_new(id, cgroup_path, log_path);
+        struct container_state s = { 0 };
+        struct err ignored;
+
+        item->dirfd = openat(e->containers_fd, id, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (item->dirfd < 0) {
+                item_free(item);
+                return unknown(id, err);
+        }
+        if (container_state_read(item->dirfd, &s, &ignored) == 0)
+                item->init_fd = proc_open(s.init_pid, s.init_start);
+        (void) pthread_mutex_lock(&e->lock);
+        (void) map_set(e->items, id, item);
+        (void) pthread_mutex_unlock(&e->lock);
+        /* The keeper tells of an end only once; whoever ended before has a record. What runs needs its log named again. */
+        if (container_has_exit(item->dirfd) || (set_log(e, id, log_path, &ignored) < 0 && ignored.code == ERR_PRECONDITION))
+                set_ended(item);
+        return 0;
+}
+
+static void on_keeper_restarted(void *userdata) {
+        struct engine_lxc *e = userdata;
+        struct item **items, *i;
+        size_t n = 0;
+
+        (void) pthread_mutex_lock(&e->lock);
+        items = xcalloc(map_size(e->items) + 1, sizeof(*items));
+        for (size_t it = 0; map_next(e->items, &it, NULL, (void **) &i);) {
+                i->refs++;
+                items[n++] = i;
+        }
+        (void) pthread_mutex_unlock(&e->lock);
+        for (size_t k = 0; k < n; k++) {
+                struct err err = { 0 };
+
+                i = items[k];
+                if (!has_ended(i) && i->dirfd >= 0) {
+                        if (container_has_exit(i->dirfd))
+                                on_exited(i->id, e);
+                        else if (set_log(e, i->id, i->log_path, &err) < 0)
+                                log_warn("cannot hand a container's log to the new keeper", "container", i->id, "error", err.msg, NULL);
+                }
+                item_unref(e, i);
+        }
+        free(items);
+}
+
+static void lxc_free(struct engine *engine) {
+        struct engine_lxc *e = self(engine);
+        struct item *i;
+
+        (void) keeper_client_free(e->keeper);
+        for (size_t it = 0; e->items && map_next(e->items, &it, NULL, (void **) &i);)
+                item_free(i);
+        (void) map_free(e->items);
+        (void) fd_close(e->containers_fd);
+        (void) pthread_mutex_destroy(&e->lock);
+        free(e);
+}
+
+static const struct engine_ops lxc_ops = {
+        .name = "lxc",
+        .create = lxc_create,
+        .start = lxc_start,
+        .signal = lxc_signal,
+        .kill = lxc_kill,
+        .wait = lxc_wait,
+        .get_exit = lxc_get_exit,
+        .exec = lxc_exec,
+        .reopen_log = lxc_reopen_log,
+        .get_state = lxc_get_state,
+        .remove = lxc_remove,
+        .list = lxc_list,
+        .adopt = lxc_adopt,
+        .free = lxc_free,
+};
+
+static int prepare(struct engine_lxc *e, const char *state_dir, struct err *err) {
+        char path[STATE_DIR_MAX + 16];
+        int r;
+
+        if (snprintf(e->state_dir, sizeof(e->state_dir), "%s", state_dir) >= (int) sizeof(e->state_dir))
+                return err_set(err, ERR_INVALID, "the state folder's path is longer than %d bytes", STATE_DIR_MAX - 1);
+        (void) snprintf(e->rootfs_dir, sizeof(e->rootfs_dir), "%s/rootfs", state_dir);
+        (void) snprintf(path, sizeof(path), "%s/containers", state_dir);
+        r = fs_mkdir_p(path, 0700, err);
+        if (r < 0)
+                return r;
+        e->containers_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        return e->containers_fd < 0 ? err_sys(err, errno, "open %s", path) : 0;
+}
+
+int engine_lxc_new(const struct engine_lxc_args *args, struct engine **ret, struct err *err) {
+        struct engine_lxc *e = xnew(struct engine_lxc);
+        struct keeper_client_args client = {
+                .state_dir = e->state_dir,
+                .keeper_path = args->keeper_path,
+                .init_path = args->init_path,
+                .log_level = args->log_level,
+                .log_format = log_format_name(log_get_format()),
+                .exited = on_exited,
+                .restarted = on_keeper_restarted,
+                .userdata = e,
+        };
+        int r;
+
+        e->base.ops = &lxc_ops;
+        e->cgroups = args->cgroups;
+        e->exited = args->exited;
+        e->userdata = args->userdata;
+        e->containers_fd = -1;
+        (void) pthread_mutex_init(&e->lock, NULL);
+        e->items = map_new();
+        r = prepare(e, args->state_dir, err);
+        if (r == 0)
+                r = plan_host_init(&e->host, args->cgroups, err);
+        if (r == 0)
+                r = keeper_client_new(&client, &e->keeper, err);
+        if (r < 0) {
+                lxc_free(&e->base);
+                return r;
+        }
+        *ret = &e->base;
+        return 0;
+}
+
+pid_t engine_lxc_keeper_pid(struct engine *e) {
+        return keeper_client_pid(self(e)->keeper);
+}
+
+struct engine *engine_free(struct engine *e) {
+        if (e)
+                e->ops->free(e);
+        return NULL;
+}
