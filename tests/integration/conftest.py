@@ -1,0 +1,213 @@
+"""Fixtures of the integration tests. tests/integration/run starts pytest in namespaces of its own."""
+
+import os
+import shutil
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [os.path.join(HERE, '..', 'lib')]
+sys.dont_write_bytecode = True
+
+import pytest  # noqa: E402
+
+import images as recipes  # noqa: E402
+from cri import Cri, Pod, load  # noqa: E402
+from leftovers import Snapshot  # noqa: E402
+from oci import Layer, Pusher  # noqa: E402
+from registry import Registry  # noqa: E402
+from runtime import Containerd, Lxcri, REPO  # noqa: E402
+
+AGAINST_CONTAINERD = os.environ.get('LXCRI_TEST_RUNTIME') == 'containerd'
+
+
+def pytest_configure(config):
+    config.addinivalue_line('markers', 'ours: looks at more than CRI promises, so only at our daemon')
+    if 'LXCRI_TEST_TMP' not in os.environ:
+        pytest.exit('run these by tests/integration/run', 2)
+
+
+def pytest_collection_modifyitems(items):
+    if AGAINST_CONTAINERD:
+        for item in items:
+            if item.get_closest_marker('ours'):
+                item.add_marker(pytest.mark.skip(reason='only for our daemon'))
+
+
+@pytest.fixture(scope='session')
+def top():
+    """The folder of this run."""
+    return os.environ['LXCRI_TEST_TMP']
+
+
+@pytest.fixture(scope='session')
+def pb(top):
+    proto = os.environ.get('LXCRI_CRI_PROTO') or os.path.join(REPO, 'src', 'proto', 'cri.proto')
+    return load(proto, os.path.join(top, 'proto'))
+
+
+@pytest.fixture(scope='session')
+def registry(top):
+    with Registry(os.path.join(top, 'registry')) as server:
+        yield server
+
+
+class Images:
+    """Images in the registry; ref('name') is what to pull."""
+
+    def __init__(self, registry):
+        self.registry = registry
+        self.pusher = Pusher(registry.address)
+        self.count = 0
+
+    def ref(self, name, tag='1'):
+        return f'{self.registry.address}/{name}:{tag}'
+
+    def push(self, image, name=None, tag='1'):
+        """Puts an image of a test's own there; what to pull."""
+        if name is None:
+            self.count += 1
+            name = f'own{self.count}'
+        self.pusher.push(name, tag, image)
+        return self.ref(name, tag)
+
+
+@pytest.fixture(scope='session')
+def images(registry):
+    store = Images(registry)
+    store.push(recipes.busybox(), 'busybox')
+    store.push(recipes.busybox(Layer().dir('work').file('work/here', 'yes'),
+                               Entrypoint=['sh', '-c', 'echo "$0 $* $GREETING $PWD"; id'],
+                               Cmd=['from', 'image'], Env=[recipes.PATH, 'GREETING=hi'],
+                               WorkingDir='/work', User='default-user', StopSignal='SIGUSR1',
+                               Labels={'a': 'b'}), 'configured')
+    store.push(recipes.marked('sandbox', Cmd=['tail', '-f', '/dev/null']), 'sandbox')
+    return store
+
+
+@pytest.fixture(scope='session')
+def busybox(images):
+    return images.ref('busybox')
+
+
+def make_daemon(top, name, registry, **more):
+    directory = os.path.join(top, name)
+    if AGAINST_CONTAINERD:
+        return Containerd(directory, {'': f'{registry.address}/sandbox:1'})
+    return Lxcri(directory, **more)
+
+
+class Daemon:
+    """A running runtime with a client: .cri, and what the tests do with it."""
+
+    def __init__(self, runtime, pb):
+        self.runtime, self.pb = runtime, pb
+        self.directory = runtime.directory
+        self.cri = None
+        self.start()
+
+    def start(self):
+        self.runtime.start()
+        self.connect()
+
+    def connect(self):
+        if self.cri:
+            self.cri.close()
+        self.cri = Cri(self.runtime.endpoint, self.pb)
+        return self.cri
+
+    def pull(self, *refs):
+        return [self.cri.PullImage(image=self.pb.ImageSpec(image=ref)).image_ref for ref in refs]
+
+    def pod(self, **config):
+        return Pod(self.cri, **config)
+
+    def logged_pod(self, name='logs', **config):
+        """A pod whose containers have a log."""
+        directory = os.path.join(self.directory, 'pods', f'{name}-{time.monotonic_ns()}')
+        os.makedirs(directory)
+        return self.pod(log_directory=directory, **config)
+
+    def snapshot(self):
+        word = getattr(self.runtime, 'cgroup_parent', 'no such group')
+        return Snapshot(word, [self.runtime.root, self.runtime.state])
+
+    def remove_all(self):
+        for sandbox in self.cri.ListPodSandbox().items:
+            self.cri.StopPodSandbox(pod_sandbox_id=sandbox.id)
+            self.cri.RemovePodSandbox(pod_sandbox_id=sandbox.id)
+
+    def stop(self):
+        self.remove_all()
+        self.cri.close()
+        return self.runtime.stop()
+
+
+@pytest.fixture(scope='session')
+def shared_daemon(top, pb, registry, images):
+    server = Daemon(make_daemon(top, 'shared', registry), pb)
+    server.pull(images.ref('busybox'), images.ref('configured'))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def daemon(shared_daemon):
+    """The daemon that most tests share; what a test leaves in it is removed."""
+    if shared_daemon.runtime.process.poll() is not None:
+        pytest.fail('the daemon is gone:\n' + shared_daemon.runtime.log_tail())
+    yield shared_daemon
+    shared_daemon.connect()
+    shared_daemon.remove_all()
+
+
+@pytest.fixture
+def own_daemon(request, top, pb, registry, images):
+    """A daemon of this test's own, which it may kill, with busybox pulled."""
+    name = f'own-{request.node.name[:40]}'.replace('[', '-').replace(']', '')
+    number = len(os.listdir(top))
+    word = f'{os.environ["LXCRI_TEST_ID"]}-{number}'
+    more = getattr(request, 'param', {})
+    server = Daemon(make_daemon(top, name, registry, **{
+        'cgroup_parent': word, 'bridge': f'lxcri{number}', 'subnet': f'10.89.{number}.0/24',
+        **({} if AGAINST_CONTAINERD else more)}), pb)
+    server.pull(images.ref('busybox'))
+    yield server
+    try:
+        if server.runtime.process.poll() is not None:
+            server.start()
+        server.connect()
+        server.stop()
+    finally:
+        if server.runtime.process.poll() is None:
+            server.runtime.kill()
+        shutil.rmtree(server.directory, ignore_errors=True)
+
+
+@pytest.fixture
+def clean(daemon):
+    """Fails the test when anything of it stays: processes, mounts, cgroups, files ..."""
+    before = daemon.snapshot()
+    yield
+    daemon.connect()
+    daemon.remove_all()
+    if AGAINST_CONTAINERD:
+        return
+    left = before.new_in(daemon.snapshot())
+    deadline = time.monotonic() + 5
+    while left and time.monotonic() < deadline:
+        time.sleep(0.1)
+        left = before.new_in(daemon.snapshot())
+    assert not left, 'left behind: ' + '\n'.join(left)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A failed test shows the end of its daemon's log."""
+    report = (yield).get_result()
+    if call.when == 'call' and report.failed:
+        for name in ('own_daemon', 'shared_daemon'):
+            server = getattr(item, 'funcargs', {}).get(name)
+            if server and not AGAINST_CONTAINERD:
+                report.sections.append(('daemon log', server.runtime.log_tail(4000)))
+                break
