@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "image/json.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+/* What jansson would build is known by the brackets, commas and colons outside of strings: a few bytes of JSON cost a
+ * hundred of memory, and depth costs stack. */
+static int check_shape(const char *data, size_t len, const char *what, struct err *err) {
+        size_t depth = 0, values = 0;
+        bool quoted = false;
+
+        for (size_t i = 0; i < len; i++) {
+                char c = data[i];
+
+                if (quoted) {
+                        if (c == '\\')
+                                i++;
+                        else if (c == '"')
+                                quoted = false;
+                        continue;
+                }
+                quoted = c == '"';
+                depth += c == '[' || c == '{';
+                depth -= depth && (c == ']' || c == '}');
+                values += c == ',' || c == '[' || c == '{' || c == ':';
+                if (depth > JSON_DEPTH_MAX)
+                        return err_set(err, ERR_EXHAUSTED, "%s is nested deeper than %d levels", what, JSON_DEPTH_MAX);
+                if (values > JSON_VALUES_MAX)
+                        return err_set(err, ERR_EXHAUSTED, "%s has more than %d values", what, JSON_VALUES_MAX);
+        }
+        return 0;
+}
+
+int json_parse(const char *data, size_t len, const char *what, json_t **ret, struct err *err) {
+        _cleanup_(json_releasep) json_t *j = NULL;
+        json_error_t why;
+        int r;
+
+        r = check_shape(data, len, what, err);
+        if (r < 0)
+                return r;
+        j = json_loadb(data, len, 0, &why);
+        if (!j)
+                return err_set(err, ERR_INVALID, "%s is no JSON (line %d, column %d)", what, why.line, why.column);
+        if (!json_is_object(j))
+                return err_set(err, ERR_INVALID, "%s is no JSON object", what);
+        *ret = TAKE_PTR(j);
+        return 0;
+}
+
+static const json_t *member(const json_t *o, const char *key) {
+        const json_t *v = json_object_get(o, key);
+
+        return json_is_null(v) ? NULL : v;
+}
+
+static int wrong(struct err *err, const char *key, const char *type) {
+        return err_set(err, ERR_INVALID, "\"%s\" is no %s", key, type);
+}
+
+/* The arena's maximum is an outcome, not an accident: its owner set it. */
+static int copy_string(const json_t *v, struct arena *arena, const char **ret, struct err *err) {
+        size_t n = json_string_length(v) + 1;
+        char *copy = arena_alloc(arena, n);
+
+        if (!copy)
+                return err_set(err, ERR_EXHAUSTED, "too much JSON to keep in memory");
+        memcpy(copy, json_string_value(v), n);
+        *ret = copy;
+        return 0;
+}
+
+int json_get_string(const json_t *o, const char *key, struct arena *arena, const char **ret, struct err *err) {
+        const json_t *v = member(o, key);
+
+        if (v && !json_is_string(v))
+                return wrong(err, key, "string");
+        *ret = "";
+        return v ? copy_string(v, arena, ret, err) : 0;
+}
+
+int json_get_u64(const json_t *o, const char *key, uint64_t *ret, struct err *err) {
+        const json_t *v = member(o, key);
+
+        if (v && (!json_is_integer(v) || json_integer_value(v) < 0))
+                return wrong(err, key, "number of zero or more");
+        *ret = v ? (uint64_t) json_integer_value(v) : 0;
+        return 0;
+}
+
+int json_get_array(const json_t *o, const char *key, size_t max, const json_t **ret, struct err *err) {
+        const json_t *v = member(o, key);
+
+        if (v && !json_is_array(v))
+                return wrong(err, key, "array");
+        if (json_array_size(v) > max)
+                return err_set(err, ERR_EXHAUSTED, "\"%s\" has more than %zu entries", key, max);
+        *ret = v;
+        return 0;
+}
+
+int json_get_object(const json_t *o, const char *key, size_t max, const json_t **ret, struct err *err) {
+        const json_t *v = member(o, key);
+
+        if (v && !json_is_object(v))
+                return wrong(err, key, "object");
+        if (json_object_size(v) > max)
+                return err_set(err, ERR_EXHAUSTED, "\"%s\" has more than %zu entries", key, max);
+        *ret = v;
+        return 0;
+}
+
+int json_get_strings(const json_t *o, const char *key, size_t max, struct arena *arena, const char ***ret,
+                     struct err *err) {
+        const json_t *v;
+        const char **list;
+        size_t n;
+        int r = json_get_array(o, key, max, &v, err);
+
+        if (r < 0)
+                return r;
+        n = json_array_size(v);
+        list = arena_alloc(arena, (n + 1) * sizeof(*list));
+        if (!list)
+                return err_set(err, ERR_EXHAUSTED, "too much JSON to keep in memory");
+        for (size_t i = 0; i < n; i++) {
+                const json_t *s = json_array_get(v, i);
+
+                if (!json_is_string(s))
+                        return wrong(err, key, "array of strings");
+                r = copy_string(s, arena, &list[i], err);
+                if (r < 0)
+                        return r;
+        }
+        *ret = list;
+        return 0;
+}
