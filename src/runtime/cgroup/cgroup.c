@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cgroup - making, removing and entering groups in every hierarchy. */
+#include "runtime/cgroup/cgroup.h"
+
+#include <assert.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+#include "base/str.h"
+#include "runtime/cgroup/internal.h"
+
+enum { REMOVE_TRIES = 60, REMOVE_DEPTH_MAX = 64 };
+
+ssize_t file_read_at(int dirfd, const char *file, char *buf, size_t size) {
+        _cleanup_(fd_closep) int fd = openat(dirfd, file, O_RDONLY | O_CLOEXEC);
+        ssize_t n;
+
+        if (fd < 0)
+                return -errno;
+        do
+                n = read(fd, buf, size - 1);
+        while (n < 0 && errno == EINTR);
+        if (n < 0)
+                return -errno;
+        if (n > 0 && buf[n - 1] == '\n')
+                n--;
+        buf[n] = '\0';
+        return n;
+}
+
+int file_write_at(int dirfd, const char *file, const char *value) {
+        _cleanup_(fd_closep) int fd = openat(dirfd, file, O_WRONLY | O_CLOEXEC);
+        ssize_t n;
+
+        if (fd < 0)
+                return -errno;
+        do
+                n = write(fd, value, strlen(value));
+        while (n < 0 && errno == EINTR);
+        return n < 0 ? -errno : 0;
+}
+
+int path_check(const char *path, struct err *err) {
+        size_t levels = 0;
+
+        if (!path || path[0] != '/' || !path[1])
+                return err_set(err, ERR_INVALID, "control group path \"%s\" is not below the root", path ? path : "");
+        if (strlen(path) > GROUP_PATH_MAX)
+                return err_set(err, ERR_INVALID, "control group path is longer than %d bytes", GROUP_PATH_MAX);
+        for (const char *p = path; *p; levels++) {
+                size_t len = strcspn(++p, "/");
+
+                if (len == 0 || len > 255 || (p[0] == '.' && (len == 1 || (len == 2 && p[1] == '.'))))
+                        return err_set(err, ERR_INVALID,
+                                       "control group path \"%s\" has an empty, too long, \".\" or \"..\" component",
+                                       path);
+                for (size_t i = 0; i < len; i++)
+                        if ((unsigned char) p[i] < ' ' || p[i] == 0x7f)
+                                return err_set(err, ERR_INVALID, "control group path has a control character");
+                p += len;
+        }
+        if (levels > LEVEL_MAX)
+                return err_set(err, ERR_INVALID, "control group path is deeper than %d", LEVEL_MAX);
+        return 0;
+}
+
+void group_init(struct group *g, struct cgroups *c, const char *path) {
+        memset(g, 0, sizeof(*g));
+        g->c = c;
+        g->path = path;
+        for (size_t i = 0; i < HIER_MAX; i++)
+                g->fds[i] = -1;
+}
+
+void group_done(struct group *g) {
+        for (size_t i = 0; i < g->c->n; i++)
+                g->fds[i] = fd_close(g->fds[i]);
+}
+
+int group_fd(struct group *g, int h) {
+        if (g->fds[h] < 0) {
+                g->fds[h] = openat(g->c->hiers[h].fd, g->path + 1, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+                if (g->fds[h] < 0)
+                        return -errno;
+        }
+        return g->fds[h];
+}
+
+/* Length of the path's part that ends with folder number @level (from 1); 0 when it has fewer. */
+static size_t level_end(const char *path, unsigned level) {
+        const char *p = path;
+
+        while (level--) {
+                if (!*p)
+                        return 0;
+                p += 1 + strcspn(p + 1, "/");
+        }
+        return (size_t) (p - path);
+}
+
+static unsigned level_count(const char *path) {
+        unsigned n = 0;
+
+        while (*path)
+                n += *path++ == '/';
+        return n;
+}
+
+static void prepare_made(struct group *g, int h, const char *rel) {
+        char file[GROUP_PATH_MAX + 64];
+
+        if (h != g->c->of[CTL_MEMORY] || !g->c->seed_hierarchy)
+                return;
+        (void) snprintf(file, sizeof(file), "%s/memory.use_hierarchy", rel);
+        (void) file_write_at(g->c->hiers[h].fd, file, "1"); /* refused where the parent's holds already */
+}
+
+/* Make folder @level, noting that it is ours. 0, -EEXIST or another -errno. */
+static int make_level(struct group *g, int h, unsigned level) {
+        char rel[GROUP_PATH_MAX + 1];
+        size_t len = level_end(g->path, level);
+
+        memcpy(rel, g->path + 1, len - 1);
+        rel[len - 1] = '\0';
+        if (mkdirat(g->c->hiers[h].fd, rel, 0755) < 0)
+                return -errno;
+        if (g->first_level[h] == 0 || level < g->first_level[h])
+                g->first_level[h] = (uint8_t) level;
+        prepare_made(g, h, rel);
+        return 0;
+}
+
+static int make_in(struct group *g, int h, struct err *err) {
+        unsigned levels = level_count(g->path);
+        int r = -ENOENT;
+
+        /* Parents that another thread's clean-up takes away meanwhile are made again. */
+        for (int tries = 0; r == -ENOENT && tries < 8; tries++) {
+                r = make_level(g, h, levels);
+                if (r != -ENOENT)
+                        break;
+                for (unsigned level = 1; level < levels; level++) {
+                        r = make_level(g, h, level);
+                        if (r < 0 && r != -EEXIST)
+                                break;
+                }
+                r = -ENOENT;
+        }
+        if (r == -EEXIST)
+                return 0;
+        if (r < 0)
+                return err_sys(err, -r, "make %s%s", g->c->hiers[h].mount, g->path);
+        g->fresh[h] = true;
+        return 0;
+}
+
+static void group_undo(struct group *g) {
+        char rel[GROUP_PATH_MAX + 1];
+
+        for (size_t h = g->c->n; h-- > 0;) {
+                if (!g->first_level[h])
+                        continue;
+                for (unsigned level = level_count(g->path); level >= g->first_level[h]; level--) {
+                        size_t len = level_end(g->path, level);
+
+                        memcpy(rel, g->path + 1, len - 1);
+                        rel[len - 1] = '\0';
+                        if (unlinkat(g->c->hiers[h].fd, rel, AT_REMOVEDIR) < 0 && errno != ENOENT)
+                                break; /* somebody else's group is below by now */
+                }
+        }
+}
+
+static int group_make(struct group *g, bool seed_last, struct err *err) {
+        int cpuset = g->c->of[CTL_CPUSET], r;
+
+        for (size_t h = 0; h < g->c->n; h++) {
+                r = make_in(g, (int) h, err);
+                if (r < 0)
+                        return r;
+        }
+        if (cpuset < 0 || g->c->hiers[cpuset].v2)
+                return 0;
+        /* A new v1 cpuset is empty and lets no process in. */
+        return v1_seed_cpuset(g, seed_last ? strlen(g->path) : level_end(g->path, level_count(g->path) - 1), err);
+}
+
+int cgroup_make(struct cgroups *c, const char *path, struct err *err) {
+        struct group g;
+        int r = path_check(path, err);
+
+        if (r < 0)
+                return r;
+        group_init(&g, c, path);
+        r = group_make(&g, true, err);
+        if (r < 0)
+                group_undo(&g);
+        group_done(&g);
+        return r;
+}
+
+int cgroup_create(struct cgroups *c, const char *path, const struct spec_resources *r, struct err *err) {
+        bool own_cpuset = !str_empty(r->cpuset_cpus) && !str_empty(r->cpuset_mems);
+        struct group g;
+        int res = path_check(path, err);
+
+        if (res < 0)
+                return res;
+        group_init(&g, c, path);
+        res = group_make(&g, !own_cpuset, err);
+        if (res == 0)
+                res = limits_apply(&g, r, false, err);
+        if (res < 0) {
+                group_undo(&g);
+                res = err_wrap(err, "control group %s", path);
+        }
+        group_done(&g);
+        return res;
+}
+
+int cgroup_update(struct cgroups *c, const char *path, const struct spec_resources *r, struct err *err) {
+        struct group g;
+        int res = path_check(path, err);
+
+        if (res < 0)
+                return res;
+        group_init(&g, c, path);
+        if (group_fd(&g, 0) < 0)
+                res = err_set(err, ERR_NOT_FOUND, "no control group %s", path);
+        else if ((res = limits_apply(&g, r, true, err)) < 0)
+                res = err_wrap(err, "control group %s", path);
+        group_done(&g);
+        return res;
+}
+
+int cgroup_open_procs(struct cgroups *c, const char *path, int fds[CGROUP_MAX_PROCS], struct err *err) {
+        char file[GROUP_PATH_MAX + 32];
+        int r = path_check(path, err);
+
+        if (r < 0)
+                return r;
+        (void) snprintf(file, sizeof(file), "%s/cgroup.procs", path + 1);
+        for (size_t h = 0; h < c->n; h++) {
+                fds[h] = openat(c->hiers[h].fd, file, O_WRONLY | O_CLOEXEC);
+                if (fds[h] < 0) {
+                        int e = errno;
+
+                        while (h-- > 0)
+                                (void) close(fds[h]);
+                        return e == ENOENT ? err_set(err, ERR_NOT_FOUND, "no control group %s", path)
+                                           : err_sys(err, e, "open %s", file);
+                }
+        }
+        return (int) c->n;
+}
+
+/* Remove the groups below @dirfd, deepest first. 0 or -errno. */
+static int remove_children(int dirfd, unsigned depth) {
+        int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        _cleanup_(closedirp) DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+        struct dirent *e;
+        int r = 0;
+
+        if (!dir) {
+                r = -errno;
+                (void) fd_close(fd);
+                return r;
+        }
+        while ((e = readdir(dir))) {
+                if (e->d_type != DT_DIR || str_eq(e->d_name, ".") || str_eq(e->d_name, ".."))
+                        continue;
+                if (depth < REMOVE_DEPTH_MAX) {
+                        _cleanup_(fd_closep) int child =
+                                openat(fd, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+                        if (child >= 0)
+                                (void) remove_children(child, depth + 1);
+                }
+                if (unlinkat(fd, e->d_name, AT_REMOVEDIR) < 0 && errno != ENOENT)
+                        r = -errno;
+        }
+        return r;
+}
+
+/* Processes that were killed leave their group a little after their parent could reap them: wait 0.1 ms, then longer.
+ */
+static void remove_pause(int try) {
+        long ns = 100000L << (try < 7 ? try : 7);
+
+        (void) nanosleep(&(struct timespec){ .tv_nsec = ns }, NULL);
+}
+
+static int remove_in(const struct hier *h, const char *path, struct err *err) {
+        int r = 0;
+
+        for (int try = 0; try < REMOVE_TRIES; try++) {
+                _cleanup_(fd_closep) int fd = -1;
+
+                if (unlinkat(h->fd, path + 1, AT_REMOVEDIR) == 0 || errno == ENOENT)
+                        return 0;
+                r = errno;
+                if (r != EBUSY && r != ENOTEMPTY)
+                        break;
+                if (try > 0)
+                        remove_pause(try);
+                fd = openat(h->fd, path + 1, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+                if (fd >= 0)
+                        (void) remove_children(fd, 0);
+        }
+        if (r == EBUSY)
+                return err_set(err, ERR_PRECONDITION, "remove %s%s: processes still run in it", h->mount, path);
+        return err_sys(err, r, "remove %s%s", h->mount, path);
+}
+
+int cgroup_remove(struct cgroups *c, const char *path, struct err *err) {
+        int r = path_check(path, err), first = 0;
+        struct err other;
+
+        if (r < 0)
+                return r;
+        for (size_t h = c->n; h-- > 0;) {
+                r = remove_in(&c->hiers[h], path, first == 0 ? err : &other);
+                if (r < 0 && first == 0)
+                        first = r;
+        }
+        return first;
+}
+
+int cgroup_each_child(struct cgroups *c, const char *path, int (*each)(const char *name, void *userdata),
+                      void *userdata, struct err *err) {
+        _cleanup_(closedirp) DIR *dir = NULL;
+        struct dirent *e;
+        int fd, r = path_check(path, err);
+
+        if (r < 0)
+                return r;
+        fd = openat(c->hiers[0].fd, path + 1, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (fd < 0)
+                return errno == ENOENT ? 0 : err_sys(err, errno, "open control group %s", path);
+        dir = fdopendir(fd);
+        if (!dir) {
+                (void) close(fd);
+                return err_sys(err, errno, "read control group %s", path);
+        }
+        while ((e = readdir(dir))) {
+                if (e->d_type != DT_DIR || e->d_name[0] == '.')
+                        continue;
+                r = each(e->d_name, userdata);
+                if (r != 0)
+                        return r;
+        }
+        return 0;
+}

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* internal - what the files of runtime/cgroup share: the hierarchies found, an open group, a plan of writes.
+ * A limit becomes one or more planned writes ("memory.max" = "1048576" in hierarchy 0); v1.c and v2.c only plan,
+ * limits.c carries out and puts back. Private to runtime/cgroup and its test. */
+#pragma once
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include "base/err.h"
+#include "runtime/cgroup/cgroup.h"
+#include "runtime/spec/spec.h"
+
+enum ctl {
+        CTL_CPU,
+        CTL_CPUACCT,
+        CTL_CPUSET,
+        CTL_MEMORY,
+        CTL_DEVICES,
+        CTL_FREEZER,
+        CTL_BLKIO, /* "io" on v2 */
+        CTL_PIDS,
+        CTL_HUGETLB,
+        CTL_RDMA,
+        CTL_MISC,
+        CTL_MAX,
+};
+
+enum { HIER_MAX = CGROUP_MAX_PROCS, LEVEL_MAX = 32, GROUP_PATH_MAX = 3072, PLAN_MAX = 96, DEVICE_CACHE_MAX = 4 };
+
+struct hier {
+        int fd; /* O_PATH, of the mount */
+        char *mount;
+        unsigned controllers; /* 1 << enum ctl */
+        bool v2;
+};
+
+struct device_program {
+        uint64_t hash; /* of the instructions */
+        size_t n_insns;
+        void *insns;
+        int fd;
+};
+
+struct cgroups {
+        enum cgroup_mode mode;
+        struct hier hiers[HIER_MAX]; /* [0] is the first to be made and the last to be removed: what it lacks exists
+                                        nowhere */
+        size_t n;
+        int8_t of[CTL_MAX];  /* hierarchy of a controller, -1: none */
+        int unified;         /* index of the v2 hierarchy, -1: none */
+        bool seed_hierarchy; /* v1 kernels before 5.11: memory.use_hierarchy must be set on new groups */
+        pthread_mutex_t lock;
+        struct device_program programs[DEVICE_CACHE_MAX];
+        size_t next_program;
+};
+
+/* One group, its folders opened as they are needed. */
+struct group {
+        struct cgroups *c;
+        const char *path;
+        int fds[HIER_MAX];
+        bool fresh[HIER_MAX];          /* made by this call: its limits are the kernel's defaults */
+        uint8_t first_level[HIER_MAX]; /* first folder of the path that this call made; 0: none */
+};
+
+void group_init(struct group *g, struct cgroups *c, const char *path);
+void group_done(struct group *g);
+/* Folder in hierarchy @h, O_PATH, borrowed; or -errno. */
+int group_fd(struct group *g, int h);
+
+enum {
+        WRITE_OPTIONAL = 1 /* no such file: fine */,
+        WRITE_OR_NEXT = 2 /* no such file: the next entry, else skip that */
+};
+
+struct planned_write {
+        uint8_t hier, flags;
+        char file[48];
+        char buf[48];
+        const char *value; /* buf, or a string of the caller's */
+        char *old;         /* what was there, when it may have to be put back */
+};
+
+struct plan {
+        struct planned_write writes[PLAN_MAX + 1];
+        size_t n;
+        bool full;
+};
+
+/* Append; @fmt makes the file's name. */
+_printf_(5, 6) struct planned_write *plan_add(struct plan *p, int hier, unsigned flags, const char *value,
+                                              const char *fmt, ...);
+void plan_add_number(struct plan *p, int hier, unsigned flags, const char *file, int64_t value);
+
+/* Each plans what @r asks of one controller; @h is its hierarchy. Values of the group that decide the order are read,
+ * except from a fresh one. */
+_must_use_ int plan_v1(struct group *g, const struct spec_resources *r, struct plan *p, struct err *err);
+_must_use_ int plan_v2(struct group *g, const struct spec_resources *r, struct plan *p, struct err *err);
+/* 1 << enum ctl of what @r limits. */
+unsigned resources_controllers(const struct spec_resources *r);
+/* cgroup v1 cpu.shares (2..262144) to v2 cpu.weight (1..10000). */
+uint64_t weight_from_shares(uint64_t shares);
+
+/* Checks @r, plans and writes. With @undo, what was written is put back on failure. */
+_must_use_ int limits_apply(struct group *g, const struct spec_resources *r, bool undo, struct err *err);
+
+/* Device rules: v1 by its files, v2 by a BPF program on the group. */
+_must_use_ int devices_apply_v1(int dirfd, const struct spec_device_rule *rules, size_t n, struct err *err);
+_must_use_ int devices_apply_v2(struct cgroups *c, int dirfd, bool fresh, const struct spec_device_rule *rules,
+                                size_t n, struct err *err);
+_must_use_ int devices_check(const struct spec_device_rule *rules, size_t n, struct err *err);
+
+/* v2: make the controllers in @need (and, if it can be done, @want) usable in the group, by its parents'
+ * subtree_control. */
+_must_use_ int v2_enable(struct group *g, unsigned need, unsigned want, struct err *err);
+/* v1: cpuset.cpus and mems of the folder that ends at @len in the group's path, and of those above it, from their
+ * parents. */
+_must_use_ int v1_seed_cpuset(struct group *g, size_t len, struct err *err);
+
+_must_use_ int path_check(const char *path, struct err *err);
+const char *ctl_name(enum ctl ctl, bool v2);
+int ctl_find(const char *name, size_t len); /* enum ctl or -1 */
+/* Finds the hierarchies in @mountinfo (a file of /proc/self/mountinfo's form); the test gives its own. */
+_must_use_ int cgroups_new_from(const char *mountinfo, struct cgroups **ret, struct err *err);
+
+/* One read(2) into @buf, NUL-terminated, last newline cut. Length or -errno. */
+ssize_t file_read_at(int dirfd, const char *file, char *buf, size_t size);
+int file_write_at(int dirfd, const char *file, const char *value); /* 0 or -errno */
+/* Number of the line "key N" in @text; false when there is none. */
+bool keyed_number(const char *text, const char *key, uint64_t *ret);
