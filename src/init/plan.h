@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* plan - what proxmox-lxcri-init and the keeper's exec helper have to do, as a flat list of records in a memfd: made by
- * runtime/lxc/plan.c (daemon), carried out by init/setup.c and init/process.c. Plan first, then act: the small privileged
- * program decides nothing. This header is shared between glibc and musl programs: only plain types.
+ * runtime/lxc/plan.c (daemon), carried out by init/setup.c and init/process.c. Plan first, then act: the small
+ * privileged program decides nothing. This header is shared between glibc and musl programs: only plain types.
+ *
+ * The planner is runtime/lxc/plan.c, init/reader.h the only way to look into a plan. An exec's plan has no setup
+ * records but PLAN_CGROUP_JOIN, PLAN_USER (resolved), PLAN_TERMINAL, PLAN_CWD and PLAN_OOM_SCORE_ADJ.
  *
  * Life of init: liblxc starts it as "/proc/self/fd/N SOCKET-FD"; on the socket (SOCK_SEQPACKET) it receives one message
- * PLAN_MSG_PLAN with descriptors [0] the plan's memfd, [1] stdin, [2] stdout, [3] stderr (for a terminal: three times the
- * same /dev/null, replaced), [4] the exec status pipe's write end, [5...] the plan's own descriptors, which records name by
- * index from 0. It carries out the setup records in order, answers PLAN_MSG_READY (struct plan_ready; with the terminal's
- * master as descriptor, if any) or PLAN_MSG_ERROR (text), waits for PLAN_MSG_START, carries out the process records, execs.
- * The exec status pipe then closes (success) or carries "i32 errno, text" (failure); init exits 127 or 126 after that.
- * EOF on the socket before START: exit. The whole plan is validated before the first record is acted on. */
+ * PLAN_MSG_PLAN with descriptors [0] the plan's memfd, [1] stdin, [2] stdout, [3] stderr (for a terminal: three times
+ * the same /dev/null, replaced), [4] the exec status pipe's write end, [5...] the plan's own descriptors, which records
+ * name by index from 0. It carries out the setup records in order, answers PLAN_MSG_READY (struct plan_ready; with the
+ * terminal's master as descriptor, if any) or PLAN_MSG_ERROR (text), waits for PLAN_MSG_START, carries out the process
+ * records, execs. The exec status pipe then closes (success) or carries "i32 errno, text" (failure); init exits 127 or
+ * 126 after that. EOF on the socket before START: exit. The whole plan is validated before the first record is acted
+ * on. */
 #pragma once
 #include <stdint.h>
 
@@ -18,11 +22,11 @@
 
 struct plan_header {
         uint64_t magic;
-        uint32_t size;      /* of the whole plan in bytes */
+        uint32_t size; /* of the whole plan in bytes */
         uint32_t n_records;
 };
 
-/* A record: this, then n_str NUL-terminated strings, then data_len bytes; size is a multiple of 8 and covers all of it. */
+/* A record: this, then n_str NUL-terminated strings, then data_len bytes; size covers all, and is a multiple of 8. */
 struct plan_record {
         uint32_t size;
         uint16_t op;
@@ -34,37 +38,73 @@ struct plan_record {
         uint64_t a, b, c, d;
 };
 
+/* Paths resolve inside the container's root; missing parents of targets are made. */
 enum plan_op {
-        /* --- setup, in the container's namespaces, root already pivoted; paths resolve inside the root ------------- */
-        PLAN_CGROUP_JOIN = 1, /* fd: a cgroup.procs file: write "0" */
-        PLAN_CGROUP_NS,       /* unshare(CLONE_NEWCGROUP) */
-        PLAN_ROOT_PROPAGATION,/* a: MS_PRIVATE | MS_SLAVE | MS_SHARED, recursive, on "/" */
-        PLAN_MOUNT,           /* a new file system. a: MS_* flags; str: type, source, target, data. Target made if missing (dir) */
-        PLAN_ATTACH,          /* fd: detached mount; str: target; a: MOUNT_ATTR_* to set; b: to clear; c: propagation MS_* (0: private);
-                                 flags. The target is made if missing: a folder or an empty file, as the mount's root is */
-        PLAN_DIR,             /* mkdir -p. str: path; a: mode; b: uid; c: gid (of the last component when made) */
-        PLAN_SYMLINK,         /* str: target, link path; existing is fine */
-        PLAN_MKNOD,           /* str: path; a: mode with S_IFCHR/S_IFBLK/S_IFIFO; b: dev_t; c: uid; d: gid. In a user namespace: see PLAN_ATTACH */
-        PLAN_MASK,            /* str: path: folder -> empty read-only tmpfs, else /dev/null bound over it; missing is fine */
-        PLAN_READONLY,        /* str: path: bound on itself read-only, recursively; missing is fine */
-        PLAN_SYSCTL,          /* str: key with dots or slashes, value */
-        PLAN_USER,            /* who: flags PLAN_USER_*; a: uid; b: gid; str: user name, group name ("" when not by name); data: gid_t[] additional.
-                                 Looks up /etc/passwd and /etc/group (before later mounts); the result is used by the process part */
-        PLAN_TERMINAL,        /* a: rows, b: columns: new pty from /dev/pts/ptmx, slave bound on /dev/console, becomes fds 0-2 and ctty */
-        PLAN_ROOT_READONLY,   /* remount "/" read-only (not recursive); last of the mounts */
-        PLAN_CWD,             /* str: working folder; made if missing at setup; entered after the switch of user */
-        PLAN_OOM_SCORE_ADJ,   /* a: (int64_t) value; EACCES/EPERM when lowering without the right is tolerated */
+        /* Setup, in the container's namespaces, root already pivoted. */
 
-        /* --- process, on START (exec: at once) ---------------------------------------------------------------------- */
-        PLAN_RLIMIT = 64,     /* a: RLIMIT_*; b: soft; c: hard */
-        PLAN_UMASK,           /* a */
-        PLAN_CAPS,            /* data: uint64_t[5]: bounding, effective, permitted, inheritable, ambient */
+        /* fd: a cgroup.procs file: write "0". */
+        PLAN_CGROUP_JOIN = 1,
+        /* unshare(CLONE_NEWCGROUP). */
+        PLAN_CGROUP_NS,
+        /* On "/". a: MS_PRIVATE, MS_SLAVE or MS_SHARED; | MS_REC: for the whole tree. */
+        PLAN_ROOT_PROPAGATION,
+        /* A new file system. str: type, source, target (a folder, made if missing), data; a: MS_* flags. */
+        PLAN_MOUNT,
+        /* fd: detached mount; str: target, made if missing: a folder or an empty file, as the mount's root is;
+         * a: MOUNT_ATTR_* to set; b: to clear; flags PLAN_ATTACH_RECURSIVE_ATTR; c: propagation MS_* for its whole
+         * tree, 0: as it is. */
+        PLAN_ATTACH,
+        /* mkdir -p. str: path; a: mode, b: uid, c: gid of the last component when it had to be made. */
+        PLAN_DIR,
+        /* str: target, link path; something existing there is fine. */
+        PLAN_SYMLINK,
+        /* str: path; a: mode with S_IFCHR, S_IFBLK or S_IFIFO; b: dev_t; c: uid; d: gid. The same device existing is
+         * fine. Not in a user namespace: there the planner attaches the host's. */
+        PLAN_MKNOD,
+        /* str: path: folder -> empty read-only tmpfs, else /dev/null bound over it; missing is fine. */
+        PLAN_MASK,
+        /* str: path: bound on itself read-only, recursively; missing is fine. */
+        PLAN_READONLY,
+        /* str: key with dots or slashes, value. */
+        PLAN_SYSCTL,
+        /* Who: flags PLAN_USER_*; a: uid; b: gid; str: user name, group name ("" when not by name); data: gid_t[],
+         * additional ones. Looks at /etc/passwd and /etc/group as they are now (before the mounts: the image's); the
+         * process part uses the result. */
+        PLAN_USER,
+        /* a: rows, b: columns, 0: left: a new pty from /dev/pts/ptmx: slave bound on /dev/console (not by exec),
+         * descriptors 0-2, controlling terminal. */
+        PLAN_TERMINAL,
+        /* Not recursive; the last of the mounts. */
+        PLAN_ROOT_READONLY,
+        /* str: working folder; made if missing (not by exec); entered before the switch of user, or after it when only
+         * the user may. */
+        PLAN_CWD,
+        /* a: (int64_t) value; lowering it without the right is tolerated. */
+        PLAN_OOM_SCORE_ADJ,
+        /* str: path of a mount; a: MOUNT_ATTR_* to set; b: to clear; flags PLAN_ATTACH_RECURSIVE_ATTR. */
+        PLAN_SETATTR,
+        PLAN_SETUP_END,
+
+        /* The process, on START (exec: at once). */
+
+        /* a: RLIMIT_*; b: soft; c: hard. */
+        PLAN_RLIMIT = 64,
+        /* a; without it: 022. */
+        PLAN_UMASK,
+        /* data: uint64_t[5]: bounding, effective, permitted, inheritable, ambient; what can't be granted is left out.
+         */
+        PLAN_CAPS,
         PLAN_NO_NEW_PRIVS,
-        PLAN_APPARMOR,        /* str: profile for the exec */
-        PLAN_SELINUX,         /* str: label for the exec */
-        PLAN_SECCOMP,         /* data: struct sock_filter[] */
-        PLAN_ENV,             /* str: all of the environment */
-        PLAN_ARGS,            /* str: argv; none: pause: stay and reap until SIGTERM */
+        /* str: profile for the exec. */
+        PLAN_APPARMOR,
+        /* str: label for the exec. */
+        PLAN_SELINUX,
+        /* data: struct sock_filter[], at most 4096; a: SECCOMP_FILTER_FLAG_*. */
+        PLAN_SECCOMP,
+        /* str: all of the environment; HOME is added when missing. */
+        PLAN_ENV,
+        /* str: argv; none: pause: stay and reap until SIGTERM. */
+        PLAN_ARGS,
         PLAN_OP_MAX,
 };
 
@@ -73,20 +113,26 @@ enum {
         PLAN_USER_BY_NAME = 1,          /* user name to be looked up, else uid is it */
         PLAN_USER_GROUP_BY_NAME = 2,
         PLAN_USER_HAS_GID = 4,
-        PLAN_USER_STRICT = 8,           /* no memberships from /etc/group */
-        PLAN_USER_RESOLVED = 16,        /* no look-up at all */
+        PLAN_USER_STRICT = 8,    /* no memberships from /etc/group */
+        PLAN_USER_RESOLVED = 16, /* no look-up, save that of HOME */
 };
 
 enum plan_msg { PLAN_MSG_PLAN = 'P', PLAN_MSG_READY = 'R', PLAN_MSG_ERROR = 'E', PLAN_MSG_START = 'S' };
 
-enum { PLAN_MAX_GROUPS = 1024, PLAN_ERROR_MAX = 512, PLAN_FD_FIRST = 5 };
+enum {
+        PLAN_MAX_GROUPS = 1024,
+        PLAN_ERROR_MAX = 512,
+        PLAN_FD_FIRST = 5,
+        PLAN_MAX_FDS = 240,       /* the plan's own: what one message with descriptors can carry */
+        PLAN_MAX_STRINGS = 65536, /* in one record */
+};
 
 struct plan_ready {
         uint8_t type; /* PLAN_MSG_READY */
         uint8_t has_terminal;
         uint16_t n_groups;
         uint32_t uid, gid;
-        uint32_t groups[PLAN_MAX_GROUPS]; /* only n_groups of them are sent */
+        uint32_t groups[PLAN_MAX_GROUPS]; /* only n_groups of them are sent; sorted, each once, gid among them */
 };
 
 struct plan_error {

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* proxmox-lxcri-init - a container's first process; see plan.h for what it is told and what it answers. Static and
+ * small; it decides nothing. argv[1]: the descriptor of the socket to the keeper. */
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include "init/fail.h"
+#include "init/pause.h"
+#include "init/process.h"
+#include "init/reader.h"
+#include "init/setup.h"
+#include "init/sys.h"
+#include "init/terminal.h"
+
+enum {
+        EXIT_ABANDONED = 1,
+        EXIT_SETUP = 126,
+        STATUS_INDEX = 4,
+        STDIO_INDEX = 1,
+        MAX_FDS = PLAN_FD_FIRST + PLAN_MAX_FDS
+};
+
+struct received {
+        int fds[MAX_FDS];
+        size_t n_fds;
+};
+
+/* 0 when a message of @type came, 1 when the keeper is gone. */
+static int receive(int sock, uint8_t type, struct received *ret, struct plan_error *e) {
+        static union {
+                struct cmsghdr align;
+                char data[CMSG_SPACE(sizeof(int) * MAX_FDS)];
+        } control;
+        uint8_t byte = 0;
+        struct iovec iov = { .iov_base = &byte, .iov_len = 1 };
+        struct msghdr msg = {
+                .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.data, .msg_controllen = sizeof(control.data)
+        };
+        ssize_t n;
+
+        ret->n_fds = 0;
+        do
+                n = recvmsg(sock, &msg, MSG_CMSG_CLOEXEC);
+        while (n < 0 && errno == EINTR);
+        if (n == 0)
+                return 1;
+        if (n < 0)
+                return errno == ECONNRESET ? 1 : fail_set(e, errno, "read from the keeper", NULL);
+        if ((msg.msg_flags & MSG_CTRUNC) || byte != type)
+                return fail_set(e, EBADMSG, "read from the keeper", NULL);
+        for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c)) {
+                size_t bytes = c->cmsg_len - CMSG_LEN(0);
+
+                if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+                        continue;
+                if (bytes > sizeof(ret->fds))
+                        return fail_set(e, EBADMSG, "read from the keeper", NULL);
+                memcpy(ret->fds, CMSG_DATA(c), bytes);
+                ret->n_fds = bytes / sizeof(int);
+        }
+        return 0;
+}
+
+static int take_stdio(const struct received *r, struct plan_error *e) {
+        for (int i = 0; i < 3; i++)
+                if (dup2(r->fds[STDIO_INDEX + i], i) < 0)
+                        return fail_set(e, errno, "attach the standard streams", NULL);
+        return 0;
+}
+
+static int send_ready(int sock, const struct setup_result *result, struct plan_error *e) {
+        static struct plan_ready ready;
+        size_t n = result->user.n_groups;
+        int r;
+
+        ready.type = PLAN_MSG_READY;
+        ready.has_terminal = result->master_fd >= 0;
+        ready.uid = result->user.uid;
+        ready.gid = result->user.gid;
+        ready.n_groups = (uint16_t) n;
+        memcpy(ready.groups, result->user.groups, n * sizeof(uint32_t));
+        r = terminal_send(sock, &ready, offsetof(struct plan_ready, groups) + n * sizeof(uint32_t), result->master_fd);
+        if (result->master_fd >= 0)
+                (void) close(result->master_fd);
+        return r < 0 ? fail_set(e, -r, "answer the keeper", NULL) : 0;
+}
+
+static int set_up(int sock, struct received *got, struct reader *plan, struct setup_result *result,
+                  struct plan_error *e) {
+        int r = receive(sock, PLAN_MSG_PLAN, got, e);
+
+        if (r != 0)
+                return r;
+        if (got->n_fds < PLAN_FD_FIRST)
+                return fail_set(e, EBADMSG, "read the plan", NULL);
+        if (take_stdio(got, e) < 0 || reader_map(plan, got->fds[0], got->n_fds - PLAN_FD_FIRST, e) < 0 ||
+            setup_run(plan, got->fds + PLAN_FD_FIRST, result, e) < 0)
+                return -1;
+        if (!reader_find(plan, NULL, PLAN_TERMINAL))
+                (void) setsid();
+        return send_ready(sock, result, e);
+}
+
+/* Descriptors 0-2 must be taken, so that none that is received becomes one of them. */
+static void fill_stdio(int sock) {
+        for (int fd = 0; fd < 3; fd++)
+                if (fcntl(fd, F_GETFD) < 0)
+                        (void) dup2(sock, fd);
+}
+
+static int run(const struct reader *plan, const struct setup_result *result, int status_fd) {
+        const struct process_args args = {
+                .plan = plan, .user = &result->user, .proc_fd = result->proc_fd, .status_fd = status_fd, .is_init = true
+        };
+        struct plan_error e;
+
+        if (process_apply(&args, &e) < 0)
+                return process_report(status_fd, &e);
+        if (!reader_find(plan, NULL, PLAN_ARGS)->n_str) {
+                (void) close(status_fd);
+                pause_run();
+        }
+        (void) process_exec(&args, &e);
+        return process_report(status_fd, &e);
+}
+
+int main(int argc, char **argv) {
+        static struct received got, start;
+        static struct setup_result result;
+        struct plan_error e;
+        struct reader plan;
+        uint32_t sock;
+        int r;
+
+        if (argc != 2 || !users_number(argv[1], &sock) || sock < 3 || sock > 1 << 20)
+                return EXIT_SETUP;
+        (void) prctl(PR_SET_NAME, "lxcri-init", 0, 0, 0);
+        process_reset();
+        fill_stdio((int) sock);
+        r = set_up((int) sock, &got, &plan, &result, &e);
+        if (r < 0) {
+                (void) terminal_send((int) sock, &e, offsetof(struct plan_error, text) + strlen(e.text) + 1, -1);
+                return EXIT_SETUP;
+        }
+        if (r == 0)
+                r = receive((int) sock, PLAN_MSG_START, &start, &e);
+        if (r != 0)
+                return EXIT_ABANDONED;
+        return run(&plan, &result, got.fds[STATUS_INDEX]);
+}

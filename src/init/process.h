@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* process - the process part of a plan: from a privileged process in the container's namespaces to the user's program.
+ * The same code runs in proxmox-lxcri-init and, built with glibc, in the keeper's exec helper. Single-threaded programs
+ * only.
+ *
+ * The exec helper, in a child of the keeper that was given the exec's plan and its descriptors:
+ *   reader_map(&r, memfd, n_fds, &e);
+ *   process_join_cgroups(&r, fds, &e);                      in the host's namespaces still
+ *   setns(init's pidfd, ...); fork, so as to be inside the PID namespace; stdin, stdout, stderr on 0, 1, 2;
+ *   process_run_exec(&r, status_fd, terminal_socket);       never returns */
+#pragma once
+#include "init/reader.h"
+#include "init/users.h"
+
+struct process_args {
+        const struct reader *plan;
+        const struct users_result *user;
+        int proc_fd;   /* the container's procfs, -1: it has none; closed */
+        int status_fd; /* kept open until the exec, all others above 2 are closed; -1: none */
+        bool is_init;  /* die with the monitor */
+};
+
+/* Ambient state every program of ours starts from: signals at their defaults and unblocked, umask 0, nothing above 2
+ * survives an exec. */
+void process_reset(void);
+
+int process_join_cgroups(const struct reader *plan, const int *fds, struct plan_error *e);
+/* PLAN_OOM_SCORE_ADJ, if it is there. */
+int process_set_oom(const struct reader *plan, int proc_fd, struct plan_error *e);
+
+/* Everything but the exec: label, limits, working folder, ids, capabilities, no_new_privs, seccomp. On failure the
+ * process is in between: it can only report and exit. */
+int process_apply(const struct process_args *args, struct plan_error *e);
+/* PLAN_ARGS with PLAN_ENV. Returns on failure only. */
+int process_exec(const struct process_args *args, struct plan_error *e);
+
+/* Write "i32 errno, text" to @status_fd and return the exit code: 127 when there is no such program, else 126. */
+int process_report(int status_fd, const struct plan_error *e);
+
+/* @terminal_fd: a socket to send the terminal's master to when the plan wants one (a message of one byte,
+ * PLAN_MSG_READY, with the descriptor); -1 when it doesn't. */
+__attribute__((noreturn)) void process_run_exec(const struct reader *plan, int status_fd, int terminal_fd);

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* setup - see setup.h. Mount targets are opened first (path.h) and mounted on by descriptor, so that nothing can be put
+ * in their place between the look and the mount. */
+#include "init/setup.h"
+
+#include <sched.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include "init/fail.h"
+#include "init/mask.h"
+#include "init/path.h"
+#include "init/process.h"
+#include "init/sys.h"
+#include "init/terminal.h"
+
+#ifndef CLONE_NEWCGROUP
+#define CLONE_NEWCGROUP 0x02000000
+#endif
+
+struct setup {
+        const struct reader *plan;
+        const int *fds;
+        int root_fd;
+        struct mask mask;
+        struct setup_result *result;
+};
+
+static int close_and(int fd, int result) {
+        if (fd >= 0)
+                (void) close(fd);
+        return result;
+}
+
+static int do_cgroup_join(struct setup *s, const struct plan_record *rec, struct plan_error *e) {
+        return write(s->fds[rec->fd], "0", 1) == 1 ? 0 : fail_set(e, errno, "join the cgroup", NULL);
+}
+
+static int do_cgroup_ns(struct setup *s, const struct plan_record *rec, struct plan_error *e) {
+        return unshare(CLONE_NEWCGROUP) < 0 ? fail_set(e, errno, "make a cgroup namespace", NULL) : 0;
+}
+
+static int do_root_propagation(struct setup *s, const struct plan_record *rec, struct plan_error *e) {
+        struct sys_mount_attr attr = { .propagation = rec->a & ~(uint64_t) MS_REC };
+
+        if (sys_mount_setattr(s->root_fd, rec->a & MS_REC ? SYS_AT_RECURSIVE : 0, &attr) < 0)
+                return fail_set(e, errno, "set the propagation of the root", NULL);
+        return 0;
+}
+
+/* By the working folder: mount(2) takes no descriptor, and /proc/self/fd can't be trusted to be one. */
+static int do_mount(struct setup *s, const struct plan_record *rec, struct plan_error *e) {
+        const char *type = reader_string(rec, 0), *source = reader_string(rec, 1), *target = reader_string(rec, 2);
+        const char *data = reader_string(rec, 3);
+        int fd = path_ensure(s->root_fd, target, PATH_DIR, 0755, NULL), r;
+
+        if (fd < 0)
+                return fail_set(e, -fd, "mount ", type, " on ", target, NULL);
+        r = fchdir(fd) < 0 || mount(source, ".", type, (unsigned long) rec->a, *data ? data : NULL) < 0 ? errno : 0;
+        if (fchdir(s->root_fd) < 0 && !r)
+                r = errno;
+        (void) close(fd);
+        return r ? fail_set(e, r, "mount ", type, " on ", target, NULL) : 0;
+}
+
+static int set_attributes(int fd, const struct plan_record *rec) {
+        struct sys_mount_attr attr = { .set = rec->a, .clear = rec->b };
+
+        if (!rec->a && !rec->b)
+                return 0;
+        return sys_mount_setattr(fd, rec->flags & PLAN_ATTACH_RECURSIVE_ATTR ? SYS_AT_RECURSIVE : 0, &attr) < 0 ? -errno
+                                                                                                                : 0;
+}
+
+static int do_attach(struct setup *s, const struct plan_record *rec, struct plan_error *e) {
+        const char *target = reader_string(rec, 0);
+        struct sys_mount_attr propagation = { .propagation = rec->c };
+        int tree = s->fds[rec->fd], fd, r;
+        struct stat st;
+
+        if (fstat(tree, &st) < 0)
+                return fail_set(e, errno, "mount on ", target, NULL);
+        fd = path_ensure(s->root_fd, target, S_ISDIR(st.st_mode) ? PATH_DIR : PATH_FILE,
+                         S_ISDIR(st.st_mode) ? 0755 : 0644, NULL);
+        if (fd < 0)
+                return fail_set(e, -fd, "mount on ", target, NULL);
+        r = set_attributes(tree, rec);
+        if (r == 0 && sys_move_mount(tree, fd) < 0)
+                r = -errno;
+        if (r == 0 && rec->c && sys_mount_setattr(tree, SYS_AT_RECURSIVE, &propagation) < 0)
+                r = -errno;
+        return close_and(fd, r < 0 ? fail_set(e, -r, "mount on ", target, NULL) : 0);
+}
+
+static int do_setattr(struct setup *s, const struct plan_record *rec, struct plan_error *e) {
+        const char *path = reader_string(rec, 0);
+        int fd = path_open(s->root_fd, path, O_PATH), r = fd < 0 ? fd : set_attributes(fd, rec);
+
+        return close_and(fd, r < 0 ? fail_set(e, -r, "change the mount on ", path, NULL) : 0);
+}
+
+static int do_dir(struct setup *s, const struct plan_record *rec, struct plan_error *e) {
+        const char *path = reader_string(rec, 0);
+        bool made = false;
+        int fd = path_ensure(s->root_fd, path, PATH_DIR, (mode_t) rec->a & 07777, &made), r = fd < 0 ? fd : 0;
+
+        if (made && r == 0 && (rec->b || rec->c) && fchownat(fd, "", (uid_t) rec->b, (gid_t) rec->c, AT_EMPTY_PATH) < 0)
+                r = -errno;
+        return close_and(fd, r < 0 ? fail_set(e, -r, "make folder ", path, NULL) : 0);
+}
+
+static int do_symlink(struct setup *s, const struct plan_record *rec, struct plan_error *e) {
+        const char *path = reader_string(rec, 1), *name;
+        int fd = path_ensure_parent(s->root_fd, path, &name), r = fd < 0 ? fd : 0;
+
+        if (r == 0 && symlinkat(reader_string(rec, 0), fd, name) < 0 && errno != EEXIST)
+                r = -errno;
+        return close_and(fd, r < 0 ? fail_set(e, -r, "make symlink ", path, NULL) : 0);
+}
+
+/* The device is there already: fine if it is the same one. */
+static int check_device(int dir_fd, const char *name, const struct plan_record *rec) {
+        struct stat st;
+
+        if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+                return -errno;
+        if ((st.st_mode & S_IFMT) != ((mode_t) rec->a & S_IFMT))
+                return -EEXIST;
+        return S_ISFIFO(st.st_mode) || st.st_rdev == (dev_t) rec->b ? 0 : -EEXIST;
+}
+
+static int do_mknod(struct setup *s, const struct plan_record *rec, struct plan_error *e) {
+        const char *path = reader_string(rec, 0), *name;
+        int fd = path_ensure_parent(s->root_fd, path, &name), r = fd < 0 ? fd : 0;
+
+        if (r == 0 && mknodat(fd, name, (mode_t) rec->a, (dev_t) rec->b) < 0)
+                r = errno == EEXIST ? check_device(fd, name, rec) : -errno;
+        if (r == 0 && fchownat(fd, name, (uid_t) rec->c, (gid_t) rec->d, AT_SYMLINK_NOFOLLOW) < 0)
+                r = -errno;
+        /* After the owner, which clears set-id bits. fchmodat follows symlinks, but this is none and nobody else is
+         * here. */
+        if (r == 0 && fchmodat(fd, name, (mode_t) rec->a & 07777, 0) < 0)
+                r = -errno;
+        return close_and(fd, r < 0 ? fail_set(e, -r, "make device ", path, NULL) : 0);
+}
+
+static int do_mask(struct setup *s, const struct plan_record *rec, struct plan_error *e) {
+        return mask_path(&s->mask, reader_string(rec, 0), e);
+}
+
+static int do_readonly(struct setup *s, const struct plan_record *rec, struct plan_error *e) {
+        return mask_readonly(&s->mask, reader_string(rec, 0), e);
+}
+
+/* As sysctl(8): the first separator decides whether "." or "/" separates, the other one is part of a name ("eth0.1").
+ */
+static int do_sysctl(struct setup *s, const struct plan_record *rec, struct plan_error *e) {
+        const char *key = reader_string(rec, 0);
+        bool dots = key[strcspn(key, "./")] == '.';
+        char path[512];
+        int r;
+
+        if (!text_join(path, sizeof(path), "sys/", key))
+                return fail_set(e, ENAMETOOLONG, "set sysctl ", key, NULL);
+        for (char *p = path + 4; dots && *p; p++)
+                *p = *p == '.' ? '/' : *p == '/' ? '.' : *p;
+        r = path_write_in_proc(s->result->proc_fd, path, reader_string(rec, 1));
+        return r < 0 ? fail_set(e, -r, "set sysctl ", key, NULL) : 0;
+}
+
+static int do_user(struct setup *s, const struct plan_record *rec, struct plan_error *e) {
+        return users_resolve(s->root_fd, rec, &s->result->user, e);
+}
+
+static int do_terminal(struct setup *s, const struct plan_record *rec, struct plan_error *e) {
+        s->result->master_fd = terminal_open(s->root_fd, (uint16_t) rec->a, (uint16_t) rec->b, true, e);
+        return s->result->master_fd < 0 ? -1 : 0;
+}
+
+static int do_root_readonly(struct setup *s, const struct plan_record *rec, struct plan_error *e) {
+        struct sys_mount_attr attr = { .set = SYS_ATTR_RDONLY };
+
+        return sys_mount_setattr(s->root_fd, 0, &attr) < 0 ? fail_set(e, errno, "make the root read-only", NULL) : 0;
+}
+
+static int do_cwd(struct setup *s, const struct plan_record *rec, struct plan_error *e) {
+        const char *path = reader_string(rec, 0);
+        int fd = path_ensure(s->root_fd, path, PATH_DIR, 0755, NULL);
+
+        /* Root may not be let in where the user is: then it is there, and entering it will tell. */
+        if (fd < 0 && fd != -EACCES)
+                return fail_set(e, -fd, "make the working directory ", path, NULL);
+        return close_and(fd, 0);
+}
+
+static int do_oom_score_adj(struct setup *s, const struct plan_record *rec, struct plan_error *e) {
+        return process_set_oom(s->plan, s->result->proc_fd, e);
+}
+
+static int (*const operations[PLAN_SETUP_END])(struct setup *s, const struct plan_record *rec, struct plan_error *e) = {
+        [PLAN_CGROUP_JOIN] = do_cgroup_join,
+        [PLAN_CGROUP_NS] = do_cgroup_ns,
+        [PLAN_ROOT_PROPAGATION] = do_root_propagation,
+        [PLAN_MOUNT] = do_mount,
+        [PLAN_ATTACH] = do_attach,
+        [PLAN_DIR] = do_dir,
+        [PLAN_SYMLINK] = do_symlink,
+        [PLAN_MKNOD] = do_mknod,
+        [PLAN_MASK] = do_mask,
+        [PLAN_READONLY] = do_readonly,
+        [PLAN_SYSCTL] = do_sysctl,
+        [PLAN_USER] = do_user,
+        [PLAN_TERMINAL] = do_terminal,
+        [PLAN_ROOT_READONLY] = do_root_readonly,
+        [PLAN_CWD] = do_cwd,
+        [PLAN_OOM_SCORE_ADJ] = do_oom_score_adj,
+        [PLAN_SETATTR] = do_setattr,
+};
+
+int setup_run(const struct reader *plan, const int *fds, struct setup_result *ret, struct plan_error *e) {
+        struct setup s = { .plan = plan, .fds = fds, .result = ret };
+
+        ret->master_fd = -1;
+        ret->proc_fd = -1;
+        s.root_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        if (s.root_fd < 0)
+                return fail_set(e, errno, "open the root", NULL);
+        ret->proc_fd = path_open_proc(s.root_fd); /* missing or wrong: whoever needs it fails */
+        mask_init(&s.mask, s.root_fd);
+        for (const struct plan_record *rec = NULL; (rec = reader_next(plan, rec)) && rec->op < PLAN_SETUP_END;)
+                if (operations[rec->op](&s, rec, e) < 0)
+                        return -1;
+        mask_done(&s.mask);
+        (void) close(s.root_fd);
+        return 0;
+}
