@@ -1,0 +1,285 @@
+"""kill -9 of each of our programs at any point: nothing that lives is lost, nothing stays behind."""
+
+import os
+import random
+import signal
+import time
+
+import pytest
+
+from cri import EXITED, RUNNING, eventually, processes_in_cgroup
+from leftovers import processes
+from helpers import CODE
+
+pytestmark = pytest.mark.ours
+
+
+def keeper_pid(daemon):
+    """The keeper of this daemon: started with its program or named so, below its state folder."""
+    name = 'proxmox-lxcri-keeper'[:15]
+    found = []
+    for pid in processes():
+        try:
+            with open(f'/proc/{pid}/comm', encoding='utf-8') as f:
+                comm = f.read().strip()
+            with open(f'/proc/{pid}/cmdline', encoding='utf-8') as f:
+                line = f.read()
+        except OSError:
+            continue
+        if daemon.directory in line and (comm == name or 'lxcri-keeper' in line.split('\0')[0]):
+            found.append(pid)
+    assert found, 'no keeper of ' + daemon.directory
+    return min(found)
+
+
+def parent(pid):
+    with open(f'/proc/{pid}/stat', encoding='utf-8') as f:
+        return int(f.read().rsplit(')', 1)[1].split()[1])
+
+
+def monitor_pid(container):
+    """The monitor is the parent of the container's first process."""
+    return parent(container.pid())
+
+
+def alive(pid):
+    try:
+        with open(f'/proc/{pid}/stat', encoding='utf-8') as f:
+            return f.read().rsplit(')', 1)[1].split()[0] != 'Z'
+    except OSError:
+        return False
+
+
+def crash(daemon):
+    """kill -9 of the daemon, and a new one; its client."""
+    daemon.runtime.kill()
+    daemon.start()
+
+
+COUNT = 'i=0; while :; do i=$((i+1)); echo $i; sleep 0.01; done'
+
+
+def numbers(container):
+    return [int(text) for _, tag, text in container.log_lines() if tag == 'F']
+
+
+def gapless(found):
+    return found == list(range(1, len(found) + 1))
+
+
+def reconnect(daemon, *things):
+    for thing in things:
+        thing.cri = daemon.cri
+
+
+def test_daemon_killed(own_daemon, busybox):
+    daemon = own_daemon
+    before = daemon.snapshot()
+    pod = daemon.logged_pod(host_network=False)
+    counter = pod.sh(busybox, COUNT)
+    ends = pod.sh(busybox, 'sleep 0.5; echo bye; exit 3')
+    created = pod.create(busybox, ['sleep', '100'])
+    pid, address = counter.pid(), pod.status().network.ip
+    daemon.runtime.kill()
+    time.sleep(1)
+    assert alive(pid)
+    daemon.start()
+    reconnect(daemon, pod, counter, ends, created)
+    assert pod.status().network.ip == address
+    assert counter.status().state == RUNNING and counter.pid() == pid
+    status = ends.status()
+    assert (status.state, status.exit_code, status.reason) == (EXITED, 3, 'Error')
+    assert status.finished_at > status.started_at > 0
+    assert ends.log_text() == 'bye\n'
+    assert counter.output('echo', 'exec') == 'exec'
+    created.start()
+    assert created.status().state == RUNNING
+    counter.stop()
+    assert gapless(numbers(counter)) and len(numbers(counter)) > 50
+    pod.remove()
+    left = [x for x in before.new_in(daemon.snapshot()) if not allowed(x, daemon)]
+    assert not left, left
+
+
+def allowed(thing, daemon):
+    """What a network and a restart may leave: the bridge with its rules, the new processes."""
+    kind, name = thing.split(' ', 1)
+    if kind in ('iptables', 'file') and ('CNI' in name or '/ipam' in name):
+        return True
+    if kind == 'interface':
+        return name.startswith('lxcri')
+    if kind == 'process':
+        return daemon.directory in name and 'proxmox-lxcri' in name
+    return kind == 'mount' and name.split(' ')[-1] not in current_namespaces(daemon)
+
+
+def current_namespaces(_):
+    found = set()
+    for pid in processes():
+        try:
+            found.add(os.readlink(f'/proc/{pid}/ns/mnt'))
+        except OSError:
+            pass
+    return found
+
+
+def test_keeper_killed(own_daemon, busybox):
+    daemon = own_daemon
+    pod = daemon.logged_pod()
+    counter = pod.sh(busybox, COUNT)
+    short = pod.sh(busybox, 'sleep 1; echo end; exit 4')
+    pid, keeper = counter.pid(), keeper_pid(daemon)
+    os.kill(keeper, signal.SIGKILL)
+    eventually(lambda: keeper_pid(daemon) != keeper)
+    assert alive(pid)
+    status = short.wait()
+    assert (status.exit_code, status.reason) == (4, 'Error')
+    assert short.log_text() == 'end\n'
+    assert counter.output('echo', 'exec') == 'exec'
+    time.sleep(0.5)
+    counter.stop()
+    assert counter.status().exit_code == 137
+    assert gapless(numbers(counter)) and len(numbers(counter)) > 50
+    pod.run(busybox, ['true']).wait()
+    pod.remove()
+
+
+def test_keeper_and_daemon_killed(own_daemon, busybox):
+    daemon = own_daemon
+    pod = daemon.logged_pod()
+    counter = pod.sh(busybox, COUNT)
+    ends = pod.sh(busybox, 'sleep 0.5; echo out; exit 6')
+    keeper = keeper_pid(daemon)
+    daemon.runtime.kill()
+    os.kill(keeper, signal.SIGKILL)
+    time.sleep(1.5)
+    daemon.start()
+    reconnect(daemon, pod, counter, ends)
+    assert counter.status().state == RUNNING
+    assert ends.wait().exit_code == 6
+    assert ends.log_text() == 'out\n'
+    counter.stop()
+    assert gapless(numbers(counter)) and len(numbers(counter)) > 50
+    pod.remove()
+
+
+@pytest.mark.parametrize('user', [0, 1000])
+def test_monitor_killed(own_daemon, busybox, pb, user):
+    """Also for a program that is not root, which gets no death signal from its parent."""
+    daemon = own_daemon
+    pod = daemon.pod()
+    container = pod.sh(busybox, 'trap "" TERM HUP; sleep 1000 & sleep 1000',
+                       security={'run_as_user': pb.Int64Value(value=user)})
+    eventually(lambda: len(processes_in_cgroup(container.id)) >= 3)
+    os.kill(monitor_pid(container), signal.SIGKILL)
+    status = container.wait(10)
+    assert status.exit_code != 0 and status.reason not in ('Completed', '')
+    assert status.finished_at > 0
+    eventually(lambda: not processes_in_cgroup(container.id))
+    with pytest.raises(Exception) as error:
+        container.exec('true')
+    assert error.value.code() == CODE.FAILED_PRECONDITION
+    container.remove()
+    pod.remove()
+
+
+def test_init_killed(own_daemon, busybox):
+    daemon = own_daemon
+    before = daemon.snapshot()
+    pod = daemon.pod()
+    container = pod.sh(busybox, 'sleep 1000 & sleep 1000')
+    os.kill(container.pid(), signal.SIGKILL)
+    status = container.wait(10)
+    assert (status.exit_code, status.reason) == (137, 'Error')
+    eventually(lambda: not processes_in_cgroup(container.id))
+    pod.remove()
+    left = [x for x in before.new_in(daemon.snapshot()) if not allowed(x, daemon)]
+    assert not left, left
+
+
+def test_monitor_killed_while_the_daemon_is_away(own_daemon, busybox):
+    daemon = own_daemon
+    pod = daemon.pod()
+    container = pod.run(busybox, ['sleep', '1000'])
+    monitor = monitor_pid(container)
+    daemon.runtime.kill()
+    os.kill(monitor, signal.SIGKILL)
+    time.sleep(0.2)
+    daemon.start()
+    reconnect(daemon, pod, container)
+    status = container.wait(10)
+    assert status.exit_code != 0 and status.reason not in ('Completed', '')
+    eventually(lambda: not processes_in_cgroup(container.id))
+    pod.remove()
+
+
+def test_daemon_killed_in_the_middle_of_anything(own_daemon, busybox, images):
+    """At random moments of pod starts, stops and pulls; in the end all can be removed."""
+    daemon = own_daemon
+    before = daemon.snapshot()
+    for number in range(int(os.environ.get('LXCRI_CRASHES', '6'))):
+        begun = []
+        for n in range(4):
+            config = daemon.pb.PodSandboxConfig(metadata=daemon.pb.PodSandboxMetadata(
+                name=f'crash{number}-{n}', namespace='n', uid=f'u{number}-{n}'))
+            begun.append(daemon.cri.future('RunPodSandbox', config=config))
+        begun.append(daemon.cri.future('PullImage',
+                                       image=daemon.pb.ImageSpec(image=images.ref('configured'))))
+        time.sleep(random.uniform(0, 0.15))
+        daemon.runtime.kill()
+        for future in begun:
+            future.exception()
+        daemon.start()
+        for sandbox in daemon.cri.ListPodSandbox().items:
+            status = daemon.cri.PodSandboxStatus(pod_sandbox_id=sandbox.id).status
+            assert status.metadata.name
+        if number % 2:
+            stops = [daemon.cri.future('StopPodSandbox', pod_sandbox_id=s.id)
+                     for s in daemon.cri.ListPodSandbox().items]
+            time.sleep(random.uniform(0, 0.1))
+            daemon.runtime.kill()
+            for future in stops:
+                future.exception()
+            daemon.start()
+    with daemon.pod(host_network=False) as pod:
+        assert pod.run(busybox, ['sleep', '100']).output('echo', 'fine') == 'fine'
+    daemon.remove_all()
+    daemon.cri.RemoveImage(image=daemon.pb.ImageSpec(image=images.ref('configured')))
+
+    def left():
+        return [x for x in before.new_in(daemon.snapshot()) if not allowed(x, daemon)]
+    deadline = time.monotonic() + 5
+    while left() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not left(), left()
+
+
+def test_store_survives(own_daemon, busybox):
+    """Images and pods are the same after a kill, as often as one likes."""
+    daemon = own_daemon
+    with_labels = daemon.pod(labels={'k': 'v'}, annotations={'a': 'b'})
+    container = with_labels.run(busybox, ['sleep', '1000'])
+    images = daemon.cri.ListImages()
+    for _ in range(3):
+        crash(daemon)
+        reconnect(daemon, with_labels, container)
+        assert daemon.cri.ListImages() == images
+        status = with_labels.status()
+        assert dict(status.labels) == {'k': 'v'} and dict(status.annotations) == {'a': 'b'}
+        assert container.status().state == RUNNING
+    with_labels.remove()
+
+
+def test_two_daemons_side_by_side(own_daemon, daemon, busybox):
+    with own_daemon.pod(name='same') as one, daemon.pod(name='same') as two:
+        assert one.run(busybox, ['sleep', '9']).output('echo', 'x') == 'x'
+        assert two.run(busybox, ['sleep', '9']).output('echo', 'x') == 'x'
+        assert len(own_daemon.cri.ListPodSandbox().items) == 1
+
+
+def test_a_second_daemon_on_the_same_folders_is_refused(own_daemon):
+    import subprocess  # pylint: disable=import-outside-toplevel
+    second = subprocess.run(own_daemon.runtime.command(), check=False, stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT, text=True, timeout=20)
+    assert second.returncode != 0 and second.stdout.strip()
+    assert own_daemon.cri.Version().version
