@@ -172,15 +172,15 @@ static void on_monitor_gone(struct source *s, uint32_t events) {
 
 /* --- start ----------------------------------------------------------------------------------------------------------- */
 
-static void finish_start(struct container *c, const struct plan_error *failure, ssize_t len) {
+static void finish_start(struct container *c, const struct exec_status *failure) {
         struct err err = { 0 };
 
         loop_remove(&c->keeper->loop, &c->exec_source);
         c->exec_fd = fd_close(c->exec_fd);
         c->starting = false;
         c->started = true;
-        if (len > 0) {
-                (void) err_set(&err, ERR_INVALID, "%.*s", (int) (len - (ssize_t) offsetof(struct plan_error, text)), failure->text);
+        if (failure) {
+                (void) err_set(&err, ERR_INVALID, "%s", failure->text);
                 err.sys_errno = failure->sys_errno;
                 answer(c, &err);
                 return;
@@ -192,7 +192,7 @@ static void finish_start(struct container *c, const struct plan_error *failure, 
 
 static void on_exec_status(struct source *s, uint32_t events) {
         struct container *c = (struct container *) ((char *) s - offsetof(struct container, exec_source));
-        struct plan_error e = { 0 };
+        struct exec_status e = { 0 };
         ssize_t n = read(c->exec_fd, &e, sizeof(e) - 1);
 
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -202,7 +202,7 @@ static void on_exec_status(struct source *s, uint32_t events) {
                 loop_remove(&c->keeper->loop, &c->exec_source);
                 return;
         }
-        finish_start(c, &e, n >= (ssize_t) offsetof(struct plan_error, text) ? n : 0);
+        finish_start(c, n > 0 ? &e : NULL);
 }
 
 int container_start(struct keeper *k, struct connection *from, const struct keeper_request *req, struct err *err) {
