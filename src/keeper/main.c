@@ -80,7 +80,8 @@ static int start(struct keeper *k, const char *init_path, struct err *err) {
         (void) setenv("PATH", "/nonexistent", 1);
         (void) setenv("LC_ALL", "C.UTF-8", 1);
         (void) setsid();
-        (void) chdir("/");
+        if (chdir("/") < 0)
+                return err_sys(err, errno, "change to /");
         (void) umask(0022);
         (void) setrlimit(RLIMIT_NOFILE, &files);
         (void) fcntl(FD_LISTEN, F_SETFD, FD_CLOEXEC);
