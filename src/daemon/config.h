@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* config - the daemon's configuration: one table of keys from which come the YAML reader, the command-line flags,
+ * `proxmox-lxcrid config default|check`, the help and the manual's text. A flag wins over the file, the file over the
+ * default. Read once at start, immutable afterwards: any thread may read it. Strings live in the config's arena. */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include "base/arena.h"
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "image/image.h"
+
+enum config_type {
+        CONFIG_PATH,       /* const char *, absolute */
+        CONFIG_PATHS,      /* const char *const *, NULL-terminated; "a:b" or a YAML list */
+        CONFIG_SOCKET,     /* const char *, absolute, short enough for a unix socket; "" until defaults are settled */
+        CONFIG_CGROUP,     /* const char *, absolute after settling */
+        CONFIG_DRIVER,     /* const char *, "cgroupfs" */
+        CONFIG_LOG_LEVEL,  /* enum log_level */
+        CONFIG_LOG_FORMAT, /* enum log_format */
+        CONFIG_BYTES,      /* uint64_t */
+        CONFIG_NUMBER,     /* int64_t, between min and max */
+        CONFIG_REGISTRIES, /* struct config_registries */
+};
+
+struct config_registries {
+        const struct registry_conf *list;
+        size_t n;
+};
+
+/* X(key, field, C type, enum config_type, default, min, max, help). The first line of a help is its summary. */
+#define CONFIG_KEYS(X)                                                                                                 \
+        X("root", root, const char *, CONFIG_PATH, "/var/lib/proxmox-lxcri", 0, 0,                                     \
+          "Folder for what outlives a reboot: images, snapshots, the store.")                                          \
+        X("state", state, const char *, CONFIG_PATH, "/run/proxmox-lxcri", 0, 0,                                       \
+          "Folder for what does not: sockets, monitors, exit records. On a tmpfs.\n"                                   \
+          "Daemons that run side by side need a root and a state each.")                                               \
+        X("socket", socket, const char *, CONFIG_SOCKET, "", 0, 0,                                                     \
+          "Unix socket of the CRI services. Empty: proxmox-lxcri.sock in the state folder.")                           \
+        X("cni-conf-dir", cni_conf_dir, const char *, CONFIG_PATH, "/etc/cni/net.d", 0, 0,                             \
+          "Folder of CNI configurations; the first by name is used, and changes are seen at once.")                    \
+        X("cni-bin-dir", cni_bin_dir, const char *const *, CONFIG_PATHS, "/opt/cni/bin:/usr/lib/cni", 0, 0,            \
+          "Folders of CNI plug-ins, searched in order; separated by colons, or a list.")                               \
+        X("log-level", log_level, enum log_level, CONFIG_LOG_LEVEL, "info", 0, 0, "debug, info, warn or error.")       \
+        X("log-format", log_format, enum log_format, CONFIG_LOG_FORMAT, "text", 0, 0,                                  \
+          "text or json (on standard error), or journal.")                                                             \
+        X("keeper-path", keeper_path, const char *, CONFIG_PATH, LIBEXECDIR "/proxmox-lxcri-keeper", 0, 0,             \
+          "The keeper: the program that starts and watches containers.")                                               \
+        X("init-path", init_path, const char *, CONFIG_PATH, LIBEXECDIR "/proxmox-lxcri-init", 0, 0,                   \
+          "The program that sets a container up from inside.")                                                         \
+        X("cgroup-parent", cgroup_parent, const char *, CONFIG_CGROUP, "/proxmox-lxcri", 0, 0,                         \
+          "Control group for pods that name none, below the root of every hierarchy.")                                 \
+        X("cgroup-driver", cgroup_driver, const char *, CONFIG_DRIVER, "cgroupfs", 0, 0,                               \
+          "How control groups are made. Only cgroupfs so far; the kubelet is told, and follows.")                      \
+        X("max-parallel-layers", max_parallel_layers, int64_t, CONFIG_NUMBER, "4", 1, 64,                              \
+          "Layers of one image that are fetched at the same time.")                                                    \
+        X("max-layer-size", max_layer_size, uint64_t, CONFIG_BYTES, "64G", 1 << 20, INT64_MAX,                         \
+          "Largest layer, unpacked; units k, M, G, T are powers of 1024. Stops archive bombs.")                        \
+        X("workers", workers, int64_t, CONFIG_NUMBER, "32", 1, 1024,                                                   \
+          "Requests that are worked on at the same time; further ones wait.")                                          \
+        X("pull-workers", pull_workers, int64_t, CONFIG_NUMBER, "8", 1, 256,                                           \
+          "Image pulls at the same time; they have threads of their own, so that they delay no pod.")                  \
+        X("pids-limit", pids_limit, int64_t, CONFIG_NUMBER, "-1", -1, 4194304,                                         \
+          "Processes a container may have. -1: no limit of its own (the kubelet limits the pod).")                     \
+        X("registries", registries, struct config_registries, CONFIG_REGISTRIES, "[]", 0, 0,                           \
+          "How registries are reached, by the host as it stands in image names (\"*\": all others).\n"                 \
+          "Each entry:\n"                                                                                              \
+          "  - host: registry.example:5000\n"                                                                          \
+          "    mirrors: [mirror.example/prefix]  # tried first, in order\n"                                            \
+          "    insecure: false                   # true: plain HTTP is allowed\n"                                      \
+          "    ca-file: /etc/ssl/example.pem     # certificates to trust besides the system's")
+
+struct config {
+        struct arena *arena;
+#define X(key, field, ctype, type, def, min, max, help) ctype field;
+        CONFIG_KEYS(X)
+#undef X
+};
+
+struct config *config_free(struct config *c); /* NULL ok; returns NULL */
+DEFINE_CLEANUP(struct config *, config_free)
+
+/* What the command line said. Borrows argv. */
+struct config_flags {
+        const char *file; /* --config; NULL: the default file, which may be missing */
+        bool help, version;
+        const char *values[32]; /* by number of the key; NULL: not given */
+        char *const *rest;      /* arguments from the first that is no flag, NULL-terminated */
+};
+_must_use_ int config_parse_flags(int argc, char *const *argv, struct config_flags *ret, struct err *err);
+
+/* File, flags, defaults, and the checks between keys. @flags may be NULL. Errors name file, line and key. */
+_must_use_ int config_load(const struct config_flags *flags, struct config **ret, struct err *err);
+/* The same from text; @name stands for the file in errors. */
+_must_use_ int config_load_text(const char *name, const char *text, size_t len, const struct config_flags *flags,
+                                struct config **ret, struct err *err);
+
+const char *config_default_file(void);
+void config_write_default(FILE *out); /* commented YAML; reads back as the defaults */
+void config_write_flags(FILE *out);   /* for --help */
+void config_write_docs(FILE *out);    /* Markdown table of the keys */
+/* The values in force as JSON: Status' verbose "config", which critest reads (stateDir). Caller frees. */
+char *config_to_json(const struct config *c);
+
+/* `proxmox-lxcrid config default | check [FILE] | docs`: @args behind "config". The exit status. */
+int config_command(char *const *args, const struct config_flags *flags);

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test-config - good and bad files and flags, and that the texts made from the table read back. */
+#undef NDEBUG
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/alloc.h"
+#include "base/str.h"
+#include "daemon/config-keys.h"
+
+static struct err err;
+
+static struct config *load(const char *text) {
+        struct config *c = NULL;
+
+        if (config_load_text("config.yaml", text, strlen(text), NULL, &c, &err) < 0) {
+                fprintf(stderr, "%s\n", err.msg);
+                abort();
+        }
+        return c;
+}
+
+static void test_defaults(void) {
+        _cleanup_(config_freep) struct config *c = load(""), *again = NULL;
+        _cleanup_(freep) char *text = NULL, *a = NULL, *b = NULL;
+        size_t len;
+        FILE *f;
+
+        assert(str_eq(c->root, "/var/lib/proxmox-lxcri") && str_eq(c->socket, "/run/proxmox-lxcri/proxmox-lxcri.sock"));
+        assert(str_eq(c->cni_bin_dir[0], "/opt/cni/bin") && str_eq(c->cni_bin_dir[1], "/usr/lib/cni") &&
+               !c->cni_bin_dir[2]);
+        assert(c->log_level == LOG_LEVEL_INFO && c->log_format == LOG_FORMAT_TEXT && c->max_parallel_layers == 4);
+        assert(c->max_layer_size == 64ULL << 30 && c->pids_limit == -1 && c->registries.n == 0);
+        assert(str_eq(c->cgroup_parent, "/proxmox-lxcri") && str_eq(c->cgroup_driver, "cgroupfs"));
+
+        f = open_memstream(&text, &len);
+        config_write_default(f);
+        (void) fclose(f);
+        again = load(text);
+        a = config_to_json(c);
+        b = config_to_json(again);
+        assert(str_eq(a, b) && strstr(a, "\"stateDir\":\"/run/proxmox-lxcri\""));
+        for (size_t i = 0; i < CONFIG_N_KEYS; i++)
+                assert(strstr(text, config_keys[i].name));
+}
+
+static void test_good(void) {
+        _cleanup_(config_freep) struct config *c = load("root: /a\n"
+                                                        "state: \"/b\"\n"
+                                                        "cni-bin-dir: [/x, /y]\n"
+                                                        "log-level: debug\nlog-format: json\n"
+                                                        "cgroup-parent: tests/one\n"
+                                                        "max-layer-size: 1GiB\n"
+                                                        "workers: 3\n"
+                                                        "socket: unix:///s/ock\n"
+                                                        "registries:\n"
+                                                        "  - host: localhost:5000\n"
+                                                        "    insecure: true\n"
+                                                        "    mirrors: [\"a.b/c/d\", e:1]\n"
+                                                        "  - {host: \"*\", ca-file: /ca.pem}\n");
+        _cleanup_(config_freep) struct config *json =
+                load("{\"root\": \"/a\", \"registries\": [{\"host\": \"127.0.0.1:5000\", \"insecure\": true}]}");
+
+        assert(str_eq(c->root, "/a") && str_eq(c->state, "/b") && str_eq(c->socket, "/s/ock"));
+        assert(str_eq(c->cni_bin_dir[0], "/x") && str_eq(c->cni_bin_dir[1], "/y") && !c->cni_bin_dir[2]);
+        assert(c->log_level == LOG_LEVEL_DEBUG && c->log_format == LOG_FORMAT_JSON && c->workers == 3);
+        assert(str_eq(c->cgroup_parent, "/tests/one") && c->max_layer_size == 1 << 30 && c->registries.n == 2);
+        assert(str_eq(c->registries.list[0].host, "localhost:5000") && c->registries.list[0].insecure);
+        assert(str_eq(c->registries.list[0].mirrors[0], "a.b/c/d") && str_eq(c->registries.list[0].mirrors[1], "e:1") &&
+               !c->registries.list[0].mirrors[2]);
+        assert(str_eq(c->registries.list[1].host, "*") && str_eq(c->registries.list[1].ca_file, "/ca.pem"));
+        assert(str_eq(json->registries.list[0].host, "127.0.0.1:5000") && !json->registries.list[0].ca_file);
+}
+
+static const struct {
+        const char *text, *error; /* the error's beginning */
+} bad[] = {
+        { "root: relative", "config.yaml:1: root: expected an absolute path, found 'relative'" },
+        { "# x\n\nrooot: /a", "config.yaml:3: unknown key 'rooot' (did you mean 'root'?)" },
+        { "completely-else: /a", "config.yaml:1: unknown key 'completely-else'" },
+        { "root: /a\nroot: /b", "config.yaml:2: key 'root' is given twice, first on line 1" },
+        { "root: [/a]", "config.yaml:1: root: expected a value, found a list" },
+        { "workers: many", "config.yaml:1: workers: expected a number from 1 to 1024, found 'many'" },
+        { "workers: 0", "config.yaml:1: workers: expected a number" },
+        { "workers: 99999999999999999999", "config.yaml:1: workers: expected a number" },
+        { "pids-limit: -2", "config.yaml:1: pids-limit: expected a number from -1" },
+        { "workers:", "config.yaml:1: workers: expected a number" },
+        { "log-level: loud", "config.yaml:1: log-level: expected debug, info, warn or error, found 'loud'" },
+        { "log-format: xml", "config.yaml:1: log-format: expected text, json or journal" },
+        { "cgroup-driver: systemd", "config.yaml:1: cgroup-driver: systemd is not supported yet" },
+        { "cgroup-driver: other", "config.yaml:1: cgroup-driver: expected cgroupfs, found 'other'" },
+        { "cgroup-parent: /a/../b", "config.yaml:1: cgroup-parent: expected a control group" },
+        { "cgroup-parent: /", "config.yaml:1: cgroup-parent: expected a control group" },
+        { "max-layer-size: big", "config.yaml:1: max-layer-size: expected bytes" },
+        { "max-layer-size: 5", "config.yaml:1: max-layer-size: expected bytes like 512M or 64G, at least 1048576" },
+        { "cni-bin-dir: /a:b", "config.yaml:1: cni-bin-dir: expected an absolute path, found 'b'" },
+        { "cni-bin-dir: \"\"", "config.yaml:1: cni-bin-dir: expected at least one folder" },
+        { "root: /x\nstate: /x", "root and state are the same folder" },
+        { "registries: yes", "config.yaml:1: registries: expected a list, found a value" },
+        { "registries: [1]", "config.yaml:1: registries[0]: expected a mapping" },
+        { "registries:\n - insecure: true", "config.yaml:2: registries[0]: host is missing" },
+        { "registries:\n - host: a\n   insecure: maybe",
+          "config.yaml:3: registries[0].insecure: expected true or false, found 'maybe'" },
+        { "registries:\n - host: a\n - host: b c", "config.yaml:3: registries[1].host: expected host[:port]" },
+        { "registries:\n - host: a\n - host: a", "config.yaml:3: registries[1]: host a is configured twice" },
+        { "registries:\n - host: a\n   port: 5", "config.yaml:3: registries[0].port: unknown key" },
+        { "registries:\n - host: a\n   mirrors: b", "config.yaml:3: registries[0].mirrors: expected a list" },
+        { "registries:\n - host: a\n   mirrors:\n   - http://b",
+          "config.yaml:4: registries[0].mirrors[0]: expected host" },
+        { "registries:\n - host: a\n   ca-file: x", "config.yaml:3: registries[0].ca-file: expected an absolute path" },
+        { "root: &a /x", "config.yaml:1: anchors are not allowed" },
+        { "root: *a", "config.yaml:1: aliases are not allowed" },
+        { "root: !!str /a", "config.yaml:1: tags are not allowed" },
+        { "root: /a\n---\nroot: /b", "config.yaml:2: more than one document" },
+        { "root: \"/a", "config.yaml:" },
+        { "\troot: /a", "config.yaml:1: " },
+        { "- a", "config.yaml:1: expected \"key: value\" lines, found a list" },
+        { "just words", "config.yaml:1: expected \"key: value\" lines, found a value" },
+        { "? [a]\n: b", "config.yaml:1: a key must be a plain word" },
+        { "root: \"/a\\0b\"", "config.yaml:1: a value holds a NUL" },
+        { "registries: [[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]", "config.yaml:1: nested too deeply" },
+};
+
+static void test_bad(void) {
+        char long_socket[256];
+
+        for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
+                struct config *c = NULL;
+                int r = config_load_text("config.yaml", bad[i].text, strlen(bad[i].text), NULL, &c, &err);
+
+                if (r != -ERR_INVALID || !str_after(err.msg, bad[i].error)) {
+                        fprintf(stderr, "for:\n%s\nexpected: %s\nfound %d: %s\n", bad[i].text, bad[i].error, r,
+                                r < 0 ? err.msg : "");
+                        abort();
+                }
+        }
+        (void) snprintf(long_socket, sizeof(long_socket), "socket: /%0120d", 1);
+        assert(config_load_text("c", long_socket, strlen(long_socket), NULL, &(struct config *){ 0 }, &err) ==
+               -ERR_INVALID);
+        (void) snprintf(long_socket, sizeof(long_socket), "state: /%0120d", 1);
+        assert(config_load_text("c", long_socket, strlen(long_socket), NULL, &(struct config *){ 0 }, &err) ==
+               -ERR_INVALID);
+}
+
+static void test_limits(void) {
+        size_t len = 2 << 20;
+        _cleanup_(freep) char *big = malloc(len + 1);
+        struct config *c = NULL;
+
+        assert(big);
+        memset(big, '#', len);
+        big[len] = '\0';
+        assert(config_load_text("c", big, len, NULL, &c, &err) == -ERR_EXHAUSTED);
+        memset(big, '[', 100000);
+        assert(config_load_text("c", big, 100000, NULL, &c, &err) < 0);
+        for (size_t i = 0; i < 400000; i += 4)
+                memcpy(big + i, "- a\n", 4);
+        assert(config_load_text("c", big, 400000, NULL, &c, &err) == -ERR_INVALID &&
+               strstr(err.msg, "too many entries"));
+        assert(config_load_text("c", "root: \xff\xfe", 8, NULL, &c, &err) < 0);
+}
+
+static int flags_of(struct config_flags *ret, const char *const *args) {
+        int n = 0;
+
+        while (args[n])
+                n++;
+        return config_parse_flags(n, (char *const *) (uintptr_t) args, ret, &err);
+}
+
+static void test_flags(void) {
+        struct config_flags f;
+        struct config *c = NULL;
+
+        assert(flags_of(&f, (const char *const[]){ "d", "--config", "/c", "--root=/r", "--log-level", "warn",
+                                                   "--registries", "[{host: x, insecure: true}]", "config", "check",
+                                                   NULL }) == 0);
+        assert(str_eq(f.file, "/c") && str_eq(f.rest[0], "config") && str_eq(f.rest[1], "check") && !f.rest[2]);
+        assert(config_load_text("c", "root: /file\nstate: /st", 22, &f, &c, &err) == 0);
+        assert(str_eq(c->root, "/r") && str_eq(c->state, "/st") && c->log_level == LOG_LEVEL_WARN &&
+               c->registries.n == 1);
+        (void) config_free(c);
+        assert(flags_of(&f, (const char *const[]){ "d", "--workers", "x", NULL }) == 0);
+        assert(config_load_text("c", "", 0, &f, &c, &err) == -ERR_INVALID &&
+               str_after(err.msg, "--workers: expected a number"));
+        assert(flags_of(&f, (const char *const[]){ "d", "--rot", "/x", NULL }) == -ERR_INVALID &&
+               strstr(err.msg, "--root?"));
+        assert(flags_of(&f, (const char *const[]){ "d", "--root", NULL }) == -ERR_INVALID &&
+               strstr(err.msg, "needs a value"));
+        assert(flags_of(&f, (const char *const[]){ "d", "--root", "/a", "--root", "/b", NULL }) == -ERR_INVALID);
+        assert(flags_of(&f, (const char *const[]){ "d", "-x", NULL }) == -ERR_INVALID);
+        assert(flags_of(&f, (const char *const[]){ "d", "-h", "--version", "--", "--root", NULL }) == 0);
+        assert(f.help && f.version && str_eq(f.rest[0], "--root"));
+        assert(flags_of(&f, (const char *const[]){ "d", "--config", "/does/not/exist", NULL }) == 0);
+        assert(config_load(&f, &c, &err) == -ERR_INTERNAL && strstr(err.msg, "/does/not/exist"));
+}
+
+int main(void) {
+        test_defaults();
+        test_good();
+        test_bad();
+        test_limits();
+        test_flags();
+        return 0;
+}
