@@ -161,12 +161,15 @@ static void test_limits(void) {
         assert(config_load_text("c", "root: \xff\xfe", 8, NULL, &c, &err) < 0);
 }
 
+/* The list of @args may end its life before the flags that point into it. */
 static int flags_of(struct config_flags *ret, const char *const *args) {
+        static char *copy[32];
         int n = 0;
 
-        while (args[n])
-                n++;
-        return config_parse_flags(n, (char *const *) (uintptr_t) args, ret, &err);
+        for (; args[n]; n++)
+                copy[n] = (char *) (uintptr_t) args[n];
+        copy[n] = NULL;
+        return config_parse_flags(n, copy, ret, &err);
 }
 
 static void test_flags(void) {
