@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* admin - the service proxmoxlxcri.v1.Admin: what the command line needs beyond the CRI. Handlers run on the pools
+ * given. */
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include "base/pool.h"
+#include "grpc/server.h"
+#include "image/image.h"
+
+/* What Info tells and the methods use; borrowed, must outlive the server. */
+struct admin {
+        struct images *images;
+        struct pool *pull_pool; /* for PullImage: the same one as the CRI's */
+        const char *version, *lxc_version, *lxc_path, *root, *state, *socket, *cgroup_mode;
+        const char *config_json; /* the configuration in force */
+        uint64_t started_at_ns;
+        pid_t (*keeper_pid)(void *userdata); /* NULL: none */
+        void *userdata;
+};
+
+enum { ADMIN_N_METHODS = 3 };
+/* Fills @ret with the service's methods. */
+void admin_methods(struct admin *admin, struct grpc_method ret[ADMIN_N_METHODS]);
