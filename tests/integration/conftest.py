@@ -43,7 +43,7 @@ def top():
 @pytest.fixture(scope='session')
 def pb(top):
     proto = os.environ.get('LXCRI_CRI_PROTO') or os.path.join(REPO, 'src', 'proto', 'cri.proto')
-    return load(proto, os.path.join(top, 'proto'))
+    return load(proto, os.environ.get('LXCRI_CRI_PYTHON') or os.path.join(top, 'proto'))
 
 
 @pytest.fixture(scope='session')

@@ -126,17 +126,17 @@ def test_default_config_is_valid(daemon, tmp_path):
     assert default.returncode == 0 and default.stdout
     path = tmp_path / 'config.yaml'
     path.write_text(default.stdout)
-    checked = lxcrid(daemon, '--config', str(path), 'config', 'check')
+    checked = lxcrid(daemon, 'config', 'check', str(path))
     assert checked.returncode == 0, checked.stderr
 
 
 @pytest.mark.parametrize('text,line', [
     ('root: /x\nno_such_key: 1\n', 2), ('root: [1, 2]\n', 1), ('a: b: c\n', 1),
-    ('root: /x\n\nregistries:\n  - hosts: x\n', 4), ('log_level: loud\n', 1), ('- 1\n', 1)])
+    ('root: /x\n\nregistries:\n  - hosts: x\n', 4), ('log-level: loud\n', 1), ('- 1\n', 1)])
 def test_wrong_config_is_told_with_its_line(daemon, tmp_path, text, line):
     path = tmp_path / 'config.yaml'
     path.write_text(text)
-    done = lxcrid(daemon, '--config', str(path), 'config', 'check')
+    done = lxcrid(daemon, 'config', 'check', str(path))
     assert done.returncode != 0
     assert f'config.yaml:{line}' in done.stderr + done.stdout, done.stderr + done.stdout
 
@@ -144,7 +144,7 @@ def test_wrong_config_is_told_with_its_line(daemon, tmp_path, text, line):
 def test_json_is_a_configuration_too(daemon, tmp_path):
     path = tmp_path / 'config.yaml'
     path.write_text('{"root": "/x", "state": "/y"}\n')
-    assert lxcrid(daemon, '--config', str(path), 'config', 'check').returncode == 0
+    assert lxcrid(daemon, 'config', 'check', str(path)).returncode == 0
 
 
 def test_wrong_flags(daemon):

@@ -67,6 +67,11 @@ def gapless(found):
     return found == list(range(1, len(found) + 1))
 
 
+def complete(found):
+    """No number is missing; what was written in the moment of a kill may be there twice."""
+    return sorted(set(found)) == list(range(1, max(found) + 1)) and len(found) < max(found) + 20
+
+
 def reconnect(daemon, *things):
     for thing in things:
         thing.cri = daemon.cri
@@ -139,7 +144,7 @@ def test_keeper_killed(own_daemon, busybox):
     time.sleep(0.5)
     counter.stop()
     assert counter.status().exit_code == 137
-    assert gapless(numbers(counter)) and len(numbers(counter)) > 50
+    assert complete(numbers(counter)) and len(numbers(counter)) > 50
     pod.run(busybox, ['true']).wait()
     pod.remove()
 
@@ -159,7 +164,7 @@ def test_keeper_and_daemon_killed(own_daemon, busybox):
     assert ends.wait().exit_code == 6
     assert ends.log_text() == 'out\n'
     counter.stop()
-    assert gapless(numbers(counter)) and len(numbers(counter)) > 50
+    assert complete(numbers(counter)) and len(numbers(counter)) > 50
     pod.remove()
 
 

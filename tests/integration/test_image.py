@@ -207,9 +207,9 @@ def test_tls_needs_the_ca_file(top, pb, registry, images):
                         f'oci:{layout}:latest', f'docker://{secure.address}/tls:1'], check=True)
         ref = f'{secure.address}/tls:1'
         for number, ca_file in enumerate((None, secure.ca_file)):
-            entry = {'host': secure.address, 'insecure': False}
+            entry = {'host': secure.address}
             if ca_file:
-                entry['ca_file'] = ca_file
+                entry['ca-file'] = ca_file
             word = f'{os.environ["LXCRI_TEST_ID"]}-tls{number}'
             daemon = Daemon(make_daemon(top, f'tls-daemon{number}', registry, registries=[entry],
                                         cgroup_parent=word, bridge=f'lxcritls{number}'), pb)

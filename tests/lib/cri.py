@@ -14,11 +14,12 @@ READY, NOTREADY = 0, 1                  # PodSandboxState
 
 
 def load(proto, directory):
-    """The Python module of cri.proto, generated into `directory`."""
+    """The Python module of cri.proto, generated into `directory` unless it is there."""
     os.makedirs(directory, exist_ok=True)
     name = os.path.basename(proto)
-    subprocess.run(['protoc', '-I', os.path.dirname(proto), '--python_out', directory, name],
-                   check=True)
+    if not os.listdir(directory):
+        subprocess.run(['protoc', '-I', os.path.dirname(proto), '--python_out', directory, name],
+                       check=True)
     sys.path.insert(0, directory)
     return importlib.import_module(name.replace('.proto', '_pb2').replace('-', '_'))
 
