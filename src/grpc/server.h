@@ -19,8 +19,8 @@ struct grpc_call;   /* one RPC being served; valid until its handler returns */
 /* A unary method. Runs on the method's pool. The request lives in the call's arena; build the response there too
  * (grpc_call_arena) and set @ret to it. On failure return -code with @err filled: it becomes the gRPC status and
  * message. Handlers that can take long poll grpc_call_cancelled() or wait on grpc_call_cancel_fd(). */
-typedef int (*grpc_unary_fn)(struct grpc_call *call, const ProtobufCMessage *request, ProtobufCMessage **ret, void *userdata,
-                             struct err *err);
+typedef int (*grpc_unary_fn)(struct grpc_call *call, const ProtobufCMessage *request, ProtobufCMessage **ret,
+                             void *userdata, struct err *err);
 
 /* A server-streaming method: runs on the method's pool and sends with grpc_call_send() until it returns; the
  * return value ends the stream (0: OK). */
@@ -29,24 +29,27 @@ typedef int (*grpc_stream_fn)(struct grpc_call *call, const ProtobufCMessage *re
 struct grpc_method {
         const char *path; /* "/runtime.v1.RuntimeService/Version" */
         const ProtobufCMessageDescriptor *request;
-        grpc_unary_fn unary;   /* exactly one of unary and stream */
+        grpc_unary_fn unary; /* exactly one of unary and stream */
         grpc_stream_fn stream;
-        struct pool *pool;     /* NULL: the server's default pool */
+        struct pool *pool; /* NULL: the server's default pool */
         void *userdata;
+        /* Unary only: runs on the loop thread, without a hop to the pool. The handler promises not to block, not even
+         * on a lock that is held for long. */
+        bool inline_call;
 };
 
 struct grpc_server_args {
         sd_event *loop;
-        int listen_fd;          /* taken on success */
-        struct pool *pool;      /* default pool for handlers */
+        int listen_fd;                     /* taken on success */
+        struct pool *pool;                 /* default pool for handlers */
         const struct grpc_method *methods; /* copied */
         size_t n_methods;
         /* 0 means the default in parentheses. */
-        size_t max_message_bytes;     /* (16 MiB), per message, after decompression */
-        size_t max_connections;       /* (256) */
-        size_t max_streams;           /* (1024) concurrent, per connection; REFUSED_STREAM beyond */
-        size_t max_header_bytes;      /* (16 KiB) per request */
-        size_t max_connection_bytes;  /* (64 MiB) buffered requests and responses of one connection */
+        size_t max_message_bytes;    /* (16 MiB), per message, after decompression */
+        size_t max_connections;      /* (256) */
+        size_t max_streams;          /* (1024) calls in progress, per connection; REFUSED_STREAM beyond */
+        size_t max_header_bytes;     /* (16 KiB) per request */
+        size_t max_connection_bytes; /* (64 MiB) buffered requests and responses of one connection */
 };
 
 _must_use_ int grpc_server_new(const struct grpc_server_args *args, struct grpc_server **ret, struct err *err);
@@ -57,10 +60,10 @@ DEFINE_CLEANUP(struct grpc_server *, grpc_server_free)
 
 /* For handlers, from the pool thread. */
 struct arena *grpc_call_arena(struct grpc_call *call);
-bool grpc_call_cancelled(struct grpc_call *call);        /* the client went away or the deadline passed */
+bool grpc_call_cancelled(struct grpc_call *call); /* the client went away or the deadline passed */
 /* Fills @err with CANCELLED or DEADLINE_EXCEEDED. Call it when grpc_call_cancelled(). */
 int grpc_call_cancel_err(struct grpc_call *call, struct err *err);
-int grpc_call_cancel_fd(struct grpc_call *call);         /* becomes readable when cancelled; borrowed */
-uint64_t grpc_call_deadline_ns(struct grpc_call *call);  /* CLOCK_MONOTONIC, UINT64_MAX: none */
+int grpc_call_cancel_fd(struct grpc_call *call); /* becomes readable when cancelled; borrowed; -1: no descriptor left */
+uint64_t grpc_call_deadline_ns(struct grpc_call *call); /* CLOCK_MONOTONIC, UINT64_MAX: none */
 /* Server streaming: blocks while the peer's window is full (bounded buffer). ERR_CANCELLED when the stream is gone. */
 _must_use_ int grpc_call_send(struct grpc_call *call, const ProtobufCMessage *message, struct err *err);
