@@ -132,26 +132,35 @@ static int say_hello(int fd, pid_t *ret_pid, struct err *err) {
         return 0;
 }
 
-/* To the keeper that runs, or to a new one. */
-static int connect_keeper(struct keeper_client *c, struct err *err) {
+static int greet_running(struct keeper_client *c, int *ret_fd, pid_t *ret_pid, struct err *err) {
         _cleanup_(fd_closep) int fd = -1;
         int size = SEND_BUFFER, r;
-        pid_t pid;
 
         r = sock_connect_unix(c->socket_path, SOCK_SEQPACKET, &fd, err);
-        if (r == -ERR_UNAVAILABLE) {
-                r = spawn_keeper(c, err);
-                if (r == 0)
-                        r = sock_connect_unix(c->socket_path, SOCK_SEQPACKET, &fd, err);
-        }
         if (r < 0)
                 return r;
         (void) setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size));
-        r = say_hello(fd, &pid, err);
+        r = say_hello(fd, ret_pid, err);
+        if (r == 0)
+                *ret_fd = TAKE_FD(fd);
+        return r;
+}
+
+/* To the keeper that runs, or to a new one. One that is being killed may still take a connection and then drop it. */
+static int connect_keeper(struct keeper_client *c, struct err *err) {
+        int fd = -1, r;
+        pid_t pid;
+
+        r = greet_running(c, &fd, &pid, err);
+        if (r < 0 && err->code != ERR_UNIMPLEMENTED) {
+                r = spawn_keeper(c, err);
+                if (r == 0)
+                        r = greet_running(c, &fd, &pid, err);
+        }
         if (r < 0)
                 return r;
         (void) pthread_mutex_lock(&c->lock);
-        c->fd = TAKE_FD(fd);
+        c->fd = fd;
         c->pid = pid;
         (void) pthread_mutex_unlock(&c->lock);
         log_info("connected to the keeper", "pid", LOG_I64(pid), NULL);

@@ -123,9 +123,10 @@ static void monitor_gone(struct container *c) {
         struct keeper *k = c->keeper;
         struct keeper_reply reply = { .type = KEEPER_EXITED };
 
-        if (c->ended)
+        if (c->ending)
                 return;
-        c->ended = true;
+        /* Streams that close meanwhile must not take the container with them yet: "ended" comes last. */
+        c->ending = true;
         loop_remove(&k->loop, &c->monitor_source);
         loop_remove(&k->loop, &c->init_source);
         /* An init that still waits for START ends on this; one that runs does not notice. */
@@ -151,6 +152,7 @@ static void monitor_gone(struct container *c) {
         (void) snprintf(reply.id, sizeof(reply.id), "%s", c->id);
         if (c->ready)
                 server_broadcast(k, &reply);
+        c->ended = true;
         maybe_forget(c);
 }
 
@@ -158,7 +160,7 @@ void container_reaped(struct keeper *k, pid_t pid) {
         struct container *c;
 
         for (size_t it = 0; map_next(k->containers, &it, NULL, (void **) &c);)
-                if (c->monitor_pid == pid && !c->ended) {
+                if (c->monitor_pid == pid && !c->ending) {
                         monitor_gone(c);
                         return;
                 }
@@ -172,7 +174,7 @@ static void on_monitor_gone(struct source *s, uint32_t events) {
 
 /* --- start ----------------------------------------------------------------------------------------------------------- */
 
-static void finish_start(struct container *c, const struct exec_status *failure) {
+static void finish_start(struct container *c, const struct plan_error *failure) {
         struct err err = { 0 };
 
         loop_remove(&c->keeper->loop, &c->exec_source);
@@ -192,7 +194,7 @@ static void finish_start(struct container *c, const struct exec_status *failure)
 
 static void on_exec_status(struct source *s, uint32_t events) {
         struct container *c = (struct container *) ((char *) s - offsetof(struct container, exec_source));
-        struct exec_status e = { 0 };
+        struct plan_error e = { 0 };
         ssize_t n = read(c->exec_fd, &e, sizeof(e) - 1);
 
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -210,7 +212,7 @@ int container_start(struct keeper *k, struct connection *from, const struct keep
         char start = PLAN_MSG_START;
         int r;
 
-        if (!c || c->ended)
+        if (!c || c->ending)
                 return err_set(err, ERR_PRECONDITION, "container %s has ended", req->id);
         if (c->started || c->starting)
                 return err_set(err, ERR_PRECONDITION, "container %s was started already", req->id);

@@ -12,12 +12,6 @@
 struct keeper;
 struct connection;
 
-/* What an exec status pipe carries when the exec failed (init/plan.h). */
-struct exec_status {
-        int32_t sys_errno;
-        char text[PLAN_ERROR_MAX];
-};
-
 struct container {
         struct source init_source; /* first: callbacks cast it back. READY or ERROR on init's socket */
         struct source exec_source; /* exec status pipe */
@@ -35,7 +29,7 @@ struct container {
         /* Who waits for the answer to SPAWN or START; NULL: nobody (any more). */
         struct connection *waiter;
         uint32_t waiter_seq;
-        bool ready, starting, started, ended;
+        bool ready, starting, started, ending, ended;
         struct plan_error error; /* of a set-up that failed */
 };
 

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/daemon.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+#include "base/alloc.h"
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/pool.h"
+#include "base/sock.h"
+#include "base/strbuf.h"
+#include "cri/admin.h"
+#include "cri/cri.h"
+#include "grpc/server.h"
+#include "image/image.h"
+#include "net/net.h"
+#include "pod/pod.h"
+#include "runtime/cgroup/cgroup.h"
+#include "runtime/engine.h"
+#include "store/store.h"
+
+enum { MAX_METHODS = 64, MAX_QUEUE = 4096, STOP_TIMEOUT_MS = 10000 };
+
+struct daemon {
+        const struct config *conf;
+        sd_event *loop; /* borrowed */
+        int root_lock, state_lock;
+        struct store *store;
+        struct images *images;
+        struct cni *cni;
+        struct cgroups *cgroups;
+        struct pods *pods;
+        struct engine *engine;
+        struct pool *workers, *pullers;
+        struct cri *cri;
+        struct admin *admin;
+        struct grpc_server *server;
+};
+
+/* Two daemons on one folder would undo each other's work. */
+static int lock_folder(const char *path, mode_t mode, int *ret_fd, struct err *err) {
+        char file[4096];
+        int r;
+
+        r = fs_mkdir_p(path, mode, err);
+        if (r < 0)
+                return r;
+        if (snprintf(file, sizeof(file), "%s/lock", path) >= (int) sizeof(file))
+                return err_sys(err, ENAMETOOLONG, "lock %s", path);
+        *ret_fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        if (*ret_fd < 0)
+                return err_sys(err, errno, "open %s", file);
+        if (flock(*ret_fd, LOCK_EX | LOCK_NB) < 0)
+                return err_set(err, ERR_EXISTS, "another proxmox-lxcrid uses %s; stop it, or give this one folders of its own (--root, --state)",
+                               path);
+        return 0;
+}
+
+static int open_store(struct daemon *d, struct err *err) {
+        char path[4096];
+
+        (void) snprintf(path, sizeof(path), "%s/store.db", d->conf->root);
+        return store_open(path, &d->store, err);
+}
+
+static int open_images(struct daemon *d, struct err *err) {
+        struct images_args args = {
+                .root = d->conf->root,
+                .store = d->store,
+                .registries = d->conf->registries.list,
+                .n_registries = d->conf->registries.n,
+                .max_layer_bytes = d->conf->max_layer_size,
+                .max_parallel_layers = (unsigned) d->conf->max_parallel_layers,
+        };
+        int r;
+
+        r = images_new(&args, &d->images, err);
+        return r < 0 ? r : images_reconcile(d->images, err);
+}
+
+static int open_network(struct daemon *d, struct err *err) {
+        _cleanup_strbuf_ struct strbuf dirs = STRBUF(65536);
+
+        for (const char *const *p = d->conf->cni_bin_dir; *p; p++)
+                strbuf_printf(&dirs, "%s%s", dirs.len ? ":" : "", *p);
+        return cni_new(d->conf->cni_conf_dir, strbuf_str(&dirs), &d->cni, err);
+}
+
+static int open_pods(struct daemon *d, struct err *err) {
+        struct pods_args pods = {
+                .root = d->conf->root,
+                .state = d->conf->state,
+                .store = d->store,
+                .images = d->images,
+                .cni = d->cni,
+                .cgroups = d->cgroups,
+                .cgroup_parent = d->conf->cgroup_parent,
+        };
+        struct engine_lxc_args engine = {
+                .state_dir = d->conf->state,
+                .keeper_path = d->conf->keeper_path,
+                .init_path = d->conf->init_path,
+                .cgroups = d->cgroups,
+                .log_level = log_level_name(d->conf->log_level),
+                .exited = pods_exited,
+        };
+        int r;
+
+        r = pods_new(&pods, &d->pods, err);
+        if (r < 0)
+                return r;
+        engine.userdata = d->pods;
+        r = engine_lxc_new(&engine, &d->engine, err);
+        if (r < 0)
+                return r;
+        pods_set_engine(d->pods, d->engine);
+        r = pods_reconcile(d->pods, err);
+        return r < 0 ? err_wrap(err, "take up the pods that are there") : 0;
+}
+
+static int keeper_pid(void *userdata) {
+        struct daemon *d = userdata;
+
+        return engine_lxc_keeper_pid(d->engine);
+}
+
+static int open_server(struct daemon *d, struct err *err) {
+        struct grpc_method methods[MAX_METHODS];
+        struct grpc_server_args args = { .loop = d->loop, .pool = d->workers, .methods = methods };
+        int r;
+
+        args.n_methods = cri_methods(d->cri, methods, MAX_METHODS);
+        args.n_methods += admin_methods(d->admin, methods + args.n_methods, MAX_METHODS - args.n_methods);
+        r = sock_listen_unix(d->conf->socket, SOCK_STREAM | SOCK_NONBLOCK, 0660, &args.listen_fd, err);
+        if (r < 0)
+                return r;
+        r = grpc_server_new(&args, &d->server, err);
+        if (r < 0)
+                (void) close(args.listen_fd);
+        return r;
+}
+
+static int assemble(struct daemon *d, struct err *err) {
+        int r;
+
+        r = lock_folder(d->conf->root, 0711, &d->root_lock, err);
+        if (r == 0)
+                r = lock_folder(d->conf->state, 0711, &d->state_lock, err);
+        if (r == 0)
+                r = open_store(d, err);
+        if (r == 0)
+                r = cgroups_new(&d->cgroups, err);
+        if (r == 0)
+                r = open_images(d, err);
+        if (r == 0)
+                r = open_network(d, err);
+        if (r == 0)
+                r = open_pods(d, err);
+        if (r < 0)
+                return r;
+        d->workers = pool_new("worker", (size_t) d->conf->workers, MAX_QUEUE);
+        d->pullers = pool_new("pull", (size_t) d->conf->pull_workers, MAX_QUEUE);
+        r = open_services(d, err);
+        return r < 0 ? r : open_server(d, err);
+}
+
+int daemon_new(const struct config *conf, sd_event *loop, struct daemon **ret, struct err *err) {
+        _cleanup_(daemon_freep) struct daemon *d = xnew(struct daemon);
+        int r;
+
+        d->conf = conf;
+        d->loop = loop;
+        d->root_lock = d->state_lock = -1;
+        r = assemble(d, err);
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(d);
+        return 0;
+}
+
+static void on_stopped(void *userdata) {
+        struct daemon *d = userdata;
+
+        (void) sd_event_exit(d->loop, 0);
+}
+
+void daemon_stop(struct daemon *d) {
+        grpc_server_shutdown(d->server, STOP_TIMEOUT_MS, on_stopped, d);
+}
+
+struct daemon *daemon_free(struct daemon *d) {
+        if (!d)
+                return NULL;
+        (void) grpc_server_free(d->server);
+        (void) pool_free(d->workers);
+        (void) pool_free(d->pullers);
+        (void) admin_free(d->admin);
+        (void) cri_free(d->cri);
+        /* The engine first: it calls the pods. */
+        (void) engine_free(d->engine);
+        (void) pods_free(d->pods);
+        (void) cgroups_free(d->cgroups);
+        (void) cni_free(d->cni);
+        (void) images_free(d->images);
+        (void) store_close(d->store);
+        (void) fd_close(d->state_lock);
+        (void) fd_close(d->root_lock);
+        free(d);
+        return NULL;
+}

@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The engine with real containers: keeper, monitors, liblxc, init, on a root file system of busybox. Needs root.
+ * argv: keeper, init, busybox. Everything lies in a mount namespace of its own and in one temporary folder. */
+#undef NDEBUG
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/proc.h"
+#include "base/str.h"
+#include "net/net.h"
+#include "runtime/engine.h"
+
+static char dir[64], busybox[256], parent[64];
+static struct cgroups *cgroups;
+static struct engine *engine;
+static _Atomic int n_exited;
+static struct err err;
+
+#define CHECK(call)                                                                                                            \
+        do {                                                                                                                   \
+                if ((call) < 0) {                                                                                              \
+                        (void) fprintf(stderr, "%s:%d: %s: %s\n", __FILE__, __LINE__, #call, err.msg);                         \
+                        abort();                                                                                               \
+                }                                                                                                              \
+        } while (0)
+
+static void on_exited(const char *id, void *userdata) {
+        n_exited++;
+}
+
+/* A detached tmpfs with busybox in it. */
+static int make_rootfs(void) {
+        int fs = (int) syscall(SYS_fsopen, "tmpfs", 1), mnt, fd;
+        const char *const folders[] = { "bin", "proc", "sys", "dev", "etc", "tmp" };
+        char *data;
+        size_t len;
+
+        assert(fs >= 0 && syscall(SYS_fsconfig, fs, 6, NULL, NULL, 0) == 0);
+        mnt = (int) syscall(SYS_fsmount, fs, 1, 0);
+        assert(mnt >= 0);
+        (void) close(fs);
+        for (size_t i = 0; i < ELEMENTSOF(folders); i++)
+                assert(mkdirat(mnt, folders[i], 0755) == 0);
+        CHECK(fs_read_file(AT_FDCWD, busybox, 16 << 20, &data, &len, &err));
+        fd = openat(mnt, "bin/busybox", O_WRONLY | O_CREAT | O_CLOEXEC, 0755);
+        assert(fd >= 0 && fs_write_all(fd, data, len) == 0 && close(fd) == 0);
+        free(data);
+        assert(symlinkat("busybox", mnt, "bin/sh") == 0);
+        fd = openat(mnt, "etc/passwd", O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+        assert(fd >= 0 && fs_write_all(fd, "root:x:0:0::/:/bin/sh\nweb:x:33:34::/:/bin/sh\n", 46) == 0 && close(fd) == 0);
+        return mnt;
+}
+
+static const char *const no_strings[] = { NULL };
+
+static struct spec make_spec(const char *id, const char *const *args, char cgroup[128]) {
+        static const char *const env[] = { "PATH=/bin", NULL };
+        static const struct spec_mount mounts[] = {
+                { .destination = "/dev", .type = "tmpfs", .source = "tmpfs", .data = "mode=755,size=65536k", .flags = MS_NOSUID, .source_fd = -1 },
+                { .destination = "/dev/pts", .type = "devpts", .source = "devpts", .data = "newinstance,ptmxmode=0666,mode=0620,gid=5",
+                  .flags = MS_NOSUID | MS_NOEXEC, .source_fd = -1 },
+        };
+        static const struct spec_device devices[] = {
+                { "/dev/null", 'c', 1, 3, 0666, 0, 0 },
+                { "/dev/zero", 'c', 1, 5, 0666, 0, 0 },
+        };
+        struct spec s = {
+                .id = id,
+                .rootfs_mount_fd = make_rootfs(),
+                .cgroup_path = cgroup,
+                .mounts = mounts,
+                .n_mounts = ELEMENTSOF(mounts),
+                .devices = devices,
+                .n_devices = ELEMENTSOF(devices),
+                .masked_paths = no_strings,
+                .readonly_paths = no_strings,
+                .process = { .args = args, .env = env, .cwd = "/", .caps = { 0xa80425fb, 0xa80425fb, 0xa80425fb, 0, 0 } },
+                .resources = { .memory_limit_bytes = 64 << 20, .cpuset_cpus = "", .cpuset_mems = "", .pids_limit = 100 },
+        };
+
+        (void) snprintf(cgroup, 128, "%s/%s", parent, id);
+        for (int i = 0; i < SPEC_NS_MAX; i++)
+                s.ns[i].create = i != SPEC_NS_USER && i != SPEC_NS_TIME;
+        return s;
+}
+
+static struct engine_exit run(const char *id, const char *script, struct engine_created *created) {
+        const char *const args[] = { "/bin/sh", "-c", script, NULL };
+        struct engine_created scratch;
+        char cgroup[128], log[128];
+        struct engine_exit x;
+        struct spec s = make_spec(id, args, cgroup);
+        struct engine_stdio io = { .log_path = log };
+
+        (void) snprintf(log, sizeof(log), "%s/%s.log", dir, id);
+        CHECK(engine->ops->create(engine, &s, &io, created ? created : &scratch, &err));
+        assert(engine->ops->get_state(engine, id) == ENGINE_CREATED);
+        CHECK(engine->ops->start(engine, id, &err));
+        assert(engine->ops->wait(engine, id, 10000, -1));
+        CHECK(engine->ops->get_exit(engine, id, &x, &err));
+        CHECK(engine->ops->remove(engine, id, &err));
+        return x;
+}
+
+static char *read_log(const char *id) {
+        char path[128], *data;
+
+        (void) snprintf(path, sizeof(path), "%s/%s.log", dir, id);
+        CHECK(fs_read_file(AT_FDCWD, path, 1 << 20, &data, NULL, &err));
+        return data;
+}
+
+static void test_output_and_exit(void) {
+        struct engine_exit x = run("out", "echo hello; echo oops >&2; printf partial; exit 7", NULL);
+        _cleanup_(freep) char *log = read_log("out");
+
+        assert(x.exit_code == 7 && x.signal == 0 && x.reason[0] == '\0');
+        assert(strstr(log, " stdout F hello\n") && strstr(log, " stderr F oops\n") && strstr(log, " stdout P partial\n"));
+        x = run("sig", "kill -9 $$", NULL);
+        assert(x.exit_code == 0 || x.exit_code == 137); /* a pid namespace's first process is immune to its own SIGKILL */
+}
+
+static void test_bad_program(void) {
+        const char *const args[] = { "/no/such", NULL };
+        char cgroup[128];
+        struct engine_created created;
+        struct engine_stdio io = { 0 };
+        struct spec s = make_spec("bad", args, cgroup);
+
+        CHECK(engine->ops->create(engine, &s, &io, &created, &err));
+        assert(engine->ops->start(engine, "bad", &err) < 0 && strstr(err.msg, "no such file"));
+        assert(engine->ops->wait(engine, "bad", 10000, -1));
+        CHECK(engine->ops->remove(engine, "bad", &err));
+}
+
+static void start(const char *id, const char *script, struct engine_created *created) {
+        const char *const args[] = { "/bin/sh", "-c", script, NULL };
+        char cgroup[128], log[128];
+        struct engine_stdio io = { .log_path = log };
+        struct spec s = make_spec(id, args, cgroup);
+
+        (void) snprintf(log, sizeof(log), "%s/%s.log", dir, id);
+        CHECK(engine->ops->create(engine, &s, &io, created, &err));
+        CHECK(engine->ops->start(engine, id, &err));
+}
+
+static void test_exec(void) {
+        static const char *const args[] = { "/bin/sh", "-c", "echo in $PWD; exit 5", NULL }, *const env[] = { "PATH=/bin", NULL };
+        static const char *const slow[] = { "/bin/sh", "-c", "sleep 100 & sleep 100", NULL };
+        struct spec_process p = { .args = args, .env = env, .cwd = "/tmp", .user = { .resolved = true, .has_gid = true } };
+        struct engine_exec_args x = { .id = "exec", .process = &p, .stdin_fd = -1, .stderr_fd = -1, .cancel_fd = -1 };
+        struct engine_created created;
+        char buf[64] = "";
+        int out[2], code;
+
+        start("exec", "while :; do sleep 1; done", &created);
+        assert(pipe2(out, O_CLOEXEC) == 0);
+        x.stdout_fd = out[1];
+        CHECK(engine->ops->exec(engine, &x, &code, &err));
+        assert(code == 5 && read(out[0], buf, sizeof(buf) - 1) == 8 && strcmp(buf, "in /tmp\n") == 0);
+        p.args = slow;
+        x.timeout_ms = 300;
+        assert(engine->ops->exec(engine, &x, &code, &err) == -ERR_DEADLINE);
+        (void) close(out[0]);
+        (void) close(out[1]);
+        CHECK(engine->ops->kill(engine, "exec", &err));
+        CHECK(engine->ops->remove(engine, "exec", &err));
+}
+
+static double now_ms(void) {
+        return (double) clock_monotonic_ns() / 1e6;
+}
+
+static void measure(int n) {
+        const char *const args[] = { "/bin/busybox", "true", NULL };
+        double create = 0, started = 0, ended = 0, removed = 0, t0, t1, t2, t3, t4;
+
+        for (int i = 0; i < n; i++) {
+                struct engine_created created;
+                struct engine_stdio io = { 0 };
+                char cgroup[128], id[32];
+                struct spec s;
+
+                (void) snprintf(id, sizeof(id), "bench%d", i);
+                s = make_spec(id, args, cgroup);
+                t0 = now_ms();
+                CHECK(engine->ops->create(engine, &s, &io, &created, &err));
+                t1 = now_ms();
+                CHECK(engine->ops->start(engine, id, &err));
+                t2 = now_ms();
+                assert(engine->ops->wait(engine, id, 10000, -1));
+                t3 = now_ms();
+                CHECK(engine->ops->remove(engine, id, &err));
+                t4 = now_ms();
+                create += t1 - t0, started += t2 - t1, ended += t3 - t2, removed += t4 - t3;
+        }
+        (void) printf("mean of %d, ms: create %.2f start %.2f end %.2f remove %.2f\n", n, create / n, started / n, ended / n, removed / n);
+}
+
+static void test_keeper_killed(void) {
+        struct engine_created created;
+        struct engine_exit x;
+        pid_t old = engine_lxc_keeper_pid(engine);
+
+        start("orphan", "i=0; while [ $i -lt 40 ]; do echo line $i; i=$((i+1)); sleep 0.05; done; exit 9", &created);
+        assert(old > 0 && kill(old, SIGKILL) == 0);
+        assert(engine->ops->wait(engine, "orphan", 20000, -1));
+        assert(engine_lxc_keeper_pid(engine) != old);
+        CHECK(engine->ops->get_exit(engine, "orphan", &x, &err));
+        assert(x.exit_code == 9);
+        _cleanup_(freep) char *log = read_log("orphan");
+        for (int i = 0; i < 40; i++) {
+                char line[32];
+                (void) snprintf(line, sizeof(line), "F line %d\n", i);
+                assert(strstr(log, line));
+        }
+        CHECK(engine->ops->remove(engine, "orphan", &err));
+}
+
+static pid_t parent_of(pid_t pid) {
+        char path[64], *text, *p;
+
+        (void) snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+        CHECK(fs_read_file(AT_FDCWD, path, 4096, &text, NULL, &err));
+        p = strrchr(text, ')');
+        pid = (pid_t) strtol(p + 4, NULL, 10);
+        free(text);
+        return pid;
+}
+
+static void test_monitor_killed(void) {
+        struct engine_created created;
+        struct engine_exit x;
+        int fd;
+
+        start("lost", "while :; do sleep 1; done", &created);
+        fd = proc_open(created.pid, created.start_time);
+        assert(fd >= 0 && kill(parent_of(created.pid), SIGKILL) == 0);
+        assert(engine->ops->wait(engine, "lost", 10000, -1) && proc_wait_gone(fd, 1000));
+        CHECK(engine->ops->get_exit(engine, "lost", &x, &err));
+        assert(x.exit_code == 137 && strcmp(x.reason, "MonitorLost") == 0);
+        CHECK(engine->ops->remove(engine, "lost", &err));
+        (void) close(fd);
+}
+
+int main(int argc, char **argv) {
+        struct engine_lxc_args args = { .exited = on_exited, .log_level = "info" };
+        char state[80], ns[96];
+
+        if (argc < 4 || geteuid() != 0)
+                return 77;
+        (void) signal(SIGPIPE, SIG_IGN);
+        (void) snprintf(dir, sizeof(dir), "/tmp/lxe.XXXXXX");
+        assert(mkdtemp(dir) && unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
+        (void) snprintf(state, sizeof(state), "%s/state", dir);
+        (void) snprintf(ns, sizeof(ns), "%s/keeper-ns", state);
+        (void) snprintf(parent, sizeof(parent), "/test-engine-%d", getpid());
+        (void) snprintf(busybox, sizeof(busybox), "%s", argv[3]);
+        CHECK(cgroups_new(&cgroups, &err));
+        args.state_dir = state;
+        args.keeper_path = argv[1];
+        args.init_path = argv[2];
+        args.cgroups = cgroups;
+        CHECK(engine_lxc_new(&args, &engine, &err));
+        test_output_and_exit();
+        test_bad_program();
+        test_exec();
+        test_keeper_killed();
+        test_monitor_killed();
+        if (argc > 4)
+                measure(atoi(argv[4]));
+        engine = engine_free(engine);
+        CHECK(cgroup_remove(cgroups, parent, &err));
+        cgroups = cgroups_free(cgroups);
+        CHECK(netns_remove(ns, &err));
+        CHECK(fs_remove_tree(AT_FDCWD, dir, &err));
+        return 0;
+}
