@@ -112,7 +112,7 @@ static void own_stdio(uint32_t uid) {
                         continue;
                 if (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode) ||
                     (S_ISCHR(st.st_mode) && isatty(fd) && st.st_rdev != makedev(NULL_MAJOR, NULL_MINOR)))
-                        (void) fchown(fd, uid, (gid_t) -1); /* a user namespace may not have the owner mapped */
+                        (void) !fchown(fd, uid, (gid_t) -1); /* a user namespace may not have the owner mapped */
         }
 }
 

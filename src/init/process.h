@@ -5,7 +5,7 @@
  *
  * The exec helper, in a child of the keeper that was given the exec's plan and its descriptors:
  *   reader_map(&r, memfd, n_fds, &e);
- *   process_join_cgroups(&r, fds, &e);                      in the host's namespaces still
+ *   process_join_cgroups(&r, fds, &e);                      before the namespaces are entered
  *   setns(init's pidfd, ...); fork, so as to be inside the PID namespace; stdin, stdout, stderr on 0, 1, 2;
  *   process_run_exec(&r, status_fd, terminal_socket);       never returns */
 #pragma once

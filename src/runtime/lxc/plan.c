@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* plan - see plan.h. The order of the records is what keeps it safe and working: who the user is comes from the image,
+ * before any mount; sysctls before /proc/sys is read-only; links and devices once /dev is mounted; the working folder
+ * once volumes are; what hides and forbids at the end. */
+#include "runtime/lxc/plan.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include "base/alloc.h"
+#include "base/cleanup.h"
+#include "base/fs.h"
+#include "base/map.h"
+#include "base/str.h"
+#include "runtime/lxc/plan-writer.h"
+
+enum { MAX_MOUNTINFO = 64 << 20, MAX_FILTER = 4096 };
+
+void plan_done(struct plan *p) {
+        p->fd = fd_close(p->fd);
+        for (size_t i = 0; i < p->n_fds; i++)
+                p->fds[i] = fd_close(p->fds[i]);
+        p->n_fds = 0;
+}
+
+/* --- the host ---------------------------------------------------------------------------------------------------- */
+
+/* "rw,xattr,cpu,cpuacct" -> "cpu,cpuacct"; "rw,xattr,name=systemd" -> "none,name=systemd". */
+static void choose_options(char *super, char *out, size_t size) {
+        static const char *const not_chosen[] = {
+                "rw", "ro", "xattr", "clone_children", "noprefix", "cpuset_v2_mode", "favordynmods"
+        };
+        char *option;
+        size_t at = 0;
+
+        out[0] = '\0';
+        while ((option = strsep(&super, ","))) {
+                bool skip = str_after(option, "release_agent=") != NULL;
+
+                for (size_t i = 0; i < ELEMENTSOF(not_chosen); i++)
+                        skip = skip || str_eq(option, not_chosen[i]);
+                if (!skip && at + strlen(option) + 8 < size)
+                        at += (size_t) snprintf(out + at, size - at, "%s%s%s", at ? "," : "",
+                                                str_after(option, "name=") ? "none," : "", option);
+        }
+}
+
+/* One line of mountinfo: id parent dev root mountpoint options [optional...] - type source super-options. */
+static void add_hierarchy(struct plan_host *host, char *line) {
+        struct plan_hierarchy *h = &host->hierarchies[host->n_hierarchies];
+        char *separator = strstr(line, " - "), *field[5], *type, *super;
+
+        if (!separator || host->n_hierarchies == PLAN_MAX_HIERARCHIES)
+                return;
+        *separator = '\0';
+        separator += 3;
+        for (size_t i = 0; i < ELEMENTSOF(field); i++)
+                if (!(field[i] = strsep(&line, " ")))
+                        return;
+        type = strsep(&separator, " ");
+        (void) strsep(&separator, " ");
+        super = separator;
+        if (!super || (!str_eq(type, "cgroup") && !str_eq(type, "cgroup2")) || !str_after(field[4], "/sys/fs/cgroup/"))
+                return;
+        if (strchr(field[4], '\\') || strlen(field[4]) >= sizeof(h->path) ||
+            strlen(strrchr(field[4], '/')) > sizeof(h->name))
+                return;
+        (void) snprintf(h->path, sizeof(h->path), "%s", field[4]);
+        (void) snprintf(h->name, sizeof(h->name), "%s", strrchr(field[4], '/') + 1);
+        h->options[0] = '\0';
+        if (str_eq(type, "cgroup")) {
+                choose_options(super, h->options, sizeof(h->options));
+                if (!h->options[0])
+                        return;
+        }
+        host->n_hierarchies++;
+}
+
+int plan_host_init(struct plan_host *ret, struct cgroups *cgroups, struct err *err) {
+        _cleanup_(freep) char *mountinfo = NULL;
+        char *rest, *line;
+        int r;
+
+        *ret = (struct plan_host){ .cgroups = cgroups, .mode = cgroups_mode(cgroups) };
+        if (ret->mode == CGROUP_V2)
+                return 0;
+        r = fs_read_file(-1, "/proc/thread-self/mountinfo", MAX_MOUNTINFO, &mountinfo, NULL, err);
+        if (r < 0)
+                return r;
+        for (rest = mountinfo; (line = strsep(&rest, "\n"));)
+                add_hierarchy(ret, line);
+        return 0;
+}
+
+/* --- parts ------------------------------------------------------------------------------------------------------- */
+
+static int put_cgroups(struct plan_writer *w, struct cgroups *cgroups, const char *path, struct err *err) {
+        int fds[CGROUP_MAX_PROCS], n, index, r = 0;
+
+        if (str_empty(path))
+                return 0;
+        n = cgroup_open_procs(cgroups, path, fds, err);
+        for (int i = 0; i < n; i++) {
+                if (r < 0) {
+                        (void) fd_close(fds[i]);
+                        continue;
+                }
+                index = plan_put_fd(w, fds[i], err);
+                if (index < 0)
+                        r = index;
+                else
+                        PLAN_PUT_REC(w, ((struct plan_record){ .op = PLAN_CGROUP_JOIN, .fd = index }));
+        }
+        return n < 0 ? n : r;
+}
+
+static int put_user(struct plan_writer *w, const struct spec_user *u, struct err *err) {
+        const char *names[] = { u->username ? u->username : "", u->groupname ? u->groupname : "" };
+        struct plan_record rec = { .op = PLAN_USER, .fd = -1, .a = u->uid, .b = u->gid };
+
+        if (u->n_additional_gids > SPEC_MAX_GROUPS)
+                return err_set(err, ERR_INVALID, "more than %d additional groups", SPEC_MAX_GROUPS);
+        rec.flags |= u->resolved ? PLAN_USER_RESOLVED : 0;
+        rec.flags |= *names[0] && !u->resolved ? PLAN_USER_BY_NAME : 0;
+        rec.flags |= *names[1] && !u->resolved ? PLAN_USER_GROUP_BY_NAME : 0;
+        rec.flags |= u->has_gid ? PLAN_USER_HAS_GID : 0;
+        rec.flags |= u->strict_groups ? PLAN_USER_STRICT : 0;
+        plan_put(w, rec, names, ELEMENTSOF(names), u->additional_gids, u->n_additional_gids * sizeof(gid_t));
+        return 0;
+}
+
+/* Records of an exec and of init alike. */
+static int put_early(struct plan_writer *w, const struct spec_process *p, struct err *err) {
+        if (!p->cwd || p->cwd[0] != '/')
+                return err_set(err, ERR_INVALID, "the working directory \"%s\" is not absolute", p->cwd ? p->cwd : "");
+        PLAN_PUT(w, PLAN_CWD, p->cwd);
+        if (p->has_oom_score_adj)
+                PLAN_PUT_REC(w,
+                             ((struct plan_record){
+                                     .op = PLAN_OOM_SCORE_ADJ, .fd = -1, .a = (uint64_t) (int64_t) p->oom_score_adj }));
+        return 0;
+}
+
+static void put_terminal(struct plan_writer *w, const struct spec_process *p) {
+        if (p->terminal)
+                PLAN_PUT_REC(w, ((struct plan_record){ .op = PLAN_TERMINAL, .fd = -1, .a = p->rows, .b = p->columns }));
+}
+
+static int put_rlimits(struct plan_writer *w, const struct spec_process *p, struct err *err) {
+        for (size_t i = 0; i < p->n_rlimits; i++) {
+                const struct spec_rlimit *l = &p->rlimits[i];
+
+                for (size_t j = 0; j < i; j++)
+                        if (p->rlimits[j].resource == l->resource)
+                                return err_set(err, ERR_INVALID, "rlimit %d is given twice", l->resource);
+                if (l->soft > l->hard)
+                        return err_set(err, ERR_INVALID, "rlimit %d: soft limit above the hard one", l->resource);
+                PLAN_PUT_REC(w, ((struct plan_record){ .op = PLAN_RLIMIT,
+                                                       .fd = -1,
+                                                       .a = (uint64_t) l->resource,
+                                                       .b = l->soft,
+                                                       .c = l->hard }));
+        }
+        return 0;
+}
+
+static size_t count(const char *const *list) {
+        size_t n = 0;
+
+        while (list && list[n])
+                n++;
+        return n;
+}
+
+/* Of variables that are there several times the last counts, in its place: programs disagree on which one they take. */
+static int put_env(struct plan_writer *w, const struct spec_process *p, struct err *err) {
+        size_t n = count(p->env), first = n + 1;
+        _cleanup_(map_freep) struct map *seen = map_new();
+        _cleanup_(freep) const char **out = NULL;
+
+        if (n >= PLAN_MAX_STRINGS)
+                return err_set(err, ERR_EXHAUSTED, "more than %d environment variables", PLAN_MAX_STRINGS);
+        out = xcalloc(n + 2, sizeof(*out));
+        for (size_t i = n; i > 0; i--) {
+                const char *entry = p->env[i - 1];
+                _cleanup_(freep) char *key = xstrndup(entry, strcspn(entry, "="));
+
+                if (*key && !map_set(seen, key, (void *) (uintptr_t) 1))
+                        out[--first] = entry;
+        }
+        if (p->terminal && !map_get(seen, "TERM"))
+                out[--first] = "TERM=xterm";
+        plan_put(w, (struct plan_record){ .op = PLAN_ENV, .fd = -1 }, out + first, n + 1 - first, NULL, 0);
+        return 0;
+}
+
+static int put_process(struct plan_writer *w, const struct spec_process *p, struct err *err) {
+        const struct spec_caps *c = &p->caps;
+        const uint64_t caps[5] = { c->bounding, c->effective, c->permitted, c->inheritable, c->ambient };
+        const size_t instruction = sizeof(p->seccomp[0]);
+        int r = put_rlimits(w, p, err);
+
+        if (r < 0)
+                return r;
+        if (p->n_seccomp > MAX_FILTER)
+                return err_set(err, ERR_INVALID, "the seccomp filter has more than %d instructions", MAX_FILTER);
+        if (p->has_umask)
+                PLAN_PUT_REC(w, ((struct plan_record){ .op = PLAN_UMASK, .fd = -1, .a = p->umask }));
+        plan_put(w, (struct plan_record){ .op = PLAN_CAPS, .fd = -1 }, NULL, 0, caps, sizeof(caps));
+        if (p->no_new_privs)
+                PLAN_PUT(w, PLAN_NO_NEW_PRIVS);
+        if (!str_empty(p->apparmor_profile))
+                PLAN_PUT(w, PLAN_APPARMOR, p->apparmor_profile);
+        if (!str_empty(p->selinux_label))
+                PLAN_PUT(w, PLAN_SELINUX, p->selinux_label);
+        if (p->seccomp && p->n_seccomp)
+                plan_put(w, (struct plan_record){ .op = PLAN_SECCOMP, .fd = -1 }, NULL, 0, p->seccomp,
+                         p->n_seccomp * instruction);
+        r = put_env(w, p, err);
+        plan_put(w, (struct plan_record){ .op = PLAN_ARGS, .fd = -1 }, p->args, count(p->args), NULL, 0);
+        return r;
+}
+
+/* --- whole plans ------------------------------------------------------------------------------------------------- */
+
+static int put_init(struct plan_writer *w, const struct spec *spec, const struct plan_host *host, struct err *err) {
+        int r = plan_put_mounts(w, spec, host, err);
+
+        if (r == 0)
+                r = plan_put_devices(w, spec, err);
+        if (r == 0)
+                r = put_early(w, &spec->process, err);
+        if (r < 0)
+                return r;
+        put_terminal(w, &spec->process);
+        plan_put_protection(w, spec);
+        return put_process(w, &spec->process, err);
+}
+
+static int put_start(struct plan_writer *w, const struct spec *spec, const struct plan_host *host, struct err *err) {
+        int r = put_cgroups(w, host->cgroups, spec->cgroup_path, err);
+
+        if (r < 0)
+                return r;
+        if (spec->ns[SPEC_NS_CGROUP].create)
+                PLAN_PUT(w, PLAN_CGROUP_NS);
+        PLAN_PUT_REC(w, ((struct plan_record){ .op = PLAN_ROOT_PROPAGATION, .fd = -1, .a = MS_PRIVATE | MS_REC }));
+        r = put_user(w, &spec->process.user, err);
+        for (size_t i = 0; i < spec->n_sysctls && r == 0; i++)
+                PLAN_PUT(w, PLAN_SYSCTL, spec->sysctls[i].key, spec->sysctls[i].value);
+        return r;
+}
+
+int plan_build_init(const struct spec *spec, const struct plan_host *host, struct plan *ret, struct err *err) {
+        _cleanup_(plan_done) struct plan plan = PLAN_EMPTY;
+        _cleanup_(plan_writer_done) struct plan_writer w;
+        int r;
+
+        plan_writer_init(&w, &plan);
+        r = put_start(&w, spec, host, err);
+        if (r < 0)
+                for (size_t i = 0; i < spec->n_mounts; i++)
+                        (void) fd_close(spec->mounts[i].source_fd);
+        else
+                r = put_init(&w, spec, host, err);
+        if (r == 0)
+                r = plan_writer_finish(&w, err);
+        if (r < 0)
+                return r;
+        *ret = plan;
+        plan = PLAN_EMPTY;
+        return 0;
+}
+
+int plan_build_exec(const struct spec_process *process, struct cgroups *cgroups, const char *cgroup_path,
+                    struct plan *ret, struct err *err) {
+        _cleanup_(plan_done) struct plan plan = PLAN_EMPTY;
+        _cleanup_(plan_writer_done) struct plan_writer w;
+        int r;
+
+        plan_writer_init(&w, &plan);
+        if (!process->user.resolved || count(process->args) == 0)
+                return err_set(err, ERR_INVALID, "an exec needs a resolved user and a command");
+        r = put_cgroups(&w, cgroups, cgroup_path, err);
+        if (r == 0)
+                r = put_user(&w, &process->user, err);
+        if (r == 0)
+                r = put_early(&w, process, err);
+        if (r < 0)
+                return r;
+        put_terminal(&w, process);
+        r = put_process(&w, process, err);
+        if (r == 0)
+                r = plan_writer_finish(&w, err);
+        if (r < 0)
+                return r;
+        *ret = plan;
+        plan = PLAN_EMPTY;
+        return 0;
+}

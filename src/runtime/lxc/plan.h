@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* plan - from a spec to what proxmox-lxcri-init has to do (init/plan.h): a sealed memfd and the descriptors its records
+ * name. Runs in the daemon, in the host's namespaces: what needs the host's view of paths (sources of binds, devices of
+ * user namespaces, cgroups) is opened here. Thread-safe.
+ *
+ * Descriptors: fds[i] is what the records call i; cgroup.procs files first, then mounts in the order of their use. They
+ * go behind the PLAN_FD_FIRST ones of PLAN_MSG_PLAN in this order; more may follow them there. Ownership: a plan owns
+ * memfd and fds until plan_done(). The source_fd of every mount of the spec is taken in any case; rootfs_mount_fd isn't
+ * touched.
+ *
+ * What liblxc must have done when init runs: root pivoted, procfs on /proc, sysfs on /sys, all namespaces but the
+ * cgroup one. A spec's own mounts of proc on /proc and sysfs on /sys only set the flags of those. Everything else is
+ * init's. */
+#pragma once
+#include "base/err.h"
+#include "init/plan.h"
+#include "runtime/cgroup/cgroup.h"
+#include "runtime/spec/spec.h"
+
+struct plan {
+        int fd; /* sealed memfd */
+        size_t n_fds;
+        int fds[PLAN_MAX_FDS];
+};
+
+#define PLAN_EMPTY ((struct plan){ .fd = -1 })
+void plan_done(struct plan *p);
+
+/* Of the host, found out once: what a container's own view of the cgroups is made of. */
+enum { PLAN_MAX_HIERARCHIES = 24 };
+struct plan_hierarchy {
+        char path[256];    /* where the host has it mounted */
+        char name[64];     /* the last part of it */
+        char options[128]; /* of its mount: "cpu,cpuacct", "none,name=systemd"; "": cgroup2 */
+};
+struct plan_host {
+        struct cgroups *cgroups; /* borrowed */
+        enum cgroup_mode mode;
+        struct plan_hierarchy hierarchies[PLAN_MAX_HIERARCHIES]; /* v1 and hybrid */
+        size_t n_hierarchies;
+};
+_must_use_ int plan_host_init(struct plan_host *ret, struct cgroups *cgroups, struct err *err);
+
+/* A missing source of a bind, or one whose mount lacks the propagation that was asked for, is ERR_INVALID and named. */
+_must_use_ int plan_build_init(const struct spec *spec, const struct plan_host *host, struct plan *ret,
+                               struct err *err);
+/* @process' user must be resolved. */
+_must_use_ int plan_build_exec(const struct spec_process *process, struct cgroups *cgroups, const char *cgroup_path,
+                               struct plan *ret, struct err *err);
