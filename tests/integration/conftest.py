@@ -47,6 +47,12 @@ def pb(top):
 
 
 @pytest.fixture(scope='session')
+def admin_pb(top):
+    return load(os.path.join(REPO, 'src', 'proto', 'admin.proto'),
+                os.environ.get('LXCRI_CRI_PYTHON') or os.path.join(top, 'proto'))
+
+
+@pytest.fixture(scope='session')
 def registry(top):
     with Registry(os.path.join(top, 'registry')) as server:
         yield server

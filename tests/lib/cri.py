@@ -14,14 +14,15 @@ READY, NOTREADY = 0, 1                  # PodSandboxState
 
 
 def load(proto, directory):
-    """The Python module of cri.proto, generated into `directory` unless it is there."""
+    """The Python module of a .proto file, generated into `directory` unless it is there."""
     os.makedirs(directory, exist_ok=True)
     name = os.path.basename(proto)
-    if not os.listdir(directory):
+    module = name.replace('.proto', '_pb2')
+    if not os.path.exists(os.path.join(directory, module + '.py')):
         subprocess.run(['protoc', '-I', os.path.dirname(proto), '--python_out', directory, name],
                        check=True)
     sys.path.insert(0, directory)
-    return importlib.import_module(name.replace('.proto', '_pb2').replace('-', '_'))
+    return importlib.import_module(module)
 
 
 class Cri:
