@@ -12,7 +12,7 @@ sys.dont_write_bytecode = True
 import pytest  # noqa: E402
 
 import images as recipes  # noqa: E402
-from cri import Cri, Pod, load  # noqa: E402
+from cri import SLOW, Cri, Pod, load  # noqa: E402
 from leftovers import Snapshot  # noqa: E402
 from oci import Layer, Pusher  # noqa: E402
 from registry import Registry  # noqa: E402
@@ -200,7 +200,7 @@ def clean(daemon):
     if AGAINST_CONTAINERD:
         return
     left = before.new_in(daemon.snapshot())
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 5 * SLOW
     while left and time.monotonic() < deadline:
         time.sleep(0.1)
         left = before.new_in(daemon.snapshot())

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from cri import EXITED, RUNNING, eventually, processes_in_cgroup
+from cri import EXITED, RUNNING, SLOW, eventually, processes_in_cgroup
 from leftovers import processes
 from helpers import CODE
 
@@ -253,7 +253,7 @@ def test_daemon_killed_in_the_middle_of_anything(own_daemon, busybox, images):
 
     def left():
         return [x for x in before.new_in(daemon.snapshot()) if not allowed(x, daemon)]
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 5 * SLOW
     while left() and time.monotonic() < deadline:
         time.sleep(0.2)
     assert not left(), left()

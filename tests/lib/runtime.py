@@ -3,6 +3,7 @@
 Run inside tests/lib/isolated: the processes share its namespaces and end with it.
 """
 
+import glob
 import json
 import os
 import signal
@@ -155,3 +156,12 @@ class Containerd(Runtime):
 
     def command(self):
         return ['containerd', '-c', self.config]
+
+    def stop(self, timeout=20):
+        status = super().stop(timeout)
+        for group in glob.glob('/sys/fs/cgroup/k8s.io') + glob.glob('/sys/fs/cgroup/*/k8s.io'):
+            try:
+                os.rmdir(group)
+            except OSError:
+                pass  # of another containerd, and in use
+        return status
