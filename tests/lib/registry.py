@@ -1,5 +1,6 @@
 """Debian's docker-registry on a loopback port: plain, with a password, or with TLS."""
 
+import ctypes
 import http.client
 import os
 import socket
@@ -54,11 +55,12 @@ class Registry:
 
     def _htpasswd(self, user, password):
         # bcrypt is the only form that the registry takes; crypt(3) has it.
-        import crypt  # pylint: disable=import-outside-toplevel
+        library = ctypes.CDLL('libcrypt.so.1')
+        library.crypt.restype = library.crypt_gensalt.restype = ctypes.c_char_p
+        entry = library.crypt(password.encode(), library.crypt_gensalt(b'$2b$', 5, None, 0))
         path = os.path.join(self.directory, 'htpasswd')
-        entry = crypt.crypt(password, crypt.mksalt(crypt.METHOD_BLOWFISH, rounds=1 << 5))
         with open(path, 'w', encoding='utf-8') as f:
-            f.write(f'{user}:{entry}\n')
+            f.write(f'{user}:{entry.decode()}\n')
         return path
 
     def connection(self):
