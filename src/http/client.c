@@ -179,16 +179,15 @@ static unsigned retry_after_s(const struct http_response *resp) {
         return (unsigned) MIN_OF(seconds, (uint64_t) RETRY_AFTER_MAX_S);
 }
 
-/* Sleeps, but ends at cancel and deadline. */
-static int pause_ms(const struct http_request *req, unsigned ms, struct err *err) {
-        struct pollfd p = { .fd = req->cancel_fd, .events = POLLIN };
+int http_pause(int cancel_fd, uint64_t deadline_ns, unsigned ms, struct err *err) {
+        struct pollfd p = { .fd = cancel_fd, .events = POLLIN };
         uint64_t now = clock_monotonic_ns(), until = now + ms * 1000000ull;
         int r;
 
         while (now < until) {
-                if (now >= req->deadline_ns)
+                if (now >= deadline_ns)
                         return err_set(err, ERR_DEADLINE, "deadline exceeded");
-                r = poll(&p, req->cancel_fd >= 0, (int) ((MIN_OF(until, req->deadline_ns) - now) / 1000000 + 1));
+                r = poll(&p, cancel_fd >= 0, (int) ((MIN_OF(until, deadline_ns) - now) / 1000000 + 1));
                 if (r > 0)
                         return err_set(err, ERR_CANCELLED, "cancelled");
                 if (r < 0 && errno != EINTR)
@@ -199,7 +198,7 @@ static int pause_ms(const struct http_request *req, unsigned ms, struct err *err
 }
 
 /* Exponential, with half of it random so that many clients don't come back together. */
-static unsigned backoff_ms(unsigned attempt) {
+unsigned http_backoff_ms(unsigned attempt) {
         unsigned ms = MIN_OF((unsigned) BACKOFF_MS << MIN_OF(attempt, 10u), (unsigned) BACKOFF_MAX_MS);
 
         return ms / 2 + arc4random_uniform(ms / 2 + 1);
@@ -232,10 +231,10 @@ int http_perform(struct http *h, const struct http_request *req, struct http_res
                 r = follow(h, handle, req, arena, ret, err);
                 if (!worth_another_try(ret, attempt, attempts))
                         break;
-                ms = MAX_OF(backoff_ms(attempt), retry_after_s(ret) * 1000);
+                ms = MAX_OF(http_backoff_ms(attempt), retry_after_s(ret) * 1000);
                 log_debug("request will be tried again", "url", url_for_people(req->url, arena), "status",
                           LOG_U64(ret->status), "wait_ms", LOG_U64(ms), "error", r < 0 ? err->msg : "", NULL);
-                r = pause_ms(req, ms, err);
+                r = http_pause(req->cancel_fd, req->deadline_ns, ms, err);
                 if (r < 0) {
                         ret->failure = HTTP_FAILURE_OTHER;
                         break;

@@ -77,3 +77,8 @@ void http_response_done(struct http_response *r);
 /* Value of header @name (lower case), or of the one after @after (a value this gave before); NULL when there is none.
  */
 const char *http_response_header(const struct http_response *r, const char *name, const char *after);
+
+/* For loops of the caller's own: how long to wait before try number @attempt (from 0), partly random; and the wait,
+ * which ends early with ERR_CANCELLED or ERR_DEADLINE. */
+unsigned http_backoff_ms(unsigned attempt);
+_must_use_ int http_pause(int cancel_fd, uint64_t deadline_ns, unsigned ms, struct err *err);

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* record-json - how image, layer and snapshot records look in the store. Private to records. */
+#pragma once
+#include "image/json.h"
+#include "image/records.h"
+
+/* @ret: caller frees. */
+void record_encode(const struct image_record *image, char **ret, size_t *ret_len);
+/* Layers, blobs and config of an image; @ret_config may be NULL. What it gives lives in @arena. */
+_must_use_ int record_decode(const void *value, size_t len, struct arena *arena, struct image_record *ret,
+                             struct image_config *ret_config, struct err *err);
+void record_encode_layer(uint64_t bytes, uint64_t inodes, char out[80]);
+_must_use_ int record_decode_layer(const void *value, size_t len, uint64_t *ret_bytes, uint64_t *ret_inodes,
+                                   struct err *err);
+/* The member "layers" of a snapshot's record. */
+_must_use_ int record_decode_snapshot_layers(const void *value, size_t len, struct arena *arena, const char ***ret,
+                                             struct err *err);
