@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "image/content.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include "base/alloc.h"
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "image/ref.h"
+
+struct content {
+        int dirfd; /* blobs/sha256 */
+};
+
+int content_new(const char *root, struct content **ret, struct err *err) {
+        char path[4096];
+        int fd, r;
+
+        if (snprintf(path, sizeof(path), "%s/blobs/sha256", root) >= (int) sizeof(path))
+                return err_set(err, ERR_INVALID, "the root folder's name is too long");
+        r = fs_mkdir_p(path, 0700, err);
+        if (r < 0)
+                return r;
+        fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0)
+                return err_sys(err, errno, "open %s", path);
+        *ret = xnew(struct content);
+        (*ret)->dirfd = fd;
+        return 0;
+}
+
+struct content *content_free(struct content *c) {
+        if (!c)
+                return NULL;
+        (void) fd_close(c->dirfd);
+        free(c);
+        return NULL;
+}
+
+/* File name of @digest; NULL for what is no digest, which then leads nowhere. */
+static const char *name_of(const char *digest) {
+        return digest_is_valid(digest) ? digest + strlen("sha256:") : NULL;
+}
+
+int content_put(struct content *c, const char *digest, const void *data, size_t len, struct err *err) {
+        char have[DIGEST_LEN + 1];
+        const char *name = name_of(digest);
+
+        digest_of(data, len, have);
+        if (!name || !str_eq(have, digest))
+                return err_set(err, ERR_DATA_LOSS, "the content's digest is %s, not %.80s", have, digest);
+        if (faccessat(c->dirfd, name, F_OK, 0) == 0)
+                return 0;
+        return fs_write_atomic(c->dirfd, name, data, len, 0600, true, err);
+}
+
+bool content_read(struct content *c, const char *digest, size_t max, char **ret, size_t *ret_len) {
+        _cleanup_(freep) char *data = NULL;
+        char have[DIGEST_LEN + 1];
+        const char *name = name_of(digest);
+        struct err err;
+        size_t len;
+
+        if (!name || fs_read_file(c->dirfd, name, max, &data, &len, &err) < 0)
+                return false;
+        digest_of(data, len, have);
+        if (!str_eq(have, digest)) {
+                log_warn("removed a damaged blob", "digest", digest, NULL);
+                (void) unlinkat(c->dirfd, name, 0);
+                return false;
+        }
+        *ret = TAKE_PTR(data);
+        *ret_len = len;
+        return true;
+}
+
+int content_remove(struct content *c, const char *digest, struct err *err) {
+        const char *name = name_of(digest);
+
+        if (name && unlinkat(c->dirfd, name, 0) < 0 && errno != ENOENT)
+                return err_sys(err, errno, "remove blob %s", digest);
+        return 0;
+}
+
+int content_sweep(struct content *c, bool (*keep)(const char *digest, void *userdata), void *userdata,
+                  struct err *err) {
+        _cleanup_(closedirp) DIR *d = NULL;
+        char digest[DIGEST_LEN + 1];
+        const struct dirent *e;
+        int fd = openat(c->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+        if (fd < 0)
+                return err_sys(err, errno, "open the folder of blobs");
+        d = fdopendir(fd);
+        if (!d) {
+                (void) fd_close(fd);
+                return err_sys(err, errno, "read the folder of blobs");
+        }
+        while ((errno = 0, e = readdir(d))) {
+                if (str_eq(e->d_name, ".") || str_eq(e->d_name, ".."))
+                        continue;
+                (void) snprintf(digest, sizeof(digest), "sha256:%.64s", e->d_name);
+                if (strlen(e->d_name) == 64 && keep(digest, userdata))
+                        continue;
+                if (unlinkat(c->dirfd, e->d_name, 0) < 0 && errno != ENOENT)
+                        return err_sys(err, errno, "remove blob %.64s", e->d_name);
+        }
+        return errno ? err_sys(err, errno, "read the folder of blobs") : 0;
+}

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "image/images.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include "base/alloc.h"
+#include "base/fs.h"
+#include "base/str.h"
+#include "image/flights.h"
+#include "image/mountpoint.h"
+
+struct images {
+        struct store *store; /* borrowed */
+        char *root;
+        int root_fd;
+        char *mountpoint; /* of the file system that root lies on */
+        struct layers *layers;
+        struct content *content;
+        struct records *records;
+        struct registries *registries;
+        struct claims *claims;
+        struct flights *flights;
+};
+
+static int open_root(struct images *s, const char *root, struct err *err) {
+        int r = fs_mkdir_p(root, 0711, err);
+
+        if (r < 0)
+                return r;
+        s->root = xstrdup(root);
+        s->root_fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (s->root_fd < 0)
+                return err_sys(err, errno, "open %s", root);
+        return mountpoint_of(s->root_fd, &s->mountpoint, err);
+}
+
+static int open_parts(struct images *s, const struct images_args *args, struct err *err) {
+        int r = open_root(s, args->root, err);
+
+        if (r == 0)
+                r = content_new(args->root, &s->content, err);
+        if (r == 0)
+                r = layers_new(args->root, &s->layers, err);
+        if (r == 0)
+                r = records_new(s->store, s->layers, s->content, &s->records, err);
+        return r == 0 ? registries_new(args->registries, args->n_registries, &s->registries, err) : r;
+}
+
+int images_new(const struct images_args *args, struct images **ret, struct err *err) {
+        _cleanup_(images_freep) struct images *s = xnew(struct images);
+        struct pull_env env = { .max_layer_bytes = args->max_layer_bytes ?: 64ull << 30,
+                                .max_layer_entries = args->max_layer_entries ?: 10000000,
+                                .max_parallel_layers = args->max_parallel_layers ?: 4 };
+        int r;
+
+        s->store = args->store;
+        s->root_fd = -1;
+        s->claims = claims_new();
+        r = open_parts(s, args, err);
+        if (r < 0)
+                return err_wrap(err, "images");
+        env.layers = s->layers;
+        env.content = s->content;
+        env.records = s->records;
+        env.registries = s->registries;
+        env.claims = s->claims;
+        s->flights = flights_new(&env);
+        *ret = TAKE_PTR(s);
+        return 0;
+}
+
+struct images *images_free(struct images *s) {
+        if (!s)
+                return NULL;
+        (void) flights_free(s->flights);
+        (void) registries_free(s->registries);
+        (void) records_free(s->records);
+        (void) layers_free(s->layers);
+        (void) content_free(s->content);
+        (void) claims_free(s->claims);
+        (void) fd_close(s->root_fd);
+        free(s->mountpoint);
+        free(s->root);
+        free(s);
+        return NULL;
+}
+
+int images_reconcile(struct images *s, struct err *err) {
+        int r = records_reconcile(s->records, err);
+
+        return r < 0 ? err_wrap(err, "tidy up images") : 0;
+}
+
+int images_pull(struct images *s, const struct image_pull_args *args, struct arena *arena, const char **ret_id,
+                struct err *err) {
+        return flights_pull(s->flights, args, arena, ret_id, err);
+}
+
+int images_get(struct images *s, const char *ref, struct arena *arena, struct image **ret, struct err *err) {
+        return records_get(s->records, ref, arena, ret, err);
+}
+
+int images_list(struct images *s, struct arena *arena, struct image ***ret, size_t *ret_n, struct err *err) {
+        int r = records_list(s->records, arena, ret, ret_n, err);
+
+        return r < 0 ? err_wrap(err, "list images") : 0;
+}
+
+int images_remove(struct images *s, const char *ref, struct err *err) {
+        int r = records_remove(s->records, ref, err);
+
+        return r < 0 ? err_wrap(err, "remove image") : 0;
+}
+
+int images_fs_info(struct images *s, struct arena *arena, struct image_fs_info *ret, struct err *err) {
+        ret->mountpoint = arena_strdup(arena, s->mountpoint);
+        records_usage(s->records, &ret->used_bytes, &ret->inodes_used);
+        return 0;
+}
+
+struct layers *images_layers(struct images *s) {
+        return s->layers;
+}
+
+struct store *images_store(struct images *s) {
+        return s->store;
+}
+
+const char *images_root(const struct images *s) {
+        return s->root;
+}
+
+int images_rootfd(const struct images *s) {
+        return s->root_fd;
+}
+
+int images_hold(struct images *s, const char *image_id, struct arena *arena, const char ***ret, struct err *err) {
+        return records_hold_image(s->records, image_id, arena, ret, err);
+}
+
+int images_release(struct images *s, const char *const *layers, struct err *err) {
+        size_t n = 0;
+        int r = 0;
+
+        while (layers[n])
+                n++;
+        while (n-- > 0) {
+                struct err later;
+                int one = records_release_layer(s->records, layers[n], r ? &later : err);
+                r = r ?: one;
+        }
+        return r;
+}

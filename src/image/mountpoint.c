@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "image/mountpoint.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include "base/alloc.h"
+#include "base/cleanup.h"
+#include "base/str.h"
+
+/* Octal escapes of mountinfo ("\040" is a blank), in place. */
+static void unescape(char *s) {
+        char *to = s;
+
+        for (; *s; s++) {
+                if (s[0] == '\\' && s[1] >= '0' && s[1] <= '3' && s[2] >= '0' && s[2] <= '7' && s[3] >= '0' &&
+                    s[3] <= '7') {
+                        *to++ = (char) ((s[1] - '0') << 6 | (s[2] - '0') << 3 | (s[3] - '0'));
+                        s += 3;
+                } else {
+                        *to++ = *s;
+                }
+        }
+        *to = '\0';
+}
+
+/* Fields of a line: id, parent, major:minor, root, mount point, ... */
+static char *mount_point_if(char *line, uint64_t wanted_id) {
+        char *field = NULL;
+        uint64_t id;
+
+        for (int i = 0; i < 5; i++) {
+                field = strsep(&line, " ");
+                if (!field || (i == 0 && (!str_to_u64(field, &id) || id != wanted_id)))
+                        return NULL;
+        }
+        unescape(field);
+        return xstrdup(field);
+}
+
+int mountpoint_of(int dirfd, char **ret, struct err *err) {
+        _cleanup_(fclosep) FILE *f = NULL;
+        _cleanup_(freep) char *line = NULL;
+        struct statx stx;
+        size_t cap = 0;
+        char *found = NULL;
+
+        if (statx(dirfd, "", AT_EMPTY_PATH, STATX_MNT_ID, &stx) < 0)
+                return err_sys(err, errno, "statx");
+        f = fopen("/proc/self/mountinfo", "re");
+        if (!f)
+                return err_sys(err, errno, "open /proc/self/mountinfo");
+        while (!found && getline(&line, &cap, f) > 0)
+                found = mount_point_if(line, stx.stx_mnt_id);
+        /* Below a chroot the mount may have no line: then it is our root. */
+        *ret = found ?: xstrdup("/");
+        return 0;
+}

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The layers of one pull: a few threads download and unpack, each its own layer; the calling thread finishes them in
+ * order, since a layer settles against those below it. */
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include "base/alloc.h"
+#include "base/str.h"
+#include "image/pull.h"
+
+enum { REPORT_MS = 100, STACK_BYTES = 1024 * 1024 };
+
+enum job_state { JOB_WAITING, JOB_UNPACKED, JOB_EXISTS, JOB_FAILED };
+
+struct job {
+        struct jobs *all;
+        const struct pull_layer *layer;
+        size_t number;
+        enum job_state state; /* guarded by all->lock */
+        bool claimed;
+        struct layer_sink *sink;
+        uint64_t done_bytes, reported_ns;
+};
+
+struct jobs {
+        const struct pull_env *env;
+        const struct pull_args *args;
+        struct source *source;
+        struct job *list;
+        size_t n;
+        pthread_mutex_t lock;
+        pthread_cond_t changed;
+        size_t next; /* the first that no thread has taken up */
+        bool failed;
+        struct err first_err; /* why; what came after it was only cancelled */
+};
+
+static void report(struct job *j, int state) {
+        const struct image_progress p = { .digest = j->layer->blob->digest,
+                                          .total_bytes = j->layer->blob->size,
+                                          .done_bytes = state == LAYER_DONE || state == LAYER_EXISTS
+                                                                ? j->layer->blob->size
+                                                                : j->done_bytes,
+                                          .state = state };
+
+        j->reported_ns = clock_monotonic_ns();
+        j->all->args->progress(&p, j->number, j->all->n, j->all->args->userdata);
+}
+
+static int write_layer(const void *data, size_t len, void *userdata, struct err *err) {
+        struct job *j = userdata;
+        int r = layer_sink_write(j->sink, data, len, err);
+
+        j->done_bytes += len;
+        if (r == 0 && clock_monotonic_ns() - j->reported_ns >= REPORT_MS * 1000000ull)
+                report(j, LAYER_DOWNLOADING);
+        return r;
+}
+
+static int download(struct job *j, bool no_mirrors, struct err *err) {
+        const struct pull_env *env = j->all->env;
+        const struct descriptor *blob = j->layer->blob;
+        const struct layer_sink_args args = { .digest = blob->digest,
+                                              .size_bytes = blob->size,
+                                              .media_type = blob->media_type,
+                                              .diff_id = j->layer->diff_id,
+                                              .max_bytes = env->max_layer_bytes,
+                                              .max_entries = env->max_layer_entries };
+        const struct blob_sink sink = { write_layer, j };
+        int r;
+
+        j->sink = layer_sink_free(j->sink);
+        j->done_bytes = 0;
+        report(j, LAYER_DOWNLOADING);
+        r = layer_sink_new(env->layers, &args, &j->sink, err);
+        if (r == 0)
+                r = source_get_blob(j->all->source, blob->digest, blob->size, &sink, no_mirrors, err);
+        return r == 0 ? layer_sink_end(j->sink, err) : r;
+}
+
+/* A mirror that serves rubbish costs a second download, not the pull. */
+static int download_from_somewhere(struct job *j, struct err *err) {
+        int r = download(j, false, err);
+
+        if ((r == -ERR_DATA_LOSS || r == -ERR_INVALID) && source_has_mirrors(j->all->source))
+                r = download(j, true, err);
+        return r < 0 ? err_wrap(err, "layer %s", j->layer->blob->digest) : 0;
+}
+
+static int run_job(struct job *j, enum job_state *ret, struct err *err) {
+        const struct pull_env *env = j->all->env;
+
+        *ret = JOB_EXISTS;
+        if (records_layer_is_done(env->records, j->layer->chain_id))
+                return 0;
+        j->claimed = claims_take(env->claims, j->layer->chain_id, j->all->args->cancel_fd);
+        if (!j->claimed)
+                return err_set(err, ERR_CANCELLED, "cancelled");
+        if (records_layer_is_done(env->records, j->layer->chain_id)) {
+                claims_drop(env->claims, j->layer->chain_id);
+                j->claimed = false;
+                return 0;
+        }
+        *ret = JOB_UNPACKED;
+        return download_from_somewhere(j, err);
+}
+
+/* Stops the other threads of this pull, wherever they wait. */
+static void fail_locked(struct jobs *all, const struct err *err) {
+        if (all->failed)
+                return;
+        all->failed = true;
+        all->first_err = *err;
+        (void) eventfd_write(all->args->cancel_fd, 1);
+}
+
+static void *worker(void *arg) {
+        struct jobs *all = arg;
+        enum job_state state;
+        struct err err;
+
+        (void) pthread_setname_np(pthread_self(), "layer");
+        (void) pthread_mutex_lock(&all->lock);
+        while (!all->failed && all->next < all->n) {
+                struct job *j = &all->list[all->next++];
+                int r;
+
+                (void) pthread_mutex_unlock(&all->lock);
+                r = run_job(j, &state, &err);
+                if (r == 0 && state == JOB_EXISTS)
+                        report(j, LAYER_EXISTS);
+                (void) pthread_mutex_lock(&all->lock);
+                j->state = r < 0 ? JOB_FAILED : state;
+                if (r < 0)
+                        fail_locked(all, &err);
+                (void) pthread_cond_broadcast(&all->changed);
+        }
+        (void) pthread_mutex_unlock(&all->lock);
+        return NULL;
+}
+
+static size_t start_workers(struct jobs *all, pthread_t *threads, size_t max) {
+        pthread_attr_t attr;
+        sigset_t every, old;
+        size_t n = 0;
+
+        (void) sigfillset(&every);
+        (void) pthread_sigmask(SIG_SETMASK, &every, &old);
+        (void) pthread_attr_init(&attr);
+        (void) pthread_attr_setstacksize(&attr, STACK_BYTES);
+        while (n < max && pthread_create(&threads[n], &attr, worker, all) == 0)
+                n++;
+        (void) pthread_attr_destroy(&attr);
+        (void) pthread_sigmask(SIG_SETMASK, &old, NULL);
+        return n;
+}
+
+static bool is_cancelled(const struct jobs *all) {
+        struct pollfd p = { .fd = all->args->cancel_fd, .events = POLLIN };
+
+        return poll(&p, 1, 0) > 0;
+}
+
+static int finish_one(struct job *j, const char *const *lower, struct err *err) {
+        const struct pull_env *env = j->all->env;
+        uint64_t bytes, inodes;
+        int r;
+
+        if (is_cancelled(j->all))
+                return err_set(err, ERR_CANCELLED, "cancelled");
+        r = layer_sink_finish(j->sink, j->layer->chain_id, lower, j->number, &bytes, &inodes, err);
+        if (r < 0)
+                return err_wrap(err, "layer %s", j->layer->blob->digest);
+        records_layer_done(env->records, j->layer->chain_id, bytes, inodes);
+        j->sink = layer_sink_free(j->sink);
+        claims_drop(env->claims, j->layer->chain_id);
+        j->claimed = false;
+        report(j, LAYER_DONE);
+        return 0;
+}
+
+/* In order, each as soon as it is unpacked. */
+static void finish_all(struct jobs *all, const char *const *chain_ids) {
+        enum job_state state;
+        struct err err;
+
+        for (size_t i = 0; i < all->n; i++) {
+                (void) pthread_mutex_lock(&all->lock);
+                while (!all->failed && all->list[i].state == JOB_WAITING)
+                        (void) pthread_cond_wait(&all->changed, &all->lock);
+                state = all->failed ? JOB_FAILED : all->list[i].state;
+                (void) pthread_mutex_unlock(&all->lock);
+                if (state == JOB_FAILED)
+                        return;
+                if (state == JOB_UNPACKED && finish_one(&all->list[i], chain_ids, &err) < 0) {
+                        (void) pthread_mutex_lock(&all->lock);
+                        fail_locked(all, &err);
+                        (void) pthread_mutex_unlock(&all->lock);
+                        return;
+                }
+        }
+}
+
+static void clean_up(struct jobs *all) {
+        for (size_t i = 0; i < all->n; i++) {
+                (void) layer_sink_free(all->list[i].sink);
+                if (all->list[i].claimed)
+                        claims_drop(all->env->claims, all->list[i].layer->chain_id);
+        }
+        free(all->list);
+        (void) pthread_cond_destroy(&all->changed);
+        (void) pthread_mutex_destroy(&all->lock);
+}
+
+int pull_layers(const struct pull_env *env, const struct pull_args *args, struct source *source,
+                const struct pull_layer *layers, size_t n, struct err *err) {
+        struct jobs all = { .env = env, .args = args, .source = source, .n = n };
+        size_t max = MIN_OF((size_t) env->max_parallel_layers, n), n_threads;
+        _cleanup_(freep) pthread_t *threads = xcalloc(max + 1, sizeof(*threads));
+        _cleanup_(freep) const char **chain_ids = xcalloc(n + 1, sizeof(*chain_ids));
+
+        (void) pthread_mutex_init(&all.lock, NULL);
+        (void) pthread_cond_init(&all.changed, NULL);
+        all.list = xcalloc(n + 1, sizeof(*all.list));
+        for (size_t i = 0; i < n; i++) {
+                all.list[i] = (struct job){ .all = &all, .layer = &layers[i], .number = i };
+                chain_ids[i] = layers[i].chain_id;
+                report(&all.list[i], LAYER_WAITING);
+        }
+        n_threads = start_workers(&all, threads, max);
+        if (n_threads == 0 && n > 0) {
+                all.failed = true;
+                (void) err_set(&all.first_err, ERR_EXHAUSTED, "no thread can be started");
+        }
+        finish_all(&all, chain_ids);
+        for (size_t i = 0; i < n_threads; i++)
+                (void) pthread_join(threads[i], NULL);
+        clean_up(&all);
+        if (all.failed)
+                *err = all.first_err;
+        return all.failed ? -(int) all.first_err.code : 0;
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* pull - one pull from reference to committed image, on the thread that calls; layers on threads of their own.
+ * Private to image/; flights.h is what shares a pull among its callers.
+ *
+ * What a pull puts on disk it holds (records.h) until it ends; when it fails the holds go, and so does all that it
+ * brought and nobody else wants. A layer that several pulls want at once is downloaded by the first of them (claims);
+ * the others wait for it, and take over when it fails there. No circle can come of it: layers are claimed and finished
+ * lowest first, and finishing one waits only for those below it. */
+#pragma once
+#include "image/claims.h"
+#include "image/content.h"
+#include "image/image.h"
+#include "image/layer.h"
+#include "image/records.h"
+#include "image/registry.h"
+
+struct pull_env {
+        struct layers *layers;
+        struct content *content;
+        struct records *records;
+        struct registries *registries;
+        struct claims *claims;
+        uint64_t max_layer_bytes, max_layer_entries;
+        unsigned max_parallel_layers;
+};
+
+struct pull_args {
+        const struct ref *ref;
+        const struct credentials *creds;
+        int cancel_fd; /* an eventfd: the pull also writes to it to stop its own threads */
+        void (*progress)(const struct image_progress *p, size_t layer, size_t n_layers, void *userdata);
+        void *userdata;
+};
+/* @ret_id in @arena, which is the pull's and must allow PULL_ARENA_MAX. */
+enum { PULL_ARENA_MAX = 64 * 1024 * 1024 };
+_must_use_ int pull_run(const struct pull_env *env, const struct pull_args *args, struct arena *arena,
+                        const char **ret_id, struct err *err);
+
+/* pull-layers.c */
+struct pull_layer {
+        const struct descriptor *blob;
+        const char *diff_id;
+        char chain_id[DIGEST_LEN + 1];
+};
+/* Brings all @layers, lowest first in the array, which the caller holds. */
+_must_use_ int pull_layers(const struct pull_env *env, const struct pull_args *args, struct source *source,
+                           const struct pull_layer *layers, size_t n, struct err *err);

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "image/record-json.h"
+
+#include <stdio.h>
+#include <string.h>
+#include "base/alloc.h"
+
+static json_t *strings(const char *const *list) {
+        json_t *a = json_array();
+
+        for (; list && *list; list++)
+                (void) json_array_append_new(a, json_string(*list));
+        return a;
+}
+
+static json_t *config_encode(const struct image_config *c) {
+        json_t *o = json_object();
+
+        (void) json_object_set_new(o, "entrypoint", strings(c->entrypoint));
+        (void) json_object_set_new(o, "cmd", strings(c->cmd));
+        (void) json_object_set_new(o, "env", strings(c->env));
+        (void) json_object_set_new(o, "volumes", strings(c->volumes));
+        (void) json_object_set_new(o, "labels", strings(c->labels));
+        (void) json_object_set_new(o, "user", json_string(c->user));
+        (void) json_object_set_new(o, "working_dir", json_string(c->working_dir));
+        (void) json_object_set_new(o, "stop_signal", json_string(c->stop_signal));
+        return o;
+}
+
+void record_encode(const struct image_record *image, char **ret, size_t *ret_len) {
+        _cleanup_(json_releasep) json_t *o = json_object();
+        json_t *blobs = json_array(), *layers = json_array();
+
+        for (size_t i = 0; i < image->n_blobs; i++) {
+                json_t *b = json_object();
+                (void) json_object_set_new(b, "digest", json_string(image->blobs[i].digest));
+                (void) json_object_set_new(b, "size", json_integer((json_int_t) image->blobs[i].size));
+                (void) json_array_append_new(blobs, b);
+        }
+        for (size_t i = 0; i < image->n_layers; i++)
+                (void) json_array_append_new(layers, json_string(image->layers[i]));
+        (void) json_object_set_new(o, "blobs", blobs);
+        (void) json_object_set_new(o, "layers", layers);
+        (void) json_object_set_new(o, "config", config_encode(image->config));
+        *ret = json_dumps(o, JSON_COMPACT | JSON_SORT_KEYS);
+        if (!*ret)
+                abort();
+        *ret_len = strlen(*ret);
+}
+
+static int blobs_decode(const json_t *o, struct arena *arena, struct image_record *ret, struct err *err) {
+        const json_t *list;
+        struct record_blob *blobs;
+        int r = json_get_array(o, "blobs", 1000, &list, err);
+
+        if (r < 0)
+                return r;
+        ret->n_blobs = json_array_size(list);
+        ret->blobs = blobs = arena_array(arena, struct record_blob, ret->n_blobs + 1);
+        for (size_t i = 0; r == 0 && i < ret->n_blobs; i++) {
+                r = json_get_string(json_array_get(list, i), "digest", arena, &blobs[i].digest, err);
+                if (r == 0)
+                        r = json_get_u64(json_array_get(list, i), "size", &blobs[i].size, err);
+                if (r == 0 && !digest_is_valid(blobs[i].digest))
+                        r = err_set(err, ERR_DATA_LOSS, "a blob has no valid digest");
+        }
+        return r;
+}
+
+/* Twice the limit for labels: they are pairs. */
+static int config_decode(const json_t *o, struct arena *arena, struct image_config *ret, struct err *err) {
+        const struct {
+                const char *name;
+                const char ***to;
+        } lists[] = { { "entrypoint", &ret->entrypoint },
+                      { "cmd", &ret->cmd },
+                      { "env", &ret->env },
+                      { "volumes", &ret->volumes },
+                      { "labels", &ret->labels } };
+        int r = 0;
+
+        for (size_t i = 0; r == 0 && i < ELEMENTSOF(lists); i++)
+                r = json_get_strings(o, lists[i].name, 2 * CONFIG_STRINGS_MAX, arena, lists[i].to, err);
+        if (r == 0)
+                r = json_get_string(o, "user", arena, &ret->user, err);
+        if (r == 0)
+                r = json_get_string(o, "working_dir", arena, &ret->working_dir, err);
+        return r == 0 ? json_get_string(o, "stop_signal", arena, &ret->stop_signal, err) : r;
+}
+
+static int layers_decode(const json_t *o, struct arena *arena, const char ***ret, size_t *ret_n, struct err *err) {
+        int r = json_get_strings(o, "layers", LAYERS_MAX, arena, ret, err);
+
+        if (r < 0)
+                return r;
+        for (*ret_n = 0; (*ret)[*ret_n]; (*ret_n)++)
+                if (!digest_is_valid((*ret)[*ret_n]))
+                        return err_set(err, ERR_DATA_LOSS, "a layer has no valid chain id");
+        return 0;
+}
+
+int record_decode(const void *value, size_t len, struct arena *arena, struct image_record *ret,
+                  struct image_config *ret_config, struct err *err) {
+        _cleanup_(json_releasep) json_t *o = NULL;
+        const char **layers = NULL;
+        int r;
+
+        *ret = (struct image_record){ 0 };
+        r = json_parse(value, len, "the record", &o, err);
+        if (r == 0)
+                r = blobs_decode(o, arena, ret, err);
+        if (r == 0)
+                r = layers_decode(o, arena, &layers, &ret->n_layers, err);
+        ret->layers = layers;
+        if (r == 0 && ret_config)
+                r = config_decode(json_object_get(o, "config"), arena, ret_config, err);
+        return r;
+}
+
+void record_encode_layer(uint64_t bytes, uint64_t inodes, char out[80]) {
+        (void) snprintf(out, 80, "{\"bytes\":%llu,\"inodes\":%llu}", (unsigned long long) bytes,
+                        (unsigned long long) inodes);
+}
+
+int record_decode_layer(const void *value, size_t len, uint64_t *ret_bytes, uint64_t *ret_inodes, struct err *err) {
+        _cleanup_(json_releasep) json_t *o = NULL;
+        int r = json_parse(value, len, "the record", &o, err);
+
+        if (r == 0)
+                r = json_get_u64(o, "bytes", ret_bytes, err);
+        return r == 0 ? json_get_u64(o, "inodes", ret_inodes, err) : r;
+}
+
+int record_decode_snapshot_layers(const void *value, size_t len, struct arena *arena, const char ***ret,
+                                  struct err *err) {
+        _cleanup_(json_releasep) json_t *o = NULL;
+        size_t n;
+        int r = json_parse(value, len, "the record", &o, err);
+
+        return r == 0 ? layers_decode(o, arena, ret, &n, err) : r;
+}

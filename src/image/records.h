@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* records - which images, names, layers and blobs exist, and who holds them. The store is the truth across restarts; an
+ * index of it is kept in memory (ids, names, lists of layers and blobs, counts of holds). Layers and blobs that nobody
+ * holds any more are removed from disk by the release of the last hold. Thread-safe. Private to image/.
+ *
+ * Order of locks: records, then the store. Removing a layer may take long and is done without the lock: the layer is
+ * marked, and who wants to hold it waits until it is gone. */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "image/content.h"
+#include "image/image.h"
+#include "image/layer.h"
+#include "image/manifest.h"
+#include "image/ref.h"
+
+struct records;
+
+/* Loads the index. @store, @layers and @content are borrowed. Records that can't be read are dropped with a warning:
+ * images can be pulled again. */
+_must_use_ int records_new(struct store *store, struct layers *layers, struct content *content, struct records **ret,
+                           struct err *err);
+struct records *records_free(struct records *r);
+DEFINE_CLEANUP(struct records *, records_free)
+
+/* Drops images whose layers are not on disk, then removes layers and blobs that nothing holds. */
+_must_use_ int records_reconcile(struct records *r, struct err *err);
+
+/* Holds: one release for each. The first hold of a layer waits while it is being removed. */
+void records_hold_blob(struct records *r, const char *digest);
+void records_release_blob(struct records *r, const char *digest);
+void records_hold_layer(struct records *r, const char *chain_id);
+_must_use_ int records_release_layer(struct records *r, const char *chain_id, struct err *err);
+/* Is the held layer complete on disk? */
+bool records_layer_is_done(struct records *r, const char *chain_id);
+/* The held layer is complete on disk and holds so much. */
+void records_layer_done(struct records *r, const char *chain_id, uint64_t bytes, uint64_t inodes);
+
+struct record_blob {
+        const char *digest;
+        uint64_t size;
+};
+struct image_record {
+        const char *id;
+        const struct record_blob *blobs;
+        size_t n_blobs;
+        const char *const *layers; /* chain ids, lowest first */
+        size_t n_layers;
+        const struct image_config *config;
+};
+/* Durable when it returns: the image, its layers, and @names (NULL-terminated full references), which move here from
+ * other images. The caller holds the layers and blobs; the image takes holds of its own. */
+_must_use_ int records_commit(struct records *r, const struct image_record *image, const char *const *names,
+                              struct err *err);
+
+/* As images_get and images_list. */
+_must_use_ int records_get(struct records *r, const char *ref, struct arena *arena, struct image **ret,
+                           struct err *err);
+_must_use_ int records_list(struct records *r, struct arena *arena, struct image ***ret, size_t *ret_n,
+                            struct err *err);
+_must_use_ int records_remove(struct records *r, const char *ref, struct err *err);
+/* As images_hold. */
+_must_use_ int records_hold_image(struct records *r, const char *id, struct arena *arena, const char ***ret,
+                                  struct err *err);
+/* Sums over layers and blobs. */
+void records_usage(struct records *r, uint64_t *ret_bytes, uint64_t *ret_inodes);

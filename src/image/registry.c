@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "image/registry.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include "base/alloc.h"
+#include "base/str.h"
+#include "http/url.h"
+#include "image/source.h"
+
+enum { HOSTS_REMEMBERED_MAX = 1024 };
+
+static char **copy_list(const char *const *list) {
+        size_t n = 0;
+        char **copy;
+
+        while (list && list[n])
+                n++;
+        copy = xcalloc(n + 1, sizeof(*copy));
+        for (size_t i = 0; i < n; i++)
+                copy[i] = xstrdup(list[i]);
+        return copy;
+}
+
+static void conf_done(struct registry_conf *c) {
+        for (const char *const *m = c->mirrors; m && *m; m++)
+                free((char *) *m);
+        free((void *) c->mirrors);
+        free((char *) c->host);
+        free((char *) c->ca_file);
+}
+
+struct registries *registries_free(struct registries *r) {
+        if (!r)
+                return NULL;
+        for (size_t i = 0; i < r->n_confs; i++)
+                conf_done(&r->confs[i]);
+        free(r->confs);
+        (void) http_free(r->http);
+        (void) auth_cache_free(r->auth);
+        (void) map_free(r->plain_hosts);
+        (void) map_free(r->tls_hosts);
+        (void) pthread_mutex_destroy(&r->lock);
+        free(r);
+        return NULL;
+}
+
+/* Mirrors become parts of URLs: only what a reference could hold. */
+static int check_conf(const struct registry_conf *c, struct err *err) {
+        static const char good[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:[]/";
+
+        if (str_empty(c->host))
+                return err_set(err, ERR_INVALID, "a registry's host is empty");
+        for (const char *const *m = c->mirrors; m && *m; m++)
+                if (!**m || **m == '/' || strspn(*m, good) != strlen(*m) || strstr(*m, ".."))
+                        return err_set(err, ERR_INVALID,
+                                       "registry %.200s: mirror \"%.200s\" is not host[:port][/prefix]", c->host, *m);
+        return 0;
+}
+
+int registries_new(const struct registry_conf *confs, size_t n, struct registries **ret, struct err *err) {
+        struct registries *r;
+        int ret_code = 0;
+
+        for (size_t i = 0; ret_code == 0 && i < n; i++)
+                ret_code = check_conf(&confs[i], err);
+        if (ret_code < 0)
+                return ret_code;
+        r = xnew(struct registries);
+        (void) pthread_mutex_init(&r->lock, NULL);
+        r->confs = xcalloc(n + 1, sizeof(*r->confs));
+        for (size_t i = 0; i < n; i++)
+                r->confs[i] = (struct registry_conf){ .host = xstrdup(confs[i].host),
+                                                      .mirrors = (const char *const *) copy_list(confs[i].mirrors),
+                                                      .insecure = confs[i].insecure,
+                                                      .ca_file = confs[i].ca_file ? xstrdup(confs[i].ca_file) : NULL };
+        r->n_confs = n;
+        r->auth = auth_cache_new();
+        r->plain_hosts = map_new();
+        r->tls_hosts = map_new();
+        ret_code = http_new(&(struct http_args){ 0 }, &r->http, err);
+        if (ret_code < 0) {
+                (void) registries_free(r);
+                return ret_code;
+        }
+        *ret = r;
+        return 0;
+}
+
+void registries_trim(struct registries *r) {
+        http_trim(r->http);
+}
+
+char registries_scheme(struct registries *r, const char *host) {
+        char scheme;
+
+        (void) pthread_mutex_lock(&r->lock);
+        scheme = map_get(r->plain_hosts, host) ? 'p' : map_get(r->tls_hosts, host) ? 't' : 0;
+        (void) pthread_mutex_unlock(&r->lock);
+        return scheme;
+}
+
+void registries_set_scheme(struct registries *r, const char *host, char scheme) {
+        (void) pthread_mutex_lock(&r->lock);
+        (void) map_take(r->plain_hosts, host);
+        (void) map_take(r->tls_hosts, host);
+        if (map_size(r->plain_hosts) + map_size(r->tls_hosts) < HOSTS_REMEMBERED_MAX && scheme)
+                (void) map_set(scheme == 'p' ? r->plain_hosts : r->tls_hosts, host, r);
+        (void) pthread_mutex_unlock(&r->lock);
+}
+
+/* The entry for @host, else the one for "*", else NULL. */
+static const struct registry_conf *conf_of(const struct registries *r, const char *host) {
+        const struct registry_conf *any = NULL;
+
+        for (size_t i = 0; i < r->n_confs; i++) {
+                if (str_eq(r->confs[i].host, host))
+                        return &r->confs[i];
+                if (str_eq(r->confs[i].host, "*"))
+                        any = &r->confs[i];
+        }
+        return any;
+}
+
+/* Docker Hub has many names. */
+static const char *canonical_host(const char *host) {
+        static const char *const hub[] = { "docker.io", "index.docker.io", "registry-1.docker.io" };
+
+        for (size_t i = 0; i < ELEMENTSOF(hub); i++)
+                if (strcasecmp(host, hub[i]) == 0)
+                        return hub[0];
+        return host;
+}
+
+static bool same_registry(const char *a, const char *b) {
+        return strcasecmp(canonical_host(a), canonical_host(b)) == 0;
+}
+
+__attribute__((format(printf, 1, 2))) static char *format(const char *fmt, ...) {
+        va_list ap;
+        char *s;
+        int n;
+
+        va_start(ap, fmt);
+        n = vasprintf(&s, fmt, ap);
+        va_end(ap);
+        if (n < 0)
+                abort();
+        return s;
+}
+
+/* @address: "host[:port]" or, for mirrors, "host[:port]/prefix". */
+static void endpoint_init(struct endpoint *e, const struct source *s, const struct source_args *args,
+                          const char *address, bool is_mirror) {
+        const struct registry_conf *conf;
+        size_t host_len = strcspn(address, "/");
+        const char *prefix = address + host_len, *to;
+
+        e->is_mirror = is_mirror;
+        e->host = xstrndup(address, host_len);
+        conf = conf_of(s->registries, e->host);
+        e->allow_http = url_host_is_loopback(e->host) || (conf && conf->insecure);
+        e->ca_file = conf ? conf->ca_file : NULL;
+        e->base = format("/v2%s/%s", prefix, args->ref->path);
+        e->query = is_mirror ? format("?ns=%s", args->ref->host) : xstrdup("");
+        /* A mirror gets credentials only when they were given for the mirror. */
+        to = args->creds->server ?: args->ref->host;
+        e->creds = same_registry(to, e->host) ? args->creds : NULL;
+        if (!is_mirror && same_registry(e->host, "docker.io")) {
+                free(e->host);
+                e->host = xstrdup("registry-1.docker.io");
+        }
+        e->auth_key = format("%s %s %s", e->host, e->base, e->creds ? e->creds->fingerprint : "-");
+}
+
+struct source *source_new(struct registries *r, const struct source_args *args) {
+        const struct registry_conf *conf = conf_of(r, args->ref->host);
+        const char *const *mirrors = conf ? conf->mirrors : NULL;
+        struct source *s = xnew(struct source);
+        size_t n = 0;
+
+        while (mirrors && mirrors[n])
+                n++;
+        s->registries = r;
+        s->repository = xstrdup(args->ref->path);
+        s->cancel_fd = args->cancel_fd;
+        s->deadline_ns = args->deadline_ns;
+        s->n_endpoints = n + 1;
+        s->endpoints = xcalloc(n + 1, sizeof(*s->endpoints));
+        for (size_t i = 0; i < n; i++)
+                endpoint_init(&s->endpoints[i], s, args, mirrors[i], true);
+        endpoint_init(&s->endpoints[n], s, args, args->ref->host, false);
+        return s;
+}
+
+struct source *source_free(struct source *s) {
+        if (!s)
+                return NULL;
+        for (size_t i = 0; i < s->n_endpoints; i++) {
+                free(s->endpoints[i].host);
+                free(s->endpoints[i].base);
+                free(s->endpoints[i].query);
+                free(s->endpoints[i].auth_key);
+        }
+        free(s->endpoints);
+        free(s->repository);
+        free(s);
+        return NULL;
+}
+
+bool source_has_mirrors(const struct source *s) {
+        return s->n_endpoints > 1;
+}

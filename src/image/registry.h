@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* registry - the pull half of the distribution API: manifests and blobs, from the mirrors of a registry and then from
+ * itself. Private to image/. struct registries is thread-safe; a source may be used by several threads at once.
+ *
+ * Plain http is for loopback hosts and hosts so configured; those are asked by https first, and what they speak is
+ * remembered. Mirrors get "?ns=HOST" as containerd's do, and never credentials that are not for them by name. */
+#pragma once
+#include <stdbool.h>
+#include "base/strbuf.h"
+#include "image/auth.h"
+#include "image/image.h"
+#include "image/ref.h"
+
+struct registries;
+struct source; /* where one pull gets one repository from */
+
+_must_use_ int registries_new(const struct registry_conf *confs, size_t n, struct registries **ret, struct err *err);
+struct registries *registries_free(struct registries *r);
+/* Close idle connections. */
+void registries_trim(struct registries *r);
+
+struct source_args {
+        const struct ref *ref;           /* host and path count */
+        const struct credentials *creds; /* borrowed */
+        int cancel_fd;
+        uint64_t deadline_ns;
+};
+struct source *source_new(struct registries *r, const struct source_args *args);
+struct source *source_free(struct source *s);
+DEFINE_CLEANUP(struct source *, source_free)
+
+/* The manifest @reference (tag or digest): @ret_body (caller: strbuf_done) and its Content-Type in @arena. What was
+ * asked by digest has it; else it has what the registry says it has: ERR_DATA_LOSS. ERR_NOT_FOUND when the registry
+ * knows no such. */
+_must_use_ int source_get_manifest(struct source *s, const char *reference, struct arena *arena,
+                                   struct strbuf *ret_body, const char **ret_type, struct err *err);
+
+struct blob_sink {
+        /* Takes the blob's bytes, each once and in order, however often the connection breaks. */
+        int (*write)(const void *data, size_t len, void *userdata, struct err *err);
+        void *userdata;
+};
+/* Exactly @size bytes, else ERR_DATA_LOSS; the digest is for the sink to check. @no_mirrors: only from the registry
+ * itself. */
+_must_use_ int source_get_blob(struct source *s, const char *digest, uint64_t size, const struct blob_sink *sink,
+                               bool no_mirrors, struct err *err);
+bool source_has_mirrors(const struct source *s);

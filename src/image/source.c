@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "image/source.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+#include "base/alloc.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "http/url.h"
+#include "image/json.h"
+#include "image/manifest.h"
+
+enum {
+        STUCK_MAX = 5,                /* broken transfers in a row that brought next to nothing */
+        RESUME_MAX = 100,             /* broken transfers of one blob in all */
+        PROGRESS_BYTES = 1024 * 1024, /* what counts as bringing something */
+};
+
+/* --- errors ----------------------------------------------------------------------------------------------------- */
+
+/* ": CODE: message" of the API's error body, printable and short; "" when there is none. */
+static const char *api_error(const struct http_response *resp, struct arena *arena) {
+        _cleanup_(json_releasep) json_t *doc = NULL;
+        const json_t *first;
+        const char *code, *message;
+        struct err err;
+        char *text;
+
+        if (json_parse(strbuf_str(&resp->body), resp->body.len, "", &doc, &err) < 0)
+                return "";
+        first = json_array_get(json_object_get(doc, "errors"), 0);
+        code = json_string_value(json_object_get(first, "code"));
+        message = json_string_value(json_object_get(first, "message"));
+        if (!code)
+                return "";
+        text = arena_printf(arena, ": %.60s%s%.200s", code, message ? ": " : "", message ?: "");
+        for (char *p = text; *p; p++)
+                if (!isprint((unsigned char) *p))
+                        *p = '?';
+        return text;
+}
+
+static enum err_code code_of(unsigned status) {
+        switch (status) {
+        case 401:
+                return ERR_UNAUTHENTICATED;
+        case 403:
+                return ERR_DENIED;
+        case 404:
+                return ERR_NOT_FOUND;
+        case 408:
+        case 429:
+                return ERR_UNAVAILABLE;
+        default:
+                return status >= 500 ? ERR_UNAVAILABLE : ERR_UNKNOWN;
+        }
+}
+
+static int status_error(const struct http_response *resp, struct arena *arena, struct err *err) {
+        return err_set(err, code_of(resp->status), "HTTP %u%s", resp->status, api_error(resp, arena));
+}
+
+static bool gives_up(int r) {
+        return r == -ERR_CANCELLED || r == -ERR_DEADLINE;
+}
+
+/* --- one request ------------------------------------------------------------------------------------------------ */
+
+static int with_scheme(struct http *http, const struct endpoint *e, char scheme, const char *path,
+                       struct http_request *req, struct http_response *resp, struct err *err) {
+        _cleanup_(freep) char *url = NULL;
+
+        if (asprintf(&url, "%s://%s%s%s%s", scheme == 'p' ? "http" : "https", e->host, e->base, path, e->query) < 0)
+                abort();
+        req->url = url;
+        return http_perform(http, req, resp, err);
+}
+
+/* Where plain http is allowed, https is tried first and what answers is remembered. */
+static int ask(struct source *s, const struct endpoint *e, const char *path, struct http_request *req,
+               struct http_response *resp, struct err *err) {
+        char scheme = e->allow_http ? registries_scheme(s->registries, e->host) : 't';
+        unsigned attempts = req->attempts;
+        int r;
+
+        if (scheme == 0) {
+                req->attempts = 1;
+                r = with_scheme(s->registries->http, e, 't', path, req, resp, err);
+                req->attempts = attempts;
+                if (resp->failure == HTTP_FAILURE_NONE)
+                        registries_set_scheme(s->registries, e->host, 't');
+                if (resp->failure != HTTP_FAILURE_TLS && resp->failure != HTTP_FAILURE_CONNECT)
+                        return r;
+                http_response_done(resp);
+                scheme = 'p';
+        }
+        r = with_scheme(s->registries->http, e, scheme, path, req, resp, err);
+        if (scheme == 'p' && resp->failure == HTTP_FAILURE_NONE)
+                registries_set_scheme(s->registries, e->host, 'p');
+        else if (e->allow_http && (resp->failure == HTTP_FAILURE_CONNECT || resp->failure == HTTP_FAILURE_TLS))
+                registries_set_scheme(s->registries, e->host, 0);
+        return r;
+}
+
+/* Answers the 401 in @resp. */
+static int log_in(struct source *s, const struct endpoint *e, const struct http_response *resp, char **ret_header,
+                  struct err *err) {
+        _cleanup_(arena_freep) struct arena *arena = arena_new(512 * 1024);
+        const struct auth_request req = { .http = s->registries->http,
+                                          .credentials = e->creds,
+                                          .repository = s->repository,
+                                          .ca_file = e->ca_file,
+                                          .allow_http = e->allow_http,
+                                          .cancel_fd = s->cancel_fd,
+                                          .deadline_ns = s->deadline_ns };
+        struct challenges challenges = { 0 };
+        const char *value = NULL;
+        uint64_t ttl_s;
+        int r;
+
+        while ((value = http_response_header(resp, "www-authenticate", value)))
+                if (challenge_parse(value, arena, &challenges, err) < 0)
+                        break;
+        r = auth_answer(&req, &challenges, ret_header, &ttl_s, err);
+        if (r == 0)
+                auth_cache_put(s->registries->auth, e->auth_key, *ret_header, ttl_s);
+        return r;
+}
+
+/* A request with the credentials it takes: those that worked before, then those of a fresh log-in, once. */
+static int request(struct source *s, const struct endpoint *e, const char *path, struct http_request *req,
+                   struct http_response *resp, struct err *err) {
+        _cleanup_(secret_freep) char *header = NULL;
+        bool direct = e->creds && e->creds->registry_token;
+        int r;
+
+        if (direct) {
+                if (asprintf(&header, "Bearer %s", e->creds->registry_token) < 0)
+                        abort();
+        } else {
+                header = auth_cache_get(s->registries->auth, e->auth_key);
+        }
+        req->ca_file = e->ca_file;
+        req->allow_http = e->allow_http;
+        req->cancel_fd = s->cancel_fd;
+        req->deadline_ns = s->deadline_ns;
+        req->authorization = header;
+        r = ask(s, e, path, req, resp, err);
+        if (r < 0 || resp->status != 401)
+                return r;
+        auth_cache_drop(s->registries->auth, e->auth_key);
+        if (direct)
+                return 0;
+        header = secret_free(header);
+        r = log_in(s, e, resp, &header, err);
+        req->authorization = header;
+        http_response_done(resp);
+        return r < 0 ? r : ask(s, e, path, req, resp, err);
+}
+
+/* --- manifests -------------------------------------------------------------------------------------------------- */
+
+static int check_manifest(const struct http_response *resp, const char *reference, struct err *err) {
+        const char *said = http_response_header(resp, "docker-content-digest", NULL);
+        char have[DIGEST_LEN + 1];
+
+        digest_of(strbuf_str(&resp->body), resp->body.len, have);
+        if (digest_is_valid(reference) && !str_eq(reference, have))
+                return err_set(err, ERR_DATA_LOSS, "the manifest's digest is %s, not %s", have, reference);
+        if (said && digest_is_valid(said) && !str_eq(said, have))
+                return err_set(err, ERR_DATA_LOSS, "the manifest's digest is %s, but the registry says %s", have, said);
+        return 0;
+}
+
+static int manifest_from(struct source *s, const struct endpoint *e, const char *reference, struct arena *arena,
+                         struct strbuf *ret_body, const char **ret_type, struct err *err) {
+        const char *const headers[] = { arena_printf(arena, "Accept: %s", manifest_accept), NULL };
+        struct http_request req = { .headers = headers,
+                                    .max_body = MANIFEST_BYTES_MAX,
+                                    .attempts = e->is_mirror ? 2 : 0 };
+        struct http_response resp = { 0 };
+        int r;
+
+        r = request(s, e, arena_printf(arena, "/manifests/%s", reference), &req, &resp, err);
+        if (r == 0 && resp.status != 200)
+                r = status_error(&resp, arena, err);
+        if (r == 0)
+                r = check_manifest(&resp, reference, err);
+        if (r == 0) {
+                *ret_type = arena_strdup(arena, http_response_header(&resp, "content-type", NULL) ?: "");
+                *ret_body = resp.body;
+                resp.body = STRBUF(0);
+        }
+        http_response_done(&resp);
+        return r < 0 ? err_wrap(err, "fetch manifest from %s", e->host) : 0;
+}
+
+int source_get_manifest(struct source *s, const char *reference, struct arena *arena, struct strbuf *ret_body,
+                        const char **ret_type, struct err *err) {
+        int r = -1;
+
+        for (size_t i = 0; i < s->n_endpoints; i++) {
+                r = manifest_from(s, &s->endpoints[i], reference, arena, ret_body, ret_type, err);
+                if (r == 0)
+                        s->first = i;
+                if (r == 0 || gives_up(r))
+                        break;
+                if (s->endpoints[i].is_mirror)
+                        log_info("mirror passed over", "mirror", s->endpoints[i].host, "error", err->msg, NULL);
+        }
+        return r;
+}
+
+/* --- blobs ------------------------------------------------------------------------------------------------------ */
+
+struct transfer {
+        const struct blob_sink *sink;
+        uint64_t size, done;
+        bool refused; /* the sink's error, or too many bytes: no other try helps */
+};
+
+static int take_bytes(const void *data, size_t len, void *userdata, struct err *err) {
+        struct transfer *t = userdata;
+        int r;
+
+        if (len > t->size - t->done) {
+                t->refused = true;
+                return err_set(err, ERR_DATA_LOSS, "the blob is larger than the %llu bytes that the manifest says",
+                               (unsigned long long) t->size);
+        }
+        r = t->sink->write(data, len, t->sink->userdata, err);
+        t->refused = r != 0;
+        t->done += len;
+        return r;
+}
+
+/* One go. 0: complete; > 0: broken off, may go on; < 0: this endpoint will not do. */
+static int transfer_once(struct source *s, const struct endpoint *e, const char *path, struct transfer *t,
+                         struct arena *arena, struct err *err) {
+        struct http_request req = {
+                .sink = take_bytes, .userdata = t, .offset = t->done, .attempts = e->is_mirror ? 2 : 0
+        };
+        struct http_response resp = { 0 };
+        int r = request(s, e, path, &req, &resp, err);
+
+        if (r == 0 && resp.status != 200 && resp.status != 206) {
+                r = resp.status == 416 ? err_set(err, ERR_DATA_LOSS,
+                                                 "the blob is smaller than the %llu bytes that the manifest says",
+                                                 (unsigned long long) t->size)
+                                       : status_error(&resp, arena, err);
+                /* The manifest is there, so this is no look-up that failed: its parts are missing. */
+                if (r == -ERR_NOT_FOUND) {
+                        err->code = ERR_DATA_LOSS;
+                        r = -ERR_DATA_LOSS;
+                }
+        } else if (r == 0 && t->done < t->size) {
+                (void) err_set(err, ERR_UNAVAILABLE, "only %llu of %llu bytes came", (unsigned long long) t->done,
+                               (unsigned long long) t->size);
+                r = 1;
+        } else if (r == -ERR_UNAVAILABLE && resp.failure == HTTP_FAILURE_BROKEN && resp.received > 0) {
+                r = 1;
+        }
+        http_response_done(&resp);
+        return r;
+}
+
+static int blob_from(struct source *s, const struct endpoint *e, const char *path, struct transfer *t,
+                     struct err *err) {
+        unsigned stuck = 0;
+        int r = 0;
+
+        for (unsigned n = 0; n < RESUME_MAX && stuck < STUCK_MAX; n++) {
+                _cleanup_(arena_freep) struct arena *arena = arena_new(64 * 1024);
+                uint64_t before = t->done;
+
+                r = transfer_once(s, e, path, t, arena, err);
+                if (r <= 0)
+                        break;
+                stuck = t->done - before >= PROGRESS_BYTES ? 0 : stuck + 1;
+                log_debug("transfer broke off, will go on", "registry", e->host, "done", LOG_U64(t->done), "size",
+                          LOG_U64(t->size), "error", err->msg, NULL);
+                r = http_pause(s->cancel_fd, s->deadline_ns, http_backoff_ms(stuck), err);
+                if (r < 0)
+                        break;
+                r = err_set(err, ERR_UNAVAILABLE, "the transfer broke off too often (%llu of %llu bytes came)",
+                            (unsigned long long) t->done, (unsigned long long) t->size);
+        }
+        return r < 0 ? err_wrap(err, "from %s", e->host) : 0;
+}
+
+int source_get_blob(struct source *s, const char *digest, uint64_t size, const struct blob_sink *sink, bool no_mirrors,
+                    struct err *err) {
+        struct transfer t = { .sink = sink, .size = size };
+        char path[16 + DIGEST_LEN];
+        size_t first = no_mirrors ? s->n_endpoints - 1 : s->first;
+        int r = 0;
+
+        if (size == 0)
+                return 0;
+        (void) snprintf(path, sizeof(path), "/blobs/%s", digest);
+        /* The one that served the manifest, then those behind it: the last is the registry itself. */
+        for (size_t i = first; i < s->n_endpoints; i++) {
+                r = blob_from(s, &s->endpoints[i], path, &t, err);
+                if (r == 0 || t.refused || gives_up(r))
+                        break;
+        }
+        return r;
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* source - the insides shared by registry.c (who to ask) and source.c (asking). Private to these. */
+#pragma once
+#include <pthread.h>
+#include "base/map.h"
+#include "image/registry.h"
+
+struct registries {
+        struct registry_conf *confs; /* own copies */
+        size_t n_confs;
+        struct http *http;
+        struct auth_cache *auth;
+        pthread_mutex_t lock;    /* guards plain_hosts and tls_hosts */
+        struct map *plain_hosts; /* hosts that turned out to speak plain http */
+        struct map *tls_hosts;   /* hosts that may speak plain http and turned out to speak https */
+};
+
+struct endpoint {
+        char *host;     /* "registry-1.docker.io", "127.0.0.1:5000" */
+        char *base;     /* "/v2/PREFIX/PATH" */
+        char *query;    /* "?ns=docker.io" or "" */
+        char *auth_key; /* in the cache of headers */
+        const char *ca_file;
+        const struct credentials *creds; /* NULL: none for this one */
+        bool allow_http, is_mirror;
+};
+
+struct source {
+        struct registries *registries;
+        struct endpoint *endpoints; /* mirrors, then the registry */
+        size_t n_endpoints;
+        _Atomic size_t first; /* the one that served the manifest */
+        char *repository;
+        int cancel_fd;
+        uint64_t deadline_ns;
+};
+
+/* What a host was found to speak: 'p'lain, 't'ls, or 0 when unknown. */
+char registries_scheme(struct registries *r, const char *host);
+void registries_set_scheme(struct registries *r, const char *host, char scheme); /* 0 forgets */
