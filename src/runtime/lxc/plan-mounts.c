@@ -92,6 +92,8 @@ static int put_hierarchy(struct plan_writer *w, const struct spec *spec, const s
         if ((size_t) snprintf(source, sizeof(source), "%s%s", h->path, spec->cgroup_path ? spec->cgroup_path : "") >=
             sizeof(source))
                 return err_set(err, ERR_INVALID, "the path of the cgroup is too long");
+        if (access(source, F_OK) < 0) /* the container has no group of its own in this one */
+                return 0;
         tree = plan_clone_source(&bind, source, err);
         return tree < 0 ? tree : put_attach(w, tree, target, err);
 }
