@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* service - what the handlers of cri/ share. Private to cri/. */
+#pragma once
+#include "cri/cri.h"
+#include "pod/cri.h"
+
+struct cri {
+        struct cri_args args;
+};
+
+/* Every RPC that there is: X(service, method, request descriptor, pool, inline).
+ * Inline: answered from memory on the loop thread. */
+#define CRI_METHODS(X)                                                                                                 \
+        X(RuntimeService, Version, version_request, DEFAULT, true)                                                     \
+        X(RuntimeService, Status, status_request, DEFAULT, false)                                                      \
+        X(RuntimeService, RuntimeConfig, runtime_config_request, DEFAULT, true)                                        \
+        X(RuntimeService, RunPodSandbox, run_pod_sandbox_request, DEFAULT, false)                                      \
+        X(RuntimeService, StopPodSandbox, stop_pod_sandbox_request, DEFAULT, false)                                    \
+        X(RuntimeService, RemovePodSandbox, remove_pod_sandbox_request, DEFAULT, false)                                \
+        X(RuntimeService, PodSandboxStatus, pod_sandbox_status_request, DEFAULT, true)                                 \
+        X(RuntimeService, ListPodSandbox, list_pod_sandbox_request, DEFAULT, true)                                     \
+        X(RuntimeService, CreateContainer, create_container_request, DEFAULT, false)                                   \
+        X(RuntimeService, StartContainer, start_container_request, DEFAULT, false)                                     \
+        X(RuntimeService, StopContainer, stop_container_request, DEFAULT, false)                                       \
+        X(RuntimeService, RemoveContainer, remove_container_request, DEFAULT, false)                                   \
+        X(RuntimeService, ListContainers, list_containers_request, DEFAULT, true)                                      \
+        X(RuntimeService, ContainerStatus, container_status_request, DEFAULT, true)                                    \
+        X(RuntimeService, UpdateContainerResources, update_container_resources_request, DEFAULT, false)                \
+        X(RuntimeService, ReopenContainerLog, reopen_container_log_request, DEFAULT, false)                            \
+        X(RuntimeService, ExecSync, exec_sync_request, DEFAULT, false)                                                 \
+        X(RuntimeService, ContainerStats, container_stats_request, DEFAULT, false)                                     \
+        X(RuntimeService, ListContainerStats, list_container_stats_request, DEFAULT, false)                            \
+        X(ImageService, ListImages, list_images_request, DEFAULT, false)                                               \
+        X(ImageService, ImageStatus, image_status_request, DEFAULT, false)                                             \
+        X(ImageService, PullImage, pull_image_request, PULL, false)                                                    \
+        X(ImageService, RemoveImage, remove_image_request, DEFAULT, false)                                             \
+        X(ImageService, ImageFsInfo, image_fs_info_request, DEFAULT, false)
+
+/* A handler: struct grpc_unary_fn's arguments, the request in its own type. */
+#define CRI_HANDLER(method)                                                                                            \
+        int cri_handle_##method(struct grpc_call *call, const ProtobufCMessage *request, ProtobufCMessage **ret,       \
+                                void *userdata, struct err *err)
+
+#define DECLARE(service, method, desc, pool, inline_call) CRI_HANDLER(method);
+CRI_METHODS(DECLARE)
+#undef DECLARE
+
+static inline struct pods_ctx cri_ctx(struct grpc_call *call) {
+        return (struct pods_ctx){ .cancel_fd = grpc_call_cancel_fd(call), .deadline_ns = grpc_call_deadline_ns(call) };
+}

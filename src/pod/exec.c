@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* exec - ExecSync: run a command in a container, gather what it says. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+#include "base/strbuf.h"
+#include "pod/specgen.h"
+
+enum { OUTPUT_MAX = 16 << 20, WORK_ARENA_MAX = 16 << 20, READ_SIZE = 64 << 10, THREAD_STACK = 64 << 10 };
+
+/* Output is read by a thread of its own while the engine's exec blocks. */
+struct capture {
+        int fds[2];  /* read ends of stdout and stderr, -1: at their end */
+        int done_fd; /* eventfd: the process has ended: take what is there, then stop */
+        struct strbuf out[2];
+};
+
+static void take(struct strbuf *b, const char *data, size_t n) {
+        strbuf_append(b, data, MIN_OF(n, b->max - b->len));
+}
+
+/* What is there now. False at the end of the stream. */
+static bool drain(int fd, struct strbuf *to, char *buf) {
+        for (;;) {
+                ssize_t n = read(fd, buf, READ_SIZE);
+                if (n > 0)
+                        take(to, buf, (size_t) n);
+                else if (n == 0 || (errno != EINTR && errno != EAGAIN))
+                        return false;
+                else if (errno == EAGAIN)
+                        return true;
+        }
+}
+
+static void *capture_thread(void *arg) {
+        struct capture *c = arg;
+        _cleanup_(freep) char *buf = malloc(READ_SIZE);
+
+        if (!buf)
+                abort();
+        while (c->fds[0] >= 0 || c->fds[1] >= 0) {
+                struct pollfd p[3] = { { .fd = c->fds[0], .events = POLLIN },
+                                       { .fd = c->fds[1], .events = POLLIN },
+                                       { .fd = c->done_fd, .events = POLLIN } };
+
+                if (poll(p, 3, -1) < 0 && errno != EINTR)
+                        break;
+                for (int i = 0; i < 2; i++)
+                        if (c->fds[i] >= 0 && (p[i].revents || p[2].revents) && !drain(c->fds[i], &c->out[i], buf))
+                                c->fds[i] = fd_close(c->fds[i]);
+                /* Children that it left running may hold the pipes open for ever; their output is not waited for. */
+                if (p[2].revents)
+                        break;
+        }
+        return NULL;
+}
+
+static void capture_done(struct capture *c) {
+        (void) fd_close(c->fds[0]);
+        (void) fd_close(c->fds[1]);
+        (void) fd_close(c->done_fd);
+        strbuf_done(&c->out[0]);
+        strbuf_done(&c->out[1]);
+}
+
+static int start_thread(struct capture *c, pthread_t *ret) {
+        pthread_attr_t attr;
+        int r;
+
+        pthread_attr_init(&attr);
+        (void) pthread_attr_setstacksize(&attr, THREAD_STACK);
+        r = pthread_create(ret, &attr, capture_thread, c);
+        pthread_attr_destroy(&attr);
+        return r;
+}
+
+/* @write_fds are closed when the process has its own. */
+static int run_captured(struct engine *e, struct engine_exec_args *args, struct capture *c, int write_fds[2],
+                        int *ret_code, struct err *err) {
+        pthread_t thread;
+        uint64_t one = 1;
+        int r = start_thread(c, &thread);
+
+        if (r != 0)
+                return err_sys(err, r, "start a thread");
+        args->stdout_fd = write_fds[0];
+        args->stderr_fd = write_fds[1];
+        r = e->ops->exec(e, args, ret_code, err);
+        write_fds[0] = fd_close(write_fds[0]);
+        write_fds[1] = fd_close(write_fds[1]);
+        (void) !write(c->done_fd, &one, sizeof(one));
+        pthread_join(thread, NULL);
+        return r;
+}
+
+static int make_pipes(struct capture *c, int write_fds[2], struct err *err) {
+        for (int i = 0; i < 2; i++) {
+                int fds[2];
+
+                if (pipe2(fds, O_CLOEXEC) < 0)
+                        return err_sys(err, errno, "create a pipe");
+                c->fds[i] = fds[0];
+                write_fds[i] = fds[1];
+                /* Only our end: the program's must block as it expects. */
+                if (fcntl(fds[0], F_SETFL, O_NONBLOCK) < 0)
+                        return err_sys(err, errno, "set up a pipe");
+        }
+        c->done_fd = eventfd(0, EFD_CLOEXEC);
+        return c->done_fd < 0 ? err_sys(err, errno, "create an eventfd") : 0;
+}
+
+static int to_bytes(const struct strbuf *b, struct arena *arena, ProtobufCBinaryData *ret, struct err *err) {
+        ret->len = b->len;
+        ret->data = arena_alloc(arena, b->len + 1);
+        if (!ret->data)
+                return err_set(err, ERR_EXHAUSTED, "the command's output is too large to be returned");
+        if (b->len > 0)
+                memcpy(ret->data, b->data, b->len);
+        return 0;
+}
+
+static int exec_captured(struct container *c, const struct pods_ctx *ctx, const struct spec_process *process,
+                         int64_t timeout_s, struct arena *arena, CRI(ExecSyncResponse) * *ret, struct err *err) {
+        _cleanup_(capture_done) struct capture cap = { .fds = { -1, -1 },
+                                                       .done_fd = -1,
+                                                       .out = { STRBUF(OUTPUT_MAX), STRBUF(OUTPUT_MAX) } };
+        struct engine_exec_args args = {
+                .id = c->id,
+                .process = process,
+                .stdin_fd = -1,
+                .timeout_ms = timeout_s > 0 ? (uint64_t) MIN_OF(timeout_s, INT64_C(1) << 31) * 1000 : 0,
+                .cancel_fd = ctx->cancel_fd,
+        };
+        CRI(ExecSyncResponse) *resp = cri_make(arena, ExecSyncResponse, exec_sync_response);
+        int write_fds[2] = { -1, -1 }, code = 0, r;
+
+        r = make_pipes(&cap, write_fds, err);
+        if (r == 0)
+                r = run_captured(c->pods->engine, &args, &cap, write_fds, &code, err);
+        (void) fd_close(write_fds[0]);
+        (void) fd_close(write_fds[1]);
+        if (r == 0)
+                r = to_bytes(&cap.out[0], arena, &resp->stdout, err);
+        if (r == 0)
+                r = to_bytes(&cap.out[1], arena, &resp->stderr, err);
+        if (r < 0)
+                return r;
+        resp->exit_code = code;
+        *ret = resp;
+        return 0;
+}
+
+int pods_exec_sync(struct pods *p, const struct pods_ctx *ctx, const CRI(ExecSyncRequest) * req, struct arena *arena,
+                   CRI(ExecSyncResponse) * *ret, struct err *err) {
+        _cleanup_(arena_freep) struct arena *work = NULL;
+        _cleanup_(container_unrefp) struct container *c = NULL;
+        struct spec_process process;
+        int r;
+
+        r = registry_find_container(p, req->container_id, &c, err);
+        if (r < 0)
+                return r;
+        if (req->timeout < 0)
+                return err_set(err, ERR_INVALID, "timeout is negative");
+        if (container_get_phase(c) != CONTAINER_RUNNING)
+                return err_set(err, ERR_PRECONDITION, "container %s does not run", c->id);
+        work = arena_new(WORK_ARENA_MAX);
+        r = specgen_exec(c, req->cmd, req->n_cmd, work, &process, err);
+        if (r == 0)
+                r = exec_captured(c, ctx, &process, req->timeout, arena, ret, err);
+        /* It was there a moment ago: the engine's NOT_FOUND means that it has ended. */
+        if (r == -ERR_NOT_FOUND)
+                return err_set(err, ERR_PRECONDITION, "container %s has ended", c->id);
+        return r < 0 ? err_wrap(err, "exec in container %s", c->id) : 0;
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* lists - what List and Status answer. A list item is packed once, when its object changes; a list of 500 pods is then
+ * 500 copies of bytes. They travel as "unknown fields" of an otherwise empty response: protobuf-c writes such fields
+ * out as they are, so no message is built, walked or measured again. Private to pod/. */
+#pragma once
+#include "pod/registry.h"
+
+/* The caller holds pods->lock. malloc'ed. */
+struct packed_item *sandbox_pack_item(const struct sandbox *s);
+struct packed_item *container_pack_item(const struct container *c);
+
+bool sandbox_matches(const struct sandbox *s, const CRI(PodSandboxFilter) * f);
+bool container_matches(const struct container *c, const CRI(ContainerFilter) * f);
+
+/* Adds @sub, packed, to @message as its field @tag. @sub may point to what changes once pods->lock is given up. */
+_must_use_ int lists_add_packed(ProtobufCMessage *message, unsigned tag, const ProtobufCMessage *sub,
+                                struct arena *arena, struct err *err);

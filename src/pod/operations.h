@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* operations - the steps that several operations share: taking a pod down, ending and removing a container. Private to
+ * pod/. All are repeatable: what is gone already is fine, so that a half-done one can be done again. */
+#pragma once
+#include "pod/registry.h"
+
+/* The next four under the pod's lock. */
+/* The pod's first process, which holds its shared PID namespace; made when the first container asks for it. */
+_must_use_ int pause_ensure(struct sandbox *s, struct err *err);
+/* Frees all that the pod holds on the host: its first process, address, namespaces, files. */
+_must_use_ int sandbox_take_down(struct sandbox *s, struct err *err);
+/* Kills what runs, waits for the end and records it. */
+_must_use_ int container_end(struct container *c, struct err *err);
+/* Removes an ended or never started container for good: engine, layer, record, registry. */
+_must_use_ int container_remove(struct container *c, struct err *err);
+
+/* READY or DEAD or half stopped -> STOPPED, containers included. Under the pod's lock. */
+_must_use_ int sandbox_stop(struct sandbox *s, struct err *err);
+
+/* Record the end of a container that the engine says has ended; done already, or not ended: fine. Any lock or none. */
+_must_use_ int exit_record(struct container *c, struct err *err);
+/* Record an end that nobody saw. */
+_must_use_ int exit_record_unknown(struct container *c, struct err *err);
+/* Under the pod's lock: lets the engine forget a container whose end is recorded. */
+void exit_release(struct container *c);
+
+/* Measure a container's layer in the background, if it was not for a while. */
+void usage_refresh(struct container *c);

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* pod - pod sandboxes and their containers: the only place where runtime, net, image and store meet. What cri/ (and
+ * later the command line and REST) call; each operation is one RPC of the CRI's RuntimeService, in the CRI's own
+ * messages. Thread-safe; operations marked "never waits" neither touch disk nor take a pod's lock and may run on the
+ * loop thread, the others block and belong on a worker pool. Responses are built in the caller's arena and point to
+ * nothing else. Errors: NOT_FOUND only for an id that is not there. */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+#include "base/arena.h"
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "image/image.h"
+#include "net/net.h"
+#include "pod/cri.h"
+#include "runtime/cgroup/cgroup.h"
+#include "runtime/engine.h"
+#include "store/store.h"
+
+struct pods;
+
+struct pods_args {
+        const char *root;    /* "/var/lib/proxmox-lxcri" */
+        const char *state;   /* "/run/proxmox-lxcri": pods/ and ns/ live below */
+        struct store *store; /* all of these are borrowed and outlive the pods */
+        struct images *images;
+        struct cni *cni;
+        struct cgroups *cgroups;
+        const char *cgroup_parent;    /* for pods that name none; NULL: "/proxmox-lxcri" */
+        const char *apparmor_profile; /* RuntimeDefault; NULL: the one of security/, where it can be loaded; "": none */
+        int64_t pids_limit;           /* of each container; 0 or -1: none */
+};
+
+_must_use_ int pods_new(const struct pods_args *args, struct pods **ret, struct err *err);
+/* The engine is made after the pods, since it reports ends of containers to them (pods_exited). Once, before reconcile.
+ */
+void pods_set_engine(struct pods *p, struct engine *engine);
+/* engine_lxc_args.exited, with the pods as userdata. Never waits. */
+void pods_exited(const char *id, void *pods);
+/* At start, before serving: takes up what the store says, compares it with what is there, finishes or undoes what a
+ * crash left half done, and removes what no record names. Nothing alive is killed. */
+_must_use_ int pods_reconcile(struct pods *p, struct err *err);
+/* Before the engine is freed: waits for the work in the background, which uses it, and begins no more. */
+void pods_stop_background(struct pods *p);
+struct pods *pods_free(struct pods *p); /* containers live on; no operation may run */
+DEFINE_CLEANUP(struct pods *, pods_free)
+
+/* How long a call may take: everything that waits ends when it is cancelled. */
+struct pods_ctx {
+        int cancel_fd;        /* readable: give up, ERR_CANCELLED or ERR_DEADLINE; -1: none */
+        uint64_t deadline_ns; /* CLOCK_MONOTONIC, UINT64_MAX: none */
+};
+
+/* --- sandboxes ------------------------------------------------------------------------------------------------------
+ */
+
+_must_use_ int pods_run_sandbox(struct pods *p, const struct pods_ctx *ctx, const CRI(RunPodSandboxRequest) * req,
+                                struct arena *arena, const char **ret_id, struct err *err);
+_must_use_ int pods_stop_sandbox(struct pods *p, const struct pods_ctx *ctx, const char *id,
+                                 struct err *err); /* unknown: fine */
+_must_use_ int pods_remove_sandbox(struct pods *p, const struct pods_ctx *ctx, const char *id,
+                                   struct err *err); /* the same */
+/* Never waits. */
+_must_use_ int pods_sandbox_status(struct pods *p, const char *id, bool verbose, struct arena *arena,
+                                   CRI(PodSandboxStatusResponse) * *ret, struct err *err);
+_must_use_ int pods_list_sandboxes(struct pods *p, const CRI(PodSandboxFilter) * filter, struct arena *arena,
+                                   CRI(ListPodSandboxResponse) * *ret, struct err *err);
+
+/* --- containers -----------------------------------------------------------------------------------------------------
+ */
+
+_must_use_ int pods_create_container(struct pods *p, const struct pods_ctx *ctx,
+                                     const CRI(CreateContainerRequest) * req, struct arena *arena, const char **ret_id,
+                                     struct err *err);
+_must_use_ int pods_start_container(struct pods *p, const struct pods_ctx *ctx, const char *id, struct err *err);
+/* @timeout_s: grace between the stop signal and SIGKILL. A second call with a shorter one shortens it. Unknown: fine.
+ */
+_must_use_ int pods_stop_container(struct pods *p, const struct pods_ctx *ctx, const char *id, int64_t timeout_s,
+                                   struct err *err);
+_must_use_ int pods_remove_container(struct pods *p, const struct pods_ctx *ctx, const char *id,
+                                     struct err *err); /* unknown: fine */
+_must_use_ int pods_reopen_log(struct pods *p, const struct pods_ctx *ctx, const char *id, struct err *err);
+_must_use_ int pods_update_resources(struct pods *p, const struct pods_ctx *ctx,
+                                     const CRI(UpdateContainerResourcesRequest) * req, struct err *err);
+/* Runs @req's command to its end. Output past 16 MiB is dropped. Takes no pod's lock. */
+_must_use_ int pods_exec_sync(struct pods *p, const struct pods_ctx *ctx, const CRI(ExecSyncRequest) * req,
+                              struct arena *arena, CRI(ExecSyncResponse) * *ret, struct err *err);
+/* Never waits. */
+_must_use_ int pods_container_status(struct pods *p, const char *id, bool verbose, struct arena *arena,
+                                     CRI(ContainerStatusResponse) * *ret, struct err *err);
+_must_use_ int pods_list_containers(struct pods *p, const CRI(ContainerFilter) * filter, struct arena *arena,
+                                    CRI(ListContainersResponse) * *ret, struct err *err);
+
+/* --- stats ----------------------------------------------------------------------------------------------------------
+ */
+
+_must_use_ int pods_container_stats(struct pods *p, const char *id, struct arena *arena, CRI(ContainerStats) * *ret,
+                                    struct err *err);
+/* Those that run. */
+_must_use_ int pods_list_container_stats(struct pods *p, const CRI(ContainerStatsFilter) * filter, struct arena *arena,
+                                         CRI(ListContainerStatsResponse) * *ret, struct err *err);
+
+/* --- what the runtime can -------------------------------------------------------------------------------------------
+ */
+
+#define PODS_HANDLER "lxc"              /* the only RuntimeClass handler so far; "" means it, too */
+bool pods_can_recursive_readonly(void); /* mount_setattr(2), Linux 5.12 */
+size_t pods_count_sandboxes(struct pods *p);
+size_t pods_count_containers(struct pods *p);

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* pods - the registry's making and end, and what the runtime can do. */
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mount.h>
+#include "base/alloc.h"
+#include "base/fs.h"
+#include "base/log.h"
+#include "pod/registry.h"
+#include "security/apparmor.h"
+
+enum { BACKGROUND_THREADS = 8, BACKGROUND_QUEUE = 65536, ARENA_MAX = 64 << 10 };
+
+static char *join(const char *dir, const char *name) {
+        char *path;
+
+        if (asprintf(&path, "%s/%s", dir, name) < 0)
+                abort();
+        return path;
+}
+
+static int make_folders(const char *state, struct err *err) {
+        static const char *const names[] = { "pods", "ns" };
+
+        for (size_t i = 0; i < ELEMENTSOF(names); i++) {
+                _cleanup_(freep) char *path = join(state, names[i]);
+                int r = fs_mkdir_p(path, 0711, err);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+static int find_mountpoint(struct pods *p, struct err *err) {
+        _cleanup_(arena_freep) struct arena *arena = arena_new(ARENA_MAX);
+        struct image_fs_info info;
+        int r = images_fs_info(p->images, arena, &info, err);
+
+        if (r == 0)
+                p->image_mountpoint = xstrdup(info.mountpoint);
+        return r;
+}
+
+/* Containers are confined where they can be; a host without AppArmor, or one that can't load the profile, is told once.
+ */
+static char *default_apparmor(const struct pods_args *args) {
+        struct err err;
+
+        if (args->apparmor_profile)
+                return xstrdup(args->apparmor_profile);
+        if (!apparmor_enabled())
+                return xstrdup("");
+        if (apparmor_load_default(&err) < 0) {
+                log_warn("containers run without an AppArmor profile", "error", err.msg, NULL);
+                return xstrdup("");
+        }
+        return xstrdup(APPARMOR_DEFAULT_PROFILE);
+}
+
+int pods_new(const struct pods_args *args, struct pods **ret, struct err *err) {
+        _cleanup_(pods_freep) struct pods *p = xnew(struct pods);
+        const char *parent = str_empty(args->cgroup_parent) ? "/proxmox-lxcri" : args->cgroup_parent;
+        pthread_rwlockattr_t attr;
+        int r;
+
+        p->root = xstrdup(args->root);
+        p->state = xstrdup(args->state);
+        p->cgroup_parent = *parent == '/' ? xstrdup(parent) : join("", parent);
+        p->apparmor_profile = default_apparmor(args);
+        p->pids_limit = args->pids_limit > 0 ? args->pids_limit : 0;
+        p->store = args->store;
+        p->images = args->images;
+        p->cni = args->cni;
+        p->cgroups = args->cgroups;
+        pthread_mutex_init(&p->background_lock, NULL);
+        pthread_rwlockattr_init(&attr);
+        /* Changes of state must not starve behind a stream of lists. */
+        (void) pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+        pthread_rwlock_init(&p->lock, &attr);
+        pthread_rwlockattr_destroy(&attr);
+        p->sandboxes = map_new();
+        p->containers = map_new();
+        p->names = map_new();
+        p->background = pool_new("pod", BACKGROUND_THREADS, BACKGROUND_QUEUE);
+        r = make_folders(args->state, err);
+        if (r == 0)
+                r = find_mountpoint(p, err);
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(p);
+        return 0;
+}
+
+bool registry_background(struct pods *p, void (*fn)(void *arg), void *arg) {
+        bool ok;
+
+        pthread_mutex_lock(&p->background_lock);
+        ok = p->background && pool_run(p->background, fn, arg);
+        pthread_mutex_unlock(&p->background_lock);
+        return ok;
+}
+
+void pods_stop_background(struct pods *p) {
+        struct pool *pool;
+
+        pthread_mutex_lock(&p->background_lock);
+        pool = TAKE_PTR(p->background);
+        pthread_mutex_unlock(&p->background_lock);
+        if (pool)
+                pool_free(pool);
+}
+
+void pods_set_engine(struct pods *p, struct engine *engine) {
+        assert(!p->engine);
+        p->engine = engine;
+}
+
+struct pods *pods_free(struct pods *p) {
+        const char *key;
+        void *value;
+        size_t it;
+
+        if (!p)
+                return NULL;
+        pods_stop_background(p); /* its jobs use all of the rest */
+        for (it = 0; map_next(p->containers, &it, &key, &value); it = 0)
+                registry_drop_container(p, value);
+        for (it = 0; map_next(p->sandboxes, &it, &key, &value); it = 0)
+                registry_drop_sandbox(p, value);
+        assert(map_size(p->names) == 0);
+        map_free(p->sandboxes);
+        map_free(p->containers);
+        map_free(p->names);
+        pthread_rwlock_destroy(&p->lock);
+        pthread_mutex_destroy(&p->background_lock);
+        free(p->root);
+        free(p->state);
+        free(p->cgroup_parent);
+        free(p->apparmor_profile);
+        free(p->image_mountpoint);
+        free(p);
+        return NULL;
+}
+
+bool pods_can_recursive_readonly(void) {
+        struct mount_attr attr = { 0 };
+
+        /* A kernel that has the call refuses the descriptor, not the call. */
+        return mount_setattr(-1, "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0 && errno != ENOSYS;
+}

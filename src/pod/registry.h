@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* registry - the sandboxes and containers in memory, and who may touch what. Private to pod/.
+ *
+ * Locks, to be taken in this order:
+ *   sandbox->lock     operations on a pod, one at a time (a mutex, held over everything slow);
+ *   container->record a container's record in the store: who changes what it holds writes it before letting go;
+ *   pods->lock        the maps and every field marked [L]: written under the write lock, read under the read lock.
+ * Never held over anything that can block, so that List and Status never wait behind a slow operation. Fields without a
+ * mark do not change once the object is visible. Objects are counted: a pointer taken out of a map under the lock is
+ * kept with _ref(). "Invisible" objects are in the maps (they hold their name) but no look-up finds them. */
+#pragma once
+#include <pthread.h>
+#include <stdatomic.h>
+#include "base/map.h"
+#include "base/pool.h"
+#include "base/str.h"
+#include "pod/pod.h"
+
+/* The states of a sandbox; the names are what its record says. Transitions: sandbox_set_phase(). */
+enum sandbox_phase {
+        SANDBOX_CREATING, /* intent: RunPodSandbox is at work, or a crash interrupted it */
+        SANDBOX_READY,
+        SANDBOX_DEAD, /* not ready, but still holds its address and files: its pause process died, or the host rebooted
+                       */
+        SANDBOX_STOPPING, /* intent */
+        SANDBOX_STOPPED,  /* holds nothing but its record */
+        SANDBOX_REMOVING, /* intent */
+        SANDBOX_PHASE_MAX,
+};
+
+enum container_phase {
+        CONTAINER_CREATING, /* intent */
+        CONTAINER_CREATED,
+        CONTAINER_STARTING, /* intent */
+        CONTAINER_RUNNING,
+        CONTAINER_EXITED,
+        CONTAINER_REMOVING, /* intent */
+        CONTAINER_PHASE_MAX,
+};
+
+/* Bytes of a packed list item with their length before them, ready to be copied into a response. */
+struct packed_item {
+        size_t len;
+        uint8_t data[];
+};
+
+struct container;
+
+struct sandbox {
+        atomic_int refs;
+        struct pods *pods;
+        char id[ID_LEN + 1];
+        char *name_key; /* identity: "name_namespace_uid_attempt" */
+        CRI(PodSandboxConfig) * config;
+        char *handler;
+        uint64_t created_at_ns;
+        char *cgroup_parent;
+
+        pthread_mutex_t lock;
+
+        enum sandbox_phase phase;      /* [L] */
+        bool visible;                  /* [L] */
+        char **ips;                    /* [L] NULL-terminated */
+        struct packed_item *item;      /* [L] */
+        struct container **containers; /* [L] counted; visible or not */
+        size_t n_containers, cap_containers;
+
+        /* Under ->lock. */
+        bool removed;
+        bool network_held; /* an address may have been given out: CNI DEL is due */
+        char *cni_cached;
+        pid_t pause_pid; /* 0: none */
+        uint64_t pause_start_time;
+};
+
+struct container_sample {
+        pthread_mutex_t lock;
+        uint64_t cpu_at_ns, cpu_usage_ns, nano_cores; /* of the last two stats calls */
+        bool has_nano_cores;
+        uint64_t layer_at_ns, layer_bytes, layer_inodes,
+                layer_measured_ns; /* layer_at_ns: realtime, 0: never measured */
+        bool layer_measuring;
+};
+
+struct container {
+        atomic_int refs;
+        struct pods *pods;
+        struct sandbox *sandbox; /* counted */
+        char id[ID_LEN + 1];
+        CRI(ContainerConfig) * config;
+        char *image_id, *image_name, *image_digest; /* id; a name for people; what ContainerStatus calls image_ref */
+        char **image_env;                           /* NULL-terminated */
+        char *cwd;
+        int stop_signal;
+        char *log_path; /* absolute; "": none */
+        char *cgroup_path;
+        uint64_t created_at_ns;
+        /* Found out by the engine when it was created. */
+        pid_t pid;
+        uint64_t start_time;
+        uid_t uid;
+        gid_t gid;
+        gid_t *groups;
+        size_t n_groups;
+        struct container_sample sample;
+
+        pthread_mutex_t record;
+        bool exit_unsaved; /* under ->record: the store does not know of the end yet */
+
+        enum container_phase phase;             /* [L], changed under ->record */
+        bool visible;                           /* [L] */
+        struct packed_item *item;               /* [L] */
+        CRI(LinuxContainerResources) * limits;  /* [L] as they are now; NULL: none were given */
+        uint64_t started_at_ns, finished_at_ns; /* [L] */
+        int exit_code;                          /* [L] */
+        const char *reason;                     /* [L] static */
+        char *message;                          /* [L] */
+
+        /* Under sandbox->lock. */
+        bool removed;
+        bool engine_holds;     /* the engine knows it: engine remove is due */
+        atomic_bool signalled; /* the stop signal was sent */
+};
+
+struct pods {
+        char *root, *state, *cgroup_parent, *apparmor_profile;
+        int64_t pids_limit;
+        struct store *store;
+        struct images *images;
+        struct cni *cni;
+        struct cgroups *cgroups;
+        struct engine *engine;
+        pthread_mutex_t background_lock;
+        struct pool *background; /* exits, measurements of layers; NULL once they are stopped */
+        char *image_mountpoint;
+
+        pthread_rwlock_t lock;
+        struct map *sandboxes, *containers; /* [L] by id */
+        struct map *names;                  /* [L] identity -> sandbox, while its record lives */
+};
+
+/* Run @fn in the background; false when that is not possible (any more): the caller keeps @arg. */
+bool registry_background(struct pods *p, void (*fn)(void *arg), void *arg);
+
+/* --- objects --- */
+/* Takes @config. */
+struct sandbox *sandbox_new(struct pods *p, const char *id, CRI(PodSandboxConfig) * config, const char *handler);
+struct sandbox *sandbox_ref(struct sandbox *s);
+struct sandbox *sandbox_unref(struct sandbox *s);
+DEFINE_CLEANUP(struct sandbox *, sandbox_unref)
+/* Takes @config. */
+struct container *container_new(struct sandbox *s, const char *id, CRI(ContainerConfig) * config);
+struct container *container_ref(struct container *c);
+struct container *container_unref(struct container *c);
+DEFINE_CLEANUP(struct container *, container_unref)
+
+/* --- the maps --- */
+/* Insert, invisible. ERR_EXISTS when the identity is taken. */
+_must_use_ int registry_add_sandbox(struct pods *p, struct sandbox *s, struct err *err);
+void registry_drop_sandbox(struct pods *p, struct sandbox *s);
+/* The caller holds the sandbox's lock. ERR_EXISTS when the pod has a container of that name and attempt. */
+_must_use_ int registry_add_container(struct pods *p, struct container *c, struct err *err);
+void registry_drop_container(struct pods *p, struct container *c);
+
+/* By id or a unique prefix of it; a reference, or ERR_NOT_FOUND. */
+_must_use_ int registry_find_sandbox(struct pods *p, const char *id, struct sandbox **ret, struct err *err);
+_must_use_ int registry_find_container(struct pods *p, const char *id, struct container **ret, struct err *err);
+/* The same for a caller that holds pods->lock; borrowed, NULL when missing or ambiguous. */
+struct sandbox *registry_get_sandbox(const struct pods *p, const char *id);
+struct container *registry_get_container(const struct pods *p, const char *id);
+/* References to all containers of @s, newest last, or to all of the registry when @s is NULL. */
+struct container **registry_containers(struct pods *p, struct sandbox *s, struct arena *arena, size_t *ret_n);
+struct sandbox **registry_sandboxes(struct pods *p, struct arena *arena, size_t *ret_n);
+void registry_unref_containers(struct container **list, size_t n);
+
+/* --- locking --- */
+/* ERR_DEADLINE when the call's time is up first. */
+_must_use_ int sandbox_lock(struct sandbox *s, const struct pods_ctx *ctx, struct err *err);
+static inline void sandbox_unlockp(struct sandbox **s) {
+        if (*s)
+                pthread_mutex_unlock(&(*s)->lock);
+        *s = NULL;
+}
+#define _cleanup_sandbox_lock_ _cleanup_(sandbox_unlockp)
+
+/* --- states --- */
+/* Move on and rebuild the list item; asserts that the step is in the table. The caller persists. */
+void sandbox_set_phase(struct sandbox *s, enum sandbox_phase phase);
+void container_set_phase(struct container *c, enum container_phase phase); /* under ->record */
+/* Consistent reads of one field. */
+enum sandbox_phase sandbox_get_phase(struct sandbox *s);
+enum container_phase container_get_phase(struct container *c);
+void sandbox_show(struct sandbox *s);     /* becomes visible */
+void container_show(struct container *c); /* the same */

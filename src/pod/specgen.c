@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* specgen - the spec of a container, of an exec into it, and of a pod's pause process. */
+#include "pod/specgen.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include "base/fs.h"
+#include "base/proc.h"
+#include "pod/files.h"
+
+enum { PAUSE_ID = 65535, PAUSE_OOM_SCORE = -998 };
+
+static const char *const no_strings[] = { NULL };
+
+static const CRI(NamespaceOption) * namespace_options(const struct container *c) {
+        const CRI(LinuxContainerConfig) *l = c->config->linux;
+
+        return l && l->security_context ? l->security_context->namespace_options : NULL;
+}
+
+static void rules_of(const struct sandbox *s, struct pod_rules *ret) {
+        const CRI(LinuxPodSandboxConfig) *l = s->config->linux;
+        const CRI(NamespaceOption) *o = l && l->security_context ? l->security_context->namespace_options : NULL;
+
+        *ret = (struct pod_rules){
+                .host_network = o && o->network == CRI_(NAMESPACE_MODE__NODE),
+                .host_ipc = o && o->ipc == CRI_(NAMESPACE_MODE__NODE),
+        };
+}
+
+static void pod_namespaces(const struct sandbox *s, const struct pod_rules *rules, struct arena *arena,
+                           struct spec *ret) {
+        ret->ns[SPEC_NS_NET].path = pod_ns_file(s, "net", rules->host_network, arena);
+        ret->ns[SPEC_NS_UTS].path = pod_ns_file(s, "uts", rules->host_network, arena);
+        ret->ns[SPEC_NS_IPC].path = pod_ns_file(s, "ipc", rules->host_ipc, arena);
+        ret->ns[SPEC_NS_MNT].create = true;
+}
+
+/* --- pid ---------------------------------------------------------------------------------------------------------- */
+
+/* The PID namespace of a process that is surely still the one that was recorded: a path through a descriptor, which the
+ * caller closes once the engine has opened it. */
+static int pid_namespace_of(pid_t pid, uint64_t start_time, const char *whose, struct arena *arena,
+                            const char **ret_path, int *ret_fd, struct err *err) {
+        _cleanup_(fd_closep) int ns = -1;
+
+        ns = open(arena_printf(arena, "/proc/%d/ns/pid", pid), O_RDONLY | O_CLOEXEC);
+        /* Still alive after the opening: then it was that process' namespace. */
+        if (ns < 0 || pid <= 0 || proc_start_time(pid) != start_time)
+                return err_set(err, ERR_PRECONDITION, "the %s whose PID namespace is to be joined has ended", whose);
+        *ret_path = arena_printf(arena, "/proc/self/fd/%d", ns);
+        *ret_fd = TAKE_FD(ns);
+        return 0;
+}
+
+static int target_of(struct container *c, const char *id, struct container **ret, struct err *err) {
+        _cleanup_(container_unrefp) struct container *target = NULL;
+        int r = registry_find_container(c->pods, id, &target, err);
+
+        if (r < 0)
+                return err_set(err, ERR_INVALID, "namespace_options.target_id: no container \"%.128s\"", id);
+        if (target->sandbox != c->sandbox)
+                return err_set(err, ERR_INVALID, "namespace_options.target_id: container %s is in another pod",
+                               target->id);
+        if (container_get_phase(target) != CONTAINER_RUNNING)
+                return err_set(err, ERR_PRECONDITION, "namespace_options.target_id: container %s does not run",
+                               target->id);
+        *ret = TAKE_PTR(target);
+        return 0;
+}
+
+static int pid_namespace(struct container *c, struct arena *arena, struct spec *spec, int *ret_fd, struct err *err) {
+        const CRI(NamespaceOption) *o = namespace_options(c);
+        struct spec_namespace *ns = &spec->ns[SPEC_NS_PID];
+        _cleanup_(container_unrefp) struct container *target = NULL;
+        int r;
+
+        switch (o ? o->pid : CRI_(NAMESPACE_MODE__POD)) {
+        case CRI_(NAMESPACE_MODE__CONTAINER):
+                ns->create = true;
+                return 0;
+        case CRI_(NAMESPACE_MODE__NODE):
+                ns->path = "/proc/1/ns/pid";
+                return 0;
+        case CRI_(NAMESPACE_MODE__TARGET):
+                r = target_of(c, o->target_id, &target, err);
+                return r < 0 ? r
+                             : pid_namespace_of(target->pid, target->start_time, "container", arena, &ns->path, ret_fd,
+                                                err);
+        case CRI_(NAMESPACE_MODE__POD):
+        default:
+                return pid_namespace_of(c->sandbox->pause_pid, c->sandbox->pause_start_time, "pod's first process",
+                                        arena, &ns->path, ret_fd, err);
+        }
+}
+
+/* --- containers --------------------------------------------------------------------------------------------------- */
+
+static int take_process(struct container *c, const struct image *image, const struct pod_rules *rules,
+                        struct arena *arena, struct spec_process *p, struct err *err) {
+        const CRI(LinuxContainerConfig) *l = c->config->linux;
+        int r;
+
+        p->terminal = c->config->tty;
+        r = process_args(c->config, image, arena, &p->args, err);
+        if (r == 0)
+                r = process_env(c->config, c->image_env, pod_hostname(c->sandbox->config, rules->host_network, arena),
+                                arena, &p->env, err);
+        if (r == 0)
+                r = process_user(l ? l->security_context : NULL, image->config.user, arena, &p->user, err);
+        if (r == 0)
+                r = resources_oom_score(l ? l->resources : NULL, &p->oom_score_adj, err);
+        /* Always said: else the keeper's own would be inherited. */
+        p->has_oom_score_adj = true;
+        p->cwd = c->cwd;
+        return r < 0 ? r : security_process(c, arena, p, err);
+}
+
+static int take_mounts(struct container *c, const struct image *image, const struct pod_rules *rules,
+                       struct arena *arena, struct spec *spec, struct err *err) {
+        struct pod_sources sources = {
+                .hostname = pod_file(c->sandbox, "hostname", arena),
+                .hosts = pod_file(c->sandbox, "hosts", arena),
+                .resolv_conf = pod_file(c->sandbox, "resolv.conf", arena),
+                .shm = rules->host_ipc ? "/dev/shm" : pod_file(c->sandbox, "shm", arena),
+        };
+        int r = mounts_build(c->config, &sources, arena, spec, err);
+
+        return r < 0 ? r
+                     : volumes_prepare((const char *const *) image->config.volumes, spec->readonly_rootfs,
+                                       &spec->rootfs_mount_fd, arena, spec, err);
+}
+
+int specgen_container(struct container *c, const struct image *image, int rootfs_fd, struct arena *arena,
+                      struct spec *ret, int *ret_ns_fd, struct err *err) {
+        const CRI(LinuxContainerConfig) *l = c->config->linux;
+        bool privileged = container_is_privileged(c->config);
+        struct pod_rules rules;
+        int r;
+
+        rules_of(c->sandbox, &rules);
+        *ret = (struct spec){
+                .id = c->id,
+                .rootfs_mount_fd = rootfs_fd,
+                .readonly_rootfs = l && l->security_context && l->security_context->readonly_rootfs,
+                .cgroup_path = c->cgroup_path,
+        };
+        pod_namespaces(c->sandbox, &rules, arena, ret);
+        /* Privileged containers are to see the host's cgroups, as with the other runtimes. */
+        ret->ns[SPEC_NS_CGROUP].create = !privileged;
+        r = pid_namespace(c, arena, ret, ret_ns_fd, err);
+        if (r == 0)
+                r = resources_build(l ? l->resources : NULL, arena, &ret->resources, err);
+        ret->resources.pids_limit = c->pods->pids_limit;
+        if (r == 0)
+                r = devices_build(c->config, privileged, arena, ret, err);
+        if (r == 0)
+                r = take_process(c, image, &rules, arena, &ret->process, err);
+        if (r == 0)
+                r = security_paths(c->config, arena, ret, err);
+        return r < 0 ? r : take_mounts(c, image, &rules, arena, ret, err);
+}
+
+void specgen_close(struct spec *spec) {
+        spec->rootfs_mount_fd = fd_close(spec->rootfs_mount_fd);
+        for (size_t i = 0; i < spec->n_mounts; i++)
+                (void) fd_close(spec->mounts[i].source_fd);
+        spec->n_mounts = 0;
+}
+
+int specgen_exec(struct container *c, char *const *args, size_t n_args, struct arena *arena, struct spec_process *ret,
+                 struct err *err) {
+        const CRI(LinuxContainerConfig) *l = c->config->linux;
+        struct spec_process p = { .cwd = c->cwd, .has_oom_score_adj = true };
+        const char **argv;
+        struct pod_rules rules;
+        int r;
+
+        if (n_args == 0 || str_empty(args[0]))
+                return err_set(err, ERR_INVALID, "cmd is missing");
+        argv = arena_array(arena, const char *, n_args + 1);
+        for (size_t i = 0; i < n_args; i++)
+                argv[i] = args[i];
+        p.args = argv;
+        p.user = (struct spec_user){ .uid = c->uid,
+                                     .gid = c->gid,
+                                     .has_gid = true,
+                                     .resolved = true,
+                                     .additional_gids = c->groups,
+                                     .n_additional_gids = c->n_groups };
+        rules_of(c->sandbox, &rules);
+        r = process_env(c->config, c->image_env, pod_hostname(c->sandbox->config, rules.host_network, arena), arena,
+                        &p.env, err);
+        if (r == 0)
+                r = resources_oom_score(l ? l->resources : NULL, &p.oom_score_adj, err);
+        if (r == 0)
+                r = security_process(c, arena, &p, err);
+        if (r == 0)
+                *ret = p;
+        return r;
+}
+
+/* --- pause -------------------------------------------------------------------------------------------------------- */
+
+/* A root file system with nothing but the folders that mounts need. */
+static int make_pause_root(int *ret_fd, struct err *err) {
+        static const char *const folders[] = { "proc", "sys", "dev" };
+        _cleanup_(fd_closep) int fs = fsopen("tmpfs", FSOPEN_CLOEXEC), mnt = -1;
+
+        if (fs < 0 || fsconfig(fs, FSCONFIG_SET_STRING, "size", "64k", 0) < 0 ||
+            fsconfig(fs, FSCONFIG_SET_STRING, "mode", "0755", 0) < 0 ||
+            fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+                return err_sys(err, errno, "make a tmpfs for the pod's first process");
+        mnt = fsmount(fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
+        if (mnt < 0)
+                return err_sys(err, errno, "mount a tmpfs for the pod's first process");
+        for (size_t i = 0; i < ELEMENTSOF(folders); i++)
+                if (mkdirat(mnt, folders[i], 0755) < 0)
+                        return err_sys(err, errno, "make /%s for the pod's first process", folders[i]);
+        *ret_fd = TAKE_FD(mnt);
+        return 0;
+}
+
+int specgen_pause(struct sandbox *s, struct arena *arena, struct spec *ret, struct err *err) {
+        static const char *const env[] = { "PATH=/", NULL };
+        struct pod_rules rules;
+        struct spec_mount *mounts = arena_array(arena, struct spec_mount, 1);
+        int rootfs, r = make_pause_root(&rootfs, err);
+
+        if (r < 0)
+                return r;
+        rules_of(s, &rules);
+        mounts[0] = (struct spec_mount){ .destination = "/proc",
+                                         .type = "proc",
+                                         .source = "proc",
+                                         .data = "",
+                                         .flags = MS_NOSUID | MS_NOEXEC | MS_NODEV,
+                                         .source_fd = -1 };
+        *ret = (struct spec){
+                .id = s->id,
+                .rootfs_mount_fd = rootfs,
+                .readonly_rootfs = true,
+                .cgroup_path =
+                        arena_printf(arena, "%s/%s", str_eq(s->cgroup_parent, "/") ? "" : s->cgroup_parent, s->id),
+                .mounts = mounts,
+                .n_mounts = 1,
+                .masked_paths = no_strings,
+                .readonly_paths = no_strings,
+                .process = { .args = no_strings,
+                             .env = env,
+                             .cwd = "/",
+                             .no_new_privs = true,
+                             .has_oom_score_adj = true,
+                             .oom_score_adj = PAUSE_OOM_SCORE,
+                             .user = { .uid = PAUSE_ID, .gid = PAUSE_ID, .has_gid = true, .resolved = true } },
+        };
+        ret->resources.cpuset_cpus = ret->resources.cpuset_mems = "";
+        pod_namespaces(s, &rules, arena, ret);
+        ret->ns[SPEC_NS_PID].create = true;
+        ret->ns[SPEC_NS_CGROUP].create = true;
+        r = security_pause(arena, &ret->process, err);
+        if (r < 0)
+                specgen_close(ret);
+        return r;
+}

@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* stats - ContainerStats and ListContainerStats, from cgroups read at the time; layers are measured in the background.
+ */
+#include "base/alloc.h"
+#include "pod/operations.h"
+
+enum { MIN_SAMPLE_MS = 1000, LAYER_MAX_AGE_MS = 10000 };
+
+/* --- the writable layer ------------------------------------------------------------------------------------------- */
+
+/* Walks the container's layer: seconds for a large one, so never within a call but the first. */
+static void measure(struct container *c) {
+        uint64_t bytes, inodes;
+        struct err ignored;
+        int r = snapshot_usage(c->pods->images, c->id, &bytes, &inodes, &ignored);
+
+        pthread_mutex_lock(&c->sample.lock);
+        if (r == 0) {
+                c->sample.layer_bytes = bytes;
+                c->sample.layer_inodes = inodes;
+                c->sample.layer_at_ns = clock_realtime_ns();
+        }
+        c->sample.layer_measured_ns = clock_monotonic_ns();
+        c->sample.layer_measuring = false;
+        pthread_mutex_unlock(&c->sample.lock);
+}
+
+static void measure_job(void *arg) {
+        struct container *c = arg;
+
+        measure(c);
+        container_unref(c);
+}
+
+void usage_refresh(struct container *c) {
+        bool due;
+
+        pthread_mutex_lock(&c->sample.lock);
+        due = !c->sample.layer_measuring &&
+              (c->sample.layer_measured_ns == 0 ||
+               clock_monotonic_ns() - c->sample.layer_measured_ns > (uint64_t) LAYER_MAX_AGE_MS * 1000000);
+        if (due)
+                c->sample.layer_measuring = true;
+        pthread_mutex_unlock(&c->sample.lock);
+        if (!due)
+                return;
+        if (!registry_background(c->pods, measure_job, container_ref(c))) {
+                pthread_mutex_lock(&c->sample.lock);
+                c->sample.layer_measuring = false;
+                pthread_mutex_unlock(&c->sample.lock);
+                container_unref(c);
+        }
+}
+
+/* --- one container ------------------------------------------------------------------------------------------------ */
+
+static CRI(UInt64Value) * u64(struct arena *a, uint64_t v) {
+        CRI(UInt64Value) *m = cri_make(a, UInt64Value, uint64_value);
+
+        m->value = v;
+        return m;
+}
+
+/* CPU time per second between this call and the one before it that is long enough ago. */
+static bool sample_cpu(struct container *c, uint64_t usage_ns, uint64_t *ret_nano_cores) {
+        struct container_sample *s = &c->sample;
+        uint64_t now = clock_monotonic_ns(), passed;
+        bool has;
+
+        pthread_mutex_lock(&s->lock);
+        passed = now - s->cpu_at_ns;
+        if (s->cpu_at_ns == 0 || passed >= (uint64_t) MIN_SAMPLE_MS * 1000000) {
+                if (s->cpu_at_ns != 0 && usage_ns >= s->cpu_usage_ns) {
+                        s->nano_cores = (uint64_t) ((double) (usage_ns - s->cpu_usage_ns) * 1e9 / (double) passed);
+                        s->has_nano_cores = true;
+                }
+                s->cpu_at_ns = now;
+                s->cpu_usage_ns = usage_ns;
+        }
+        has = s->has_nano_cores;
+        *ret_nano_cores = s->nano_cores;
+        pthread_mutex_unlock(&s->lock);
+        return has;
+}
+
+static void fill_cpu_and_memory(struct container *c, const struct cgroup_stats *st, struct arena *a,
+                                CRI(ContainerStats) * m) {
+        int64_t now = (int64_t) clock_realtime_ns();
+        uint64_t nano_cores;
+
+        m->cpu = cri_make(a, CpuUsage, cpu_usage);
+        m->cpu->timestamp = now;
+        m->cpu->usage_core_nano_seconds = u64(a, st->cpu_usage_ns);
+        if (sample_cpu(c, st->cpu_usage_ns, &nano_cores))
+                m->cpu->usage_nano_cores = u64(a, nano_cores);
+        m->memory = cri_make(a, MemoryUsage, memory_usage);
+        m->memory->timestamp = now;
+        m->memory->usage_bytes = u64(a, st->memory_usage_bytes);
+        m->memory->working_set_bytes = u64(a, st->memory_working_set_bytes);
+        m->memory->rss_bytes = u64(a, st->memory_rss_bytes);
+        m->memory->page_faults = u64(a, st->page_faults);
+        m->memory->major_page_faults = u64(a, st->major_page_faults);
+        if (st->memory_limit_bytes > 0)
+                m->memory->available_bytes = u64(a, st->memory_limit_bytes > st->memory_working_set_bytes
+                                                            ? st->memory_limit_bytes - st->memory_working_set_bytes
+                                                            : 0);
+        if (!st->has_swap)
+                return;
+        m->swap = cri_make(a, SwapUsage, swap_usage);
+        m->swap->timestamp = now;
+        m->swap->swap_usage_bytes = u64(a, st->swap_usage_bytes);
+        if (st->swap_limit_bytes > 0)
+                m->swap->swap_available_bytes =
+                        u64(a, st->swap_limit_bytes > st->swap_usage_bytes ? st->swap_limit_bytes - st->swap_usage_bytes
+                                                                           : 0);
+}
+
+static void fill_layer(struct container *c, struct arena *a, CRI(ContainerStats) * m) {
+        struct container_sample *s = &c->sample;
+
+        usage_refresh(c);
+        pthread_mutex_lock(&s->lock);
+        if (s->layer_at_ns != 0) {
+                m->writable_layer = cri_make(a, FilesystemUsage, filesystem_usage);
+                m->writable_layer->timestamp = (int64_t) s->layer_at_ns;
+                m->writable_layer->fs_id = cri_make(a, FilesystemIdentifier, filesystem_identifier);
+                m->writable_layer->fs_id->mountpoint = arena_strdup(a, c->pods->image_mountpoint);
+                m->writable_layer->used_bytes = u64(a, s->layer_bytes);
+                m->writable_layer->inodes_used = u64(a, s->layer_inodes);
+        }
+        pthread_mutex_unlock(&s->lock);
+}
+
+static int copy_attributes(struct container *c, struct arena *a, CRI(ContainerAttributes) * *ret, struct err *err) {
+        CRI(ContainerAttributes) m = CRI_(CONTAINER_ATTRIBUTES__INIT);
+        ProtobufCMessage *copy;
+        int r;
+
+        m.id = c->id;
+        m.metadata = c->config->metadata;
+        m.n_labels = c->config->n_labels;
+        m.labels = (CRI(ContainerAttributes__LabelsEntry) **) c->config->labels;
+        m.n_annotations = c->config->n_annotations;
+        m.annotations = (CRI(ContainerAttributes__AnnotationsEntry) **) c->config->annotations;
+        r = proto_copy(&m.base, a, &copy, err);
+        if (r == 0)
+                *ret = (CRI(ContainerAttributes) *) copy;
+        return r;
+}
+
+static int container_stats(struct container *c, struct arena *arena, CRI(ContainerStats) * *ret, struct err *err) {
+        CRI(ContainerStats) *m = cri_make(arena, ContainerStats, container_stats);
+        enum container_phase phase = container_get_phase(c);
+        struct cgroup_stats st;
+        int r = copy_attributes(c, arena, &m->attributes, err);
+
+        if (r < 0)
+                return r;
+        if (phase == CONTAINER_RUNNING || phase == CONTAINER_CREATED || phase == CONTAINER_STARTING) {
+                r = cgroup_get_stats(c->pods->cgroups, c->cgroup_path, &st, err);
+                if (r == 0)
+                        fill_cpu_and_memory(c, &st, arena, m);
+                /* Its group is gone: it has ended this moment. */
+                if (r < 0 && r != -ERR_NOT_FOUND)
+                        return r;
+        }
+        fill_layer(c, arena, m);
+        *ret = m;
+        return 0;
+}
+
+int pods_container_stats(struct pods *p, const char *id, struct arena *arena, CRI(ContainerStats) * *ret,
+                         struct err *err) {
+        _cleanup_(container_unrefp) struct container *c = NULL;
+        bool measured;
+        int r = registry_find_container(p, id, &c, err);
+
+        if (r < 0)
+                return r;
+        pthread_mutex_lock(&c->sample.lock);
+        measured = c->sample.layer_measured_ns != 0;
+        pthread_mutex_unlock(&c->sample.lock);
+        /* Asked for one container, the first time: better late than without the layer. */
+        if (!measured)
+                measure(c);
+        return container_stats(c, arena, ret, err);
+}
+
+static bool matches(const struct container *c, const CRI(ContainerStatsFilter) * f) {
+        return !f ||
+               ((str_empty(f->id) || str_after(c->id, f->id)) &&
+                (str_empty(f->pod_sandbox_id) || str_after(c->sandbox->id, f->pod_sandbox_id)) &&
+                cri_entries_match(f->label_selector, f->n_label_selector, c->config->labels, c->config->n_labels));
+}
+
+/* References to those that run and match. */
+static struct container **running(struct pods *p, const CRI(ContainerStatsFilter) * f, struct arena *arena,
+                                  size_t *ret_n) {
+        struct container **list;
+        size_t n = 0;
+        void *value;
+
+        pthread_rwlock_rdlock(&p->lock);
+        list = arena_array(arena, struct container *, map_size(p->containers) + 1);
+        for (size_t it = 0; map_next(p->containers, &it, NULL, &value);) {
+                struct container *c = value;
+                if (c->visible && c->phase == CONTAINER_RUNNING && matches(c, f))
+                        list[n++] = container_ref(c);
+        }
+        pthread_rwlock_unlock(&p->lock);
+        *ret_n = n;
+        return list;
+}
+
+int pods_list_container_stats(struct pods *p, const CRI(ContainerStatsFilter) * filter, struct arena *arena,
+                              CRI(ListContainerStatsResponse) * *ret, struct err *err) {
+        CRI(ListContainerStatsResponse) *resp =
+                cri_make(arena, ListContainerStatsResponse, list_container_stats_response);
+        size_t n;
+        struct container **list = running(p, filter, arena, &n);
+        int r = 0;
+
+        resp->stats = arena_array(arena, CRI(ContainerStats) *, n + 1);
+        for (size_t i = 0; i < n && r == 0; i++) {
+                r = container_stats(list[i], arena, &resp->stats[resp->n_stats], err);
+                if (r == 0)
+                        resp->n_stats++;
+        }
+        registry_unref_containers(list, n);
+        if (r == 0)
+                *ret = resp;
+        return r;
+}

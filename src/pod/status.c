@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* status - PodSandboxStatus and ContainerStatus: built on the stack from what is in memory, packed into the answer
+ * while the registry is locked for reading. */
+#include <jansson.h>
+#include "pod/lists.h"
+#include "pod/signals.h"
+
+enum { MAX_IPS = 64, MAX_MOUNTS = 4096 };
+
+/* One entry "info": a JSON object, as the other runtimes have it. Takes @json. */
+static int add_info(CRI(PodSandboxStatusResponse__InfoEntry) * **ret, size_t *ret_n, json_t *json, struct arena *arena,
+                    struct err *err) {
+        char *text = json_dumps(json, JSON_COMPACT);
+        CRI(PodSandboxStatusResponse__InfoEntry) * entry;
+
+        json_decref(json);
+        if (!text)
+                return err_set(err, ERR_INTERNAL, "cannot write JSON");
+        entry = cri_make(arena, PodSandboxStatusResponse__InfoEntry, pod_sandbox_status_response__info_entry);
+        entry->key = arena_strdup(arena, "info");
+        entry->value = arena_strdup(arena, text);
+        free(text);
+        *ret = arena_array(arena, CRI(PodSandboxStatusResponse__InfoEntry) *, 1);
+        (*ret)[0] = entry;
+        *ret_n = 1;
+        return 0;
+}
+
+/* --- sandbox ------------------------------------------------------------------------------------------------------ */
+
+static json_t *sandbox_info(const struct sandbox *s) {
+        json_t *o = json_object(), *ns = json_object();
+        const struct pods *p = s->pods;
+        static const char *const names[] = { "net", "ipc", "uts" };
+        char path[4096];
+
+        for (size_t i = 0; i < ELEMENTSOF(names); i++) {
+                (void) snprintf(path, sizeof(path), "%s/ns/%s/%s", p->state, s->id, names[i]);
+                (void) json_object_set_new(ns, names[i], json_string(access(path, F_OK) == 0 ? path : ""));
+        }
+        (void) json_object_set_new(o, "pid", json_integer(s->pause_pid));
+        (void) json_object_set_new(o, "cgroupParent", json_string(s->cgroup_parent));
+        (void) json_object_set_new(o, "runtimeHandler", json_string(PODS_HANDLER));
+        (void) json_object_set_new(o, "namespaces", ns);
+        (void) snprintf(path, sizeof(path), "%s/pods/%s", p->state, s->id);
+        (void) json_object_set_new(o, "files", json_string(path));
+        return o;
+}
+
+static int pack_sandbox(const struct sandbox *s, CRI(PodSandboxStatusResponse) * resp, struct arena *arena,
+                        struct err *err) {
+        CRI(PodSandboxStatus) m = CRI_(POD_SANDBOX_STATUS__INIT);
+        CRI(PodSandboxNetworkStatus) network = CRI_(POD_SANDBOX_NETWORK_STATUS__INIT);
+        CRI(PodIP) ips[MAX_IPS], *more[MAX_IPS];
+        CRI(LinuxPodSandboxStatus) l = CRI_(LINUX_POD_SANDBOX_STATUS__INIT);
+        CRI(Namespace) namespaces = CRI_(NAMESPACE__INIT);
+
+        m.id = (char *) s->id;
+        m.metadata = s->config->metadata;
+        m.state = s->phase == SANDBOX_READY ? CRI_(POD_SANDBOX_STATE__SANDBOX_READY)
+                                            : CRI_(POD_SANDBOX_STATE__SANDBOX_NOTREADY);
+        m.created_at = (int64_t) s->created_at_ns;
+        m.n_labels = s->config->n_labels;
+        m.labels = (CRI(PodSandboxStatus__LabelsEntry) **) s->config->labels;
+        m.n_annotations = s->config->n_annotations;
+        m.annotations = (CRI(PodSandboxStatus__AnnotationsEntry) **) s->config->annotations;
+        m.runtime_handler = s->handler;
+        m.network = &network;
+        if (s->phase == SANDBOX_READY && s->ips && s->ips[0]) {
+                network.ip = s->ips[0];
+                network.additional_ips = more;
+                for (size_t i = 0; i < MAX_IPS && s->ips[i + 1]; i++) {
+                        runtime__v1__pod_ip__init(&ips[i]);
+                        ips[i].ip = s->ips[i + 1];
+                        more[network.n_additional_ips++] = &ips[i];
+                }
+        }
+        if (s->config->linux && s->config->linux->security_context) {
+                m.linux = &l;
+                l.namespaces = &namespaces;
+                namespaces.options = s->config->linux->security_context->namespace_options;
+        }
+        return lists_add_packed(&resp->base, 1, &m.base, arena, err);
+}
+
+int pods_sandbox_status(struct pods *p, const char *id, bool verbose, struct arena *arena,
+                        CRI(PodSandboxStatusResponse) * *ret, struct err *err) {
+        CRI(PodSandboxStatusResponse) *resp = cri_make(arena, PodSandboxStatusResponse, pod_sandbox_status_response);
+        json_t *info = NULL;
+        struct sandbox *s;
+        int r;
+
+        pthread_rwlock_rdlock(&p->lock);
+        s = registry_get_sandbox(p, id);
+        r = s ? pack_sandbox(s, resp, arena, err) : err_set(err, ERR_NOT_FOUND, "no pod sandbox \"%.128s\"", id);
+        if (r == 0 && verbose)
+                info = sandbox_info(s);
+        pthread_rwlock_unlock(&p->lock);
+        if (r == 0 && info)
+                r = add_info(&resp->info, &resp->n_info, info, arena, err);
+        if (r == 0)
+                *ret = resp;
+        return r;
+}
+
+/* --- container ---------------------------------------------------------------------------------------------------- */
+
+static json_t *container_info(const struct container *c) {
+        json_t *o = json_object(), *env = json_array();
+
+        for (size_t i = 0; c->image_env[i]; i++)
+                (void) json_array_append_new(env, json_string(c->image_env[i]));
+        (void) json_object_set_new(o, "sandboxID", json_string(c->sandbox->id));
+        (void) json_object_set_new(
+                o, "pid", json_integer(c->phase == CONTAINER_RUNNING || c->phase == CONTAINER_CREATED ? c->pid : 0));
+        (void) json_object_set_new(o, "runtimeType", json_string(PODS_HANDLER));
+        (void) json_object_set_new(o, "cgroupPath", json_string(c->cgroup_path));
+        (void) json_object_set_new(o, "snapshotKey", json_string(c->id));
+        (void) json_object_set_new(o, "imageEnv", env);
+        (void) json_object_set_new(o, "workingDir", json_string(c->cwd));
+        return o;
+}
+
+static CRI(ContainerState) state_of(const struct container *c) {
+        return c->phase == CONTAINER_RUNNING ? CRI_(CONTAINER_STATE__CONTAINER_RUNNING)
+               : c->phase == CONTAINER_EXITED || c->phase == CONTAINER_REMOVING
+                       ? CRI_(CONTAINER_STATE__CONTAINER_EXITED)
+                       : CRI_(CONTAINER_STATE__CONTAINER_CREATED);
+}
+
+static void fill_user(const struct container *c, CRI(LinuxContainerUser) * u, struct arena *arena) {
+        u->uid = c->uid;
+        u->gid = c->gid;
+        u->supplemental_groups = arena_array(arena, int64_t, c->n_groups + 1);
+        for (size_t i = 0; i < c->n_groups; i++)
+                u->supplemental_groups[u->n_supplemental_groups++] = c->groups[i];
+}
+
+static int pack_container(const struct container *c, CRI(ContainerStatusResponse) * resp, struct arena *arena,
+                          struct err *err) {
+        CRI(ContainerStatus) m = CRI_(CONTAINER_STATUS__INIT);
+        CRI(ImageSpec) image = *c->config->image;
+        CRI(ContainerResources) resources = CRI_(CONTAINER_RESOURCES__INIT);
+        CRI(ContainerUser) user = CRI_(CONTAINER_USER__INIT);
+        CRI(LinuxContainerUser) linux_user = CRI_(LINUX_CONTAINER_USER__INIT);
+
+        m.id = (char *) c->id;
+        m.metadata = c->config->metadata;
+        m.state = state_of(c);
+        m.created_at = (int64_t) c->created_at_ns;
+        if (c->phase != CONTAINER_STARTING)
+                m.started_at = (int64_t) c->started_at_ns;
+        m.finished_at = (int64_t) c->finished_at_ns;
+        m.exit_code = c->exit_code;
+        image.image = c->image_name;
+        m.image = &image;
+        m.image_ref = c->image_digest;
+        m.image_id = c->image_id;
+        m.reason = (char *) c->reason;
+        m.message = c->message ? c->message : (char *) "";
+        m.n_labels = c->config->n_labels;
+        m.labels = (CRI(ContainerStatus__LabelsEntry) **) c->config->labels;
+        m.n_annotations = c->config->n_annotations;
+        m.annotations = (CRI(ContainerStatus__AnnotationsEntry) **) c->config->annotations;
+        m.n_mounts = c->config->n_mounts;
+        m.mounts = c->config->mounts;
+        m.log_path = c->log_path;
+        m.stop_signal = signal_to_cri(c->stop_signal);
+        if (c->limits) {
+                resources.linux = c->limits;
+                m.resources = &resources;
+        }
+        fill_user(c, &linux_user, arena);
+        user.linux = &linux_user;
+        m.user = &user;
+        return lists_add_packed(&resp->base, 1, &m.base, arena, err);
+}
+
+int pods_container_status(struct pods *p, const char *id, bool verbose, struct arena *arena,
+                          CRI(ContainerStatusResponse) * *ret, struct err *err) {
+        CRI(ContainerStatusResponse) *resp = cri_make(arena, ContainerStatusResponse, container_status_response);
+        json_t *info = NULL;
+        struct container *c;
+        int r;
+
+        pthread_rwlock_rdlock(&p->lock);
+        c = registry_get_container(p, id);
+        r = c ? pack_container(c, resp, arena, err) : err_set(err, ERR_NOT_FOUND, "no container \"%.128s\"", id);
+        if (r == 0 && verbose)
+                info = container_info(c);
+        pthread_rwlock_unlock(&p->lock);
+        if (r == 0 && info)
+                r = add_info((CRI(PodSandboxStatusResponse__InfoEntry) ***) &resp->info, &resp->n_info, info, arena,
+                             err);
+        if (r == 0)
+                *ret = resp;
+        return r;
+}
