@@ -5,7 +5,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "base/err.h"
-#include "runtime/spec/spec.h"
 
 /* "NET_ADMIN" or "CAP_NET_ADMIN", any case -> number. False: no such capability. */
 bool caps_number(const char *name, int *ret);
@@ -19,4 +18,7 @@ struct caps_request {
         bool privileged;
         const char *const *add, *const *drop, *const *ambient;
 };
-_must_use_ int caps_resolve(const struct caps_request *req, struct spec_caps *ret, struct err *err);
+struct caps_sets {
+        uint64_t bounding, effective, permitted, inheritable, ambient; /* bit n: capability n */
+};
+_must_use_ int caps_resolve(const struct caps_request *req, struct caps_sets *ret, struct err *err);

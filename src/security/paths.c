@@ -4,9 +4,10 @@
 #include <stddef.h>
 
 const char *const paths_masked_default[] = {
-        "/proc/acpi",          "/proc/asound",    "/proc/interrupts",   "/proc/kcore",        "/proc/keys",
-        "/proc/latency_stats", "/proc/scsi",      "/proc/timer_list",   "/proc/timer_stats",  "/proc/sched_debug",
-        "/sys/firmware",       "/sys/devices/virtual/powercap", NULL,
+        "/proc/acpi",       "/proc/asound",      "/proc/kcore",
+        "/proc/keys",       "/proc/latency_stats", "/proc/timer_list",
+        "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi",
+        "/sys/firmware",    "/sys/devices/virtual/powercap", NULL,
 };
 
 const char *const paths_readonly_default[] = {

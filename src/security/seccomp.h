@@ -20,7 +20,7 @@ struct seccomp_filter {
 _must_use_ int seccomp_default(uint64_t caps, const struct seccomp_filter **ret, struct err *err);
 /* The profile in the file @path (absolute). A missing file, bad JSON or unknown action: ERR_INVALID, naming it.
  * Read anew each time: it may change. */
-_must_use_ int seccomp_load(const char *path, uint64_t caps, const struct seccomp_filter **ret, struct err *err);
+_must_use_ int seccomp_read_profile(const char *path, uint64_t caps, const struct seccomp_filter **ret, struct err *err);
 /* The same from text; @name stands for the file in errors. */
 _must_use_ int seccomp_parse(const char *name, const char *json, size_t len, uint64_t caps, const struct seccomp_filter **ret,
                              struct err *err);

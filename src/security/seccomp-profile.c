@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Profiles in the JSON of OCI (config.json's linux.seccomp) and of Docker (archMap, includes, excludes). */
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <malloc.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include "base/fs.h"
+#include "base/str.h"
+#include "security/caps.h"
+#include "security/seccomp-filter.h"
+
+enum { PROFILE_MAX = 4 << 20, MAX_RULES = 65536, MAX_ARGS = 6 };
+
+struct reader {
+        const char *name; /* of the profile, for errors */
+        uint64_t caps;
+        scmp_filter_ctx ctx;
+        size_t n_rules;
+        struct err *err;
+};
+
+static int bad(struct reader *r, const char *what, const char *value) {
+        return err_set(r->err, ERR_INVALID, "seccomp profile %s: %s \"%s\"", r->name, what, value);
+}
+
+struct name_value {
+        const char *name;
+        uint32_t value;
+};
+
+static const struct name_value actions[] = {
+        { "SCMP_ACT_ALLOW", SCMP_ACT_ALLOW }, { "SCMP_ACT_ERRNO", SCMP_ACT_ERRNO(0) }, { "SCMP_ACT_KILL", SCMP_ACT_KILL_THREAD },
+        { "SCMP_ACT_KILL_THREAD", SCMP_ACT_KILL_THREAD }, { "SCMP_ACT_KILL_PROCESS", SCMP_ACT_KILL_PROCESS },
+        { "SCMP_ACT_LOG", SCMP_ACT_LOG }, { "SCMP_ACT_TRACE", SCMP_ACT_TRACE(0) }, { "SCMP_ACT_TRAP", SCMP_ACT_TRAP },
+};
+static const struct name_value operators[] = {
+        { "SCMP_CMP_NE", SCMP_CMP_NE }, { "SCMP_CMP_LT", SCMP_CMP_LT }, { "SCMP_CMP_LE", SCMP_CMP_LE }, { "SCMP_CMP_EQ", SCMP_CMP_EQ },
+        { "SCMP_CMP_GE", SCMP_CMP_GE }, { "SCMP_CMP_GT", SCMP_CMP_GT }, { "SCMP_CMP_MASKED_EQ", SCMP_CMP_MASKED_EQ },
+};
+static const struct name_value arches[] = {
+        { "SCMP_ARCH_X86", SCMP_ARCH_X86 }, { "SCMP_ARCH_X86_64", SCMP_ARCH_X86_64 }, { "SCMP_ARCH_X32", SCMP_ARCH_X32 },
+        { "SCMP_ARCH_ARM", SCMP_ARCH_ARM }, { "SCMP_ARCH_AARCH64", SCMP_ARCH_AARCH64 }, { "SCMP_ARCH_MIPS", SCMP_ARCH_MIPS },
+        { "SCMP_ARCH_MIPS64", SCMP_ARCH_MIPS64 }, { "SCMP_ARCH_MIPS64N32", SCMP_ARCH_MIPS64N32 }, { "SCMP_ARCH_MIPSEL", SCMP_ARCH_MIPSEL },
+        { "SCMP_ARCH_MIPSEL64", SCMP_ARCH_MIPSEL64 }, { "SCMP_ARCH_MIPSEL64N32", SCMP_ARCH_MIPSEL64N32 }, { "SCMP_ARCH_PPC", SCMP_ARCH_PPC },
+        { "SCMP_ARCH_PPC64", SCMP_ARCH_PPC64 }, { "SCMP_ARCH_PPC64LE", SCMP_ARCH_PPC64LE }, { "SCMP_ARCH_S390", SCMP_ARCH_S390 },
+        { "SCMP_ARCH_S390X", SCMP_ARCH_S390X }, { "SCMP_ARCH_RISCV64", SCMP_ARCH_RISCV64 },
+};
+/* SECCOMP_FILTER_FLAG_* of linux/seccomp.h; TSYNC is of no use to a process with one thread. */
+static const struct name_value flags[] = {
+        { "SECCOMP_FILTER_FLAG_TSYNC", 0 }, { "SECCOMP_FILTER_FLAG_LOG", 2 }, { "SECCOMP_FILTER_FLAG_SPEC_ALLOW", 4 },
+};
+
+static bool find(const struct name_value *list, size_t n, const char *name, uint32_t *ret) {
+        for (size_t i = 0; i < n; i++)
+                if (str_eq(list[i].name, name)) {
+                        *ret = list[i].value;
+                        return true;
+                }
+        return false;
+}
+
+static int get_action(struct reader *r, const json_t *action, const json_t *errno_ret, int default_errno, uint32_t *ret) {
+        const char *name = json_string_value(action);
+        json_int_t number = default_errno;
+
+        if (!name)
+                return bad(r, "a rule has no", "action");
+        if (str_eq(name, "SCMP_ACT_NOTIFY"))
+                return err_set(r->err, ERR_UNIMPLEMENTED, "seccomp profile %s: SCMP_ACT_NOTIFY needs a listener, which this runtime does not offer yet",
+                               r->name);
+        if (!find(actions, ELEMENTSOF(actions), name, ret))
+                return bad(r, "unknown action", name);
+        if (errno_ret && !json_is_null(errno_ret)) {
+                if (!json_is_integer(errno_ret) || json_integer_value(errno_ret) < 0 || json_integer_value(errno_ret) > 4095)
+                        return bad(r, "errnoRet must be a number between 0 and 4095 for", name);
+                number = json_integer_value(errno_ret);
+                if (*ret != SCMP_ACT_ERRNO(0) && *ret != SCMP_ACT_TRACE(0))
+                        return bad(r, "errnoRet goes only with SCMP_ACT_ERRNO and SCMP_ACT_TRACE, not with", name);
+        }
+        if (*ret == SCMP_ACT_ERRNO(0) || *ret == SCMP_ACT_TRACE(0))
+                *ret |= (uint32_t) number;
+        return 0;
+}
+
+/* Does any capability named in @list belong to the container? */
+static bool has_cap(const struct reader *r, const json_t *list, bool all) {
+        size_t i, n = 0;
+        json_t *v;
+        int cap;
+
+        json_array_foreach(list, i, v) {
+                if (json_is_string(v) && caps_number(json_string_value(v), &cap) && r->caps >> cap & 1)
+                        n++;
+        }
+        return all ? n == json_array_size(list) : n > 0;
+}
+
+static bool has_arch(const json_t *list) {
+        struct utsname u;
+        const char *name;
+        size_t i;
+        json_t *v;
+
+        (void) uname(&u);
+        name = str_eq(u.machine, "x86_64") ? "amd64" : str_eq(u.machine, "aarch64") ? "arm64" : u.machine;
+        json_array_foreach(list, i, v) {
+                if (str_eq(json_string_value(v), name))
+                        return true;
+        }
+        return false;
+}
+
+static bool kernel_at_least(const char *version) {
+        struct utsname u;
+        char *end;
+        long want_major = strtol(version, &end, 10), want_minor = *end == '.' ? strtol(end + 1, NULL, 10) : 0, major, minor;
+
+        (void) uname(&u);
+        major = strtol(u.release, &end, 10);
+        minor = *end == '.' ? strtol(end + 1, NULL, 10) : 0;
+        return major > want_major || (major == want_major && minor >= want_minor);
+}
+
+static bool condition_holds(const struct reader *r, const json_t *rule) {
+        const json_t *inc = json_object_get(rule, "includes"), *exc = json_object_get(rule, "excludes"), *v;
+
+        if ((v = json_object_get(inc, "caps")) && json_array_size(v) && !has_cap(r, v, true))
+                return false;
+        if ((v = json_object_get(inc, "arches")) && json_array_size(v) && !has_arch(v))
+                return false;
+        if ((v = json_object_get(inc, "minKernel")) && json_is_string(v) && !kernel_at_least(json_string_value(v)))
+                return false;
+        if ((v = json_object_get(exc, "caps")) && has_cap(r, v, false))
+                return false;
+        if ((v = json_object_get(exc, "arches")) && has_arch(v))
+                return false;
+        return !((v = json_object_get(exc, "minKernel")) && json_is_string(v) && kernel_at_least(json_string_value(v)));
+}
+
+static int get_args(struct reader *r, const json_t *args, struct scmp_arg_cmp out[MAX_ARGS], unsigned *ret_n) {
+        const json_t *a;
+        uint32_t op;
+        size_t i;
+
+        *ret_n = 0;
+        if (!args || json_is_null(args))
+                return 0;
+        if (!json_is_array(args) || json_array_size(args) > MAX_ARGS)
+                return bad(r, "bad list", "args");
+        json_array_foreach(args, i, a) {
+                const json_t *index = json_object_get(a, "index"), *value = json_object_get(a, "value"), *two = json_object_get(a, "valueTwo");
+                const char *name = json_string_value(json_object_get(a, "op"));
+
+                if (!json_is_integer(index) || json_integer_value(index) < 0 || json_integer_value(index) >= MAX_ARGS)
+                        return bad(r, "an argument needs an index between 0 and 5:", "index");
+                if (!name || !find(operators, ELEMENTSOF(operators), name, &op))
+                        return bad(r, "unknown operator", name ? name : "");
+                out[i] = (struct scmp_arg_cmp){
+                        .arg = (unsigned) json_integer_value(index),
+                        .op = (enum scmp_compare) op,
+                        .datum_a = (scmp_datum_t) json_integer_value(value),
+                        .datum_b = (scmp_datum_t) json_integer_value(two),
+                };
+        }
+        *ret_n = (unsigned) json_array_size(args);
+        return 0;
+}
+
+/* One test per argument goes in one rule; two tests of one argument can't, and are alternatives (as in runc). */
+static int add_rule(struct reader *r, int nr, uint32_t action, const struct scmp_arg_cmp *args, unsigned n) {
+        unsigned seen = 0;
+        bool twice = false;
+        int rc = 0;
+
+        if (++r->n_rules > MAX_RULES)
+                return err_set(r->err, ERR_EXHAUSTED, "seccomp profile %s has more than %d rules", r->name, MAX_RULES);
+        for (unsigned i = 0; i < n; i++) {
+                twice = twice || seen >> args[i].arg & 1;
+                seen |= 1u << args[i].arg;
+        }
+        if (!twice)
+                rc = seccomp_rule_add_array(r->ctx, action, nr, n, args);
+        for (unsigned i = 0; twice && rc >= 0 && i < n; i++)
+                rc = seccomp_rule_add_array(r->ctx, action, nr, 1, args + i);
+        /* A rule for what is the default action anyway. */
+        if (rc == -EACCES || rc == -EEXIST || rc == -EDOM)
+                return 0;
+        return rc < 0 ? err_sys(r->err, -rc, "seccomp profile %s: add a rule", r->name) : 0;
+}
+
+static int add_syscalls(struct reader *r, const json_t *rule) {
+        const json_t *names = json_object_get(rule, "names"), *one = json_object_get(rule, "name");
+        struct scmp_arg_cmp args[MAX_ARGS];
+        const json_t *v;
+        uint32_t action;
+        unsigned n;
+        size_t i;
+        int rc;
+
+        if (!condition_holds(r, rule))
+                return 0;
+        rc = get_action(r, json_object_get(rule, "action"), json_object_get(rule, "errnoRet"), EPERM, &action);
+        if (rc == 0)
+                rc = get_args(r, json_object_get(rule, "args"), args, &n);
+        if (rc < 0)
+                return rc;
+        if (!json_is_array(names) && !json_is_string(one))
+                return bad(r, "a rule has no", "names");
+        if (json_is_string(one))
+                rc = add_rule(r, seccomp_syscall_resolve_name(json_string_value(one)), action, args, n);
+        json_array_foreach(names, i, v) {
+                int nr;
+
+                if (!json_is_string(v))
+                        return bad(r, "not a list of strings:", "names");
+                nr = seccomp_syscall_resolve_name(json_string_value(v));
+                if (nr == __NR_SCMP_ERROR)
+                        continue; /* of a newer kernel or another architecture */
+                rc = add_rule(r, nr, action, args, n);
+                if (rc < 0)
+                        return rc;
+        }
+        return rc;
+}
+
+static int add_arch(struct reader *r, const json_t *name) {
+        uint32_t arch;
+        int rc;
+
+        if (!json_is_string(name) || !find(arches, ELEMENTSOF(arches), json_string_value(name), &arch))
+                return bad(r, "unknown architecture", json_is_string(name) ? json_string_value(name) : "");
+        rc = seccomp_arch_add(r->ctx, arch);
+        return rc < 0 && rc != -EEXIST ? err_sys(r->err, -rc, "seccomp profile %s: add an architecture", r->name) : 0;
+}
+
+static int add_arches(struct reader *r, const json_t *root) {
+        const json_t *v, *sub;
+        size_t i, j;
+        int rc;
+
+        json_array_foreach(json_object_get(root, "architectures"), i, v) {
+                rc = add_arch(r, v);
+                if (rc < 0)
+                        return rc;
+        }
+        json_array_foreach(json_object_get(root, "archMap"), i, v) {
+                uint32_t arch;
+
+                if (!find(arches, ELEMENTSOF(arches), json_string_value(json_object_get(v, "architecture")), &arch) || arch != seccomp_arch_native())
+                        continue;
+                json_array_foreach(json_object_get(v, "subArchitectures"), j, sub) {
+                        rc = add_arch(r, sub);
+                        if (rc < 0)
+                                return rc;
+                }
+        }
+        return 0;
+}
+
+static int get_flags(struct reader *r, const json_t *root, uint32_t *ret) {
+        const json_t *v;
+        uint32_t flag;
+        size_t i;
+
+        *ret = 0;
+        json_array_foreach(json_object_get(root, "flags"), i, v) {
+                if (!json_is_string(v) || !find(flags, ELEMENTSOF(flags), json_string_value(v), &flag))
+                        return bad(r, "unknown flag", json_is_string(v) ? json_string_value(v) : "");
+                *ret |= flag;
+        }
+        return 0;
+}
+
+static int build(struct reader *r, const json_t *root, const struct seccomp_filter **ret) {
+        const json_t *syscalls = json_object_get(root, "syscalls"), *rule;
+        uint32_t action, filter_flags;
+        size_t i;
+        int rc;
+
+        rc = get_action(r, json_object_get(root, "defaultAction"), json_object_get(root, "defaultErrnoRet"), EPERM, &action);
+        if (rc == 0)
+                rc = get_flags(r, root, &filter_flags);
+        if (rc < 0)
+                return rc;
+        if (syscalls && !json_is_null(syscalls) && !json_is_array(syscalls))
+                return bad(r, "not a list:", "syscalls");
+        r->ctx = seccomp_init(action);
+        if (!r->ctx)
+                return err_set(r->err, ERR_EXHAUSTED, "no memory for a seccomp filter");
+        rc = seccomp_filter_optimize(r->ctx);
+        if (rc < 0)
+                return err_sys(r->err, -rc, "seccomp profile %s", r->name);
+        rc = add_arches(r, root);
+        if (rc < 0)
+                return rc;
+        json_array_foreach(syscalls, i, rule) {
+                rc = add_syscalls(r, rule);
+                if (rc < 0)
+                        return rc;
+        }
+        return seccomp_filter_export(r->ctx, filter_flags, ret, r->err);
+}
+
+int seccomp_parse(const char *name, const char *json, size_t len, uint64_t caps, const struct seccomp_filter **ret, struct err *err) {
+        struct reader r = { .name = name, .caps = caps, .err = err };
+        json_error_t where;
+        json_t *root;
+        int rc;
+
+        if (len > PROFILE_MAX)
+                return err_set(err, ERR_EXHAUSTED, "seccomp profile %s is larger than %d bytes", name, PROFILE_MAX);
+        root = json_loadb(json, len, JSON_REJECT_DUPLICATES, &where);
+        if (!root)
+                return err_set(err, ERR_INVALID, "seccomp profile %s:%d: %s", name, where.line, where.text);
+        rc = json_is_object(root) ? build(&r, root, ret) : bad(&r, "not an", "object");
+        if (r.ctx)
+                seccomp_release(r.ctx);
+        json_decref(root);
+        (void) malloc_trim(0);
+        return rc;
+}
+
+int seccomp_read_profile(const char *path, uint64_t caps, const struct seccomp_filter **ret, struct err *err) {
+        _cleanup_(freep) char *text = NULL;
+        size_t len;
+        int r;
+
+        if (path[0] != '/')
+                return err_set(err, ERR_INVALID, "seccomp profile \"%s\" must be an absolute path", path);
+        r = fs_read_file(AT_FDCWD, path, PROFILE_MAX, &text, &len, err);
+        if (r < 0) {
+                if (err->sys_errno == ENOENT)
+                        return err_set(err, ERR_INVALID, "seccomp profile %s does not exist on this node", path);
+                return err_wrap(err, "read seccomp profile");
+        }
+        return seccomp_parse(path, text, len, caps, ret, err);
+}
