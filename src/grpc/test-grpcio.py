@@ -283,15 +283,26 @@ def talk(server, data, close=True):
     """Send, close our half unless told otherwise, and return all that comes until the server closes."""
     got = b""
     with server.raw() as s:
-        try:
+        with contextlib.suppress(ConnectionError):
             s.sendall(data)
-            if close:
+        if close:
+            with contextlib.suppress(OSError):
                 s.shutdown(socket.SHUT_WR)
-            while part := s.recv(65536):
-                got += part
-        except (ConnectionError, socket.timeout):
-            pass
+        # The first read may only report that the server left our bytes unread.
+        for _ in range(2):
+            with contextlib.suppress(ConnectionError):
+                while part := s.recv(65536):
+                    got += part
     return got
+
+
+def kinds(data):
+    """The types of the frames in what the server sent."""
+    found = []
+    while len(data) >= 9:
+        found.append(data[3])
+        data = data[9 + int.from_bytes(data[:3], "big"):]
+    return found
 
 
 def test_raw(server, client):
@@ -337,7 +348,7 @@ def test_raw(server, client):
 
 def test_floods(server, client):
     reset = b"".join(frame(HEADERS, 4, i, REQUEST) + frame(RST_STREAM, 0, i, b"\0\0\0\x08") for i in range(1, 20001, 2))
-    assert frame(GOAWAY, 0, 0)[3:4] in talk(server, HELLO + reset, close=False)
+    assert GOAWAY in kinds(talk(server, HELLO + reset, close=False))
     for flood in (frame(SETTINGS, 0, 0, b"\0\1\0\0\0\0") * 100000, frame(PING, 0, 0, b"12345678") * 100000,
                   frame(HEADERS, 0, 1, REQUEST) + frame(CONTINUATION, 0, 1) * 100000):
         # Whether it is cut off or held back until we read: it ends, and others are served.
