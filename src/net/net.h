@@ -43,6 +43,8 @@ struct cni_result {
 _must_use_ int cni_new(const char *conf_dir, const char *bin_dirs /* colon separated */, struct cni **ret, struct err *err);
 struct cni *cni_free(struct cni *c);
 DEFINE_CLEANUP(struct cni *, cni_free)
+/* Time that one plug-in may take (60 s by default). Before the first call. */
+void cni_set_timeout(struct cni *c, uint64_t timeout_ms);
 /* Is there a usable network configuration, with its plug-ins present? ERR_PRECONDITION with the reason when not. */
 _must_use_ int cni_status(struct cni *c, struct err *err);
 /* The chosen configuration's name and the file, for Status(verbose). */

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* json - loads JSON of strangers with jansson, bounded in depth and number of values before anything is allocated. */
+#pragma once
+#include <jansson.h>
+#include <stddef.h>
+#include "base/cleanup.h"
+#include "base/err.h"
+
+enum { JSON_LOAD_DEPTH_MAX = 64 };
+
+static inline json_t *json_unref(json_t *j) {
+        json_decref(j);
+        return NULL;
+}
+DEFINE_CLEANUP(json_t *, json_unref)
+
+/* An object; ERR_INVALID for anything else, ERR_EXHAUSTED past JSON_LOAD_DEPTH_MAX or @max_values. @what names it in
+ * errors. @ret: json_unref() it. */
+_must_use_ int json_load_bounded(const char *data, size_t len, size_t max_values, const char *what, json_t **ret,
+                                 struct err *err);
