@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/daemon.h"
 
+#include <config.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/socket.h>
 #include <unistd.h>
 #include "base/alloc.h"
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/pool.h"
 #include "base/sock.h"
+#include "base/str.h"
 #include "base/strbuf.h"
 #include "cri/admin.h"
 #include "cri/cri.h"
@@ -37,7 +40,8 @@ struct daemon {
         struct engine *engine;
         struct pool *workers, *pullers;
         struct cri *cri;
-        struct admin *admin;
+        struct admin admin;
+        char *config_json, *lxc_path;
         struct grpc_server *server;
 };
 
@@ -122,19 +126,53 @@ static int open_pods(struct daemon *d, struct err *err) {
         return r < 0 ? err_wrap(err, "take up the pods that are there") : 0;
 }
 
-static int keeper_pid(void *userdata) {
+static pid_t keeper_pid(void *userdata) {
         struct daemon *d = userdata;
 
         return engine_lxc_keeper_pid(d->engine);
 }
 
+static void describe(struct daemon *d) {
+        d->config_json = config_to_json(d->conf);
+        if (asprintf(&d->lxc_path, "%s/lxc", d->conf->state) < 0)
+                abort();
+        d->admin = (struct admin){
+                .images = d->images,
+                .pull_pool = d->pullers,
+                .version = PROJECT_VERSION,
+                .lxc_version = LXC_VERSION,
+                .lxc_path = d->lxc_path,
+                .root = d->conf->root,
+                .state = d->conf->state,
+                .socket = d->conf->socket,
+                .cgroup_mode = cgroup_mode_name(cgroups_mode(d->cgroups)),
+                .config_json = d->config_json,
+                .started_at_ns = clock_realtime_ns(),
+                .keeper_pid = keeper_pid,
+                .userdata = d,
+        };
+}
+
 static int open_server(struct daemon *d, struct err *err) {
         struct grpc_method methods[MAX_METHODS];
         struct grpc_server_args args = { .loop = d->loop, .pool = d->workers, .methods = methods };
+        struct cri_args cri = {
+                .pods = d->pods,
+                .images = d->images,
+                .cni = d->cni,
+                .pull_pool = d->pullers,
+                .version = PROJECT_VERSION,
+                .config_json = d->config_json,
+                .lxc_path = d->lxc_path,
+                .keeper_pid = keeper_pid,
+                .userdata = d,
+        };
         int r;
 
-        args.n_methods = cri_methods(d->cri, methods, MAX_METHODS);
-        args.n_methods += admin_methods(d->admin, methods + args.n_methods, MAX_METHODS - args.n_methods);
+        d->cri = cri_new(&cri);
+        args.n_methods = cri_methods(d->cri, methods, MAX_METHODS - ADMIN_N_METHODS);
+        admin_methods(&d->admin, methods + args.n_methods);
+        args.n_methods += ADMIN_N_METHODS;
         r = sock_listen_unix(d->conf->socket, SOCK_STREAM | SOCK_NONBLOCK, 0660, &args.listen_fd, err);
         if (r < 0)
                 return r;
@@ -164,8 +202,8 @@ static int assemble(struct daemon *d, struct err *err) {
                 return r;
         d->workers = pool_new("worker", (size_t) d->conf->workers, MAX_QUEUE);
         d->pullers = pool_new("pull", (size_t) d->conf->pull_workers, MAX_QUEUE);
-        r = open_services(d, err);
-        return r < 0 ? r : open_server(d, err);
+        describe(d);
+        return open_server(d, err);
 }
 
 int daemon_new(const struct config *conf, sd_event *loop, struct daemon **ret, struct err *err) {
@@ -198,8 +236,9 @@ struct daemon *daemon_free(struct daemon *d) {
         (void) grpc_server_free(d->server);
         (void) pool_free(d->workers);
         (void) pool_free(d->pullers);
-        (void) admin_free(d->admin);
         (void) cri_free(d->cri);
+        free(d->config_json);
+        free(d->lxc_path);
         /* The engine first: it calls the pods. */
         (void) engine_free(d->engine);
         (void) pods_free(d->pods);

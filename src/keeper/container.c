@@ -174,7 +174,7 @@ static void on_monitor_gone(struct source *s, uint32_t events) {
 
 /* --- start ----------------------------------------------------------------------------------------------------------- */
 
-static void finish_start(struct container *c, const struct plan_error *failure) {
+static void finish_start(struct container *c, const struct exec_status *failure) {
         struct err err = { 0 };
 
         loop_remove(&c->keeper->loop, &c->exec_source);
@@ -194,7 +194,7 @@ static void finish_start(struct container *c, const struct plan_error *failure) 
 
 static void on_exec_status(struct source *s, uint32_t events) {
         struct container *c = (struct container *) ((char *) s - offsetof(struct container, exec_source));
-        struct plan_error e = { 0 };
+        struct exec_status e = { 0 };
         ssize_t n = read(c->exec_fd, &e, sizeof(e) - 1);
 
         if (n < 0 && (errno == EAGAIN || errno == EINTR))

@@ -84,7 +84,7 @@ static _noreturn_ void run_process(const struct helper_args *a, const struct rea
                         e.sys_errno = errno;
                         refuse(a->status_w, &e);
                 }
-        process_run(plan, a->status_w);
+        process_run_exec(plan, a->status_w, -1);
 }
 
 /* Shares our memory while we wait (as vfork): copying page tables once, for the new process, is enough. */
@@ -118,7 +118,7 @@ static int helper(void *arg) {
 static void on_status(struct source *s, uint32_t events) {
         struct exec *x = (struct exec *) s;
         struct keeper_reply reply = { .type = KEEPER_REPLY, .seq = x->seq, .pid = x->pid };
-        struct plan_error e = { 0 };
+        struct exec_status e = { 0 };
         struct err err = { 0 };
         ssize_t n = read(x->status_fd, &e, sizeof(e) - 1);
 

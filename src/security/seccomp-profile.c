@@ -276,7 +276,7 @@ static int get_flags(struct reader *r, const json_t *root, uint32_t *ret) {
 
 static int build(struct reader *r, const json_t *root, const struct seccomp_filter **ret) {
         const json_t *syscalls = json_object_get(root, "syscalls"), *rule;
-        uint32_t action, filter_flags;
+        uint32_t action, filter_flags = 0;
         size_t i;
         int rc;
 
