@@ -110,7 +110,7 @@ static _noreturn_ void enter_container(const struct child *c) {
             0) /* the net namespace is not the box' */
                 assert(c->box->userns);
         assert(syscall(SYS_pivot_root, ".", ".") == 0 && umount2(".", MNT_DETACH) == 0 && chdir("/") == 0);
-        (void) sethostname("box", 3);
+        assert(sethostname("box", 3) == 0);
         assert(fcntl(c->program_fd, F_SETFD, 0) == 0 && fcntl(c->sock, F_SETFD, 0) == 0);
         (void) signal(SIGTERM, SIG_IGN);
         (void) snprintf(program, sizeof(program), "/proc/self/fd/%d", c->program_fd);
