@@ -17,6 +17,7 @@ enum {
         MAX_MESSAGE_BYTES = 16 << 20,
         MAX_DECODED_BYTES = 8 * MAX_MESSAGE_BYTES,
         READ_BYTES = 32 * 1024,
+        GATHER_BYTES = 32 * 1024,
         STREAM_WINDOW_BYTES = 4 << 20,
         CONNECTION_WINDOW_BYTES = 16 << 20,
         /* Past its own deadline by this much we stop waiting for the server's word on it. */
@@ -46,7 +47,7 @@ struct grpc_client {
         char *path;
         int fd;
         nghttp2_session *session;
-        struct rpc *rpc;
+        struct strbuf unsent;
         bool is_going_away; /* the server takes no more streams on this connection */
 };
 
@@ -54,6 +55,7 @@ static void disconnect(struct grpc_client *c) {
         nghttp2_session_del(c->session);
         c->session = NULL;
         c->fd = fd_close(c->fd);
+        strbuf_done(&c->unsent);
         c->is_going_away = false;
 }
 
@@ -180,6 +182,7 @@ int grpc_client_new(const char *socket_path, struct grpc_client **ret, struct er
         int r;
 
         c->fd = -1;
+        c->unsent = STRBUF(2 * GATHER_BYTES);
         c->path = xstrdup(socket_path);
         r = make_connection(c, err);
         if (r < 0)
@@ -206,25 +209,27 @@ static int lost(struct grpc_client *c, int sys_errno, struct err *err) {
         return -ERR_UNAVAILABLE;
 }
 
-/* Write what the session has, as far as the socket takes it. @pending is what was left over. */
-static int write_some(struct grpc_client *c, const uint8_t **pending, size_t *pending_len, struct err *err) {
-        for (;;) {
-                ssize_t n = *pending_len ? (ssize_t) *pending_len : nghttp2_session_mem_send(c->session, pending);
+/* Write what the session has, as far as the socket takes it: "unsent" is empty when it took all. */
+static int write_some(struct grpc_client *c, struct err *err) {
+        const uint8_t *data;
+        ssize_t n;
 
-                if (n < 0)
-                        return err_set(err, ERR_INTERNAL, "HTTP/2: %s", nghttp2_strerror((int) n));
-                if (n == 0)
+        for (;;) {
+                while (c->unsent.len < GATHER_BYTES && (n = nghttp2_session_mem_send(c->session, &data)) != 0) {
+                        if (n < 0)
+                                return err_set(err, ERR_INTERNAL, "HTTP/2: %s", nghttp2_strerror((int) n));
+                        strbuf_append(&c->unsent, data, (size_t) n);
+                }
+                if (!c->unsent.len)
                         return 0;
-                *pending_len = (size_t) n;
-                n = send(c->fd, *pending, *pending_len, MSG_NOSIGNAL | MSG_DONTWAIT);
+                n = send(c->fd, c->unsent.data, c->unsent.len, MSG_NOSIGNAL | MSG_DONTWAIT);
                 if (n < 0 && errno == EINTR)
                         continue;
                 if (n < 0 && errno == EAGAIN)
                         return 0;
                 if (n < 0)
                         return lost(c, errno, err);
-                *pending += n;
-                *pending_len -= (size_t) n;
+                strbuf_consume(&c->unsent, (size_t) n);
         }
 }
 
@@ -255,45 +260,38 @@ static int poll_timeout(uint64_t deadline_ns) {
 
 /* Reset the stream and let the server know, without waiting for anything. */
 static void give_up(struct rpc *rpc) {
-        const uint8_t *pending = NULL;
-        size_t pending_len = 0;
+        struct grpc_client *c = rpc->client;
         struct err ignored;
 
-        (void) nghttp2_session_set_stream_user_data(rpc->client->session, rpc->stream_id, NULL);
+        (void) nghttp2_session_set_stream_user_data(c->session, rpc->stream_id, NULL);
         (void) stop(rpc, -ERR_CANCELLED);
-        if (write_some(rpc->client, &pending, &pending_len, &ignored) < 0 || pending_len)
-                disconnect(rpc->client);
+        if (write_some(c, &ignored) < 0 || c->unsent.len)
+                disconnect(c);
 }
 
 /* Run the session until the stream is closed. On failure the connection is of no more use, save after a deadline or an
  * interruption. */
 static int run_session(struct rpc *rpc, uint64_t deadline_ns, struct err *err) {
         struct grpc_client *c = rpc->client;
-        const uint8_t *pending = NULL;
-        size_t pending_len = 0;
         int r, n;
 
         for (;;) {
                 struct pollfd p = { .fd = c->fd, .events = POLLIN };
 
-                r = write_some(c, &pending, &pending_len, err);
+                r = write_some(c, err);
                 if (r < 0)
                         return r;
-                if (rpc->closed && !pending_len)
+                if (rpc->closed && !c->unsent.len)
                         return 0;
                 if (!nghttp2_session_want_read(c->session) && !nghttp2_session_want_write(c->session))
                         return lost(c, 0, err);
-                if (pending_len)
+                if (c->unsent.len)
                         p.events |= POLLOUT;
                 n = poll(&p, 1, poll_timeout(deadline_ns));
                 if (n < 0 && errno != EINTR)
                         return err_sys(err, errno, "poll");
                 if (n <= 0) {
-                        /* With bytes half sent the connection can't be used for anything else. */
-                        if (pending_len)
-                                disconnect(c);
-                        else
-                                give_up(rpc);
+                        give_up(rpc);
                         if (n < 0)
                                 return err_set(err, ERR_CANCELLED, "interrupted");
                         return err_set(err, ERR_DEADLINE, "no answer in time");
