@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* image rm - remove images. */
+#include <stdio.h>
+#include "base/str.h"
+#include "cli/pull.h"
+#include "cli/verbs.h"
+
+static const struct cli_option options[] = {
+        { 'a', "all", NULL, "every image that no container uses" },
+        { 'f', "force", NULL, "images that are not there are no error" },
+        { 0 },
+};
+
+static int remove_image(struct cli *cli, const char *id, struct err *err) {
+        Runtime__V1__RemoveImageRequest req = RUNTIME__V1__REMOVE_IMAGE_REQUEST__INIT;
+        Runtime__V1__ImageSpec spec = RUNTIME__V1__IMAGE_SPEC__INIT;
+        Runtime__V1__RemoveImageResponse *res;
+        int r;
+
+        spec.image = (char *) (uintptr_t) id;
+        req.image = &spec;
+        r = cli_call(cli, "/runtime.v1.ImageService/RemoveImage", &req.base,
+                     &runtime__v1__remove_image_response__descriptor, CLI_TIMEOUT_MS, &res, err);
+        if (r == 0)
+                printf("%s\n", id);
+        return r;
+}
+
+static int remove_named(struct cli *cli, const char *what, bool force, struct err *err) {
+        Runtime__V1__ImageStatusResponse *res;
+        int r = find_image(cli, what, false, &res, err);
+
+        if (r < 0)
+                return r;
+        if (!res)
+                return force ? 0
+                             : err_set(err, ERR_NOT_FOUND, "no image \"%.128s\": \"proxmox-lxcri image ls\" lists them",
+                                       what);
+        return remove_image(cli, res->image->id, err);
+}
+
+static int remove_all(struct cli *cli) {
+        Runtime__V1__ListImagesRequest req = RUNTIME__V1__LIST_IMAGES_REQUEST__INIT;
+        Runtime__V1__ListImagesResponse *res;
+        cri_container **list;
+        int status = EXIT_FINE;
+        struct err err;
+        size_t n;
+
+        if (cri_containers(cli, NULL, &list, &n, &err) < 0 ||
+            cli_call(cli, "/runtime.v1.ImageService/ListImages", &req.base,
+                     &runtime__v1__list_images_response__descriptor, CLI_TIMEOUT_MS, &res, &err) < 0)
+                return cli_fail(&err);
+        for (size_t i = 0; i < res->n_images; i++) {
+                bool used = res->images[i]->pinned;
+
+                for (size_t k = 0; k < n; k++)
+                        used = used || str_eq(list[k]->image_ref, res->images[i]->id) ||
+                               str_eq(list[k]->image_id, res->images[i]->id);
+                if (!used && remove_image(cli, res->images[i]->id, &err) < 0)
+                        status = cli_fail(&err);
+        }
+        return status;
+}
+
+static int run(struct cli *cli, const struct cli_args *args) {
+        int status = EXIT_FINE;
+        struct err err;
+
+        if (args_has(args, "all") == (args->n_rest > 0))
+                return cli_usage(&verb_image_rm, args->n_rest > 0 ? "-a takes no images" : "which image? (or -a)");
+        if (args_has(args, "all"))
+                return remove_all(cli);
+        for (size_t i = 0; i < args->n_rest; i++)
+                if (remove_named(cli, args->rest[i], args_has(args, "force"), &err) < 0)
+                        status = cli_fail(&err);
+        return status;
+}
+
+const struct cli_verb verb_image_rm = {
+        .name = "image rm",
+        .args = "[IMAGE...]",
+        .help = "Remove images, with all their names",
+        .options = options,
+        .fn = run,
+        .max_args = CLI_ARGS_MAX,
+};

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* main - proxmox-lxcri: global options, then a verb of one or two words, then its own options. Global options are taken
+ * behind the verb as well. */
+#include <config.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/str.h"
+#include "cli/verbs.h"
+
+enum { ARENA_MAX = 256 << 20, SECONDS_MAX = 86400 * 365 };
+
+static void print_options(const struct cli_option *options) {
+        for (const struct cli_option *o = options; o && o->name; o++) {
+                char text[96];
+
+                (void) snprintf(text, sizeof(text), "%c%c%s --%s%s%s", o->letter ? '-' : ' ',
+                                o->letter ? o->letter : ' ', o->letter ? "," : " ", o->name, o->arg ? " " : "",
+                                o->arg ? o->arg : "");
+                printf("  %-30s %s\n", text, o->help);
+        }
+}
+
+void cli_print_verb_help(const struct cli_verb *verb) {
+        printf("usage: proxmox-lxcri %s%s %s\n\n%s.\n", verb->name,
+               verb->options && verb->options->name ? " [OPTIONS]" : "", verb->args, verb->help);
+        if (verb->description)
+                printf("\n%s\n", verb->description);
+        if (verb->options && verb->options->name) {
+                printf("\noptions:\n");
+                print_options(verb->options);
+        }
+        printf("\nglobal options:\n");
+        print_options(cli_global_options);
+}
+
+static void print_help(const char *group) {
+        printf("usage: proxmox-lxcri [OPTIONS] VERB ...\n\nPods as LXC containers: runs, shows and removes what "
+               "proxmox-lxcrid "
+               "serves.\n\nverbs:\n");
+        for (size_t i = 0; cli_verbs[i]; i++)
+                if (!cli_verbs[i]->hidden && (!group || str_after(cli_verbs[i]->name, group)))
+                        printf("  %-14s %s\n", cli_verbs[i]->name, cli_verbs[i]->help);
+        printf("\noptions:\n");
+        print_options(cli_global_options);
+        printf("\n\"proxmox-lxcri VERB --help\" tells more.\n");
+}
+
+int cli_usage(const struct cli_verb *verb, const char *fmt, ...) {
+        va_list ap;
+
+        fprintf(stderr, "proxmox-lxcri %s: ", verb->name);
+        va_start(ap, fmt);
+        (void) vfprintf(stderr, fmt, ap);
+        va_end(ap);
+        fprintf(stderr, "\nusage: proxmox-lxcri %s %s    (--help tells more)\n", verb->name, verb->args);
+        return EXIT_USAGE;
+}
+
+/* The verb that @words begin with; @ret_words is how many of them are its name. */
+static const struct cli_verb *find_verb(const char *const *words, size_t n, size_t *ret_words) {
+        for (size_t i = 0; cli_verbs[i]; i++) {
+                const char *name = cli_verbs[i]->name, *space = strchr(name, ' ');
+
+                if (n >= 1 && !space && str_eq(name, words[0])) {
+                        *ret_words = 1;
+                        return cli_verbs[i];
+                }
+                if (n >= 2 && space && strlen(words[0]) == (size_t) (space - name) &&
+                    strncmp(words[0], name, (size_t) (space - name)) == 0 && str_eq(space + 1, words[1])) {
+                        *ret_words = 2;
+                        return cli_verbs[i];
+                }
+        }
+        return NULL;
+}
+
+static bool is_group(const char *word) {
+        size_t len = strlen(word);
+
+        for (size_t i = 0; cli_verbs[i]; i++)
+                if (strncmp(cli_verbs[i]->name, word, len) == 0 && cli_verbs[i]->name[len] == ' ')
+                        return true;
+        return false;
+}
+
+static int apply_globals(struct cli *cli, const struct cli_args *args) {
+        const char *value;
+        uint64_t seconds;
+
+        if ((value = args_value(args, "socket"))) {
+                const char *path = str_after(value, "unix://");
+
+                cli->socket = path ? path : value;
+        }
+        if ((value = args_value(args, "output"))) {
+                cli->json = str_eq(value, "json");
+                if (!cli->json && !str_eq(value, "table")) {
+                        fprintf(stderr, "proxmox-lxcri: --output is table or json, not \"%.64s\"\n", value);
+                        return EXIT_USAGE;
+                }
+        }
+        if ((value = args_value(args, "timeout"))) {
+                if (!str_to_u64(value, &seconds) || seconds == 0 || seconds > SECONDS_MAX) {
+                        fprintf(stderr, "proxmox-lxcri: --timeout is a number of seconds, not \"%.64s\"\n", value);
+                        return EXIT_USAGE;
+                }
+                cli->timeout_ms = seconds * 1000;
+        }
+        return EXIT_FINE;
+}
+
+static int run_verb(struct cli *cli, const struct cli_verb *verb, char *const *argv) {
+        static struct cli_args args;
+        struct err err;
+        int status;
+
+        if (verb->fn && verb->hidden && !verb->options)
+                return verb->fn(cli, &args); /* takes anything */
+        if (args_parse(&args, argv, verb->options, cli_global_options, verb->stop_at_args, &err) < 0)
+                return cli_usage(verb, "%s", err.msg);
+        if (args_has(&args, "help")) {
+                cli_print_verb_help(verb);
+                return EXIT_FINE;
+        }
+        if ((status = apply_globals(cli, &args)) != EXIT_FINE)
+                return status;
+        if (args.n_rest < verb->min_args)
+                return cli_usage(verb, "an argument is missing");
+        if (args.n_rest > verb->max_args)
+                return cli_usage(verb, "too many arguments");
+        return verb->fn(cli, &args);
+}
+
+static int run(struct cli *cli, char *const *argv) {
+        static struct cli_args args;
+        const struct cli_verb *verb;
+        size_t words = 0;
+        struct err err;
+        int status;
+
+        if (args_parse(&args, argv, cli_global_options,
+                       (const struct cli_option[]){ { 0, "version", NULL, "" }, { 0 } }, true, &err) < 0) {
+                fprintf(stderr, "proxmox-lxcri: %s; --help lists them\n", err.msg);
+                return EXIT_USAGE;
+        }
+        if (args_has(&args, "version")) {
+                printf("proxmox-lxcri version %s\n", PROJECT_VERSION);
+                return EXIT_FINE;
+        }
+        if (args.n_rest == 0 || args_has(&args, "help") || str_eq(args.rest[0], "help")) {
+                print_help(NULL);
+                return args.n_rest == 0 && !args_has(&args, "help") ? EXIT_USAGE : EXIT_FINE;
+        }
+        if ((status = apply_globals(cli, &args)) != EXIT_FINE)
+                return status;
+        verb = find_verb(args.rest, args.n_rest, &words);
+        if (verb) {
+                while (*argv != args.rest[words - 1])
+                        argv++;
+                return run_verb(cli, verb, argv + 1);
+        }
+        if (!is_group(args.rest[0])) {
+                fprintf(stderr, "proxmox-lxcri: no verb \"%.64s\"; --help lists them\n", args.rest[0]);
+                return EXIT_USAGE;
+        }
+        print_help(args.rest[0]);
+        return args.n_rest > 1 && (str_eq(args.rest[1], "-h") || str_eq(args.rest[1], "--help")) ? EXIT_FINE
+                                                                                                 : EXIT_USAGE;
+}
+
+int main(int argc, char **argv) {
+        const char *from_env = getenv("PROXMOX_LXCRI_SOCKET");
+        struct cli cli = { .socket = str_empty(from_env) ? CLI_DEFAULT_SOCKET : from_env,
+                           .arena = arena_new(ARENA_MAX) };
+        int status = argc < 1 ? EXIT_USAGE : run(&cli, argv + 1);
+
+        (void) grpc_client_free(cli.client);
+        (void) arena_free(cli.arena);
+        if (fflush(stdout) != 0 && status == EXIT_FINE)
+                status = EXIT_FAILED; /* the disk is full, or nobody reads */
+        return status;
+}

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/table.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <string.h>
+#include "base/alloc.h"
+
+static const char *clean(struct arena *a, const char *s) {
+        char *copy = arena_strdup(a, s ? s : "");
+
+        for (char *p = copy; *p; p++)
+                if ((unsigned char) *p < ' ' || *p == 0x7f)
+                        *p = '?';
+        return copy;
+}
+
+/* Characters, not bytes: UTF-8's continuation bytes take no room. */
+static size_t width(const char *s) {
+        size_t n = 0;
+
+        for (; *s; s++)
+                n += ((unsigned char) *s & 0xc0) != 0x80;
+        return n;
+}
+
+static void add_cell(struct table *t, const char *s) {
+        xgrow(t->cells, t->n, t->cap);
+        t->cells[t->n++] = clean(t->arena, s);
+}
+
+void table_init(struct table *t, struct arena *arena, ...) {
+        const char *s;
+        va_list ap;
+
+        memset(t, 0, sizeof(*t));
+        t->arena = arena;
+        va_start(ap, arena);
+        while ((s = va_arg(ap, const char *))) {
+                add_cell(t, s);
+                t->columns++;
+        }
+        va_end(ap);
+        assert(t->columns > 0 && t->columns <= TABLE_COLUMNS_MAX);
+}
+
+void table_add(struct table *t, ...) {
+        size_t n = 0;
+        const char *s;
+        va_list ap;
+
+        va_start(ap, t);
+        while ((s = va_arg(ap, const char *))) {
+                add_cell(t, s);
+                n++;
+        }
+        va_end(ap);
+        assert(n == t->columns);
+}
+
+void table_print(const struct table *t, FILE *out) {
+        size_t widths[TABLE_COLUMNS_MAX] = { 0 };
+
+        for (size_t i = 0; i < t->n; i++) {
+                size_t w = width(t->cells[i]);
+
+                if (w > widths[i % t->columns])
+                        widths[i % t->columns] = w;
+        }
+        for (size_t i = 0; i < t->n; i++) {
+                size_t column = i % t->columns;
+
+                fputs(t->cells[i], out);
+                if (column + 1 == t->columns)
+                        fputc('\n', out);
+                else
+                        fprintf(out, "%*s", (int) (widths[column] - width(t->cells[i]) + 2), "");
+        }
+}
+
+void table_done(struct table *t) {
+        free(t->cells);
+        t->cells = NULL;
+}

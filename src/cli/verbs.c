@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/verbs.h"
+
+const struct cli_verb *const cli_verbs[] = {
+#define X(verb) &verb,
+        CLI_VERBS(X)
+#undef X
+                NULL
+};
+
+const struct cli_option cli_global_options[] = {
+        { 0, "socket", "PATH", "the daemon's socket (default " CLI_DEFAULT_SOCKET ", or $PROXMOX_LXCRI_SOCKET)" },
+        { 'o', "output", "FORMAT", "table (default) or json" },
+        { 0, "timeout", "SECONDS", "give up a request after that time" },
+        { 'h', "help", NULL, "show help" },
+        { 0 },
+};

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* verbs - the list of verbs, in the order of the help. X(name of the struct cli_verb). */
+#pragma once
+#include "cli/cli.h"
+
+#define CLI_VERBS(X)                                                                                                   \
+        X(verb_pod_run)                                                                                                \
+        X(verb_pod_ls)                                                                                                 \
+        X(verb_pod_ps)                                                                                                 \
+        X(verb_pod_logs)                                                                                               \
+        X(verb_pod_exec)                                                                                               \
+        X(verb_pod_stop)                                                                                               \
+        X(verb_pod_rm)                                                                                                 \
+        X(verb_pod_inspect)                                                                                            \
+        X(verb_pod_stats)                                                                                              \
+        X(verb_image_pull)                                                                                             \
+        X(verb_image_ls)                                                                                               \
+        X(verb_image_rm)                                                                                               \
+        X(verb_image_inspect)                                                                                          \
+        X(verb_status)                                                                                                 \
+        X(verb_info)                                                                                                   \
+        X(verb_version)                                                                                                \
+        X(verb_doctor)                                                                                                 \
+        X(verb_log_level)                                                                                              \
+        X(verb_lxc)                                                                                                    \
+        X(verb_completion)                                                                                             \
+        X(verb_create)                                                                                                 \
+        X(verb_start)                                                                                                  \
+        X(verb_state)                                                                                                  \
+        X(verb_kill)                                                                                                   \
+        X(verb_delete)                                                                                                 \
+        X(verb_run)                                                                                                    \
+        X(verb_exec)                                                                                                   \
+        X(verb_ps)                                                                                                     \
+        X(verb_list)                                                                                                   \
+        X(verb_pause)                                                                                                  \
+        X(verb_resume)                                                                                                 \
+        X(verb_update)                                                                                                 \
+        X(verb_events)                                                                                                 \
+        X(verb_spec)                                                                                                   \
+        X(verb_features)                                                                                               \
+        X(verb_checkpoint)                                                                                             \
+        X(verb_restore)
+
+#define X(verb) extern const struct cli_verb verb;
+CLI_VERBS(X)
+#undef X
