@@ -15,7 +15,7 @@
 #include "http/handle.h"
 #include "http/url.h"
 
-enum { ATTEMPTS = 5, CONNECT_ATTEMPTS = 3, BACKOFF_MS = 200, BACKOFF_MAX_MS = 10000, RETRY_AFTER_MAX_S = 60 };
+enum { ATTEMPTS = 5, CONNECT_ATTEMPTS = 3, BACKOFF_MS = 200, BACKOFF_MAX_MS = 10000, RETRY_AFTER_MAX_S = 30 };
 
 static void global_init(void) {
         if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
@@ -176,7 +176,7 @@ static unsigned retry_after_s(const struct http_response *resp) {
                 when = curl_getdate(value, NULL);
                 seconds = when > now ? (uint64_t) (when - now) : 0;
         }
-        return (unsigned) MIN_OF(seconds, (uint64_t) RETRY_AFTER_MAX_S);
+        return (unsigned) MIN_OF(seconds, (uint64_t) UINT32_MAX / 1000);
 }
 
 int http_pause(int cancel_fd, uint64_t deadline_ns, unsigned ms, struct err *err) {
@@ -204,10 +204,11 @@ unsigned http_backoff_ms(unsigned attempt) {
         return ms / 2 + arc4random_uniform(ms / 2 + 1);
 }
 
+/* A server that wants to be left alone for long is: its answer goes to the caller, who may come back later. */
 static bool worth_another_try(const struct http_response *resp, unsigned attempt, unsigned attempts) {
         switch (resp->failure) {
         case HTTP_FAILURE_NONE:
-                return attempt + 1 < attempts &&
+                return attempt + 1 < attempts && retry_after_s(resp) <= RETRY_AFTER_MAX_S &&
                        (resp->status == 429 || resp->status == 408 || (resp->status >= 500 && resp->status != 501));
         case HTTP_FAILURE_CONNECT:
         case HTTP_FAILURE_TLS:

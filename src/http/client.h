@@ -68,9 +68,10 @@ struct http_response {
         uint64_t received;     /* bytes that the sink took */
 };
 
-/* Returns 0 for every status that a server gave; read it. 429 and 5xx are tried again before (Retry-After is heeded),
- * as are lost connections as long as the sink took nothing; past that the caller may go on at offset + received.
- * ERR_UNAVAILABLE: unreachable or broken off. @ret is always valid afterwards; http_response_done() it. */
+/* Returns 0 for every status that a server gave; read it. 429 and 5xx are tried again before (after Retry-After, when
+ * that is 30 s or less), as are lost connections as long as the sink took nothing; past that the caller may go on at
+ * offset + received. ERR_UNAVAILABLE: unreachable or broken off. @ret is always valid afterwards; http_response_done()
+ * it. */
 _must_use_ int http_perform(struct http *h, const struct http_request *req, struct http_response *ret, struct err *err);
 void http_response_done(struct http_response *r);
 

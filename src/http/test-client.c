@@ -179,6 +179,7 @@ static void test_retries(struct http *h) {
         struct server s = { .answers = { "HTTP/1.1 503 X\r\nConnection: close\r\n\r\n",
                                          "HTTP/1.1 429 X\r\nRetry-After: 1\r\nConnection: close\r\n\r\n",
                                          OK("fine") } };
+        struct server busy = { .answers = { "HTTP/1.1 429 X\r\nRetry-After: 3600\r\nConnection: close\r\n\r\n" } };
         struct server bad = { .answers = { "HTTP/1.1 500 X\r\nConnection: close\r\n\r\ntext",
                                            "HTTP/1.1 500 X\r\nConnection: close\r\n\r\ntext" } };
         struct call c = { 0 };
@@ -190,6 +191,11 @@ static void test_retries(struct http *h) {
         assert(clock_monotonic_ns() - start >= 1000000000ull);
         http_response_done(&c.resp);
         server_stop(&s);
+        server_start(&busy);
+        call(h, &busy, &c);
+        assert(c.r == 0 && c.resp.status == 429 && busy.served == 1);
+        http_response_done(&c.resp);
+        server_stop(&busy);
         server_start(&bad);
         c.req.attempts = 2;
         call(h, &bad, &c);
@@ -251,7 +257,7 @@ static void test_limits(struct http *h) {
 }
 
 static void test_stops(struct http *h) {
-        struct server s = { .answers = { "", "", "HTTP/1.1 503 X\r\nRetry-After: 50\r\nConnection: close\r\n\r\n" } };
+        struct server s = { .answers = { "", "", "HTTP/1.1 503 X\r\nRetry-After: 20\r\nConnection: close\r\n\r\n" } };
         struct call c = { 0 };
         int fd = eventfd(1, EFD_CLOEXEC);
 
@@ -268,7 +274,7 @@ static void test_stops(struct http *h) {
         c.req.cancel_fd = -1;
         c.req.deadline_ns = clock_monotonic_ns() + 300000000;
         call(h, &s, &c);
-        assert(c.r == -ERR_DEADLINE);
+        assert(c.r == -ERR_DEADLINE); /* in the pause before the next try */
         http_response_done(&c.resp);
         server_stop(&s);
         (void) close(fd);
