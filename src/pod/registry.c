@@ -98,6 +98,7 @@ struct container *container_unref(struct container *c) {
         free(c->groups);
         free(c->item);
         free(c->message);
+        seccomp_unref(c->seccomp);
         pthread_mutex_destroy(&c->record);
         pthread_mutex_destroy(&c->sample.lock);
         sandbox_unref(c->sandbox);

@@ -15,6 +15,7 @@
 #include "base/pool.h"
 #include "base/str.h"
 #include "pod/pod.h"
+#include "security/seccomp.h"
 
 /* The states of a sandbox; the names are what its record says. Transitions: sandbox_set_phase(). */
 enum sandbox_phase {
@@ -102,6 +103,7 @@ struct container {
         gid_t gid;
         gid_t *groups;
         size_t n_groups;
+        const struct seccomp_filter *seccomp; /* of a Localhost profile, as it was then; NULL: none, or the daemon was restarted */
         struct container_sample sample;
 
         pthread_mutex_t record;

@@ -86,8 +86,16 @@ static int choose_seccomp(const CRI(LinuxContainerSecurityContext) * sc, CRI(Sec
         return 0;
 }
 
-static int take_seccomp(const CRI(LinuxContainerSecurityContext) * sc, struct arena *arena, struct spec_process *p,
-                        struct err *err) {
+static int use_filter(const struct seccomp_filter *f, struct arena *arena, struct spec_process *p) {
+        p->seccomp = arena_memdup(arena, f->insns, f->n * sizeof(*f->insns));
+        p->n_seccomp = f->n;
+        return 0;
+}
+
+/* A filter of a file is kept: an exec must get the one its container got, whatever became of the file. (A daemon that was
+ * restarted reads it again.) */
+static int take_seccomp(struct container *c, struct arena *arena, struct spec_process *p, struct err *err) {
+        const CRI(LinuxContainerSecurityContext) *sc = context_of(c->config);
         _cleanup_(seccomp_unrefp) const struct seccomp_filter *filter = NULL;
         CRI(SecurityProfile__ProfileType) kind;
         const char *file;
@@ -105,16 +113,18 @@ static int take_seccomp(const CRI(LinuxContainerSecurityContext) * sc, struct ar
                 r = seccomp_default(p->caps.bounding, &filter, err);
                 break;
         case CRI_(SECURITY_PROFILE__PROFILE_TYPE__Localhost):
-                r = seccomp_load(file, p->caps.bounding, &filter, err);
+                if (c->seccomp)
+                        return use_filter(c->seccomp, arena, p);
+                r = seccomp_read_profile(file, p->caps.bounding, &filter, err);
+                if (r == 0 && container_get_phase(c) == CONTAINER_CREATING) {
+                        c->seccomp = TAKE_PTR(filter);
+                        return use_filter(c->seccomp, arena, p);
+                }
                 break;
         default:
                 r = err_set(err, ERR_INVALID, "unknown type of seccomp profile");
         }
-        if (r < 0)
-                return r;
-        p->seccomp = arena_memdup(arena, filter->insns, filter->n * sizeof(*filter->insns));
-        p->n_seccomp = filter->n;
-        return 0;
+        return r < 0 ? r : use_filter(filter, arena, p);
 }
 
 /* --- AppArmor ----------------------------------------------------------------------------------------------------- */
@@ -176,7 +186,7 @@ int security_process(struct container *c, struct arena *arena, struct spec_proce
         int r = take_caps(sc, arena, &ret->caps, err);
 
         if (r == 0)
-                r = take_seccomp(sc, arena, ret, err);
+                r = take_seccomp(c, arena, ret, err);
         ret->no_new_privs = sc && sc->no_new_privs;
         return r < 0 ? r : take_apparmor(c, arena, ret, err);
 }
@@ -185,11 +195,7 @@ int security_pause(struct arena *arena, struct spec_process *ret, struct err *er
         _cleanup_(seccomp_unrefp) const struct seccomp_filter *filter = NULL;
         int r = seccomp_default(0, &filter, err);
 
-        if (r < 0)
-                return r;
-        ret->seccomp = arena_memdup(arena, filter->insns, filter->n * sizeof(*filter->insns));
-        ret->n_seccomp = filter->n;
-        return 0;
+        return r < 0 ? r : use_filter(filter, arena, ret);
 }
 
 /* Proto has no absent lists: an empty one means the default, unless the container unmasks /proc by other means

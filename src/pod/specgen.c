@@ -227,7 +227,7 @@ int specgen_pause(struct sandbox *s, struct arena *arena, struct spec *ret, stru
         static const char *const env[] = { "PATH=/", NULL };
         struct pod_rules rules;
         struct spec_mount *mounts = arena_array(arena, struct spec_mount, 1);
-        int rootfs, r = make_pause_root(&rootfs, err);
+        int rootfs = -1, r = make_pause_root(&rootfs, err);
 
         if (r < 0)
                 return r;
