@@ -97,6 +97,10 @@ static int set_up(int sock, struct received *got, struct reader *plan, struct se
         if (take_stdio(got, e) < 0 || reader_map(plan, got->fds[0], got->n_fds - PLAN_FD_FIRST, e) < 0 ||
             setup_run(plan, got->fds + PLAN_FD_FIRST, result, e) < 0)
                 return -1;
+        /* While we wait for START, nothing of the host's lies about in a PID namespace that may be shared. */
+        for (size_t i = 0; i < got->n_fds; i++)
+                if (i != STATUS_INDEX)
+                        (void) close(got->fds[i]);
         if (!reader_find(plan, NULL, PLAN_TERMINAL))
                 (void) setsid();
         return send_ready(sock, result, e);

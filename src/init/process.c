@@ -146,9 +146,11 @@ static int set_caps(uint64_t effective, uint64_t permitted, uint64_t inheritable
 
 static int drop_bounding(uint64_t keep, struct plan_error *e) {
         for (int cap = 0; cap <= LAST_CAP; cap++) {
-                if (keep >> cap & 1)
-                        continue;
-                if (prctl(PR_CAPBSET_READ, cap, 0, 0, 0) <= 0) /* dropped already, or past the kernel's last */
+                int have = prctl(PR_CAPBSET_READ, cap, 0, 0, 0);
+
+                if (have < 0) /* past the kernel's last */
+                        break;
+                if (have == 0 || (keep >> cap & 1))
                         continue;
                 if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0)
                         return fail_set(e, errno, "drop from the bounding set of capabilities", NULL);

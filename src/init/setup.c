@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include "init/fail.h"
 #include "init/mask.h"
 #include "init/path.h"
@@ -47,14 +48,32 @@ static int do_root_propagation(struct setup *s, const struct plan_record *rec, s
         return 0;
 }
 
+/* A volume over a part of procfs would be taken for the kernel's word by whoever reads or writes there
+ * (CVE-2019-16884): an image's link must not lead one there. Who asks for a target below /proc by name gets it. */
+static int open_target(struct setup *s, const char *target, enum path_kind kind, struct plan_error *e) {
+        int fd = path_ensure(s->root_fd, target, kind, kind == PATH_DIR ? 0755 : 0644, NULL);
+        struct statfs fs;
+
+        if (fd < 0)
+                return fail_set(e, -fd, "mount on ", target, NULL);
+        if (strncmp(target, "/proc", 5) == 0)
+                return fd;
+        if (fstatfs(fd, &fs) < 0)
+                return close_and(fd, fail_set(e, errno, "mount on ", target, NULL));
+        if ((long) fs.f_type == SYS_PROC_MAGIC)
+                return close_and(
+                        fd, fail_set(e, 0, "mount on ", target, ": a symlink leads into the proc file system", NULL));
+        return fd;
+}
+
 /* By the working folder: mount(2) takes no descriptor, and /proc/self/fd can't be trusted to be one. */
 static int do_mount(struct setup *s, const struct plan_record *rec, struct plan_error *e) {
         const char *type = reader_string(rec, 0), *source = reader_string(rec, 1), *target = reader_string(rec, 2);
         const char *data = reader_string(rec, 3);
-        int fd = path_ensure(s->root_fd, target, PATH_DIR, 0755, NULL), r;
+        int fd = open_target(s, target, PATH_DIR, e), r;
 
         if (fd < 0)
-                return fail_set(e, -fd, "mount ", type, " on ", target, NULL);
+                return -1;
         r = fchdir(fd) < 0 || mount(source, ".", type, (unsigned long) rec->a, *data ? data : NULL) < 0 ? errno : 0;
         if (fchdir(s->root_fd) < 0 && !r)
                 r = errno;
@@ -79,10 +98,9 @@ static int do_attach(struct setup *s, const struct plan_record *rec, struct plan
 
         if (fstat(tree, &st) < 0)
                 return fail_set(e, errno, "mount on ", target, NULL);
-        fd = path_ensure(s->root_fd, target, S_ISDIR(st.st_mode) ? PATH_DIR : PATH_FILE,
-                         S_ISDIR(st.st_mode) ? 0755 : 0644, NULL);
+        fd = open_target(s, target, S_ISDIR(st.st_mode) ? PATH_DIR : PATH_FILE, e);
         if (fd < 0)
-                return fail_set(e, -fd, "mount on ", target, NULL);
+                return -1;
         r = set_attributes(tree, rec);
         if (r == 0 && sys_move_mount(tree, fd) < 0)
                 r = -errno;

@@ -264,47 +264,61 @@ int box_run(struct box *b) {
         return box_finish(b);
 }
 
+struct exec_pipes {
+        int out[2], status[2], terminal[2];
+};
+
 /* In the child: as the keeper's helper. */
-static _noreturn_ void exec_in(const struct plan *plan, pid_t pid, const int io[3], int status_fd) {
+static _noreturn_ void exec_in(const struct plan *plan, pid_t pid, const struct exec_pipes *p) {
         int ns = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC,
             pidfd = (int) syscall(SYS_pidfd_open, pid, 0);
+        int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC), status;
         struct plan_error e;
         struct reader r;
         pid_t child;
-        int status;
 
-        assert(pidfd >= 0 && reader_map(&r, plan->fd, plan->n_fds, &e) == 0);
+        assert(null_fd >= 0 && pidfd >= 0 && reader_map(&r, plan->fd, plan->n_fds, &e) == 0);
         assert(process_join_cgroups(&r, plan->fds, &e) == 0 && setns(pidfd, ns) == 0);
         child = fork();
         if (child == 0) {
-                for (int i = 0; i < 3; i++)
-                        assert(dup2(io[i], i) == i);
-                process_run_exec(&r, status_fd, -1);
+                assert(dup2(null_fd, 0) == 0 && dup2(p->out[1], 1) == 1 && dup2(p->out[1], 2) == 2);
+                process_run_exec(&r, p->status[1], p->terminal[1]);
         }
         assert(waitpid(child, &status, 0) == child);
         _exit(exit_code(status));
 }
 
-int box_exec(struct box *b, const struct spec_process *p) {
-        int out[2], status_pipe[2], null_fd = open("/dev/null", O_RDWR | O_CLOEXEC), status;
+int box_exec(struct box *b, const struct spec_process *process) {
         struct plan plan = PLAN_EMPTY;
+        struct exec_pipes p;
         struct err err = { 0 };
+        int status, *ends;
         pid_t pid;
 
-        assert(plan_build_exec(p, NULL, NULL, &plan, &err) == 0);
-        assert(pipe2(out, O_CLOEXEC) == 0 && pipe2(status_pipe, O_CLOEXEC) == 0);
+        assert(plan_build_exec(process, NULL, NULL, &plan, &err) == 0);
+        assert(pipe2(p.out, O_CLOEXEC) == 0 && pipe2(p.status, O_CLOEXEC) == 0);
+        assert(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, p.terminal) == 0);
         pid = fork();
         if (pid == 0)
-                exec_in(&plan, b->pid, (int[]){ null_fd, out[1], out[1] }, status_pipe[1]);
-        (void) close(out[1]);
-        (void) close(status_pipe[1]);
+                exec_in(&plan, b->pid, &p);
+        (void) close(p.out[1]);
+        (void) close(p.status[1]);
+        (void) close(p.terminal[1]);
         memset(&b->failure, 0, sizeof(b->failure));
-        assert(read(status_pipe[0], &b->failure, sizeof(b->failure) - 1) >= 0);
-        read_all(out[0], b->output, sizeof(b->output));
+        assert(read(p.status[0], &b->failure, sizeof(b->failure) - 1) >= 0);
+        if (process->terminal) {
+                struct sock_msg m;
+                char byte;
+
+                assert(sock_recv(p.terminal[0], &byte, 1, &m) == 0 && byte == PLAN_MSG_READY && m.n_fds == 1);
+                (void) close(p.out[0]);
+                p.out[0] = TAKE_FD(m.fds[0]);
+        }
+        read_all(p.out[0], b->output, sizeof(b->output));
         assert(waitpid(pid, &status, 0) == pid);
-        (void) close(out[0]);
-        (void) close(status_pipe[0]);
-        (void) close(null_fd);
+        ends = (int[]){ p.out[0], p.status[0], p.terminal[0] };
+        for (int i = 0; i < 3; i++)
+                (void) close(ends[i]);
         plan_done(&plan);
         return exit_code(status);
 }

@@ -262,10 +262,11 @@ static void test_seccomp(void) {
                 BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
         };
 
-        for (int nnp = 0; nnp < 2; nnp++) {
+        for (int i = 0; i < 4; i++) {
                 _cleanup_fixture_ struct fixture *f = fixture_new("cat /proc/self/status");
+                bool nnp = i & 1;
 
-                f->spec.process.user.uid = nnp ? 1000 : 0;
+                f->spec.process.user.uid = i & 2 ? 1000 : 0;
                 f->spec.process.no_new_privs = nnp;
                 f->spec.process.seccomp = filter;
                 f->spec.process.n_seccomp = ELEMENTSOF(filter);
@@ -371,8 +372,17 @@ static void test_magic_link(void) {
 
         assert(symlink("/proc/1/root/tmp", box_path(&f->box, "root/magic")) == 0);
         (void) add_mount(f, "tmpfs", "tmpfs", "/magic/x");
-        expect_error(f, "mount tmpfs on /magic/x: ");
+        expect_error(f, "mount on /magic/x: ");
         assert(access(box_path(&f->box, "root/tmp/x"), F_OK) < 0);
+}
+
+/* A volume must not cover a part of procfs because an image's link says so. */
+static void test_link_into_proc(void) {
+        _cleanup_fixture_ struct fixture *f = fixture_new("true");
+
+        assert(symlink("proc/sys", box_path(&f->box, "root/data")) == 0);
+        (void) add_mount(f, "tmpfs", "tmpfs", "/data");
+        expect_error(f, "mount on /data: a symlink leads into the proc file system");
 }
 
 /* An image's link that leads out of it. */
@@ -623,6 +633,13 @@ static void test_pause_and_exec(void) {
         expect(f, "NoNewPrivs:\t1\n");
         expect(f, "\n1000\n/home/user\n/tmp\n");
         expect(f, "\n3\n");
+        p.args = (const char *const[]){ "sh", "-c",
+                                        "tty; stat -c %u /dev/pts/0; echo $TERM; test -e /dev/console || echo none",
+                                        NULL };
+        p.terminal = true;
+        assert(box_exec(&f->box, &p) == 0);
+        expect(f, "/dev/pts/0\r\n1000\r\nxterm\r\nnone\r\n");
+        p.terminal = false;
         p.args = missing;
         assert(box_exec(&f->box, &p) == 127);
         assert(strcmp(f->box.failure.text, "exec: \"missing\": executable file not found in $PATH") == 0);
@@ -671,6 +688,7 @@ int main(void) {
         RUN(test_exec_errors);
         RUN(test_mounts);
         RUN(test_magic_link);
+        RUN(test_link_into_proc);
         RUN(test_evil_link);
         RUN(test_missing_source);
         RUN(test_masks);
