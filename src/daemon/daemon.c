@@ -103,6 +103,7 @@ static int open_pods(struct daemon *d, struct err *err) {
                 .cni = d->cni,
                 .cgroups = d->cgroups,
                 .cgroup_parent = d->conf->cgroup_parent,
+                .pids_limit = d->conf->pids_limit,
         };
         struct engine_lxc_args engine = {
                 .state_dir = d->conf->state,
@@ -239,7 +240,8 @@ struct daemon *daemon_free(struct daemon *d) {
         (void) cri_free(d->cri);
         free(d->config_json);
         free(d->lxc_path);
-        /* The engine first: it calls the pods. */
+        /* Pods and engine call each other: first the pods' background work ends, then the engine. */
+        pods_stop_background(d->pods);
         (void) engine_free(d->engine);
         (void) pods_free(d->pods);
         (void) cgroups_free(d->cgroups);

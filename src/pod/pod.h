@@ -40,7 +40,7 @@ void pods_exited(const char *id, void *pods);
 /* At start, before serving: takes up what the store says, compares it with what is there, finishes or undoes what a
  * crash left half done, and removes what no record names. Nothing alive is killed. */
 _must_use_ int pods_reconcile(struct pods *p, struct err *err);
-/* Before the engine is freed: waits for the work in the background, which uses it, and begins no more. */
+/* Before the engine is freed: waits for the work in the background, which uses it, and begins no more. NULL ok. */
 void pods_stop_background(struct pods *p);
 struct pods *pods_free(struct pods *p); /* containers live on; no operation may run */
 DEFINE_CLEANUP(struct pods *, pods_free)

@@ -104,6 +104,8 @@ bool registry_background(struct pods *p, void (*fn)(void *arg), void *arg) {
 void pods_stop_background(struct pods *p) {
         struct pool *pool;
 
+        if (!p)
+                return;
         pthread_mutex_lock(&p->background_lock);
         pool = TAKE_PTR(p->background);
         pthread_mutex_unlock(&p->background_lock);
