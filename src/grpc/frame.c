@@ -74,34 +74,32 @@ void frame_head(uint8_t head[FRAME_HEAD_BYTES], uint32_t len) {
         head[4] = (uint8_t) len;
 }
 
-/* Make room for more output: doubling, never past the maximum. */
-static bool more_room(struct strbuf *out, z_stream *z, size_t hint) {
+struct inflater {
+        z_stream z;
+        uint8_t probe;
+};
+
+/* Give zlib more room: doubling, never past the maximum. There, one byte aside tells an end from a bomb; returns false.
+ */
+static bool more_room(struct inflater *i, struct strbuf *out, size_t hint) {
         size_t room = MIN_OF(MAX_OF(out->len, hint), out->max - out->len);
 
-        if (!room)
-                return false;
-        z->next_out = (uint8_t *) strbuf_reserve(out, room);
-        z->avail_out = (unsigned) room;
-        return true;
+        i->z.next_out = room ? (uint8_t *) strbuf_reserve(out, room) : &i->probe;
+        i->z.avail_out = room ? (unsigned) room : 1;
+        return room != 0;
 }
 
-static int inflate_all(z_stream *z, struct strbuf *out, struct err *err) {
+static int inflate_all(struct inflater *i, struct strbuf *out, struct err *err) {
+        z_stream *z = &i->z;
         size_t hint = MAX_OF((size_t) z->avail_in * 2, (size_t) 512);
         int r = Z_OK;
 
         do {
-                unsigned before;
-                uint8_t probe;
-                bool full = !more_room(out, z, hint);
+                bool has_room = more_room(i, out, hint);
+                unsigned before = z->avail_out;
 
-                /* At the maximum one byte more tells an end from a bomb. */
-                if (full) {
-                        z->next_out = &probe;
-                        z->avail_out = 1;
-                }
-                before = z->avail_out;
                 r = inflate(z, Z_NO_FLUSH);
-                if (full && before != z->avail_out)
+                if (!has_room && before != z->avail_out)
                         return err_set(err, ERR_EXHAUSTED,
                                        "grpc: received message after decompression larger than max %zu", out->max);
                 out->len += before - z->avail_out;
@@ -116,12 +114,12 @@ static int inflate_all(z_stream *z, struct strbuf *out, struct err *err) {
 }
 
 int frame_gunzip(const void *data, size_t len, struct strbuf *ret, struct err *err) {
-        z_stream z = { .next_in = (uint8_t *) (uintptr_t) data, .avail_in = (unsigned) len };
+        struct inflater i = { .z = { .next_in = (uint8_t *) (uintptr_t) data, .avail_in = (unsigned) len } };
         int r;
 
-        if (len > UINT32_MAX || inflateInit2(&z, 16 + MAX_WBITS) != Z_OK)
+        if (len > UINT32_MAX || inflateInit2(&i.z, 16 + MAX_WBITS) != Z_OK)
                 return err_set(err, ERR_EXHAUSTED, "grpc: no memory to decompress");
-        r = inflate_all(&z, ret, err);
-        (void) inflateEnd(&z);
+        r = inflate_all(&i, ret, err);
+        (void) inflateEnd(&i.z);
         return r;
 }

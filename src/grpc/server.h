@@ -55,7 +55,9 @@ struct grpc_server_args {
 _must_use_ int grpc_server_new(const struct grpc_server_args *args, struct grpc_server **ret, struct err *err);
 /* Stop accepting, send GOAWAY; @done is called on the loop when the last RPC has ended or @timeout_ms passed. */
 void grpc_server_shutdown(struct grpc_server *s, uint64_t timeout_ms, void (*done)(void *userdata), void *userdata);
-struct grpc_server *grpc_server_free(struct grpc_server *s); /* after shutdown's done; closes what is left */
+/* After shutdown's done (or in it). Closes what is left and cancels handlers that still run; they keep what they need
+ * of the server, so free the pools and what "userdata" points to after it. */
+struct grpc_server *grpc_server_free(struct grpc_server *s);
 DEFINE_CLEANUP(struct grpc_server *, grpc_server_free)
 
 /* For handlers, from the pool thread. */

@@ -531,6 +531,20 @@ static void test_stream(void) {
         rig_done(&r);
 }
 
+/* The pool takes no more. */
+static void test_busy(void) {
+        struct pool *pool = pool_new("none", 1, 0);
+        struct rig r;
+
+        rig_init_with(&r, (struct grpc_server_args){ .pool = pool });
+        request_headers(&r, 1, END_HEADERS, "/runtime.v1.RuntimeService/Status", NULL);
+        frame(&r, NGHTTP2_DATA, END_STREAM, 1, "\0\0\0\0\0", 5);
+        talk(&r);
+        assert(r.alive && str_eq(r.got.status, "8") && r.conn->n_calls == 0 && r.hub->running == 0);
+        rig_done(&r);
+        (void) pool_free(pool);
+}
+
 int main(void) {
         test_any_step();
         test_damage();
@@ -546,5 +560,6 @@ int main(void) {
         test_window();
         test_go_away();
         test_stream();
+        test_busy();
         return 0;
 }
