@@ -59,7 +59,7 @@ void table_add(struct table *t, ...) {
 }
 
 void table_print(const struct table *t, FILE *out) {
-        size_t widths[TABLE_COLUMNS_MAX] = { 0 };
+        size_t widths[TABLE_COLUMNS_MAX] = { 0 }, blanks = 0;
 
         for (size_t i = 0; i < t->n; i++) {
                 size_t w = width(t->cells[i]);
@@ -70,11 +70,16 @@ void table_print(const struct table *t, FILE *out) {
         for (size_t i = 0; i < t->n; i++) {
                 size_t column = i % t->columns;
 
-                fputs(t->cells[i], out);
-                if (column + 1 == t->columns)
+                if (*t->cells[i]) {
+                        fprintf(out, "%*s%s", (int) blanks, "", t->cells[i]);
+                        blanks = 0;
+                }
+                /* No blanks at the end of a line whose last cells are empty. */
+                blanks += widths[column] - width(t->cells[i]) + 2;
+                if (column + 1 == t->columns) {
                         fputc('\n', out);
-                else
-                        fprintf(out, "%*s", (int) (widths[column] - width(t->cells[i]) + 2), "");
+                        blanks = 0;
+                }
         }
 }
 
