@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test-server - serves test-service on a socket until SIGTERM, then shuts down gracefully. For test-grpcio.py.
  * usage: test-server SOCKET [THREADS [MAX_CONNECTIONS [MAX_STREAMS]]] */
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -50,6 +51,9 @@ int main(int argc, char **argv) {
 
         if (argc < 2)
                 return 2;
+        /* As the daemon: freed memory goes back to the system. */
+        (void) mallopt(M_ARENA_MAX, 2);
+        (void) mallopt(M_TRIM_THRESHOLD, 128 * 1024);
         (void) sigemptyset(&set);
         (void) sigaddset(&set, SIGTERM);
         (void) sigprocmask(SIG_BLOCK, &set, NULL);
