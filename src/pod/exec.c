@@ -9,7 +9,8 @@
 #include "base/strbuf.h"
 #include "pod/specgen.h"
 
-enum { OUTPUT_MAX = 16 << 20, WORK_ARENA_MAX = 16 << 20, READ_SIZE = 64 << 10, THREAD_STACK = 64 << 10 };
+/* The whole answer must fit into a gRPC message of 16 MiB, kubelet's limit: past it there would be no answer at all. */
+enum { OUTPUT_MAX = (16 << 20) - 256, WORK_ARENA_MAX = 16 << 20, READ_SIZE = 64 << 10, THREAD_STACK = 64 << 10 };
 
 /* Output is read by a thread of its own while the engine's exec blocks. */
 struct capture {
@@ -112,6 +113,16 @@ static int make_pipes(struct capture *c, int write_fds[2], struct err *err) {
         return c->done_fd < 0 ? err_sys(err, errno, "create an eventfd") : 0;
 }
 
+/* Both streams are long: each gets half, and what the other one leaves. */
+static void share_room(struct capture *c) {
+        size_t half = OUTPUT_MAX / 2, out = c->out[0].len, errs = c->out[1].len;
+
+        if (out + errs <= OUTPUT_MAX)
+                return;
+        c->out[1].len = MIN_OF(errs, MAX_OF(half, OUTPUT_MAX - out));
+        c->out[0].len = MIN_OF(out, OUTPUT_MAX - c->out[1].len);
+}
+
 static int to_bytes(const struct strbuf *b, struct arena *arena, ProtobufCBinaryData *ret, struct err *err) {
         ret->len = b->len;
         ret->data = arena_alloc(arena, b->len + 1);
@@ -142,6 +153,7 @@ static int exec_captured(struct container *c, const struct pods_ctx *ctx, const 
                 r = run_captured(c->pods->engine, &args, &cap, write_fds, &code, err);
         (void) fd_close(write_fds[0]);
         (void) fd_close(write_fds[1]);
+        share_room(&cap);
         if (r == 0)
                 r = to_bytes(&cap.out[0], arena, &resp->stdout, err);
         if (r == 0)

@@ -85,6 +85,8 @@ int pods_new(const struct pods_args *args, struct pods **ret, struct err *err) {
         p->background = pool_new("pod", BACKGROUND_THREADS, BACKGROUND_QUEUE);
         r = make_folders(args->state, err);
         if (r == 0)
+                r = cgroup_make(p->cgroups, p->cgroup_parent, err);
+        if (r == 0)
                 r = find_mountpoint(p, err);
         if (r < 0)
                 return r;
@@ -118,6 +120,19 @@ void pods_set_engine(struct pods *p, struct engine *engine) {
         p->engine = engine;
 }
 
+static int found_child(const char *name, void *userdata) {
+        return 1;
+}
+
+/* Made at the start; goes with the last pod, unless another daemon uses it, too. */
+static void drop_cgroup_parent(struct pods *p) {
+        struct err ignored;
+
+        if (p->cgroups && map_size(p->sandboxes) == 0 && map_size(p->containers) == 0 &&
+            cgroup_each_child(p->cgroups, p->cgroup_parent, found_child, NULL, &ignored) == 0)
+                (void) !cgroup_remove(p->cgroups, p->cgroup_parent, &ignored);
+}
+
 struct pods *pods_free(struct pods *p) {
         const char *key;
         void *value;
@@ -126,6 +141,7 @@ struct pods *pods_free(struct pods *p) {
         if (!p)
                 return NULL;
         pods_stop_background(p); /* its jobs use all of the rest */
+        drop_cgroup_parent(p);
         for (it = 0; map_next(p->containers, &it, &key, &value); it = 0)
                 registry_drop_container(p, value);
         for (it = 0; map_next(p->sandboxes, &it, &key, &value); it = 0)

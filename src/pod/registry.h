@@ -103,7 +103,8 @@ struct container {
         gid_t gid;
         gid_t *groups;
         size_t n_groups;
-        const struct seccomp_filter *seccomp; /* of a Localhost profile, as it was then; NULL: none, or the daemon was restarted */
+        const struct seccomp_filter
+                *seccomp; /* of a Localhost profile, as it was then; NULL: none, or the daemon was restarted */
         struct container_sample sample;
 
         pthread_mutex_t record;

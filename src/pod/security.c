@@ -92,8 +92,8 @@ static int use_filter(const struct seccomp_filter *f, struct arena *arena, struc
         return 0;
 }
 
-/* A filter of a file is kept: an exec must get the one its container got, whatever became of the file. (A daemon that was
- * restarted reads it again.) */
+/* A filter of a file is kept: an exec must get the one its container got, whatever became of the file. (A daemon that
+ * was restarted reads it again.) */
 static int take_seccomp(struct container *c, struct arena *arena, struct spec_process *p, struct err *err) {
         const CRI(LinuxContainerSecurityContext) *sc = context_of(c->config);
         _cleanup_(seccomp_unrefp) const struct seccomp_filter *filter = NULL;
