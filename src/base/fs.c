@@ -8,11 +8,14 @@
 #include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/str.h"
+
+enum { PROGRAM_MAX = 64 << 20 };
 
 int fs_read_file(int dirfd, const char *path, size_t max, char **ret, size_t *ret_len, struct err *err) {
         _cleanup_(fd_closep) int fd = -1;
@@ -230,6 +233,30 @@ int fs_usage(int dirfd, uint64_t *ret_bytes, uint64_t *ret_inodes, struct err *e
         *ret_bytes = bytes;
         *ret_inodes = inodes;
         return 0;
+}
+
+int fs_sealed_copy(const char *path, const char *name, int *ret_fd, struct err *err) {
+        _cleanup_(fd_closep) int fd = -1;
+        _cleanup_(freep) char *program = NULL;
+        char self[64];
+        size_t len;
+        int r;
+
+        r = fs_read_file(AT_FDCWD, path, PROGRAM_MAX, &program, &len, err);
+        if (r < 0)
+                return r;
+        fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+        if (fd < 0)
+                return err_sys(err, errno, "create a memfd for %s", path);
+        r = fs_write_all(fd, program, len);
+        if (r < 0)
+                return err_sys(err, -r, "copy %s to a memfd", path);
+        if (fchmod(fd, 0555) < 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
+                return err_sys(err, errno, "seal the memfd of %s", path);
+        /* Opened anew for reading: a descriptor open for writing would make exec fail with ETXTBSY. */
+        (void) snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
+        *ret_fd = open(self, O_RDONLY | O_CLOEXEC);
+        return *ret_fd < 0 ? err_sys(err, errno, "open the memfd of %s", path) : 0;
 }
 
 int fs_open_in_root(int rootfd, const char *path, int flags, mode_t mode) {

@@ -31,5 +31,9 @@ _must_use_ int fs_usage(int dirfd, uint64_t *ret_bytes, uint64_t *ret_inodes, st
  * (O_CLOEXEC added) or -errno, without an err since callers decide what a miss means. */
 _must_use_ int fs_open_in_root(int rootfd, const char *path, int flags, mode_t mode);
 
+/* A copy of the program @path in a memfd sealed against any change, opened read-only: for programs that run where a
+ * container might get hold of /proc/PID/exe. @name: what the memfd is called. */
+_must_use_ int fs_sealed_copy(const char *path, const char *name, int *ret_fd, struct err *err);
+
 int fs_sync_dir(int dirfd, const char *path); /* 0 or -errno */
 _must_use_ int fs_write_all(int fd, const void *data, size_t len); /* 0 or -errno */

@@ -228,6 +228,8 @@ static void on_stopped(void *userdata) {
 }
 
 void daemon_stop(struct daemon *d) {
+        /* Whoever comes now finds no socket, rather than one that does not answer. */
+        (void) unlink(d->conf->socket);
         grpc_server_shutdown(d->server, STOP_TIMEOUT_MS, on_stopped, d);
 }
 

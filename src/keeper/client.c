@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "base/alloc.h"
+#include "base/fs.h"
 #include "base/log.h"
 #include "base/sock.h"
 #include "base/str.h"
@@ -37,7 +38,7 @@ struct keeper_client {
         char socket_path[256], ns_dir[256];
         pthread_mutex_t lock;
         pthread_t reader;
-        bool stopping;
+        bool stopping, reader_joined;
         int fd; /* -1: no keeper */
         pid_t pid;
         uint32_t seq;
@@ -56,15 +57,20 @@ static bool is_namespace(int fd) {
 static int spawn_keeper(struct keeper_client *c, struct err *err) {
         const char *argv[] = { c->args.keeper_path, c->args.state_dir, c->args.init_path, c->args.log_level, c->args.log_format, NULL };
         const char *const envp[] = { "PATH=/nonexistent", NULL };
-        _cleanup_(fd_closep) int listen_fd = -1, netns = -1, low = -1;
+        _cleanup_(fd_closep) int listen_fd = -1, netns = -1, low = -1, program = -1;
         struct netns_args ns = { .dir = c->ns_dir, .net = true };
         posix_spawn_file_actions_t fa;
         posix_spawnattr_t attr;
-        char path[300];
+        char path[300], exe[64];
         sigset_t none, all;
         pid_t pid;
         int r;
 
+        /* Its exec helpers are seen from inside containers for a moment, as /proc/PID/exe (the class of CVE-2019-5736). */
+        r = fs_sealed_copy(c->args.keeper_path, "proxmox-lxcri-keeper", &program, err);
+        if (r < 0)
+                return err_wrap(err, "start the keeper");
+        (void) snprintf(exe, sizeof(exe), "/proc/self/fd/%d", program);
         (void) snprintf(path, sizeof(path), "%s/net", c->ns_dir);
         /* One network namespace for all keepers of this state folder, so that lxc-ls finds every monitor. */
         netns = open(path, O_RDONLY | O_CLOEXEC);
@@ -101,7 +107,7 @@ static int spawn_keeper(struct keeper_client *c, struct err *err) {
         (void) posix_spawnattr_setsigmask(&attr, &none);
         (void) posix_spawnattr_setsigdefault(&attr, &all);
         (void) posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSID);
-        r = posix_spawn(&pid, c->args.keeper_path, &fa, &attr, (char *const *) (uintptr_t) argv, (char *const *) (uintptr_t) envp);
+        r = posix_spawn(&pid, exe, &fa, &attr, (char *const *) (uintptr_t) argv, (char *const *) (uintptr_t) envp);
         (void) posix_spawn_file_actions_destroy(&fa);
         (void) posix_spawnattr_destroy(&attr);
         if (r != 0)
@@ -412,6 +418,24 @@ int keeper_client_new(const struct keeper_client_args *args, struct keeper_clien
         return 0;
 }
 
+void keeper_client_end_keeper(struct keeper_client *c) {
+        struct keeper_call call = { .type = KEEPER_END, .id = "" };
+        struct err err = { 0 };
+        pid_t pid;
+
+        (void) pthread_mutex_lock(&c->lock);
+        c->stopping = true;
+        pid = c->pid;
+        (void) !send_call(c, &call, 0, &err);
+        (void) pthread_mutex_unlock(&c->lock);
+        (void) pthread_join(c->reader, NULL); /* reads the end of the connection */
+        c->reader_joined = true;
+        reap_keeper(pid);
+        if (netns_remove(c->ns_dir, &err) < 0)
+                log_warn("the keeper's network namespace stays", "error", err.msg, NULL);
+        (void) unlink(c->socket_path);
+}
+
 struct keeper_client *keeper_client_free(struct keeper_client *c) {
         if (!c)
                 return NULL;
@@ -419,7 +443,8 @@ struct keeper_client *keeper_client_free(struct keeper_client *c) {
         c->stopping = true;
         (void) shutdown(c->fd, SHUT_RDWR);
         (void) pthread_mutex_unlock(&c->lock);
-        (void) pthread_join(c->reader, NULL);
+        if (!c->reader_joined)
+                (void) pthread_join(c->reader, NULL);
         (void) fd_close(c->fd);
         (void) pthread_mutex_destroy(&c->lock);
         free(c);

@@ -21,6 +21,8 @@ struct keeper_client_args {
 };
 
 _must_use_ int keeper_client_new(const struct keeper_client_args *args, struct keeper_client **ret, struct err *err);
+/* Ends a keeper that has no container, with its network namespace; call before free. */
+void keeper_client_end_keeper(struct keeper_client *c);
 struct keeper_client *keeper_client_free(struct keeper_client *c); /* leaves the keeper running */
 DEFINE_CLEANUP(struct keeper_client *, keeper_client_free)
 

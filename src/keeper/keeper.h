@@ -21,12 +21,12 @@ struct keeper {
         struct exec *execs;
         struct connection *connections;
         struct source listen_source, signal_source;
+        bool told_to_end;
         uint64_t idle_since_ns; /* no container and no daemon since then; 0: not idle */
 };
 
-/* setup.c: private network and mount namespaces, the init program. Called once, before anything else. */
+/* setup.c: private network and mount namespaces. Called once, before anything else. */
 _must_use_ int keeper_isolate(struct keeper *k, int netns_fd, struct err *err);
-_must_use_ int keeper_load_init(struct keeper *k, const char *path, struct err *err);
 
 /* server.c: connections of daemons. */
 _must_use_ int server_start(struct keeper *k, int listen_fd, struct err *err);

@@ -12,6 +12,7 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "base/fs.h"
@@ -40,11 +41,25 @@ static void on_signal(struct source *s, uint32_t events) {
         reap(k);
 }
 
+/* glibc's posix_spawn leaves the two signals that it keeps for itself ignored, and that would go on to every container. */
+static void reset_internal_signals(void) {
+        struct {
+                void (*handler)(int);
+                unsigned long flags;
+                void (*restorer)(void);
+                unsigned long mask;
+        } deflt = { 0 };
+
+        for (int sig = 32; sig <= 33; sig++)
+                (void) syscall(SYS_rt_sigaction, sig, &deflt, NULL, sizeof(deflt.mask));
+}
+
 /* Containers must survive whatever the service manager or a terminal sends us; only SIGKILL ends a keeper that is needed. */
 static int take_signals(struct keeper *k, struct err *err) {
         sigset_t set;
         int fd;
 
+        reset_internal_signals();
         (void) signal(SIGPIPE, SIG_IGN);
         (void) signal(SIGHUP, SIG_IGN);
         (void) signal(SIGINT, SIG_IGN);
@@ -92,7 +107,7 @@ static int start(struct keeper *k, const char *init_path, struct err *err) {
         r = loop_init(&k->loop);
         if (r < 0)
                 return err_sys(err, -r, "create the event loop");
-        r = keeper_load_init(k, init_path, err);
+        r = fs_sealed_copy(init_path, "proxmox-lxcri-init", &k->init_fd, err);
         if (r < 0)
                 return r;
         r = prepare_folders(k, err);
@@ -118,6 +133,8 @@ static int start(struct keeper *k, const char *init_path, struct err *err) {
 static bool is_over(struct keeper *k) {
         uint64_t now = clock_monotonic_ns();
 
+        if (k->told_to_end)
+                return true;
         if (k->connections || map_size(k->containers)) {
                 k->idle_since_ns = 0;
                 return false;

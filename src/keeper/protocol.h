@@ -16,6 +16,7 @@ enum keeper_msg_type {
         KEEPER_EXEC,       /* descriptors: plan memfd, init's pidfd, stdin, stdout, stderr, then the plan's own */
         KEEPER_EXEC_KILL,  /* kill the exec of @seq with all its descendants that can be found */
         KEEPER_SET_LOG,    /* descriptor: log file (O_RDWR | O_APPEND), none: discard */
+        KEEPER_END,        /* end, if there is no container; no reply */
         /* keeper -> daemon */
         KEEPER_REPLY = 64,  /* to HELLO, SPAWN (ready or failed), START, EXEC (started or failed), SET_LOG; same seq */
         KEEPER_EXEC_EXITED, /* same seq as its EXEC; status as waitpid's */

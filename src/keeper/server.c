@@ -101,6 +101,9 @@ static void dispatch(struct connection *c, const struct keeper_request *req, str
         case KEEPER_EXEC_KILL:
                 exec_kill(k, c, req->seq);
                 return;
+        case KEEPER_END:
+                k->told_to_end = map_size(k->containers) == 0;
+                return;
         case KEEPER_SET_LOG:
                 r = container_set_log(k, req->id, m->n_fds ? TAKE_FD(m->fds[0]) : -1, &err);
                 server_reply(c, req->seq, req->id, r < 0 ? &err : NULL);

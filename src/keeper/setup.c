@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -25,7 +24,7 @@
 #define MOVE_MOUNT_F_EMPTY_PATH 0x4
 #endif
 
-enum { INIT_MAX = 16 << 20, MOUNTINFO_MAX = 64 << 20 };
+enum { MOUNTINFO_MAX = 64 << 20 };
 
 /* mountinfo writes blanks as \040. */
 static void unescape(char *s) {
@@ -125,28 +124,4 @@ int keeper_isolate(struct keeper *k, int netns_fd, struct err *err) {
         if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
                 return err_sys(err, errno, "become a subreaper");
         return 0;
-}
-
-int keeper_load_init(struct keeper *k, const char *path, struct err *err) {
-        _cleanup_(fd_closep) int fd = -1;
-        _cleanup_(freep) char *program = NULL;
-        char self[64];
-        size_t len;
-        int r;
-
-        r = fs_read_file(AT_FDCWD, path, INIT_MAX, &program, &len, err);
-        if (r < 0)
-                return r;
-        fd = memfd_create("proxmox-lxcri-init", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-        if (fd < 0)
-                return err_sys(err, errno, "create a memfd for init");
-        r = fs_write_all(fd, program, len);
-        if (r < 0)
-                return err_sys(err, -r, "copy init to a memfd");
-        if (fchmod(fd, 0555) < 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
-                return err_sys(err, errno, "seal init's memfd");
-        /* Opened anew for reading: a descriptor open for writing would make exec fail with ETXTBSY. */
-        (void) snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
-        k->init_fd = open(self, O_RDONLY | O_CLOEXEC);
-        return k->init_fd < 0 ? err_sys(err, errno, "open init's memfd") : 0;
 }

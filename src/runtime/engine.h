@@ -20,7 +20,7 @@ struct engine_created {
         uid_t uid;
         gid_t gid;
         size_t n_groups;
-        gid_t groups[SPEC_MAX_GROUPS]; /* sorted, without gid unless it was listed */
+        gid_t groups[SPEC_MAX_GROUPS]; /* sorted, gid among them */
 };
 
 struct engine_stdio {

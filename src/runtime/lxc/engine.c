@@ -547,6 +547,8 @@ static void lxc_free(struct engine *engine) {
         struct engine_lxc *e = self(engine);
         struct item *i;
 
+        if (e->keeper && map_size(e->items) == 0)
+                keeper_client_end_keeper(e->keeper);
         (void) keeper_client_free(e->keeper);
         for (size_t it = 0; e->items && map_next(e->items, &it, NULL, (void **) &i);)
                 item_free(i);
