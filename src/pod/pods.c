@@ -164,6 +164,6 @@ struct pods *pods_free(struct pods *p) {
 bool pods_can_recursive_readonly(void) {
         struct mount_attr attr = { 0 };
 
-        /* A kernel that has the call refuses the descriptor, not the call. */
-        return mount_setattr(-1, "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0 && errno != ENOSYS;
+        /* A kernel that has the call does nothing, or refuses the descriptor, but not the call. */
+        return mount_setattr(-1, "", AT_EMPTY_PATH, &attr, sizeof(attr)) == 0 || errno != ENOSYS;
 }
