@@ -57,7 +57,6 @@ static int clone_at(int dirfd, const char *path, unsigned flags) {
  * shows on the host, whatever happens. */
 static void *split_thread(void *arg) {
         struct split *s = arg;
-        _cleanup_(fd_closep) int root = -1;
 
         s->error = 0;
         s->step = "leave the mount namespace";
