@@ -25,14 +25,21 @@ WORK = tempfile.mkdtemp(prefix='test-pull.')
 class Images:
     """A root folder and the program that serves it."""
 
-    def __init__(self, *registries, root=None):
+    def __init__(self, *registries, root=None, tmpfs=None):
         self.root = root or tempfile.mkdtemp(dir=WORK)
+        self.seen_at = self.root
         args = [PROGRAM]
+        if tmpfs:
+            # A small disk, in a mount namespace of the program's own.
+            args = ['unshare', '-m', 'sh', '-c', 'mount -t tmpfs -o "$1" tmpfs "$2" && shift 2 && exec "$@"', 'sh',
+                    tmpfs, self.root, PROGRAM]
         for r in registries:
             args += ['-r', r]
         env = {k: v for k, v in os.environ.items() if not k.lower().endswith('_proxy')}
         self.process = subprocess.Popen(args + [self.root], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         text=True, env=env)
+        if tmpfs:
+            self.seen_at = f'/proc/{self.process.pid}/root{self.root}'
 
     def __call__(self, *words):
         self.process.stdin.write(' '.join(str(w) for w in words) + '\n')
@@ -59,7 +66,7 @@ class Images:
         """What lies below the root, but for the store and the folders that are always there."""
         found = []
         for name in ('blobs/sha256', 'layers', 'tmp'):
-            path = os.path.join(self.root, name)
+            path = os.path.join(self.seen_at, name)
             for base, dirs, files in os.walk(path):
                 found += [os.path.join(base, f) for f in files]
                 # A layer counts as one entry.

@@ -284,8 +284,8 @@ static int serve_commands(int argc, char **argv) {
                 confs[n++] = registry_of(optarg);
         assert(optind < argc);
         (void) snprintf(path, sizeof(path), "%s/store.db", argv[optind]);
-        assert(store_open(path, &store, &err) == 0);
-        if (images_new(
+        if (store_open(path, &store, &err) < 0 ||
+            images_new(
                     &(struct images_args){
                             .root = argv[optind], .store = store, .registries = confs, .n_registries = n },
                     &images, &err) < 0 ||
