@@ -78,20 +78,19 @@ static void on_stream_closed(struct log_stream *s) {
         maybe_forget(c);
 }
 
-/* What liblxc logged about a start that failed, last line. */
-static void last_log_line(const struct container *c, char *out, size_t size) {
+/* What liblxc logged about a start that failed: its first line is the cause, the rest how it came to be noticed. */
+static void first_log_line(const struct container *c, char *out, size_t size) {
         _cleanup_(freep) char *text = NULL;
         struct err err = { 0 };
-        size_t len, start;
+        const char *error;
 
         out[0] = '\0';
-        if (fs_read_file(c->dirfd, "lxc.log", 1 << 20, &text, &len, &err) < 0)
+        if (fs_read_file(c->dirfd, "lxc.log", 1 << 20, &text, NULL, &err) < 0)
                 return;
-        while (len && text[len - 1] == '\n')
-                text[--len] = '\0';
-        for (start = len; start && text[start - 1] != '\n';)
-                start--;
-        (void) snprintf(out, size, "%s", text + start);
+        log_debug("liblxc's log of a container that failed", "container", c->id, "log", text, NULL);
+        error = strstr(text, "ERROR");
+        error = error ? error + strlen("ERROR") + strspn(error + strlen("ERROR"), " ") : text;
+        (void) snprintf(out, size, "%.*s", (int) strcspn(error, "\n"), error);
 }
 
 static void set_up_failed(struct container *c) {
@@ -104,7 +103,7 @@ static void set_up_failed(struct container *c) {
                 else
                         (void) err_set(&err, ERR_INVALID, "%s", c->error.text);
         } else {
-                last_log_line(c, line, sizeof(line));
+                first_log_line(c, line, sizeof(line));
                 (void) err_set(&err, ERR_INTERNAL, "liblxc could not start the container%s%s", line[0] ? ": " : "", line);
         }
         answer(c, &err);
@@ -232,7 +231,9 @@ int container_start(struct keeper *k, struct connection *from, const struct keep
 /* --- READY ------------------------------------------------------------------------------------------------------------ */
 
 static int write_state(const struct container *c, struct err *err) {
+        const int *fds = c->monitor_fds;
         struct container_state s = {
+                .fds = { fds[0], fds[1], fds[2], fds[3], fds[4] },
                 .monitor_pid = c->monitor_pid,
                 .monitor_start = c->monitor_start,
                 .init_pid = c->init_pid,
@@ -418,8 +419,14 @@ static int fork_monitor(struct container *c, const struct lxc_config *config, co
                 .rootfs_fd = fds[1],
                 .init_fd = c->keeper->init_fd,
                 .init_socket = f->socket_init,
-                .keep = { c->init_socket, c->exec_fd, c->stdin_fd, out_r, err_r },
         };
+
+        c->monitor_fds[CONTAINER_FD_SOCKET] = c->init_socket;
+        c->monitor_fds[CONTAINER_FD_EXEC] = c->exec_fd;
+        c->monitor_fds[CONTAINER_FD_STDIN] = c->stdin_fd;
+        c->monitor_fds[CONTAINER_FD_STDOUT] = out_r;
+        c->monitor_fds[CONTAINER_FD_STDERR] = err_r;
+        memcpy(args.keep, c->monitor_fds, sizeof(args.keep));
 
         c->monitor_pid = fork();
         if (c->monitor_pid < 0)
@@ -529,7 +536,7 @@ void container_forget_waiter(struct keeper *k, const struct connection *conn) {
 }
 
 static int take_fd(int pidfd, int number) {
-        long fd = syscall(SYS_pidfd_getfd, pidfd, number, 0);
+        long fd = number < 0 ? -1 : syscall(SYS_pidfd_getfd, pidfd, number, 0);
 
         return fd < 0 ? -1 : (int) fd; /* O_CLOEXEC by definition */
 }
@@ -539,11 +546,11 @@ static void take_over_channels(struct container *c) {
         struct plan_ready ready;
         int out, errs;
 
-        c->init_socket = take_fd(c->monitor_fd, MONITOR_FD_SOCKET);
-        c->exec_fd = take_fd(c->monitor_fd, MONITOR_FD_EXEC);
-        c->stdin_fd = take_fd(c->monitor_fd, MONITOR_FD_STDIN);
-        out = take_fd(c->monitor_fd, MONITOR_FD_STDOUT);
-        errs = take_fd(c->monitor_fd, MONITOR_FD_STDERR);
+        c->init_socket = take_fd(c->monitor_fd, c->monitor_fds[CONTAINER_FD_SOCKET]);
+        c->exec_fd = take_fd(c->monitor_fd, c->monitor_fds[CONTAINER_FD_EXEC]);
+        c->stdin_fd = take_fd(c->monitor_fd, c->monitor_fds[CONTAINER_FD_STDIN]);
+        out = take_fd(c->monitor_fd, c->monitor_fds[CONTAINER_FD_STDOUT]);
+        errs = take_fd(c->monitor_fd, c->monitor_fds[CONTAINER_FD_STDERR]);
         if (out >= 0)
                 (void) log_stream_open(&c->out, &c->keeper->loop, out, false);
         if (errs >= 0)
@@ -573,6 +580,7 @@ static void take_over(struct keeper *k, const char *id) {
                 return;
         }
         c->flags = s.flags;
+        memcpy(c->monitor_fds, s.fds, sizeof(c->monitor_fds));
         c->monitor_pid = s.monitor_pid;
         c->monitor_start = s.monitor_start;
         c->init_pid = s.init_pid;

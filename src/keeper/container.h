@@ -8,6 +8,7 @@
 #include "keeper/log.h"
 #include "keeper/loop.h"
 #include "keeper/protocol.h"
+#include "runtime/lxc/files.h"
 
 struct keeper;
 struct connection;
@@ -29,6 +30,7 @@ struct container {
         pid_t monitor_pid, init_pid;
         uint64_t monitor_start, init_start;
         int monitor_fd, init_fd; /* pidfds */
+        int monitor_fds[CONTAINER_FD_MAX]; /* what the monitor holds for a later keeper: numbers there */
         int init_socket, exec_fd, stdin_fd;
         struct log_file log;
         struct log_stream out, err;

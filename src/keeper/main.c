@@ -94,6 +94,9 @@ static int start(struct keeper *k, const char *init_path, struct err *err) {
         (void) clearenv();
         (void) setenv("PATH", "/nonexistent", 1);
         (void) setenv("LC_ALL", "C.UTF-8", 1);
+        r = fs_sealed_copy(init_path, "proxmox-lxcri-init", &k->init_fd, err);
+        if (r < 0)
+                return r;
         (void) setsid();
         if (chdir("/") < 0)
                 return err_sys(err, errno, "change to /");
@@ -107,9 +110,6 @@ static int start(struct keeper *k, const char *init_path, struct err *err) {
         r = loop_init(&k->loop);
         if (r < 0)
                 return err_sys(err, -r, "create the event loop");
-        r = fs_sealed_copy(init_path, "proxmox-lxcri-init", &k->init_fd, err);
-        if (r < 0)
-                return r;
         r = prepare_folders(k, err);
         if (r < 0)
                 return r;

@@ -36,16 +36,22 @@ static int write_text(int dirfd, const char *name, const char *text, int len, st
         return fs_write_atomic(dirfd, name, text, (size_t) len, 0600, false, err);
 }
 
+static const char *const fd_names[CONTAINER_FD_MAX] = { "socket", "exec", "stdin", "stdout", "stderr" };
+
 int container_state_write(int dirfd, const struct container_state *s, struct err *err) {
         char text[FILE_MAX];
         int n = snprintf(text, sizeof(text),
                          "monitor=%d\nmonitor_start=%" PRIu64 "\ninit=%d\ninit_start=%" PRIu64 "\nflags=%" PRIu32 "\n",
                          s->monitor_pid, s->monitor_start, s->init_pid, s->init_start, s->flags);
+
+        for (size_t i = 0; i < CONTAINER_FD_MAX; i++)
+                n += snprintf(text + n, sizeof(text) - (size_t) n, "%s=%d\n", fd_names[i], s->fds[i]);
         return write_text(dirfd, "state", text, n, err);
 }
 
 int container_state_read(int dirfd, struct container_state *ret, struct err *err) {
-        int64_t monitor, monitor_start, init, init_start, flags;
+        int64_t monitor, monitor_start, init, init_start, flags, fd;
+        struct container_state s;
         _cleanup_(freep) char *text = NULL;
         int r;
 
@@ -56,6 +62,11 @@ int container_state_read(int dirfd, struct container_state *ret, struct err *err
             !find_number(text, "init", &init) || !find_number(text, "init_start", &init_start) ||
             !find_number(text, "flags", &flags))
                 return err_set(err, ERR_DATA_LOSS, "container state file is damaged");
+        for (size_t i = 0; i < CONTAINER_FD_MAX; i++) {
+                if (!find_number(text, fd_names[i], &fd))
+                        return err_set(err, ERR_DATA_LOSS, "container state file is damaged");
+                s.fds[i] = (int) fd;
+        }
         *ret = (struct container_state){
                 .monitor_pid = (pid_t) monitor,
                 .monitor_start = (uint64_t) monitor_start,
@@ -63,6 +74,7 @@ int container_state_read(int dirfd, struct container_state *ret, struct err *err
                 .init_start = (uint64_t) init_start,
                 .flags = (uint32_t) flags,
         };
+        memcpy(ret->fds, s.fds, sizeof(ret->fds));
         return 0;
 }
 

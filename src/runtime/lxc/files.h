@@ -8,10 +8,21 @@
 #include <sys/types.h>
 #include "base/err.h"
 
+/* Descriptors that the monitor holds for a later keeper (pidfd_getfd). */
+enum container_fd {
+        CONTAINER_FD_SOCKET, /* the keeper's end of init's socket; READY stays queued in it */
+        CONTAINER_FD_EXEC,   /* read end of the exec status pipe */
+        CONTAINER_FD_STDIN,  /* write end, if any */
+        CONTAINER_FD_STDOUT, /* read ends */
+        CONTAINER_FD_STDERR,
+        CONTAINER_FD_MAX,
+};
+
 struct container_state {
         pid_t monitor_pid, init_pid; /* 0: not known (yet) */
         uint64_t monitor_start, init_start;
         uint32_t flags; /* KEEPER_SPAWN_* */
+        int fds[CONTAINER_FD_MAX]; /* their numbers in the monitor, -1: none */
 };
 
 struct container_exit {

@@ -46,14 +46,11 @@ static int compare_fds(const void *a, const void *b) {
 /* A forked monitor starts with all descriptors of the keeper: other containers' pipes and sockets, whose ends it would keep
  * from being seen. And liblxc lets init inherit every one without O_CLOEXEC. So: only what is named here stays. */
 static void settle_descriptors(const struct monitor_args *args) {
-        int keep[MONITOR_FD_END - MONITOR_FD_SOCKET + MONITOR_CONFIG_FDS_MAX + 8], n = 0, next = 0;
+        int keep[CONTAINER_FD_MAX + MONITOR_CONFIG_FDS_MAX + 8], n = 0, next = 0;
 
-        for (int i = 0; i < (int) ELEMENTSOF(args->keep); i++)
-                if (args->keep[i] >= 0) {
-                        if (dup3(args->keep[i], MONITOR_FD_SOCKET + i, O_CLOEXEC) < 0)
-                                fail(args, errno, "keep descriptor for the keeper");
-                        keep[n++] = MONITOR_FD_SOCKET + i;
-                }
+        for (int i = 0; i < CONTAINER_FD_MAX; i++)
+                if (args->keep[i] >= 0)
+                        keep[n++] = args->keep[i];
         for (int i = 0; i < args->n_config_fds; i++)
                 keep[n++] = args->config_fds[i];
         keep[n++] = STDERR_FILENO;

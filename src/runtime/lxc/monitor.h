@@ -4,17 +4,9 @@
  * to: docs/decisions/0002-liblxc-narrow.md. */
 #pragma once
 #include "base/attr.h"
+#include "runtime/lxc/files.h"
 
-/* Where the monitor keeps descriptors that a new keeper may need (pidfd_getfd). All O_CLOEXEC. */
-enum {
-        MONITOR_FD_SOCKET = 200, /* the keeper's end of init's socket; READY stays queued in it */
-        MONITOR_FD_EXEC,         /* read end of the exec status pipe */
-        MONITOR_FD_STDIN,        /* write end, if any */
-        MONITOR_FD_STDOUT,       /* read ends */
-        MONITOR_FD_STDERR,
-        MONITOR_FD_END,
-        MONITOR_CONFIG_FDS_MAX = 16,
-};
+enum { MONITOR_CONFIG_FDS_MAX = 16 };
 
 struct monitor_args {
         const char *id;
@@ -25,7 +17,7 @@ struct monitor_args {
         int rootfs_fd;          /* detached mount */
         int init_fd;            /* sealed memfd of the init program, opened read-only */
         int init_socket;        /* init's end */
-        int keep[MONITOR_FD_END - MONITOR_FD_SOCKET]; /* to be kept at MONITOR_FD_SOCKET...; -1: none */
+        int keep[CONTAINER_FD_MAX]; /* held open for a later keeper, at these numbers, O_CLOEXEC; -1: none */
         const int *config_fds;  /* that the config names; kept open at their numbers */
         int n_config_fds;
 };
