@@ -94,6 +94,9 @@ static int start(struct keeper *k, const char *init_path, struct err *err) {
         (void) clearenv();
         (void) setenv("PATH", "/nonexistent", 1);
         (void) setenv("LC_ALL", "C.UTF-8", 1);
+        (void) fcntl(FD_LISTEN, F_SETFD, FD_CLOEXEC);
+        (void) fcntl(FD_NETNS, F_SETFD, FD_CLOEXEC);
+        (void) close_range(FD_NETNS + 1, ~0U, 0);
         r = fs_sealed_copy(init_path, "proxmox-lxcri-init", &k->init_fd, err);
         if (r < 0)
                 return r;
@@ -102,9 +105,6 @@ static int start(struct keeper *k, const char *init_path, struct err *err) {
                 return err_sys(err, errno, "change to /");
         (void) umask(0022);
         (void) setrlimit(RLIMIT_NOFILE, &files);
-        (void) fcntl(FD_LISTEN, F_SETFD, FD_CLOEXEC);
-        (void) fcntl(FD_NETNS, F_SETFD, FD_CLOEXEC);
-        (void) close_range(FD_NETNS + 1, ~0U, 0);
 
         k->containers = map_new();
         r = loop_init(&k->loop);
