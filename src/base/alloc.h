@@ -32,9 +32,10 @@ static inline char *xstrdup(const char *s) {
 }
 
 static inline char *xstrndup(const char *s, size_t n) {
-        char *p = strndup(s, n);
-        if (!p)
-                abort();
+        size_t len = strnlen(s, n); /* not strndup(): it may be taken to want a string that ends */
+        char *p = xcalloc(len + 1, 1);
+
+        memcpy(p, s, len);
         return p;
 }
 

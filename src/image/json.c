@@ -113,7 +113,7 @@ int json_get_object(const json_t *o, const char *key, size_t max, const json_t *
 
 int json_get_strings(const json_t *o, const char *key, size_t max, struct arena *arena, const char ***ret,
                      struct err *err) {
-        const json_t *v;
+        const json_t *v = NULL;
         const char **list;
         size_t n;
         int r = json_get_array(o, key, max, &v, err);

@@ -2,6 +2,7 @@
 /* schema - see schema.h. A step is never edited once released: add one at the end. */
 #include "store/schema.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -63,6 +64,7 @@ int schema_err(sqlite3 *db, int rc, struct err *err, const char *fmt, ...) {
         char what[256];
         va_list ap;
 
+        assert(fmt); /* gcc's UBSan sees a null format here otherwise */
         va_start(ap, fmt);
         (void) vsnprintf(what, sizeof(what), fmt, ap);
         va_end(ap);

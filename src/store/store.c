@@ -53,8 +53,8 @@ static int prepare(struct store *s, sqlite3_stmt **stmt, const char *sql, struct
 
 static int table_stmt(struct store *s, enum store_table t, enum stmt which, sqlite3_stmt **ret, struct err *err) {
         static const char *const sql[STMT_MAX] = {
-                [STMT_PUT] = "INSERT INTO %s (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = "
-                             "excluded.value",
+                [STMT_PUT] = ("INSERT INTO %s (key, value) VALUES (?1, ?2) "
+                              "ON CONFLICT (key) DO UPDATE SET value = excluded.value"),
                 [STMT_GET] = "SELECT value FROM %s WHERE key = ?1",
                 [STMT_DELETE] = "DELETE FROM %s WHERE key = ?1",
                 [STMT_EACH] = "SELECT key, value FROM %s ORDER BY key",
