@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The sink: the caller's thread hashes the blob and decompresses it, a thread of the sink's hashes the tar and unpacks
+ * it. */
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include "base/alloc.h"
+#include "base/fs.h"
+#include "base/str.h"
+#include "image/inflate.h"
+#include "image/layer-feed.h"
+#include "image/layer-internal.h"
+
+enum { DIGEST_SIZE = sizeof("sha256:") + 64 };
+
+struct layer_sink {
+        struct layers *layers;
+        uint64_t number;
+        char name[LAYER_NAME_SIZE]; /* in layers/tmp */
+        int root_fd;
+
+        char digest[DIGEST_SIZE], diff_id[DIGEST_SIZE];
+        uint64_t size_bytes, max_bytes;
+
+        struct err failed; /* of an earlier call */
+        bool ended;        /* all is unpacked and verified */
+
+        /* The caller's part. */
+        uint64_t blob_bytes;
+        EVP_MD_CTX *blob_hash;
+        struct inflate *inflate;
+        struct layer_feed *feed;
+
+        /* The thread's part; the caller's again when the feed has ended. */
+        uint64_t tar_bytes;
+        EVP_MD_CTX *tar_hash;
+        struct unpack *unpack;
+};
+
+static int take_tar(void *userdata, const void *data, size_t len, struct err *err) {
+        struct layer_sink *s = userdata;
+
+        s->tar_bytes += len;
+        if (s->tar_bytes > s->max_bytes)
+                return err_set(err, ERR_EXHAUSTED, "layer has more than %llu bytes", (unsigned long long) s->max_bytes);
+        if (EVP_DigestUpdate(s->tar_hash, data, len) != 1)
+                return err_set(err, ERR_INTERNAL, "sha256 failed");
+        return unpack_write(s->unpack, data, len, err);
+}
+
+static int end_tar(void *userdata, struct err *err) {
+        struct layer_sink *s = userdata;
+
+        return unpack_end(s->unpack, err);
+}
+
+static int take_digest(const char *what, const char *digest, char ret[DIGEST_SIZE], struct err *err) {
+        const char *hex = digest ? str_after(digest, "sha256:") : NULL;
+
+        if (!hex || strlen(hex) != 64 || strspn(hex, "0123456789abcdef") != 64)
+                return err_set(err, ERR_INVALID, "%s \"%.80s\" is no sha256", what, digest ?: "");
+        memcpy(ret, digest, DIGEST_SIZE);
+        return 0;
+}
+
+static EVP_MD_CTX *hash_new(void) {
+        EVP_MD_CTX *c = EVP_MD_CTX_new();
+
+        if (!c || EVP_DigestInit_ex(c, EVP_sha256(), NULL) != 1)
+                abort();
+        return c;
+}
+
+static int make_root(struct layer_sink *s, struct err *err) {
+        struct layers *l = s->layers;
+
+        (void) snprintf(s->name, sizeof(s->name), "%llu", (unsigned long long) s->number);
+        if (mkdirat(l->tmp_fd, s->name, 0700) < 0) {
+                int e = errno;
+                s->name[0] = '\0';
+                return err_sys(err, e, "create folder of layer");
+        }
+        s->root_fd = openat(l->tmp_fd, s->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (s->root_fd < 0 || fchmod(s->root_fd, 0755) < 0)
+                return err_sys(err, errno, "open folder of layer");
+        return 0;
+}
+
+int layer_sink_new(struct layers *l, const struct layer_sink_args *args, struct layer_sink **ret, struct err *err) {
+        static const struct layer_feed_ops ops = { .take = take_tar, .end = end_tar };
+        _cleanup_(layer_sink_freep) struct layer_sink *s = xnew(struct layer_sink);
+        enum inflate_kind kind;
+        int r;
+
+        s->layers = l;
+        s->root_fd = -1;
+        s->size_bytes = args->size_bytes;
+        s->max_bytes = args->max_bytes;
+        r = take_digest("digest", args->digest, s->digest, err);
+        if (r == 0)
+                r = take_digest("diff id", args->diff_id, s->diff_id, err);
+        if (r < 0)
+                return r;
+        if (!inflate_kind_of(args->media_type ?: "", &kind))
+                return err_set(err, ERR_INVALID, "layer of unknown media type \"%.100s\"", args->media_type ?: "");
+        s->blob_hash = hash_new();
+        s->tar_hash = hash_new();
+        s->inflate = inflate_new(kind);
+        s->number = layers_take_number(l);
+        r = make_root(s, err);
+        if (r == 0)
+                r = unpack_new(s->root_fd, args->max_entries, &s->unpack, err);
+        if (r == 0)
+                r = layer_feed_new(&ops, s, &s->feed, err);
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(s);
+        return 0;
+}
+
+struct layer_sink *layer_sink_free(struct layer_sink *s) {
+        struct err err;
+
+        if (!s)
+                return NULL;
+        (void) layer_feed_free(s->feed); /* first: its thread uses the rest */
+        (void) unpack_free(s->unpack);
+        (void) inflate_free(s->inflate);
+        EVP_MD_CTX_free(s->blob_hash);
+        EVP_MD_CTX_free(s->tar_hash);
+        fd_close(s->root_fd);
+        if (*s->name) /* else it is in place; what can't be removed now is at the next start */
+                (void) !fs_remove_tree(s->layers->tmp_fd, s->name, &err);
+        free(s);
+        return NULL;
+}
+
+static int inflate_some(struct layer_sink *s, const void *data, size_t len, struct err *err) {
+        struct inflate_in in = { data, len };
+
+        for (;;) {
+                struct inflate_out out;
+                uint8_t *at;
+                int r;
+
+                r = layer_feed_reserve(s->feed, &at, &out.len, err);
+                if (r < 0)
+                        return r;
+                out.data = at;
+                r = inflate_run(s->inflate, &in, &out, err);
+                if (r < 0)
+                        return r;
+                layer_feed_commit(s->feed, (size_t) (out.data - at));
+                if (in.len == 0 && out.len) /* with the buffer full there may be more to come out */
+                        return 0;
+        }
+}
+
+static int remember(struct layer_sink *s, int r, const struct err *err) {
+        if (r < 0)
+                s->failed = *err;
+        return r;
+}
+
+static int failed_before(const struct layer_sink *s, struct err *err) {
+        if (s->failed.code)
+                *err = s->failed;
+        return -(int) s->failed.code;
+}
+
+int layer_sink_write(struct layer_sink *s, const void *data, size_t len, struct err *err) {
+        if (s->failed.code)
+                return failed_before(s, err);
+        s->blob_bytes += len;
+        if (s->blob_bytes > s->size_bytes)
+                return remember(s,
+                                err_set(err, ERR_DATA_LOSS, "layer is larger than the %llu bytes of its manifest",
+                                        (unsigned long long) s->size_bytes),
+                                err);
+        if (EVP_DigestUpdate(s->blob_hash, data, len) != 1)
+                return remember(s, err_set(err, ERR_INTERNAL, "sha256 failed"), err);
+        return remember(s, inflate_some(s, data, len, err), err);
+}
+
+static int check_hash(EVP_MD_CTX *c, const char *expected, const char *what, struct err *err) {
+        unsigned char md[EVP_MAX_MD_SIZE];
+        char hex[2 * EVP_MAX_MD_SIZE + 1];
+        unsigned n;
+
+        if (EVP_DigestFinal_ex(c, md, &n) != 1)
+                return err_set(err, ERR_INTERNAL, "sha256 failed");
+        hex_encode(md, n, hex);
+        if (!str_eq(hex, expected + strlen("sha256:")))
+                return err_set(err, ERR_DATA_LOSS, "%s is sha256:%s, not %s as it should be", what, hex, expected);
+        return 0;
+}
+
+static int end(struct layer_sink *s, struct err *err) {
+        int r;
+
+        if (s->blob_bytes != s->size_bytes)
+                return err_set(err, ERR_DATA_LOSS, "layer has %llu bytes, not %llu as its manifest says",
+                               (unsigned long long) s->blob_bytes, (unsigned long long) s->size_bytes);
+        r = check_hash(s->blob_hash, s->digest, "layer's digest", err);
+        if (r == 0)
+                r = inflate_end(s->inflate, err);
+        if (r == 0)
+                r = layer_feed_end(s->feed, err);
+        return r == 0 ? check_hash(s->tar_hash, s->diff_id, "digest of the uncompressed layer", err) : r;
+}
+
+int layer_sink_end(struct layer_sink *s, struct err *err) {
+        int r;
+
+        if (s->failed.code)
+                return failed_before(s, err);
+        r = end(s, err);
+        s->ended = r == 0;
+        return remember(s, r, err);
+}
+
+static int settle(struct layer_sink *s, const char *const *lower, size_t n, struct err *err) {
+        _cleanup_(freep) char *names = xcalloc(n + 1, LAYER_NAME_SIZE);
+        _cleanup_(freep) const char **list = xcalloc(n + 1, sizeof(*list));
+
+        for (size_t i = 0; i < n; i++) {
+                char *name = names + i * LAYER_NAME_SIZE;
+                int r = layer_short_name(s->layers, lower[i], name, err);
+
+                if (r < 0) /* no look-up of the caller's */
+                        return err_set(err, ERR_PRECONDITION, "lower layer %.80s is not in place", lower[i]);
+                list[i] = name;
+        }
+        return layer_settle(s->layers, s->root_fd, unpack_get_rest(s->unpack), list, n, err);
+}
+
+/* Into layers/, then the name. Another pull may have been faster: then tmp/ is where it stays, to be removed. */
+static int put_in_place(struct layer_sink *s, const char *chain_name, struct err *err) {
+        struct layers *l = s->layers;
+        char target[LAYER_NAME_SIZE + 4];
+        int r;
+
+        r = layer_sync_note(l, s->number, err);
+        if (r < 0)
+                return r;
+        if (renameat(l->tmp_fd, s->name, l->dirfd, s->name) < 0)
+                return err_sys(err, errno, "put layer in place");
+        (void) snprintf(target, sizeof(target), "../%s", s->name);
+        if (symlinkat(target, l->chain_fd, chain_name) == 0) {
+                layer_sync_later(l, s->number);
+                s->name[0] = '\0';
+                return 0;
+        }
+        r = errno == EEXIST ? 0 : err_sys(err, errno, "name layer");
+        if (renameat(l->dirfd, s->name, l->tmp_fd, s->name) < 0)
+                r = r < 0 ? r : err_sys(err, errno, "put aside layer");
+        layer_sync_forget(l, s->name);
+        return r;
+}
+
+int layer_sink_finish(struct layer_sink *s, const char *chain_id, const char *const *lower, size_t n_lower,
+                      uint64_t *ret_bytes, uint64_t *ret_inodes, struct err *err) {
+        char chain_name[LAYER_CHAIN_NAME_SIZE];
+        int r;
+
+        if (s->failed.code)
+                return failed_before(s, err);
+        if (!s->ended || !*s->name)
+                return err_set(err, ERR_PRECONDITION, "layer is not complete");
+        r = layer_chain_name(chain_id, chain_name, err);
+        if (r == 0 && !layer_exists(s->layers, chain_id)) {
+                r = settle(s, lower, n_lower, err);
+                if (r == 0)
+                        r = put_in_place(s, chain_name, err);
+        }
+        if (r < 0)
+                return remember(s, r, err);
+        *ret_bytes = unpack_get_rest(s->unpack)->bytes;
+        *ret_inodes = unpack_get_rest(s->unpack)->inodes;
+        return 0;
+}

@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "image/snapshot.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include "base/alloc.h"
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "base/str.h"
+#include "image/images.h"
+#include "image/layer-copy.h"
+#include "image/snapshot-mount.h"
+
+enum { ARENA_BYTES = 1 << 20, MAX_ID = 128 };
+
+/* An id becomes the name of a folder, and a part of mount options. */
+static int check_id(const char *id, struct err *err) {
+        size_t n = strlen(id);
+
+        if (n == 0 || n > MAX_ID || id[0] == '.' ||
+            strspn(id, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") != n)
+                return err_set(err, ERR_INVALID, "\"%.140s\" is no id for a snapshot", id);
+        return 0;
+}
+
+static int open_snapshots(struct images *s, int *ret, struct err *err) {
+        int root = images_rootfd(s);
+
+        *ret = openat(root, "snapshots", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (*ret < 0 && errno == ENOENT) {
+                if (mkdirat(root, "snapshots", 0700) < 0 && errno != EEXIST)
+                        return err_sys(err, errno, "create folder of snapshots");
+                *ret = openat(root, "snapshots", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        }
+        return *ret < 0 ? err_sys(err, errno, "open folder of snapshots") : 0;
+}
+
+/* --- the record ------------------------------------------------------------------------------------------------- */
+
+static int put_record(struct images *s, const char *id, const char *image_id, const char *const *layers,
+                      struct err *err) {
+        json_t *o = json_object(), *list = json_array();
+        _cleanup_(freep) char *text = NULL;
+
+        if (!o || !list)
+                abort();
+        (void) json_object_set_new(o, "image", json_string(image_id));
+        for (; *layers; layers++)
+                (void) json_array_append_new(list, json_string(*layers));
+        (void) json_object_set_new(o, "layers", list);
+        text = json_dumps(o, JSON_COMPACT);
+        json_decref(o);
+        if (!text)
+                abort();
+        return store_put(images_store(s), STORE_SNAPSHOT, id, text, strlen(text), err);
+}
+
+/* @ret: chain ids, lowest first, NULL-terminated. */
+static int get_record(struct images *s, const char *id, struct arena *arena, const char ***ret, struct err *err) {
+        _cleanup_(freep) void *text = NULL;
+        json_t *o, *list, *v;
+        const char **layers;
+        size_t len, i;
+        int r;
+
+        r = store_get(images_store(s), STORE_SNAPSHOT, id, &text, &len, err);
+        if (r < 0)
+                return r == -ERR_NOT_FOUND ? err_set(err, ERR_NOT_FOUND, "no snapshot %s", id) : r;
+        o = json_loadb(text, len, 0, NULL);
+        list = json_object_get(o, "layers");
+        layers = arena_array(arena, const char *, json_array_size(list) + 1);
+        r = json_is_array(list) ? 0 : -ERR_DATA_LOSS;
+        json_array_foreach(list, i, v) {
+                if (!json_is_string(v))
+                        r = -ERR_DATA_LOSS;
+                else
+                        layers[i] = arena_strdup(arena, json_string_value(v));
+        }
+        json_decref(o);
+        if (r < 0)
+                return err_set(err, ERR_DATA_LOSS, "record of snapshot %s can't be read", id);
+        *ret = layers;
+        return 0;
+}
+
+/* Short names of @layers, in @arena. */
+static int name_layers(struct images *s, const char *const *layers, struct arena *arena, const char ***ret,
+                       size_t *ret_n, struct err *err) {
+        const char **names;
+        size_t n = 0;
+
+        while (layers[n])
+                n++;
+        names = arena_array(arena, const char *, n + 1);
+        for (size_t i = 0; i < n; i++) {
+                char name[32];
+                int r = layer_short_name(images_layers(s), layers[i], name, err);
+
+                if (r < 0)
+                        return err_set(err, ERR_DATA_LOSS, "layer %s of the image is gone: pull the image again",
+                                       layers[i]);
+                names[i] = arena_strdup(arena, name);
+        }
+        *ret = names;
+        *ret_n = n;
+        return 0;
+}
+
+/* --- folders ----------------------------------------------------------------------------------------------------- */
+
+/* The root folder of a container looks as upper does: give it what the image's root has. */
+static int make_upper(struct images *s, int dir, const char *top_layer, struct err *err) {
+        _cleanup_(fd_closep) int upper = -1, root = -1;
+
+        if (mkdirat(dir, "work", 0700) < 0 || mkdirat(dir, "upper", 0755) < 0)
+                return err_sys(err, errno, "create folders of snapshot");
+        upper = openat(dir, "upper", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (upper < 0 || fchmod(upper, 0755) < 0)
+                return err_sys(err, errno, "open folder of snapshot");
+        if (!top_layer)
+                return 0;
+        root = openat(layers_dirfd(images_layers(s)), top_layer, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        return root < 0 ? err_sys(err, errno, "open top layer") : layer_copy_meta(root, upper, err);
+}
+
+static int fill(struct images *s, int snapshots_fd, const char *id, const char *image_id, const char *const *layers,
+                struct arena *arena, struct err *err) {
+        _cleanup_(fd_closep) int dir = openat(snapshots_fd, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        const char **names;
+        size_t n;
+        int r;
+
+        if (dir < 0)
+                return err_sys(err, errno, "open folder of snapshot");
+        r = name_layers(s, layers, arena, &names, &n, err);
+        if (r == 0)
+                r = make_upper(s, dir, n ? names[n - 1] : NULL, err);
+        return r == 0 ? put_record(s, id, image_id, layers, err) : r;
+}
+
+int snapshot_create(struct images *s, const char *id, const char *image_id, struct err *err) {
+        _cleanup_(arena_freep) struct arena *arena = arena_new(ARENA_BYTES);
+        _cleanup_(fd_closep) int fd = -1;
+        const char **layers;
+        struct err later;
+        int r;
+
+        r = check_id(id, err);
+        if (r == 0)
+                r = open_snapshots(s, &fd, err);
+        if (r == 0)
+                r = images_hold(s, image_id, arena, &layers, err);
+        if (r < 0)
+                return r;
+        if (mkdirat(fd, id, 0700) < 0) { /* who makes the folder makes the snapshot */
+                r = errno == EEXIST ? err_set(err, ERR_EXISTS, "snapshot %s exists", id)
+                                    : err_sys(err, errno, "create snapshot %s", id);
+        } else {
+                r = fill(s, fd, id, image_id, layers, arena, err);
+                if (r < 0 && fs_remove_tree(fd, id, &later) < 0)
+                        log_warn("can't remove a half-made snapshot", "snapshot", id, "error", later.msg, NULL);
+                if (r < 0)
+                        (void) err_wrap(err, "create snapshot %s", id);
+        }
+        if (r < 0 && images_release(s, layers, &later) < 0)
+                log_warn("can't release layers", "snapshot", id, "error", later.msg, NULL);
+        return r;
+}
+
+int snapshot_remove(struct images *s, const char *id, struct err *err) {
+        _cleanup_(arena_freep) struct arena *arena = arena_new(ARENA_BYTES);
+        _cleanup_(fd_closep) int fd = -1;
+        const char **layers = NULL;
+        char gone[MAX_ID + 8];
+        int r, known;
+
+        r = check_id(id, err);
+        if (r == 0)
+                r = open_snapshots(s, &fd, err);
+        if (r < 0)
+                return r;
+        known = get_record(s, id, arena, &layers, err);
+        if (known < 0 && known != -ERR_NOT_FOUND && known != -ERR_DATA_LOSS)
+                return known;
+        /* Out of sight at once; what a crash leaves of it goes at the next start. */
+        (void) snprintf(gone, sizeof(gone), ".gone-%s", id);
+        r = fs_remove_tree(fd, gone, err);
+        if (r < 0)
+                return err_wrap(err, "remove snapshot %s", id);
+        if (renameat(fd, id, fd, gone) < 0 && errno != ENOENT)
+                return err_sys(err, errno, "remove snapshot %s", id);
+        r = store_delete(images_store(s), STORE_SNAPSHOT, id, err);
+        if (r == 0 && known == 0)
+                r = images_release(s, layers, err);
+        if (r == 0)
+                r = fs_remove_tree(fd, gone, err);
+        return r < 0 ? err_wrap(err, "remove snapshot %s", id) : 0;
+}
+
+/* Overlay refuses a volatile upper that was mounted before. Within one boot its pages are all there, mounted or not; of
+ * an earlier boot some may be missing. */
+static int allow_again(int snapshots_fd, const char *id, struct err *err) {
+        _cleanup_(freep) char *boot = NULL, *said = NULL;
+        char mark[MAX_ID + 40], note[MAX_ID + 8];
+        struct stat st;
+        int r;
+
+        (void) snprintf(mark, sizeof(mark), "%s/work/work/incompat/volatile", id);
+        (void) snprintf(note, sizeof(note), "%s/boot", id);
+        r = fs_read_file(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 64, &boot, NULL, err);
+        if (r < 0)
+                return r;
+        if (fs_read_file(snapshots_fd, note, 64, &said, NULL, err) < 0)
+                return fs_write_atomic(snapshots_fd, note, boot, strlen(boot), 0600, false, err);
+        if (fstatat(snapshots_fd, mark, &st, AT_SYMLINK_NOFOLLOW) < 0)
+                return str_eq(said, boot) ? 0
+                                          : fs_write_atomic(snapshots_fd, note, boot, strlen(boot), 0600, false, err);
+        if (!str_eq(said, boot))
+                return err_set(err, ERR_DATA_LOSS,
+                               "the machine stopped while its writable layer was in use: what it holds "
+                               "may be incomplete; remove the container and make it anew");
+        return fs_remove_tree(snapshots_fd, mark, err);
+}
+
+static int mount_snapshot(struct images *s, const char *id, int *ret_mount_fd, struct err *err) {
+        _cleanup_(arena_freep) struct arena *arena = arena_new(ARENA_BYTES);
+        struct overlay_args args = { .layers_fd = layers_dirfd(images_layers(s)) };
+        _cleanup_(fd_closep) int fd = -1;
+        const char **layers, **names;
+        int r;
+
+        r = open_snapshots(s, &fd, err);
+        if (r == 0)
+                r = get_record(s, id, arena, &layers, err);
+        if (r == 0)
+                r = name_layers(s, layers, arena, &names, &args.n_layers, err);
+        if (r == 0)
+                r = allow_again(fd, id, err);
+        if (r < 0)
+                return r;
+        if (args.n_layers == 0)
+                return err_set(err, ERR_PRECONDITION, "image has no layers");
+        args.layers = names;
+        args.layers_path = arena_printf(arena, "%s/layers", images_root(s));
+        args.upper = arena_printf(arena, "../snapshots/%s/upper", id);
+        args.work = arena_printf(arena, "../snapshots/%s/work", id);
+        return overlay_mount(&args, ret_mount_fd, err);
+}
+
+int snapshot_mount(struct images *s, const char *id, int *ret_mount_fd, struct err *err) {
+        int r = check_id(id, err);
+
+        if (r < 0)
+                return r;
+        r = mount_snapshot(s, id, ret_mount_fd, err);
+        return r < 0 && r != -ERR_NOT_FOUND ? err_wrap(err, "mount snapshot %s", id) : r;
+}
+
+int snapshot_usage(struct images *s, const char *id, uint64_t *ret_bytes, uint64_t *ret_inodes, struct err *err) {
+        _cleanup_(fd_closep) int fd = -1, upper = -1;
+        char path[MAX_ID + 8];
+        int r;
+
+        r = check_id(id, err);
+        if (r == 0)
+                r = open_snapshots(s, &fd, err);
+        if (r < 0)
+                return r;
+        (void) snprintf(path, sizeof(path), "%s/upper", id);
+        upper = openat(fd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (upper < 0)
+                return errno == ENOENT ? err_set(err, ERR_NOT_FOUND, "no snapshot %s", id)
+                                       : err_sys(err, errno, "open snapshot %s", id);
+        return fs_usage(upper, ret_bytes, ret_inodes, err);
+}
+
+int snapshot_list(struct images *s, struct arena *arena, const char ***ret, struct err *err) {
+        _cleanup_(freep) const char **list = NULL;
+        _cleanup_(closedirp) DIR *d = NULL;
+        size_t n = 0, cap = 0;
+        struct dirent *e;
+        int fd, r;
+
+        r = open_snapshots(s, &fd, err);
+        if (r < 0)
+                return r;
+        d = fdopendir(fd);
+        if (!d) {
+                r = err_sys(err, errno, "list snapshots");
+                fd_close(fd);
+                return r;
+        }
+        while ((e = readdir(d))) {
+                if (e->d_name[0] == '.')
+                        continue;
+                xgrow(list, n, cap);
+                list[n++] = arena_strdup(arena, e->d_name);
+        }
+        xgrow(list, n, cap);
+        list[n++] = NULL;
+        *ret = arena_memdup(arena, list, n * sizeof(*list));
+        return 0;
+}
+
+/* --- after a crash ------------------------------------------------------------------------------------------------ */
+
+static int note_record(const char *key, const void *value, size_t len, void *userdata) {
+        (void) map_set(userdata, key, userdata);
+        return 0;
+}
+
+/* Folders without a record go; of @records those stay that have no folder. */
+static int match_folders(int fd, struct map *records, struct err *err) {
+        int copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        _cleanup_(closedirp) DIR *d = copy < 0 ? NULL : fdopendir(copy);
+        struct dirent *e;
+        int r = 0;
+
+        if (!d) {
+                r = err_sys(err, errno, "list snapshots");
+                fd_close(copy);
+                return r;
+        }
+        while (r == 0 && (e = readdir(d)))
+                if (!str_eq(e->d_name, ".") && !str_eq(e->d_name, "..") && !map_take(records, e->d_name))
+                        r = fs_remove_tree(fd, e->d_name, err);
+        return r;
+}
+
+int snapshots_reconcile(struct images *s, struct err *err) {
+        _cleanup_(map_freep) struct map *records = map_new();
+        _cleanup_(fd_closep) int fd = -1;
+        const char *id;
+        int r;
+
+        r = open_snapshots(s, &fd, err);
+        if (r == 0)
+                r = store_each(images_store(s), STORE_SNAPSHOT, note_record, records, err);
+        if (r == 0)
+                r = match_folders(fd, records, err);
+        for (size_t it = 0; r == 0 && map_next(records, &it, &id, NULL);)
+                r = snapshot_remove(s, id, err);
+        return r < 0 ? err_wrap(err, "tidy up snapshots") : 0;
+}
