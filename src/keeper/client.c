@@ -19,11 +19,12 @@
 #include "base/alloc.h"
 #include "base/fs.h"
 #include "base/log.h"
+#include "base/proc.h"
 #include "base/sock.h"
 #include "base/str.h"
 #include "net/net.h"
 
-enum { CALL_TIMEOUT_MS = 60000, SEND_BUFFER = 4 << 20, SPAWN_FD_MIN = 20, RESPAWN_PAUSE_MS = 200 };
+enum { CALL_TIMEOUT_MS = 60000, SEND_BUFFER = 4 << 20, SPAWN_FD_MIN = 20, RESPAWN_PAUSE_MS = 200, END_TIMEOUT_MS = 1000 };
 
 struct pending {
         struct pending *next;
@@ -38,7 +39,7 @@ struct keeper_client {
         char socket_path[256], ns_dir[256];
         pthread_mutex_t lock;
         pthread_t reader;
-        bool stopping, reader_joined;
+        bool stopping;
         int fd; /* -1: no keeper */
         pid_t pid;
         uint32_t seq;
@@ -420,17 +421,22 @@ int keeper_client_new(const struct keeper_client_args *args, struct keeper_clien
 
 void keeper_client_end_keeper(struct keeper_client *c) {
         struct keeper_call call = { .type = KEEPER_END, .id = "" };
+        _cleanup_(fd_closep) int keeper = -1;
         struct err err = { 0 };
+        bool ended;
         pid_t pid;
 
         (void) pthread_mutex_lock(&c->lock);
         c->stopping = true;
         pid = c->pid;
+        keeper = proc_open(pid, proc_start_time(pid));
         (void) !send_call(c, &call, 0, &err);
         (void) pthread_mutex_unlock(&c->lock);
-        (void) pthread_join(c->reader, NULL); /* reads the end of the connection */
-        c->reader_joined = true;
+        /* One that still has something to do stays, and ends by itself later. */
+        ended = keeper < 0 || proc_wait_gone(keeper, END_TIMEOUT_MS);
         reap_keeper(pid);
+        if (!ended)
+                return;
         if (netns_remove(c->ns_dir, &err) < 0)
                 log_warn("the keeper's network namespace stays", "error", err.msg, NULL);
         (void) unlink(c->socket_path);
@@ -443,8 +449,7 @@ struct keeper_client *keeper_client_free(struct keeper_client *c) {
         c->stopping = true;
         (void) shutdown(c->fd, SHUT_RDWR);
         (void) pthread_mutex_unlock(&c->lock);
-        if (!c->reader_joined)
-                (void) pthread_join(c->reader, NULL);
+        (void) pthread_join(c->reader, NULL);
         (void) fd_close(c->fd);
         (void) pthread_mutex_destroy(&c->lock);
         free(c);

@@ -137,6 +137,9 @@ static void monitor_gone(struct container *c) {
         }
         if (c->ready && !container_has_exit(c->dirfd))
                 write_lost_exit(c);
+        /* Nobody will name a log for what never was. */
+        if (!c->ready && !c->log.known)
+                log_file_set(&c->log, -1);
         log_stream_pump(&c->out, true);
         if (c->err.fd >= 0)
                 log_stream_pump(&c->err, true);
@@ -575,7 +578,7 @@ static void take_over(struct keeper *k, const char *id) {
         struct err err = { 0 };
 
         c->dirfd = openat(k->containers_fd, id, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (c->dirfd < 0 || container_has_exit(c->dirfd) || container_state_read(c->dirfd, &s, &err) < 0) {
+        if (c->dirfd < 0 || container_state_read(c->dirfd, &s, &err) < 0) {
                 container_free(c);
                 return;
         }
@@ -588,6 +591,11 @@ static void take_over(struct keeper *k, const char *id) {
         c->ready = s.init_pid > 0;
         c->init_fd = proc_open(s.init_pid, s.init_start);
         c->monitor_fd = proc_open(s.monitor_pid, s.monitor_start);
+        /* With an exit record and a monitor still there, its output waits to be taken out. */
+        if (c->monitor_fd < 0 && container_has_exit(c->dirfd)) {
+                container_free(c);
+                return;
+        }
         (void) map_set(k->containers, id, c);
         if (c->monitor_fd < 0) {
                 monitor_gone(c);

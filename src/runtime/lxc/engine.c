@@ -494,6 +494,19 @@ static int lxc_list(struct engine *engine, struct arena *arena, const char ***re
         return 0;
 }
 
+/* A keeper that took over waits for the log's name before it takes anything out of the container's pipes; also of one that
+ * has ended meanwhile. False: the keeper does not know the container. */
+static bool name_log_again(struct engine_lxc *e, const struct item *i) {
+        struct err err = { 0 };
+
+        if (set_log(e, i->id, i->log_path, &err) == 0)
+                return true;
+        if (err.code == ERR_PRECONDITION)
+                return false;
+        log_warn("a container's output is dropped", "container", i->id, "error", err.msg, NULL);
+        return set_log(e, i->id, NULL, &err) == 0 || err.code != ERR_PRECONDITION;
+}
+
 static int lxc_adopt(struct engine *engine, const char *id, const char *cgroup_path, const char *log_path, struct err *err) {
         struct engine_lxc *e = self(engine);
         struct item *item = item_new(id, cgroup_path, log_path);
@@ -510,8 +523,8 @@ static int lxc_adopt(struct engine *engine, const char *id, const char *cgroup_p
         (void) pthread_mutex_lock(&e->lock);
         (void) map_set(e->items, id, item);
         (void) pthread_mutex_unlock(&e->lock);
-        /* The keeper tells of an end only once; whoever ended before has a record. What runs needs its log named again. */
-        if (container_has_exit(item->dirfd) || (set_log(e, id, log_path, &ignored) < 0 && ignored.code == ERR_PRECONDITION))
+        /* The keeper tells of an end only once; whoever ended before has a record, or is not known to it any more. */
+        if (!name_log_again(e, item) || container_has_exit(item->dirfd))
                 set_ended(item);
         return 0;
 }
@@ -529,15 +542,9 @@ static void on_keeper_restarted(void *userdata) {
         }
         (void) pthread_mutex_unlock(&e->lock);
         for (size_t k = 0; k < n; k++) {
-                struct err err = { 0 };
-
                 i = items[k];
-                if (!has_ended(i) && i->dirfd >= 0) {
-                        if (container_has_exit(i->dirfd))
-                                on_exited(i->id, e);
-                        else if (set_log(e, i->id, i->log_path, &err) < 0)
-                                log_warn("cannot hand a container's log to the new keeper", "container", i->id, "error", err.msg, NULL);
-                }
+                if (!has_ended(i) && i->dirfd >= 0 && (!name_log_again(e, i) || container_has_exit(i->dirfd)))
+                        on_exited(i->id, e);
                 item_unref(e, i);
         }
         free(items);

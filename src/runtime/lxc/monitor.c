@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -145,6 +146,23 @@ static void write_exit(const struct monitor_args *args, int status) {
                 (void) fprintf(stderr, "container %s: %s\n", args->id, err.msg);
 }
 
+/* The container's last words are in its pipes, and this process may be the only one that holds their read ends: a keeper that
+ * was killed has not taken them out, the next one will. Ordinarily they are gone in less than a millisecond. */
+static void wait_for_keeper(const struct monitor_args *args) {
+        unsigned pause_us = 100;
+        int left;
+
+        for (int i = CONTAINER_FD_STDOUT; i <= CONTAINER_FD_STDERR;) {
+                left = 0;
+                if (args->keep[i] < 0 || ioctl(args->keep[i], FIONREAD, &left) < 0 || left == 0) {
+                        i++;
+                        continue;
+                }
+                (void) usleep(pause_us);
+                pause_us = MIN_OF(pause_us * 2, 50000u);
+        }
+}
+
 void monitor_run(const struct monitor_args *args) {
         char program[64], sock[16], title[16];
         char *argv[] = { program, sock, NULL };
@@ -170,5 +188,6 @@ void monitor_run(const struct monitor_args *args) {
         if (!c->start(c, 0, argv))
                 _exit(1); /* what liblxc had to say is in its log, which the keeper reads */
         write_exit(args, c->error_num);
+        wait_for_keeper(args);
         _exit(0);
 }
