@@ -88,8 +88,7 @@ int config_parse_flags(int argc, char *const *argv, struct config_flags *ret, st
                 to = str_eq(key, "config") ? &ret->file : k ? &ret->values[k - config_keys] : NULL;
                 if (!to)
                         return unknown_flag(key, err);
-                if (*to)
-                        return err_set(err, ERR_INVALID, "--%s is given twice", key);
+                /* Given again, the last one counts: wrappers append. */
                 if (!value && i + 1 >= argc)
                         return err_set(err, ERR_INVALID, "--%s needs a value", key);
                 *to = value ? value + 1 : argv[++i];
