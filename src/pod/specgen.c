@@ -150,6 +150,7 @@ int specgen_container(struct container *c, const struct image *image, int rootfs
         pod_namespaces(c->sandbox, &rules, arena, ret);
         /* Privileged containers are to see the host's cgroups, as with the other runtimes. */
         ret->ns[SPEC_NS_CGROUP].create = !privileged;
+        ret->ns[SPEC_NS_CGROUP].path = privileged ? "/proc/1/ns/cgroup" : NULL;
         r = pid_namespace(c, arena, ret, ret_ns_fd, err);
         if (r == 0)
                 r = resources_build(l ? l->resources : NULL, arena, &ret->resources, err);
