@@ -191,7 +191,9 @@ static void test_flags(void) {
                strstr(err.msg, "--root?"));
         assert(flags_of(&f, (const char *const[]){ "d", "--root", NULL }) == -ERR_INVALID &&
                strstr(err.msg, "needs a value"));
-        assert(flags_of(&f, (const char *const[]){ "d", "--root", "/a", "--root", "/b", NULL }) == -ERR_INVALID);
+        assert(flags_of(&f, (const char *const[]){ "d", "--log-level", "info", "--log-level", "debug", NULL }) == 0);
+        assert(config_load_text("c", "", 0, &f, &c, &err) == 0 && c->log_level == LOG_LEVEL_DEBUG);
+        c = config_free(c);
         assert(flags_of(&f, (const char *const[]){ "d", "-x", NULL }) == -ERR_INVALID);
         assert(flags_of(&f, (const char *const[]){ "d", "-h", "--version", "--", "--root", NULL }) == 0);
         assert(f.help && f.version && str_eq(f.rest[0], "--root"));
