@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* apparmor - see apparmor.h. */
 #include "security/apparmor.h"
 
 #include <stdio.h>
@@ -13,8 +14,8 @@
 
 enum { PARSER_TIMEOUT_MS = 60000 };
 
-/* What a container may not do even as root of all its namespaces. The label applies to the user's program only: init has
- * done all mounting by then. */
+/* What a container may not do even as root of all its namespaces. The label applies to the user's program only: init
+ * has done all mounting by then. */
 static const char default_profile[] =
         "#include <tunables/global>\n"
         "profile " APPARMOR_DEFAULT_PROFILE " flags=(attach_disconnected,mediate_deleted) {\n"
@@ -53,7 +54,8 @@ static int is_loaded(const char *name, bool *ret, struct err *err) {
 
         *ret = false;
         if (!f)
-                return err_set(err, ERR_INTERNAL, "cannot read the list of loaded AppArmor profiles: is securityfs mounted?");
+                return err_set(err, ERR_INTERNAL,
+                               "cannot read the list of loaded AppArmor profiles: is securityfs mounted?");
         /* "name (mode)", and names may hold blanks. */
         while (!*ret && getline(&line, &size, f) > 0)
                 *ret = strncmp(line, name, n) == 0 && strncmp(line + n, " (", 2) == 0;
@@ -65,12 +67,14 @@ int apparmor_check_loaded(const char *name, struct err *err) {
         int r;
 
         if (!apparmor_enabled())
-                return err_set(err, ERR_INVALID, "AppArmor profile \"%s\" was asked for, but this host has no AppArmor", name);
+                return err_set(err, ERR_INVALID, "AppArmor profile \"%s\" was asked for, but this host has no AppArmor",
+                               name);
         r = is_loaded(name, &loaded, err);
         if (r < 0)
                 return r;
         if (!loaded)
-                return err_set(err, ERR_INVALID, "AppArmor profile \"%s\" is not loaded; load it with apparmor_parser", name);
+                return err_set(err, ERR_INVALID, "AppArmor profile \"%s\" is not loaded; load it with apparmor_parser",
+                               name);
         return 0;
 }
 
@@ -99,11 +103,14 @@ int apparmor_load_default(struct err *err) {
         int r, status;
 
         if (!parser)
-                return err_set(err, ERR_PRECONDITION, "AppArmor is enabled but apparmor_parser is missing: install the package apparmor");
+                return err_set(err, ERR_PRECONDITION,
+                               "AppArmor is enabled but apparmor_parser is missing: install the package apparmor");
         r = proc_run(&args, &status, err);
         if (r < 0)
                 return err_wrap(err, "load AppArmor profile " APPARMOR_DEFAULT_PROFILE);
         if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-                return err_set(err, ERR_INTERNAL, "load AppArmor profile " APPARMOR_DEFAULT_PROFILE ": apparmor_parser: %s", strbuf_str(&said));
+                return err_set(err, ERR_INTERNAL,
+                               "load AppArmor profile " APPARMOR_DEFAULT_PROFILE ": apparmor_parser: %s",
+                               strbuf_str(&said));
         return 0;
 }

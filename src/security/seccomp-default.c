@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* seccomp-default - see seccomp-default.h. */
 #include "security/seccomp-default.h"
 
 #include <linux/capability.h>
@@ -51,13 +52,16 @@ const char *const seccomp_default_always[] = {
         "writev",
         /* since Linux 4.8 seccomp sees what a tracer changes, so tracing one's own children is no way out */
         "ptrace", "process_vm_readv", "process_vm_writev",
-        /* what the architecture needs to run programs at all */
-        "arch_prctl", "modify_ldt",
+        /* what one architecture or the other needs to run programs at all; unknown names are skipped */
+        "arch_prctl", "arm_fadvise64_64", "arm_sync_file_range", "breakpoint", "cacheflush", "modify_ldt",
+        "riscv_flush_icache", "riscv_hwprobe", "s390_pci_mmio_read", "s390_pci_mmio_write", "s390_runtime_instr", "set_tls",
+        "swapcontext", "sync_file_range2",
         NULL,
 };
 
 static const char *const sys_admin[] = {
-        "bpf", "clone", "clone3", "fanotify_init", "fsconfig", "fsmount", "fsopen", "fspick", "lookup_dcookie", "mount",
+        "bpf", "clone", "clone3", "fanotify_init", "fsconfig", "fsmount", "fsopen", "fspick", "lookup_dcookie",
+        "lsm_get_self_attr", "lsm_list_modules", "lsm_set_self_attr", "mount",
         "mount_setattr", "move_mount", "open_tree", "perf_event_open", "quotactl", "quotactl_fd", "setdomainname",
         "sethostname", "setns", "syslog", "umount", "umount2", "unshare", NULL,
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* seccomp-default - the default profile as data: what is allowed always, and what only with a capability. Everything else
- * fails with EPERM (clone3 with ENOSYS, so that libc falls back to clone). Equal in effect to containerd's default. */
+/* seccomp-default - the default profile as data: what is allowed always, and what only with a capability. Everything
+ * else fails with EPERM (clone3 and calls newer than we know with ENOSYS, so that libc falls back). Equal in effect to
+ * the default of containerd and Docker. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -9,7 +10,7 @@
 extern const char *const seccomp_default_always[]; /* NULL-terminated */
 
 struct seccomp_default_group {
-        int cap;                   /* allowed when this is in the bounding set */
+        int cap;                  /* allowed when this is in the bounding set */
         const char *const *names; /* NULL-terminated */
 };
 extern const struct seccomp_default_group seccomp_default_groups[];

@@ -1,29 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Profiles in the JSON of OCI (config.json's linux.seccomp) and of Docker (archMap, includes, excludes). */
+/* seccomp-profile - profiles in the JSON of OCI (config.json's linux.seccomp) and of Docker (archMap, includes,
+ * excludes). */
 #include <errno.h>
 #include <fcntl.h>
-#include <jansson.h>
+#include <linux/seccomp.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/utsname.h>
 #include "base/fs.h"
+#include "base/json.h"
 #include "base/str.h"
 #include "security/caps.h"
 #include "security/seccomp-filter.h"
 
-enum { PROFILE_MAX = 4 << 20, MAX_RULES = 65536, MAX_ARGS = 6 };
+enum { PROFILE_MAX = 1 << 20, MAX_VALUES = 50000, MAX_RULES = 20000, MAX_ARGS = 6 };
 
 struct reader {
         const char *name; /* of the profile, for errors */
         uint64_t caps;
         scmp_filter_ctx ctx;
+        uint32_t default_action;
+        struct seccomp_newer newer;
         size_t n_rules;
         struct err *err;
 };
 
 static int bad(struct reader *r, const char *what, const char *value) {
-        return err_set(r->err, ERR_INVALID, "seccomp profile %s: %s \"%s\"", r->name, what, value);
+        return err_set(r->err, ERR_INVALID, "seccomp profile %s: %s \"%.100s\"", r->name, what, value);
 }
 
 struct name_value {
@@ -32,25 +36,48 @@ struct name_value {
 };
 
 static const struct name_value actions[] = {
-        { "SCMP_ACT_ALLOW", SCMP_ACT_ALLOW }, { "SCMP_ACT_ERRNO", SCMP_ACT_ERRNO(0) }, { "SCMP_ACT_KILL", SCMP_ACT_KILL_THREAD },
-        { "SCMP_ACT_KILL_THREAD", SCMP_ACT_KILL_THREAD }, { "SCMP_ACT_KILL_PROCESS", SCMP_ACT_KILL_PROCESS },
-        { "SCMP_ACT_LOG", SCMP_ACT_LOG }, { "SCMP_ACT_TRACE", SCMP_ACT_TRACE(0) }, { "SCMP_ACT_TRAP", SCMP_ACT_TRAP },
+        { "SCMP_ACT_ALLOW", SCMP_ACT_ALLOW },
+        { "SCMP_ACT_ERRNO", SCMP_ACT_ERRNO(0) },
+        { "SCMP_ACT_KILL", SCMP_ACT_KILL_THREAD },
+        { "SCMP_ACT_KILL_THREAD", SCMP_ACT_KILL_THREAD },
+        { "SCMP_ACT_KILL_PROCESS", SCMP_ACT_KILL_PROCESS },
+        { "SCMP_ACT_LOG", SCMP_ACT_LOG },
+        { "SCMP_ACT_TRACE", SCMP_ACT_TRACE(0) },
+        { "SCMP_ACT_TRAP", SCMP_ACT_TRAP },
 };
 static const struct name_value operators[] = {
-        { "SCMP_CMP_NE", SCMP_CMP_NE }, { "SCMP_CMP_LT", SCMP_CMP_LT }, { "SCMP_CMP_LE", SCMP_CMP_LE }, { "SCMP_CMP_EQ", SCMP_CMP_EQ },
-        { "SCMP_CMP_GE", SCMP_CMP_GE }, { "SCMP_CMP_GT", SCMP_CMP_GT }, { "SCMP_CMP_MASKED_EQ", SCMP_CMP_MASKED_EQ },
+        { "SCMP_CMP_NE", SCMP_CMP_NE },
+        { "SCMP_CMP_LT", SCMP_CMP_LT },
+        { "SCMP_CMP_LE", SCMP_CMP_LE },
+        { "SCMP_CMP_EQ", SCMP_CMP_EQ },
+        { "SCMP_CMP_GE", SCMP_CMP_GE },
+        { "SCMP_CMP_GT", SCMP_CMP_GT },
+        { "SCMP_CMP_MASKED_EQ", SCMP_CMP_MASKED_EQ },
 };
 static const struct name_value arches[] = {
-        { "SCMP_ARCH_X86", SCMP_ARCH_X86 }, { "SCMP_ARCH_X86_64", SCMP_ARCH_X86_64 }, { "SCMP_ARCH_X32", SCMP_ARCH_X32 },
-        { "SCMP_ARCH_ARM", SCMP_ARCH_ARM }, { "SCMP_ARCH_AARCH64", SCMP_ARCH_AARCH64 }, { "SCMP_ARCH_MIPS", SCMP_ARCH_MIPS },
-        { "SCMP_ARCH_MIPS64", SCMP_ARCH_MIPS64 }, { "SCMP_ARCH_MIPS64N32", SCMP_ARCH_MIPS64N32 }, { "SCMP_ARCH_MIPSEL", SCMP_ARCH_MIPSEL },
-        { "SCMP_ARCH_MIPSEL64", SCMP_ARCH_MIPSEL64 }, { "SCMP_ARCH_MIPSEL64N32", SCMP_ARCH_MIPSEL64N32 }, { "SCMP_ARCH_PPC", SCMP_ARCH_PPC },
-        { "SCMP_ARCH_PPC64", SCMP_ARCH_PPC64 }, { "SCMP_ARCH_PPC64LE", SCMP_ARCH_PPC64LE }, { "SCMP_ARCH_S390", SCMP_ARCH_S390 },
-        { "SCMP_ARCH_S390X", SCMP_ARCH_S390X }, { "SCMP_ARCH_RISCV64", SCMP_ARCH_RISCV64 },
+        { "SCMP_ARCH_X86", SCMP_ARCH_X86 },
+        { "SCMP_ARCH_X86_64", SCMP_ARCH_X86_64 },
+        { "SCMP_ARCH_X32", SCMP_ARCH_X32 },
+        { "SCMP_ARCH_ARM", SCMP_ARCH_ARM },
+        { "SCMP_ARCH_AARCH64", SCMP_ARCH_AARCH64 },
+        { "SCMP_ARCH_MIPS", SCMP_ARCH_MIPS },
+        { "SCMP_ARCH_MIPS64", SCMP_ARCH_MIPS64 },
+        { "SCMP_ARCH_MIPS64N32", SCMP_ARCH_MIPS64N32 },
+        { "SCMP_ARCH_MIPSEL", SCMP_ARCH_MIPSEL },
+        { "SCMP_ARCH_MIPSEL64", SCMP_ARCH_MIPSEL64 },
+        { "SCMP_ARCH_MIPSEL64N32", SCMP_ARCH_MIPSEL64N32 },
+        { "SCMP_ARCH_PPC", SCMP_ARCH_PPC },
+        { "SCMP_ARCH_PPC64", SCMP_ARCH_PPC64 },
+        { "SCMP_ARCH_PPC64LE", SCMP_ARCH_PPC64LE },
+        { "SCMP_ARCH_S390", SCMP_ARCH_S390 },
+        { "SCMP_ARCH_S390X", SCMP_ARCH_S390X },
+        { "SCMP_ARCH_RISCV64", SCMP_ARCH_RISCV64 },
 };
 /* SECCOMP_FILTER_FLAG_* of linux/seccomp.h; TSYNC is of no use to a process with one thread. */
 static const struct name_value flags[] = {
-        { "SECCOMP_FILTER_FLAG_TSYNC", 0 }, { "SECCOMP_FILTER_FLAG_LOG", 2 }, { "SECCOMP_FILTER_FLAG_SPEC_ALLOW", 4 },
+        { "SECCOMP_FILTER_FLAG_TSYNC", 0 },
+        { "SECCOMP_FILTER_FLAG_LOG", 2 },
+        { "SECCOMP_FILTER_FLAG_SPEC_ALLOW", 4 },
 };
 
 static bool find(const struct name_value *list, size_t n, const char *name, uint32_t *ret) {
@@ -62,19 +89,23 @@ static bool find(const struct name_value *list, size_t n, const char *name, uint
         return false;
 }
 
-static int get_action(struct reader *r, const json_t *action, const json_t *errno_ret, int default_errno, uint32_t *ret) {
+static int get_action(struct reader *r, const json_t *action, const json_t *errno_ret, int default_errno,
+                      uint32_t *ret) {
         const char *name = json_string_value(action);
         json_int_t number = default_errno;
 
         if (!name)
                 return bad(r, "a rule has no", "action");
         if (str_eq(name, "SCMP_ACT_NOTIFY"))
-                return err_set(r->err, ERR_UNIMPLEMENTED, "seccomp profile %s: SCMP_ACT_NOTIFY needs a listener, which this runtime does not offer yet",
-                               r->name);
+                return err_set(
+                        r->err, ERR_UNIMPLEMENTED,
+                        "seccomp profile %s: SCMP_ACT_NOTIFY needs a listener, which this runtime does not offer yet",
+                        r->name);
         if (!find(actions, ELEMENTSOF(actions), name, ret))
                 return bad(r, "unknown action", name);
         if (errno_ret && !json_is_null(errno_ret)) {
-                if (!json_is_integer(errno_ret) || json_integer_value(errno_ret) < 0 || json_integer_value(errno_ret) > 4095)
+                if (!json_is_integer(errno_ret) || json_integer_value(errno_ret) < 0 ||
+                    json_integer_value(errno_ret) > 4095)
                         return bad(r, "errnoRet must be a number between 0 and 4095 for", name);
                 number = json_integer_value(errno_ret);
                 if (*ret != SCMP_ACT_ERRNO(0) && *ret != SCMP_ACT_TRACE(0))
@@ -113,31 +144,89 @@ static bool has_arch(const json_t *list) {
         return false;
 }
 
-static bool kernel_at_least(const char *version) {
-        struct utsname u;
+/* "4.8", "5.10.1-foo": major and minor. */
+static bool get_version(const char *text, long *ret_major, long *ret_minor) {
         char *end;
-        long want_major = strtol(version, &end, 10), want_minor = *end == '.' ? strtol(end + 1, NULL, 10) : 0, major, minor;
+
+        if (*text < '0' || *text > '9')
+                return false;
+        *ret_major = strtol(text, &end, 10);
+        if (*end != '.' || end[1] < '0' || end[1] > '9')
+                return false;
+        *ret_minor = strtol(end + 1, &end, 10);
+        return true;
+}
+
+static bool kernel_at_least(long want_major, long want_minor) {
+        long major = 0, minor = 0;
+        struct utsname u;
 
         (void) uname(&u);
-        major = strtol(u.release, &end, 10);
-        minor = *end == '.' ? strtol(end + 1, NULL, 10) : 0;
+        (void) get_version(u.release, &major, &minor);
         return major > want_major || (major == want_major && minor >= want_minor);
 }
 
-static bool condition_holds(const struct reader *r, const json_t *rule) {
-        const json_t *inc = json_object_get(rule, "includes"), *exc = json_object_get(rule, "excludes"), *v;
+static bool is_list_of_strings(const json_t *list) {
+        size_t i;
+        json_t *v;
 
-        if ((v = json_object_get(inc, "caps")) && json_array_size(v) && !has_cap(r, v, true))
+        if (!json_is_array(list))
                 return false;
-        if ((v = json_object_get(inc, "arches")) && json_array_size(v) && !has_arch(v))
-                return false;
-        if ((v = json_object_get(inc, "minKernel")) && json_is_string(v) && !kernel_at_least(json_string_value(v)))
-                return false;
-        if ((v = json_object_get(exc, "caps")) && has_cap(r, v, false))
-                return false;
-        if ((v = json_object_get(exc, "arches")) && has_arch(v))
-                return false;
-        return !((v = json_object_get(exc, "minKernel")) && json_is_string(v) && kernel_at_least(json_string_value(v)));
+        json_array_foreach(list, i, v) {
+                if (!json_is_string(v))
+                        return false;
+        }
+        return true;
+}
+
+/* "includes" or "excludes" of a rule: @ret_all and @ret_any, over what it names. Nothing named: all true, none any. */
+static int check_condition(struct reader *r, const json_t *cond, bool *ret_all, bool *ret_any) {
+        const json_t *caps = json_object_get(cond, "caps"), *archs = json_object_get(cond, "arches"),
+                     *kernel = json_object_get(cond, "minKernel");
+        bool arch, new_enough;
+        long major, minor;
+
+        *ret_all = true;
+        *ret_any = false;
+        if (!cond || json_is_null(cond))
+                return 0;
+        if (!json_is_object(cond) || (caps && !json_is_null(caps) && !is_list_of_strings(caps)) ||
+            (archs && !json_is_null(archs) && !is_list_of_strings(archs)))
+                return bad(r, "a rule's condition needs lists of strings:", "caps, arches");
+        if (json_array_size(caps) > 0) {
+                *ret_all = has_cap(r, caps, true);
+                *ret_any = has_cap(r, caps, false);
+        }
+        if (json_array_size(archs) > 0) {
+                arch = has_arch(archs);
+                *ret_all = *ret_all && arch;
+                *ret_any = *ret_any || arch;
+        }
+        if (kernel && !json_is_null(kernel) && !(json_is_string(kernel) && json_string_length(kernel) == 0)) {
+                if (!json_is_string(kernel) || !get_version(json_string_value(kernel), &major, &minor))
+                        return bad(r, "not a kernel version:", json_string_value(kernel) ?: "");
+                new_enough = kernel_at_least(major, minor);
+                *ret_all = *ret_all && new_enough;
+                *ret_any = *ret_any || new_enough;
+        }
+        return 0;
+}
+
+static int condition_holds(struct reader *r, const json_t *rule, bool *ret) {
+        bool included, excluded, unused;
+        int rc;
+
+        rc = check_condition(r, json_object_get(rule, "includes"), &included, &unused);
+        if (rc == 0)
+                rc = check_condition(r, json_object_get(rule, "excludes"), &unused, &excluded);
+        *ret = rc == 0 && included && !excluded;
+        return rc;
+}
+
+/* A number of an argument: absent is 0. JSON's own integers end at 2^63 - 1, enough for flags and addresses. */
+static bool get_value(const json_t *v, scmp_datum_t *ret) {
+        *ret = v ? (scmp_datum_t) json_integer_value(v) : 0;
+        return !v || (json_is_integer(v) && json_integer_value(v) >= 0);
 }
 
 static int get_args(struct reader *r, const json_t *args, struct scmp_arg_cmp out[MAX_ARGS], unsigned *ret_n) {
@@ -151,18 +240,21 @@ static int get_args(struct reader *r, const json_t *args, struct scmp_arg_cmp ou
         if (!json_is_array(args) || json_array_size(args) > MAX_ARGS)
                 return bad(r, "bad list", "args");
         json_array_foreach(args, i, a) {
-                const json_t *index = json_object_get(a, "index"), *value = json_object_get(a, "value"), *two = json_object_get(a, "valueTwo");
+                const json_t *index = json_object_get(a, "index");
+                scmp_datum_t value, two;
                 const char *name = json_string_value(json_object_get(a, "op"));
 
                 if (!json_is_integer(index) || json_integer_value(index) < 0 || json_integer_value(index) >= MAX_ARGS)
                         return bad(r, "an argument needs an index between 0 and 5:", "index");
                 if (!name || !find(operators, ELEMENTSOF(operators), name, &op))
                         return bad(r, "unknown operator", name ? name : "");
+                if (!get_value(json_object_get(a, "value"), &value) || !get_value(json_object_get(a, "valueTwo"), &two))
+                        return bad(r, "an argument's value is not a number of zero or more:", "value");
                 out[i] = (struct scmp_arg_cmp){
                         .arg = (unsigned) json_integer_value(index),
                         .op = (enum scmp_compare) op,
-                        .datum_a = (scmp_datum_t) json_integer_value(value),
-                        .datum_b = (scmp_datum_t) json_integer_value(two),
+                        .datum_a = value,
+                        .datum_b = two,
                 };
         }
         *ret_n = (unsigned) json_array_size(args);
@@ -185,43 +277,59 @@ static int add_rule(struct reader *r, int nr, uint32_t action, const struct scmp
                 rc = seccomp_rule_add_array(r->ctx, action, nr, n, args);
         for (unsigned i = 0; twice && rc >= 0 && i < n; i++)
                 rc = seccomp_rule_add_array(r->ctx, action, nr, 1, args + i);
-        /* A rule for what is the default action anyway. */
-        if (rc == -EACCES || rc == -EEXIST || rc == -EDOM)
-                return 0;
-        return rc < 0 ? err_sys(r->err, -rc, "seccomp profile %s: add a rule", r->name) : 0;
+        return rc < 0 ? err_set(r->err, ERR_INVALID,
+                                "seccomp profile %s: a rule for system call %d does not fit those before it: %s",
+                                r->name, nr, strerrordesc_np(-rc) ?: "")
+                      : 0;
+}
+
+/* A name that libseccomp does not know: of another architecture, or newer than it. A newer one's arguments can't be
+ * looked at, so what would be refused by them is refused whole where all else is allowed. */
+static int add_unknown(struct reader *r, const char *name, uint32_t action, unsigned n_args) {
+        int nr = seccomp_newer_number(name);
+
+        if (nr >= 0 && n_args > 0 && r->default_action == SCMP_ACT_ALLOW)
+                return bad(r, "this host's libseccomp is too old to look at arguments of", name);
+        if (nr >= 0 && n_args == 0)
+                seccomp_newer_add(&r->newer, nr, action);
+        return 0;
+}
+
+static int add_name(struct reader *r, const json_t *name, uint32_t action, const struct scmp_arg_cmp *args,
+                    unsigned n) {
+        int nr;
+
+        if (!json_is_string(name))
+                return bad(r, "not a list of strings:", "names");
+        nr = seccomp_syscall_resolve_name(json_string_value(name));
+        return nr == __NR_SCMP_ERROR ? add_unknown(r, json_string_value(name), action, n)
+                                     : add_rule(r, nr, action, args, n);
 }
 
 static int add_syscalls(struct reader *r, const json_t *rule) {
-        const json_t *names = json_object_get(rule, "names"), *one = json_object_get(rule, "name");
+        const json_t *names = json_object_get(rule, "names"), *one = json_object_get(rule, "name"), *v;
         struct scmp_arg_cmp args[MAX_ARGS];
-        const json_t *v;
         uint32_t action;
-        unsigned n;
+        bool holds = false;
+        unsigned n = 0;
         size_t i;
         int rc;
 
-        if (!condition_holds(r, rule))
-                return 0;
+        if (!json_is_array(names) && !json_is_string(one))
+                return bad(r, "a rule has no", "names");
         rc = get_action(r, json_object_get(rule, "action"), json_object_get(rule, "errnoRet"), EPERM, &action);
         if (rc == 0)
                 rc = get_args(r, json_object_get(rule, "args"), args, &n);
-        if (rc < 0)
+        if (rc == 0)
+                rc = condition_holds(r, rule, &holds);
+        /* The default action needs no rule, and libseccomp takes none. */
+        if (rc < 0 || !holds || action == r->default_action)
                 return rc;
-        if (!json_is_array(names) && !json_is_string(one))
-                return bad(r, "a rule has no", "names");
-        if (json_is_string(one))
-                rc = add_rule(r, seccomp_syscall_resolve_name(json_string_value(one)), action, args, n);
+        if (json_is_string(one) && json_string_length(one) > 0)
+                rc = add_name(r, one, action, args, n);
         json_array_foreach(names, i, v) {
-                int nr;
-
-                if (!json_is_string(v))
-                        return bad(r, "not a list of strings:", "names");
-                nr = seccomp_syscall_resolve_name(json_string_value(v));
-                if (nr == __NR_SCMP_ERROR)
-                        continue; /* of a newer kernel or another architecture */
-                rc = add_rule(r, nr, action, args, n);
-                if (rc < 0)
-                        return rc;
+                if (rc == 0)
+                        rc = add_name(r, v, action, args, n);
         }
         return rc;
 }
@@ -233,7 +341,7 @@ static int add_arch(struct reader *r, const json_t *name) {
         if (!json_is_string(name) || !find(arches, ELEMENTSOF(arches), json_string_value(name), &arch))
                 return bad(r, "unknown architecture", json_is_string(name) ? json_string_value(name) : "");
         rc = seccomp_arch_add(r->ctx, arch);
-        return rc < 0 && rc != -EEXIST ? err_sys(r->err, -rc, "seccomp profile %s: add an architecture", r->name) : 0;
+        return rc < 0 && rc != -EEXIST ? bad(r, "this host can't filter architecture", json_string_value(name)) : 0;
 }
 
 static int add_arches(struct reader *r, const json_t *root) {
@@ -249,7 +357,8 @@ static int add_arches(struct reader *r, const json_t *root) {
         json_array_foreach(json_object_get(root, "archMap"), i, v) {
                 uint32_t arch;
 
-                if (!find(arches, ELEMENTSOF(arches), json_string_value(json_object_get(v, "architecture")), &arch) || arch != seccomp_arch_native())
+                if (!find(arches, ELEMENTSOF(arches), json_string_value(json_object_get(v, "architecture")), &arch) ||
+                    arch != seccomp_arch_native())
                         continue;
                 json_array_foreach(json_object_get(v, "subArchitectures"), j, sub) {
                         rc = add_arch(r, sub);
@@ -276,18 +385,20 @@ static int get_flags(struct reader *r, const json_t *root, uint32_t *ret) {
 
 static int build(struct reader *r, const json_t *root, const struct seccomp_filter **ret) {
         const json_t *syscalls = json_object_get(root, "syscalls"), *rule;
-        uint32_t action, filter_flags = 0;
+        uint32_t filter_flags = 0;
         size_t i;
         int rc;
 
-        rc = get_action(r, json_object_get(root, "defaultAction"), json_object_get(root, "defaultErrnoRet"), EPERM, &action);
+        rc = get_action(r, json_object_get(root, "defaultAction"), json_object_get(root, "defaultErrnoRet"), EPERM,
+                        &r->default_action);
         if (rc == 0)
                 rc = get_flags(r, root, &filter_flags);
         if (rc < 0)
                 return rc;
         if (syscalls && !json_is_null(syscalls) && !json_is_array(syscalls))
                 return bad(r, "not a list:", "syscalls");
-        r->ctx = seccomp_init(action);
+        r->newer.refuse = (r->default_action & SECCOMP_RET_ACTION_FULL) == SECCOMP_RET_ERRNO;
+        r->ctx = seccomp_init(r->default_action);
         if (!r->ctx)
                 return err_set(r->err, ERR_EXHAUSTED, "no memory for a seccomp filter");
         rc = seccomp_filter_optimize(r->ctx);
@@ -301,24 +412,27 @@ static int build(struct reader *r, const json_t *root, const struct seccomp_filt
                 if (rc < 0)
                         return rc;
         }
-        return seccomp_filter_export(r->ctx, filter_flags, ret, r->err);
+        rc = seccomp_filter_export(r->ctx, &r->newer, filter_flags, ret, r->err);
+        return rc < 0 ? err_wrap(r->err, "seccomp profile %s", r->name) : 0;
 }
 
-int seccomp_parse(const char *name, const char *json, size_t len, uint64_t caps, const struct seccomp_filter **ret, struct err *err) {
+int seccomp_parse(const char *name, const char *json, size_t len, uint64_t caps, const struct seccomp_filter **ret,
+                  struct err *err) {
         struct reader r = { .name = name, .caps = caps, .err = err };
-        json_error_t where;
-        json_t *root;
+        _cleanup_(json_unrefp) json_t *root = NULL;
+        char what[160];
         int rc;
 
         if (len > PROFILE_MAX)
                 return err_set(err, ERR_EXHAUSTED, "seccomp profile %s is larger than %d bytes", name, PROFILE_MAX);
-        root = json_loadb(json, len, JSON_REJECT_DUPLICATES, &where);
-        if (!root)
-                return err_set(err, ERR_INVALID, "seccomp profile %s:%d: %s", name, where.line, where.text);
-        rc = json_is_object(root) ? build(&r, root, ret) : bad(&r, "not an", "object");
+        (void) snprintf(what, sizeof(what), "seccomp profile %s", name);
+        rc = json_load_bounded(json, len, MAX_VALUES, what, &root, err);
+        if (rc < 0)
+                return rc;
+        rc = build(&r, root, ret);
         if (r.ctx)
                 seccomp_release(r.ctx);
-        json_decref(root);
+        /* libseccomp leaves hundreds of KiB of free heap behind. */
         (void) malloc_trim(0);
         return rc;
 }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* seccomp - see seccomp.h: the default profile, compiled and cached. */
 #include "security/seccomp.h"
 
 #include <errno.h>
@@ -34,8 +35,11 @@ const struct seccomp_filter *seccomp_unref(const struct seccomp_filter *f) {
         return NULL;
 }
 
-int seccomp_filter_export(scmp_filter_ctx ctx, uint32_t flags, const struct seccomp_filter **ret, struct err *err) {
+int seccomp_filter_export(scmp_filter_ctx ctx, const struct seccomp_newer *newer, uint32_t flags,
+                          const struct seccomp_filter **ret, struct err *err) {
         _cleanup_(fd_closep) int fd = memfd_create("seccomp", MFD_CLOEXEC);
+        struct sock_filter before[SECCOMP_NEWER_INSNS_MAX];
+        size_t n_before = seccomp_newer_compile(newer, before), n;
         struct filter *f;
         struct stat st;
         int r;
@@ -47,14 +51,18 @@ int seccomp_filter_export(scmp_filter_ctx ctx, uint32_t flags, const struct secc
                 return err_sys(err, -r, "compile a seccomp filter");
         if (fstat(fd, &st) < 0)
                 return err_sys(err, errno, "look at a compiled seccomp filter");
-        if (st.st_size % (off_t) sizeof(struct sock_filter) || st.st_size > (off_t) (BPF_MAXINSNS * sizeof(struct sock_filter)))
-                return err_set(err, ERR_INVALID, "the seccomp profile compiles to more than the kernel's %d instructions", BPF_MAXINSNS);
-        f = xcalloc(1, sizeof(*f) + (size_t) st.st_size);
-        if (pread(fd, f->insns, (size_t) st.st_size, 0) != st.st_size) {
+        n = (size_t) st.st_size / sizeof(struct sock_filter);
+        if (n + n_before > BPF_MAXINSNS)
+                return err_set(err, ERR_INVALID,
+                               "the seccomp profile compiles to %zu instructions, and the kernel takes %d",
+                               n + n_before, BPF_MAXINSNS);
+        f = xcalloc(1, sizeof(*f) + (n_before + n) * sizeof(struct sock_filter));
+        memcpy(f->insns, before, n_before * sizeof(struct sock_filter));
+        if (pread(fd, f->insns + n_before, n * sizeof(struct sock_filter), 0) != st.st_size) {
                 free(f);
                 return err_sys(err, errno, "read a compiled seccomp filter");
         }
-        f->public.n = (size_t) st.st_size / sizeof(struct sock_filter);
+        f->public.n = n_before + n;
         f->public.insns = f->insns;
         f->public.flags = flags;
         f->refs = 1;
@@ -67,20 +75,25 @@ int seccomp_filter_optimize(scmp_filter_ctx ctx) {
         return seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
 }
 
-/* --- the default profile -------------------------------------------------------------------------------------------------- */
+/* --- the default profile
+ * -------------------------------------------------------------------------------------------------- */
 
 static bool has(uint64_t caps, int cap) {
         return caps >> cap & 1;
 }
 
-/* Names that this libseccomp or architecture does not know can't be called by it either: skipped. */
-static int allow(scmp_filter_ctx ctx, const char *const *names) {
+/* A name that this libseccomp does not know is of another architecture, or of a newer kernel. */
+static int allow(scmp_filter_ctx ctx, struct seccomp_newer *newer, const char *const *names) {
         int nr, r;
 
         for (; *names; names++) {
                 nr = seccomp_syscall_resolve_name(*names);
-                if (nr == __NR_SCMP_ERROR)
+                if (nr == __NR_SCMP_ERROR) {
+                        nr = seccomp_newer_number(*names);
+                        if (nr >= 0)
+                                seccomp_newer_add(newer, nr, SCMP_ACT_ALLOW);
                         continue;
+                }
                 r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, nr, 0);
                 if (r < 0 && r != -EEXIST)
                         return r;
@@ -98,19 +111,30 @@ static int allow_personalities(scmp_filter_ctx ctx) {
         return r;
 }
 
-/* Every family but AF_VSOCK, which leads to the hypervisor and past all network namespaces. */
+/* Every family but AF_VSOCK (40), which leads to the hypervisor and past all network namespaces, and AF_ALG (38), a way
+ * into much kernel code that nobody needs. The kernel looks at the low 32 bits only and knows no family from 64 on, so
+ * the low six decide; comparing the whole argument could be got around by setting high bits. 38 is 100110, 40 is
+ * 101000: what differs from both in bit 5, 4 or 0, or in bits 3 to 1, is allowed. */
 static int allow_sockets(scmp_filter_ctx ctx) {
-        int r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_LT, AF_VSOCK));
+        static const struct {
+                uint64_t mask, value;
+        } differs[] = {
+                { 0x20, 0x00 }, { 0x10, 0x10 }, { 0x01, 0x01 }, { 0x0e, 0x00 }, { 0x0e, 0x02 },
+                { 0x0e, 0x04 }, { 0x0e, 0x0a }, { 0x0e, 0x0c }, { 0x0e, 0x0e },
+        };
+        int r = 0;
 
-        if (r >= 0)
-                r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_GT, AF_VSOCK));
+        for (size_t i = 0; r >= 0 && i < ELEMENTSOF(differs); i++)
+                r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
+                                     SCMP_A0(SCMP_CMP_MASKED_EQ, differs[i].mask, differs[i].value));
         return r;
 }
 
 /* Processes and threads, but no new namespaces. clone3's flags are in memory, where a filter can't look: ENOSYS makes
  * libc use clone. */
 static int allow_clone(scmp_filter_ctx ctx) {
-        const uint64_t namespaces = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET;
+        const uint64_t namespaces = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER |
+                                    CLONE_NEWPID | CLONE_NEWNET;
         int r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1, SCMP_A0(SCMP_CMP_MASKED_EQ, namespaces, 0));
 
         if (r >= 0)
@@ -118,12 +142,12 @@ static int allow_clone(scmp_filter_ctx ctx) {
         return r;
 }
 
-static int add_default_rules(scmp_filter_ctx ctx, uint64_t caps) {
-        int r = allow(ctx, seccomp_default_always);
+static int add_default_rules(scmp_filter_ctx ctx, struct seccomp_newer *newer, uint64_t caps) {
+        int r = allow(ctx, newer, seccomp_default_always);
 
         for (size_t i = 0; r >= 0 && i < seccomp_default_n_groups; i++)
                 if (has(caps, seccomp_default_groups[i].cap))
-                        r = allow(ctx, seccomp_default_groups[i].names);
+                        r = allow(ctx, newer, seccomp_default_groups[i].names);
         if (r >= 0)
                 r = allow_personalities(ctx);
         if (r >= 0)
@@ -149,6 +173,7 @@ static int add_native_arches(scmp_filter_ctx ctx) {
 
 static int compile_default(uint64_t caps, const struct seccomp_filter **ret, struct err *err) {
         scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(EPERM));
+        struct seccomp_newer newer = { .refuse = true };
         int r;
 
         if (!ctx)
@@ -157,18 +182,19 @@ static int compile_default(uint64_t caps, const struct seccomp_filter **ret, str
         if (r >= 0)
                 r = seccomp_filter_optimize(ctx);
         if (r >= 0)
-                r = add_default_rules(ctx, caps);
+                r = add_default_rules(ctx, &newer, caps);
         if (r < 0)
                 r = err_sys(err, -r, "build the default seccomp profile");
         else
-                r = seccomp_filter_export(ctx, 0, ret, err);
+                r = seccomp_filter_export(ctx, &newer, 0, ret, err);
         seccomp_release(ctx);
         /* libseccomp leaves hundreds of KiB of free heap behind. */
         (void) malloc_trim(0);
         return r;
 }
 
-/* --- the cache --------------------------------------------------------------------------------------------------------------- */
+/* --- the cache
+ * --------------------------------------------------------------------------------------------------------------- */
 
 static pthread_mutex_t cache_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct {
