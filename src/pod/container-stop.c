@@ -37,11 +37,12 @@ int container_end(struct container *c, struct err *err) {
 
 int container_remove(struct container *c, struct err *err) {
         struct engine *e = c->pods->engine;
+        enum container_phase phase = container_get_phase(c);
         int r;
 
         if (c->removed)
                 return 0;
-        if (container_get_phase(c) == CONTAINER_RUNNING) {
+        if (phase == CONTAINER_RUNNING || phase == CONTAINER_CREATED) {
                 r = container_end(c, err);
                 if (r < 0)
                         return r;

@@ -93,7 +93,8 @@ static int clear_engine(struct reconcile *rc, const char *id, const char *cgroup
         int r;
 
         if (map_get(rc->in_engine, id))
-                (void) !e->ops->adopt(e, id, cgroup_path, "", &ignored);
+                if (e->ops->adopt(e, id, cgroup_path, "", &ignored) == 0)
+                        (void) !e->ops->kill(e, id, &ignored);
         r = e->ops->remove(e, id, err);
         if (r == 0)
                 r = cgroup_kill(rc->pods->cgroups, cgroup_path, KILL_TIMEOUT_MS, err);

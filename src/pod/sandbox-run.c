@@ -166,8 +166,13 @@ int sandbox_take_down(struct sandbox *s, struct err *err) {
         _cleanup_(arena_freep) struct arena *arena = arena_new(WORK_ARENA_MAX);
         struct engine *e = s->pods->engine;
         char **ips;
-        int r;
+        int r = 0;
 
+        /* Its end is waited for: removing while the keeper still writes its exit record would trip over that. */
+        if (s->pause_pid > 0)
+                r = e->ops->kill(e, s->id, err);
+        if (r < 0 && r != -ERR_NOT_FOUND)
+                return r;
         /* Asked even if no pause process is recorded: a crash may have come between its making and the record. */
         r = e->ops->remove(e, s->id, err);
         if (r < 0)
