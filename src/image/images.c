@@ -11,6 +11,7 @@
 #include "base/str.h"
 #include "image/flights.h"
 #include "image/mountpoint.h"
+#include "image/snapshot.h"
 
 struct images {
         struct store *store; /* borrowed */
@@ -89,8 +90,10 @@ struct images *images_free(struct images *s) {
 }
 
 int images_reconcile(struct images *s, struct err *err) {
-        int r = records_reconcile(s->records, err);
+        int r = snapshots_reconcile(s, err);
 
+        if (r == 0)
+                r = records_reconcile(s->records, err);
         return r < 0 ? err_wrap(err, "tidy up images") : 0;
 }
 

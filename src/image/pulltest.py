@@ -75,6 +75,11 @@ class Images:
         return found
 
     def expect_empty(self):
+        # layers/tmp is tidied up in the background after a start.
+        for _ in range(100):
+            if not self.files():
+                break
+            time.sleep(0.05)
         assert not self.files(), self.files()
         assert not self.ok('list')['images']
         usage = self.ok('usage')

@@ -204,8 +204,28 @@ static bool blob_is_held(const char *digest, void *userdata) {
         return held;
 }
 
+/* Layers that a crash took, but that an image or a snapshot still names: a pull must bring them again. */
+static void forget_lost_layers(struct records *r) {
+        const char *chain_id;
+        void *value;
+
+        (void) pthread_mutex_lock(&r->lock);
+        for (size_t it = 0; map_next(r->layers, &it, &chain_id, &value);) {
+                struct layer *l = value;
+
+                if (layer_exists(r->layers_on_disk, chain_id))
+                        continue;
+                l->done = false;
+                index_layer_size(r, l, 0, 0);
+        }
+        (void) pthread_mutex_unlock(&r->lock);
+}
+
 int records_reconcile(struct records *r, struct err *err) {
-        int ret = drop_broken_images(r, err);
+        int ret;
+
+        forget_lost_layers(r);
+        ret = drop_broken_images(r, err);
 
         if (ret == 0)
                 ret = sweep_layers(r, err);

@@ -240,6 +240,12 @@ static void command(char **words) {
         } else if (str_eq(words[0], "release")) {
                 r = images_release(images, (const char *const *) words + 1, &err);
                 answer(outcome(r, &err));
+        } else if (str_eq(words[0], "snapshot") && words[1] && words[2]) {
+                r = snapshot_create(images, words[1], words[2], &err);
+                answer(outcome(r, &err));
+        } else if (str_eq(words[0], "unsnapshot") && words[1]) {
+                r = snapshot_remove(images, words[1], &err);
+                answer(outcome(r, &err));
         } else if (str_eq(words[0], "reconcile")) {
                 r = images_reconcile(images, &err);
                 answer(outcome(r, &err));

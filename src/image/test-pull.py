@@ -598,6 +598,36 @@ def test_damage():
             im.expect_empty()
 
 
+def test_snapshots_hold_layers():
+    img = image('1', '2')
+    with Bad() as bad:
+        ref = bad.add('a', 'x', img)
+        with Images() as im:
+            im.ok('pull', ref)
+            im.ok('snapshot', 's1', img.id())
+            im.fails('ALREADY_EXISTS', 'snapshot', 's1', img.id())
+            im.fails('NOT_FOUND', 'snapshot', 's2', 'sha256:' + '0' * 64)
+            im.ok('rm', ref)
+            assert im.ok('usage')['bytes'] > 0
+        # The hold outlives the program.
+        with Images(root=im.root) as im:
+            assert im.ok('usage')['bytes'] > 0
+            assert im.ok('pull', ref)['exists'] == 2
+            im.ok('rm', ref)
+            im.ok('unsnapshot', 's1')
+            im.expect_empty()
+            im.ok('pull', ref)
+            im.ok('snapshot', 's1', img.id())
+        # Layers that a crash took from under image and snapshot come again with the next pull.
+        shutil.rmtree(os.path.join(im.root, 'layers'))
+        with Images(root=im.root) as im:
+            assert not im.ok('list')['images']
+            assert im.ok('pull', ref)['done'] == 2
+            im.ok('rm', ref)
+            im.ok('unsnapshot', 's1')
+            im.expect_empty()
+
+
 def test_disk_full():
     big = oci.Image([oci.Layer('').file('one', b'1'), oci.Layer('').file('big', os.urandom(6 << 20))], config={'Cmd': ['x']})
     small = image('1', '2')
