@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/alloc.h"
 #include "base/str.h"
 #include "image/ref.h"
 
@@ -12,12 +13,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         struct arena *arena = arena_new(64 * 1024);
-        char *text = strndup((const char *) data, size);
+        char *text = xstrndup((const char *) data, size);
         struct ref one, two;
         const char *full;
         struct err err;
 
-        assert(text);
         if (ref_parse(text, arena, &one, &err) == 0) {
                 full = ref_string(&one, arena);
                 assert(ref_parse(full, arena, &two, &err) == 0);

@@ -5,17 +5,17 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/alloc.h"
 #include "http/challenge.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         struct arena *arena = arena_new(1024 * 1024);
-        char *text = strndup((const char *) data, size);
+        char *text = xstrndup((const char *) data, size);
         struct challenges c = { 0 };
         struct err err;
 
-        assert(text);
         (void) challenge_parse(text, arena, &c, &err);
         assert(c.n <= CHALLENGE_MAX);
         for (size_t i = 0; i < c.n; i++) {
