@@ -153,6 +153,9 @@ class Daemon:
 def shared_daemon(top, pb, registry, images):
     server = Daemon(make_daemon(top, 'shared', registry), pb)
     server.pull(images.ref('busybox'), images.ref('configured'))
+    # The first pod makes the bridge and portmap its chains; they stay, for good reason.
+    mapping = pb.PortMapping(container_port=1, host_port=18079)
+    server.pod(host_network=False, port_mappings=[mapping]).remove()
     yield server
     server.stop()
 

@@ -88,8 +88,21 @@ class Runtime:
         try:
             return self.process.wait(timeout)
         except subprocess.TimeoutExpired:
+            where = self.threads()
             self.kill()
-            raise RuntimeError('the daemon ignored SIGTERM:\n' + self.log_tail()) from None
+            raise RuntimeError(f'the daemon ignored SIGTERM; its threads:\n{where}\n'
+                               + self.log_tail()) from None
+
+    def threads(self):
+        """What each thread of the daemon waits for, for the message of a test that failed."""
+        found = []
+        for task in glob.glob(f'/proc/{self.process.pid}/task/*'):
+            texts = []
+            for name in ('comm', 'wchan', 'syscall'):
+                with open(os.path.join(task, name), encoding='utf-8') as f:
+                    texts.append(f.read().strip())
+            found.append(f'{os.path.basename(task)} ' + ' '.join(texts))
+        return '\n'.join(found)
 
 
 class Lxcri(Runtime):
@@ -116,8 +129,7 @@ class Lxcri(Runtime):
                 '--keeper-path', self.program('proxmox-lxcri-keeper'),
                 '--init-path', self.program('proxmox-lxcri-init'),
                 '--cgroup-parent', self.cgroup_parent,
-                '--log-level', os.environ.get('LXCRI_LOG_LEVEL', 'debug'), '--log-format', 'text',
-                *self.args]
+                '--log-level', os.environ.get('LXCRI_LOG_LEVEL', 'debug'), *self.args]
 
     def cli(self, *args, check=True, **more):
         """proxmox-lxcri, the command line: a CompletedProcess."""
