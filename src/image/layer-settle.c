@@ -167,14 +167,35 @@ static int compare(const void *a, const void *b) {
         return strcmp(*(const char *const *) a, *(const char *const *) b);
 }
 
-/* One folder without an entry. Lower: a folder gives its metadata; a symlink shows where the contents belong. */
-static int settle_one(struct settle *s, const char *path, struct err *err) {
+/* The folder @list[0] is about to move to @target. Of the folders below it, forget those for which this layer has an
+ * entry under that name: they keep what the entry says. Sorted, so that they come next. */
+static void forget_explicit(struct settle *s, const char **list, size_t n, const char *target) {
+        size_t len = strlen(list[0]);
+        char path[UNPACK_PATH_SIZE];
+        struct err err;
+
+        for (size_t i = 1; i < n && (!list[i] || strncmp(list[i], list[0], len) == 0); i++) {
+                int fd;
+
+                if (!list[i] || list[i][len] != '/' || unpack_path_join(target, list[i] + len + 1, path, &err) < 0 ||
+                    map_get(s->rest->implicit, path))
+                        continue;
+                fd = unpack_path_open(s->root_fd, path, O_PATH | O_DIRECTORY);
+                if (fd >= 0)
+                        list[i] = NULL;
+                fd_close(fd);
+        }
+}
+
+/* One folder without an entry, @list[0]; @n are left. Lower: a folder gives its metadata; a symlink shows where the
+ * contents belong. */
+static int settle_one(struct settle *s, const char **list, size_t n, struct err *err) {
         char real[UNPACK_PATH_SIZE], target[UNPACK_PATH_SIZE];
         _cleanup_(fd_closep) int own = -1, parent = -1, lower = -1;
         struct stat st;
         int r;
 
-        r = settle_find(s, path, real, err);
+        r = settle_find(s, list[0], real, err);
         if (r < 0)
                 return r;
         own = unpack_path_open(s->root_fd, real, O_RDONLY | O_DIRECTORY);
@@ -191,7 +212,10 @@ static int settle_one(struct settle *s, const char *path, struct err *err) {
         if (!S_ISLNK(st.st_mode))
                 return 0;
         r = unpack_path_resolve(s->lower_fd, real, true, target, err);
-        return r < 0 || str_eq(real, target) ? r : settle_move(s, real, target, err);
+        if (r < 0 || str_eq(real, target))
+                return r;
+        forget_explicit(s, list, n, target);
+        return settle_move(s, real, target, err);
 }
 
 int settle_implicit(struct settle *s, struct err *err) {
@@ -204,7 +228,7 @@ int settle_implicit(struct settle *s, struct err *err) {
                 list[i++] = key;
         qsort(list, i, sizeof(*list), compare); /* parents come first */
         for (size_t j = 0; r == 0 && j < i; j++)
-                r = settle_one(s, list[j], err);
+                r = list[j] ? settle_one(s, list + j, i - j, err) : 0;
         return r;
 }
 
