@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* seccomp-profile - any bytes as a profile: refused with INVALID_ARGUMENT or the like, or a filter the kernel's size. */
+/* seccomp-profile - any bytes as a profile: refused with INVALID_ARGUMENT or the like, or a filter the kernel's size.
+ */
 #include <assert.h>
 #include <linux/filter.h>
 #include <stdint.h>

@@ -13,9 +13,9 @@ struct arena *arena_new(size_t max_bytes);
 struct arena *arena_free(struct arena *a); /* NULL ok; returns NULL */
 DEFINE_CLEANUP(struct arena *, arena_free)
 
-void *arena_alloc(struct arena *a, size_t bytes);            /* zeroed, aligned to 16; NULL when the maximum is reached */
-void *arena_xalloc(struct arena *a, size_t n, size_t size);  /* zeroed; aborts */
-char *arena_strdup(struct arena *a, const char *s);          /* NULL s gives NULL; aborts */
+void *arena_alloc(struct arena *a, size_t bytes); /* zeroed, aligned to 16; NULL when the maximum is reached */
+void *arena_xalloc(struct arena *a, size_t n, size_t size); /* zeroed; aborts */
+char *arena_strdup(struct arena *a, const char *s);         /* NULL s gives NULL; aborts */
 char *arena_strndup(struct arena *a, const char *s, size_t n);
 void *arena_memdup(struct arena *a, const void *p, size_t n);
 _printf_(2, 3) char *arena_printf(struct arena *a, const char *fmt, ...);

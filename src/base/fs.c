@@ -68,7 +68,8 @@ int fs_sync_dir(int dirfd, const char *path) {
         return fd < 0 || fsync(fd) < 0 ? -errno : 0;
 }
 
-int fs_write_atomic(int dirfd, const char *path, const void *data, size_t len, mode_t mode, bool durable, struct err *err) {
+int fs_write_atomic(int dirfd, const char *path, const void *data, size_t len, mode_t mode, bool durable,
+                    struct err *err) {
         _cleanup_(fd_closep) int fd = -1;
         char tmp[4096], folder[4096], unique[ID_LEN + 1];
         char *slash;
@@ -251,7 +252,8 @@ int fs_sealed_copy(const char *path, const char *name, int *ret_fd, struct err *
         r = fs_write_all(fd, program, len);
         if (r < 0)
                 return err_sys(err, -r, "copy %s to a memfd", path);
-        if (fchmod(fd, 0555) < 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
+        if (fchmod(fd, 0555) < 0 ||
+            fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
                 return err_sys(err, errno, "seal the memfd of %s", path);
         /* Opened anew for reading: a descriptor open for writing would make exec fail with ETXTBSY. */
         (void) snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);

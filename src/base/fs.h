@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* fs - files and folders, safely: atomic replacement, bounded reads, removal that never leaves its root. Thread-safe. */
+/* fs - files and folders, safely: atomic replacement, bounded reads, removal that never leaves its root. Thread-safe.
+ */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -35,5 +36,5 @@ _must_use_ int fs_open_in_root(int rootfd, const char *path, int flags, mode_t m
  * container might get hold of /proc/PID/exe. @name: what the memfd is called. */
 _must_use_ int fs_sealed_copy(const char *path, const char *name, int *ret_fd, struct err *err);
 
-int fs_sync_dir(int dirfd, const char *path); /* 0 or -errno */
+int fs_sync_dir(int dirfd, const char *path);                      /* 0 or -errno */
 _must_use_ int fs_write_all(int fd, const void *data, size_t len); /* 0 or -errno */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* log - structured logging to stderr (text, JSON) or the journal. Thread-safe; the level can change at run time.
- * log_info("pulled image", "image", ref, "bytes", LOG_U64(n), NULL): message, then key/value string pairs, NULL last. */
+ * log_info("pulled image", "image", ref, "bytes", LOG_U64(n), NULL): message, then key/value string pairs, NULL last.
+ */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
@@ -19,7 +20,11 @@ const char *log_format_name(enum log_format format);
 enum log_format log_get_format(void);
 
 void log_write(enum log_level level, const char *msg, ...) __attribute__((sentinel));
-#define log_debug(...) do { if (log_get_level() <= LOG_LEVEL_DEBUG) log_write(LOG_LEVEL_DEBUG, __VA_ARGS__); } while (0)
+#define log_debug(...)                                                                                                 \
+        do {                                                                                                           \
+                if (log_get_level() <= LOG_LEVEL_DEBUG)                                                                \
+                        log_write(LOG_LEVEL_DEBUG, __VA_ARGS__);                                                       \
+        } while (0)
 #define log_info(...) log_write(LOG_LEVEL_INFO, __VA_ARGS__)
 #define log_warn(...) log_write(LOG_LEVEL_WARN, __VA_ARGS__)
 #define log_error(...) log_write(LOG_LEVEL_ERROR, __VA_ARGS__)

@@ -178,7 +178,8 @@ int proc_run(const struct proc_run_args *args, int *ret_status, struct err *err)
                         (void) kill(-c.pid, SIGKILL);
                         deadline = UINT64_MAX;
                 }
-                if (poll(p, 4, deadline == UINT64_MAX ? -1 : (int) ((deadline - now) / 1000000 + 1)) < 0 && errno != EINTR)
+                if (poll(p, 4, deadline == UINT64_MAX ? -1 : (int) ((deadline - now) / 1000000 + 1)) < 0 &&
+                    errno != EINTR)
                         break;
                 if (p[1].revents)
                         feed(&c.in, args, &sent);

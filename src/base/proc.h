@@ -12,15 +12,16 @@ struct proc_run_args {
         const char *const *envp; /* NULL-terminated; NULL: empty */
         const char *input;       /* standard input's bytes, may be NULL */
         size_t input_len;
-        struct strbuf *out; /* standard output, may be NULL (discarded) */
+        struct strbuf *out;     /* standard output, may be NULL (discarded) */
         struct strbuf *err_out; /* standard error, may be NULL (discarded) */
-        uint64_t timeout_ms; /* 0: none; past it the program is killed and ERR_DEADLINE raised */
+        uint64_t timeout_ms;    /* 0: none; past it the program is killed and ERR_DEADLINE raised */
 };
 
 /* Run to its end. @ret_status: as waitpid's. Blocks; for worker threads. */
 _must_use_ int proc_run(const struct proc_run_args *args, int *ret_status, struct err *err);
 
-/* Start time of @pid in clock ticks (/proc/PID/stat field 22), 0 when it is gone: with the pid it names a process for good. */
+/* Start time of @pid in clock ticks (/proc/PID/stat field 22), 0 when it is gone: with the pid it names a process for
+ * good. */
 uint64_t proc_start_time(pid_t pid);
 
 /* pidfd of @pid if its start time still is @start_time; else -1 with errno ESRCH. */

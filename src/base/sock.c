@@ -50,7 +50,9 @@ void sock_msg_done(struct sock_msg *m) {
 static int receive(int fd, void *buf, size_t size, int flags, struct sock_msg *ret) {
         struct iovec iov = { .iov_base = buf, .iov_len = size };
         union control control;
-        struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.data, .msg_controllen = sizeof(control.data) };
+        struct msghdr msg = {
+                .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.data, .msg_controllen = sizeof(control.data)
+        };
         struct ucred cred;
         ssize_t n;
 
@@ -131,7 +133,8 @@ int sock_listen_unix(const char *path, int type, mode_t mode, int *ret_fd, struc
                 return r;
         r = sock_connect_unix(path, type & ~SOCK_NONBLOCK, &probe, &ignored);
         if (r == 0)
-                return err_set(err, ERR_EXISTS, "another process listens on %s; stop it or choose another socket", path);
+                return err_set(err, ERR_EXISTS, "another process listens on %s; stop it or choose another socket",
+                               path);
         if (unlink(path) < 0 && errno != ENOENT)
                 return err_sys(err, errno, "remove stale socket %s", path);
         fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);

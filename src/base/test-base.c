@@ -60,9 +60,11 @@ static void test_str(void) {
         char buf[32], id[ID_LEN + 1];
 
         assert(str_to_u64("18446744073709551615", &u) && u == UINT64_MAX);
-        assert(!str_to_u64("18446744073709551616", &u) && !str_to_u64("-1", &u) && !str_to_u64("1x", &u) && !str_to_u64("", &u));
+        assert(!str_to_u64("18446744073709551616", &u) && !str_to_u64("-1", &u) && !str_to_u64("1x", &u) &&
+               !str_to_u64("", &u));
         assert(str_to_i64("-9223372036854775808", &i) && i == INT64_MIN && !str_to_i64(" 1", &i));
-        assert(str_to_bytes("64k", &u) && u == 65536 && str_to_bytes("2GiB", &u) && u == 2ull << 30 && !str_to_bytes("99999999999G", &u));
+        assert(str_to_bytes("64k", &u) && u == 65536 && str_to_bytes("2GiB", &u) && u == 2ull << 30 &&
+               !str_to_bytes("99999999999G", &u));
         str_from_bytes(1536, buf, sizeof(buf));
         assert(strcmp(buf, "1.5 KiB") == 0);
         id_new(id);
@@ -115,7 +117,9 @@ static void test_proc(void) {
         int status;
 
         memset(big, 'a', 300000);
-        struct proc_run_args args = { .argv = cat, .input = big, .input_len = 300000, .out = &out, .err_out = &err_out };
+        struct proc_run_args args = {
+                .argv = cat, .input = big, .input_len = 300000, .out = &out, .err_out = &err_out
+        };
         assert(proc_run(&args, &status, &err) == 0 && WEXITSTATUS(status) == 3);
         assert(out.len == 300000 && strcmp(err_out.data, "oops\n") == 0);
         free(big);
@@ -140,7 +144,8 @@ static void test_sock(void) {
         assert(sock_send(sv[0], "hello", 5, fds, 2) == 0 && sock_recv(sv[1], buf, sizeof(buf), &m) == 0);
         assert(m.len == 5 && m.n_fds == 2 && fcntl(m.fds[0], F_GETFD) == FD_CLOEXEC);
         sock_msg_done(&m);
-        assert(sock_send(sv[0], "too long a message", 18, fds, 1) == 0 && sock_recv(sv[1], buf, sizeof(buf), &m) == -EMSGSIZE);
+        assert(sock_send(sv[0], "too long a message", 18, fds, 1) == 0 &&
+               sock_recv(sv[1], buf, sizeof(buf), &m) == -EMSGSIZE);
         (void) close(sv[0]);
         assert(sock_recv(sv[1], buf, sizeof(buf), &m) == 0 && m.len == 0);
         (void) close(sv[1]);

@@ -59,7 +59,9 @@ static int lock_folder(const char *path, mode_t mode, int *ret_fd, struct err *e
         if (*ret_fd < 0)
                 return err_sys(err, errno, "open %s", file);
         if (flock(*ret_fd, LOCK_EX | LOCK_NB) < 0)
-                return err_set(err, ERR_EXISTS, "another proxmox-lxcrid uses %s; stop it, or give this one folders of its own (--root, --state)",
+                return err_set(err, ERR_EXISTS,
+                               "another proxmox-lxcrid uses %s; stop it, or give this one folders of its own (--root, "
+                               "--state)",
                                path);
         return 0;
 }

@@ -8,7 +8,8 @@
 
 struct daemon;
 
-/* Folders, lock, store, images, network, keeper, pods (reconciled), and at last the socket: whoever can connect is served. */
+/* Folders, lock, store, images, network, keeper, pods (reconciled), and at last the socket: whoever can connect is
+ * served. */
 _must_use_ int daemon_new(const struct config *conf, sd_event *loop, struct daemon **ret, struct err *err);
 /* No new calls, those in progress end (or are cut off after ten seconds), then the loop exits. Containers live on. */
 void daemon_stop(struct daemon *d);

@@ -99,7 +99,8 @@ int main(int argc, char **argv) {
         if (flags.rest[0] && strcmp(flags.rest[0], "config") == 0)
                 return config_command(flags.rest + 1, &flags);
         if (flags.rest[0]) {
-                (void) fprintf(stderr, "proxmox-lxcrid: unknown argument \"%s\"\nTry: proxmox-lxcrid --help\n", flags.rest[0]);
+                (void) fprintf(stderr, "proxmox-lxcrid: unknown argument \"%s\"\nTry: proxmox-lxcrid --help\n",
+                               flags.rest[0]);
                 return 2;
         }
         if (config_load(&flags, &conf, &err) < 0) {

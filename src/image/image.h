@@ -13,19 +13,19 @@
 struct images;
 
 struct registry_conf {
-        const char *host;      /* "registry.example:5000" as it stands in references; "*" is the default for all */
+        const char *host;           /* "registry.example:5000" as it stands in references; "*" is the default for all */
         const char *const *mirrors; /* NULL-terminated "host[:port][/prefix]" tried first in order; may be NULL */
-        bool insecure;         /* plain HTTP allowed */
-        const char *ca_file;   /* PEM, NULL: the system's */
+        bool insecure;              /* plain HTTP allowed */
+        const char *ca_file;        /* PEM, NULL: the system's */
 };
 
 struct images_args {
-        const char *root;          /* "/var/lib/proxmox-lxcri": blobs/, layers/, snapshots/, tmp/ live below */
+        const char *root; /* "/var/lib/proxmox-lxcri": blobs/, layers/, snapshots/, tmp/ live below */
         struct store *store;
         const struct registry_conf *registries;
         size_t n_registries;
-        uint64_t max_layer_bytes;    /* decompressed, per layer; 0: 64 GiB */
-        uint64_t max_layer_entries;  /* 0: 10 million */
+        uint64_t max_layer_bytes;     /* decompressed, per layer; 0: 64 GiB */
+        uint64_t max_layer_entries;   /* 0: 10 million */
         unsigned max_parallel_layers; /* 0: 4 per pull */
 };
 
@@ -36,7 +36,8 @@ DEFINE_CLEANUP(struct images *, images_free)
 _must_use_ int images_reconcile(struct images *s, struct err *err);
 
 struct image_auth {
-        const char *username, *password, *auth, *server_address, *identity_token, *registry_token; /* NULL or "" when absent */
+        const char *username, *password, *auth, *server_address, *identity_token,
+                *registry_token; /* NULL or "" when absent */
 };
 
 struct image_progress {
@@ -57,27 +58,29 @@ struct image_pull_args {
 
 /* What is known of an image. Lives in the arena it was asked into. */
 struct image {
-        const char *id;                /* "sha256:<hex of the config blob>" */
-        const char **repo_tags;        /* NULL-terminated, full names */
+        const char *id;         /* "sha256:<hex of the config blob>" */
+        const char **repo_tags; /* NULL-terminated, full names */
         const char **repo_digests;
-        uint64_t size_bytes;           /* of the unpacked layers, manifest and config */
+        uint64_t size_bytes; /* of the unpacked layers, manifest and config */
         bool pinned;
         struct {
-                const char **entrypoint, **cmd, **env; /* NULL-terminated, never NULL */
-                const char **volumes;                  /* paths */
+                const char **entrypoint, **cmd, **env;        /* NULL-terminated, never NULL */
+                const char **volumes;                         /* paths */
                 const char *user, *working_dir, *stop_signal; /* "" when absent */
-                const char **labels; /* key, value, key, value ..., NULL */
+                const char **labels;                          /* key, value, key, value ..., NULL */
         } config;
         const char **layers; /* chain ids, lowest first, NULL-terminated */
 };
 
 /* Pull; @ret_id gets the image's id ("sha256:..."). Concurrent pulls of one layer share one download. */
-_must_use_ int images_pull(struct images *s, const struct image_pull_args *args, struct arena *arena, const char **ret_id,
-                           struct err *err);
-/* By id, id prefix (at least 4 hex digits), tag or digest reference. ERR_NOT_FOUND; ERR_INVALID for what is no reference. */
+_must_use_ int images_pull(struct images *s, const struct image_pull_args *args, struct arena *arena,
+                           const char **ret_id, struct err *err);
+/* By id, id prefix (at least 4 hex digits), tag or digest reference. ERR_NOT_FOUND; ERR_INVALID for what is no
+ * reference. */
 _must_use_ int images_get(struct images *s, const char *ref, struct arena *arena, struct image **ret, struct err *err);
 _must_use_ int images_list(struct images *s, struct arena *arena, struct image ***ret, size_t *ret_n, struct err *err);
-/* Remove the image behind @ref with all its names; missing is fine. Layers that a snapshot or another image uses stay. */
+/* Remove the image behind @ref with all its names; missing is fine. Layers that a snapshot or another image uses stay.
+ */
 _must_use_ int images_remove(struct images *s, const char *ref, struct err *err);
 
 struct image_fs_info {
@@ -91,10 +94,12 @@ _must_use_ int images_fs_info(struct images *s, struct arena *arena, struct imag
 
 /* Make the snapshot @id of image @image_id (upper and work folder). ERR_EXISTS, ERR_NOT_FOUND. */
 _must_use_ int snapshot_create(struct images *s, const char *id, const char *image_id, struct err *err);
-/* A detached mount (fsmount) of the snapshot, to be placed by move_mount(2); nothing appears in this mount namespace. */
+/* A detached mount (fsmount) of the snapshot, to be placed by move_mount(2); nothing appears in this mount namespace.
+ */
 _must_use_ int snapshot_mount(struct images *s, const char *id, int *ret_mount_fd, struct err *err);
 _must_use_ int snapshot_remove(struct images *s, const char *id, struct err *err); /* missing is fine */
 /* Bytes and inodes of the writable layer. */
-_must_use_ int snapshot_usage(struct images *s, const char *id, uint64_t *ret_bytes, uint64_t *ret_inodes, struct err *err);
+_must_use_ int snapshot_usage(struct images *s, const char *id, uint64_t *ret_bytes, uint64_t *ret_inodes,
+                              struct err *err);
 /* Every snapshot on disk, for reconciling: NULL-terminated. */
 _must_use_ int snapshot_list(struct images *s, struct arena *arena, const char ***ret, struct err *err);

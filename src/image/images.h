@@ -17,6 +17,7 @@ int images_rootfd(const struct images *s);
 /* Hold the layers of image @image_id (full id) for a snapshot: they stay on disk when the image is removed. @ret: chain
  * ids, lowest first, NULL-terminated, in @arena. ERR_NOT_FOUND when there is no such image. A snapshot takes one hold
  * when it is made and gives it back when it is removed; at start images_new() takes the holds of the recorded ones. */
-_must_use_ int images_hold(struct images *s, const char *image_id, struct arena *arena, const char ***ret, struct err *err);
+_must_use_ int images_hold(struct images *s, const char *image_id, struct arena *arena, const char ***ret,
+                           struct err *err);
 /* Give back one hold; removes layers that nothing holds any more. */
 _must_use_ int images_release(struct images *s, const char *const *layers, struct err *err);

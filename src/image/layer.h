@@ -33,9 +33,10 @@ _must_use_ int layer_sink_new(struct layers *l, const struct layer_sink_args *ar
 _must_use_ int layer_sink_write(struct layer_sink *s, const void *data, size_t len, struct err *err);
 /* No more bytes: checks size and both digests (ERR_DATA_LOSS when they differ). Still invisible. */
 _must_use_ int layer_sink_end(struct layer_sink *s, struct err *err);
-/* Settle against the layers below (chain ids, lowest first), rename into place as @chain_id. When that layer exists by now
- * (another pull won), this one is dropped and that is no error. @ret_*: what it holds on disk, about. Does not wait for the
- * disk: the layer is synced behind the scenes, and dropped at the next start if the machine stopped before that. */
+/* Settle against the layers below (chain ids, lowest first), rename into place as @chain_id. When that layer exists by
+ * now (another pull won), this one is dropped and that is no error. @ret_*: what it holds on disk, about. Does not wait
+ * for the disk: the layer is synced behind the scenes, and dropped at the next start if the machine stopped before
+ * that. */
 _must_use_ int layer_sink_finish(struct layer_sink *s, const char *chain_id, const char *const *lower, size_t n_lower,
                                  uint64_t *ret_bytes, uint64_t *ret_inodes, struct err *err);
 struct layer_sink *layer_sink_free(struct layer_sink *s); /* removes what was not finished; NULL ok */

@@ -24,7 +24,13 @@
 #include "base/str.h"
 #include "net/net.h"
 
-enum { CALL_TIMEOUT_MS = 60000, SEND_BUFFER = 4 << 20, SPAWN_FD_MIN = 20, RESPAWN_PAUSE_MS = 200, END_TIMEOUT_MS = 1000 };
+enum {
+        CALL_TIMEOUT_MS = 60000,
+        SEND_BUFFER = 4 << 20,
+        SPAWN_FD_MIN = 20,
+        RESPAWN_PAUSE_MS = 200,
+        END_TIMEOUT_MS = 1000
+};
 
 struct pending {
         struct pending *next;
@@ -46,7 +52,8 @@ struct keeper_client {
         struct pending *pending;
 };
 
-/* --- the keeper process ------------------------------------------------------------------------------------------------ */
+/* --- the keeper process
+ * ------------------------------------------------------------------------------------------------ */
 
 /* Not the empty file that was below the mount. */
 static bool is_namespace(int fd) {
@@ -56,7 +63,8 @@ static bool is_namespace(int fd) {
 }
 
 static int spawn_keeper(struct keeper_client *c, struct err *err) {
-        const char *argv[] = { c->args.keeper_path, c->args.state_dir, c->args.init_path, c->args.log_level, c->args.log_format, NULL };
+        const char *argv[] = { c->args.keeper_path, c->args.state_dir,  c->args.init_path,
+                               c->args.log_level,   c->args.log_format, NULL };
         const char *const envp[] = { "PATH=/nonexistent", NULL };
         _cleanup_(fd_closep) int listen_fd = -1, netns = -1, low = -1, program = -1;
         struct netns_args ns = { .dir = c->ns_dir, .net = true };
@@ -67,7 +75,8 @@ static int spawn_keeper(struct keeper_client *c, struct err *err) {
         pid_t pid;
         int r;
 
-        /* Its exec helpers are seen from inside containers for a moment, as /proc/PID/exe (the class of CVE-2019-5736). */
+        /* Its exec helpers are seen from inside containers for a moment, as /proc/PID/exe (the class of CVE-2019-5736).
+         */
         r = fs_sealed_copy(c->args.keeper_path, "proxmox-lxcri-keeper", &program, err);
         if (r < 0)
                 return err_wrap(err, "start the keeper");
@@ -174,7 +183,8 @@ static int connect_keeper(struct keeper_client *c, struct err *err) {
         return 0;
 }
 
-/* --- replies ------------------------------------------------------------------------------------------------------------ */
+/* --- replies
+ * ------------------------------------------------------------------------------------------------------------ */
 
 static void wake(struct pending *p) {
         uint64_t one = 1;
@@ -280,7 +290,8 @@ static void *reader(void *arg) {
         }
 }
 
-/* --- calls --------------------------------------------------------------------------------------------------------------- */
+/* --- calls
+ * --------------------------------------------------------------------------------------------------------------- */
 
 static int send_call(struct keeper_client *c, const struct keeper_call *call, uint32_t seq, struct err *err) {
         struct keeper_request req;
@@ -288,7 +299,8 @@ static int send_call(struct keeper_client *c, const struct keeper_call *call, ui
         int r;
 
         if (config_len >= sizeof(req.config))
-                return err_set(err, ERR_EXHAUSTED, "the container's configuration is longer than %zu bytes", sizeof(req.config));
+                return err_set(err, ERR_EXHAUSTED, "the container's configuration is longer than %zu bytes",
+                               sizeof(req.config));
         memset(&req, 0, offsetof(struct keeper_request, config));
         req.type = call->type;
         req.flags = call->flags;
@@ -297,7 +309,9 @@ static int send_call(struct keeper_client *c, const struct keeper_call *call, ui
         (void) snprintf(req.id, sizeof(req.id), "%s", call->id);
         if (config_len)
                 memcpy(req.config, call->config, config_len);
-        r = c->fd < 0 ? -ENOTCONN : sock_send(c->fd, &req, offsetof(struct keeper_request, config) + config_len, call->fds, call->n_fds);
+        r = c->fd < 0 ? -ENOTCONN
+                      : sock_send(c->fd, &req, offsetof(struct keeper_request, config) + config_len, call->fds,
+                                  call->n_fds);
         if (r == 0)
                 return 0;
         (void) err_sys(err, -r, "send a request to the keeper");
@@ -333,11 +347,13 @@ static int await(struct keeper_client *c, const struct keeper_call *call, struct
         int r = 0;
 
         while (!finished) {
-                struct pollfd fds[] = { { .fd = p->event_fd, .events = POLLIN }, { .fd = is_exec ? call->cancel_fd : -1, .events = POLLIN } };
+                struct pollfd fds[] = { { .fd = p->event_fd, .events = POLLIN },
+                                        { .fd = is_exec ? call->cancel_fd : -1, .events = POLLIN } };
 
                 now = clock_monotonic_ns();
                 if (r == 0 && (now >= deadline || fds[1].revents)) {
-                        r = err_set(err, ERR_DEADLINE, "%s within %llu ms", is_exec ? "the command did not end" : "the keeper did not answer",
+                        r = err_set(err, ERR_DEADLINE, "%s within %llu ms",
+                                    is_exec ? "the command did not end" : "the keeper did not answer",
                                     (unsigned long long) limit);
                         if (!is_exec)
                                 return r;
@@ -346,7 +362,8 @@ static int await(struct keeper_client *c, const struct keeper_call *call, struct
                 } else if (now >= deadline) {
                         return r;
                 }
-                if (poll(fds, r < 0 ? 1 : 2, deadline == UINT64_MAX ? -1 : (int) MIN_OF((deadline - now) / 1000000 + 1, 3600000u)) < 0 &&
+                if (poll(fds, r < 0 ? 1 : 2,
+                         deadline == UINT64_MAX ? -1 : (int) MIN_OF((deadline - now) / 1000000 + 1, 3600000u)) < 0 &&
                     errno != EINTR)
                         return err_sys(err, errno, "wait for the keeper");
                 if (fds[0].revents && read(p->event_fd, &count, sizeof(count)) < 0)
@@ -363,7 +380,8 @@ static int await(struct keeper_client *c, const struct keeper_call *call, struct
         return r;
 }
 
-int keeper_client_call(struct keeper_client *c, const struct keeper_call *call, struct keeper_reply *ret, struct err *err) {
+int keeper_client_call(struct keeper_client *c, const struct keeper_call *call, struct keeper_reply *ret,
+                       struct err *err) {
         struct pending p = { .reply = ret };
         int r;
 

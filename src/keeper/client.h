@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* client - the daemon's side of keeper/protocol.h: starts or finds the keeper, sends requests and waits for their replies,
- * starts a new keeper when one dies. Thread-safe. */
+/* client - the daemon's side of keeper/protocol.h: starts or finds the keeper, sends requests and waits for their
+ * replies, starts a new keeper when one dies. Thread-safe. */
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
@@ -33,9 +33,12 @@ struct keeper_call {
         const char *id, *config; /* config may be NULL */
         const int *fds;          /* borrowed */
         size_t n_fds;
-        uint64_t timeout_ms; /* for the whole call, an exec's run included; 0: none for an exec, a minute for the rest */
-        int cancel_fd;       /* -1: none; exec only */
+        uint64_t
+                timeout_ms; /* for the whole call, an exec's run included; 0: none for an exec, a minute for the rest */
+        int cancel_fd;      /* -1: none; exec only */
 };
 
-/* Send and wait for the reply. The keeper's error is raised in @err. For an exec waits for its end: status is waitpid's. */
-_must_use_ int keeper_client_call(struct keeper_client *c, const struct keeper_call *call, struct keeper_reply *ret, struct err *err);
+/* Send and wait for the reply. The keeper's error is raised in @err. For an exec waits for its end: status is
+ * waitpid's. */
+_must_use_ int keeper_client_call(struct keeper_client *c, const struct keeper_call *call, struct keeper_reply *ret,
+                                  struct err *err);

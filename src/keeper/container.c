@@ -61,7 +61,8 @@ static void answer(struct container *c, const struct err *err) {
         c->waiter = NULL;
 }
 
-/* --- the end --------------------------------------------------------------------------------------------------------- */
+/* --- the end ---------------------------------------------------------------------------------------------------------
+ */
 
 static void maybe_forget(struct container *c) {
         if (!c->ended || c->out.fd >= 0 || c->err.fd >= 0)
@@ -104,13 +105,16 @@ static void set_up_failed(struct container *c) {
                         (void) err_set(&err, ERR_INVALID, "%s", c->error.text);
         } else {
                 first_log_line(c, line, sizeof(line));
-                (void) err_set(&err, ERR_INTERNAL, "liblxc could not start the container%s%s", line[0] ? ": " : "", line);
+                (void) err_set(&err, ERR_INTERNAL, "liblxc could not start the container%s%s", line[0] ? ": " : "",
+                               line);
         }
         answer(c, &err);
 }
 
 static void write_lost_exit(struct container *c) {
-        struct container_exit x = { .code = 137, .signal = SIGKILL, .finished_at_ns = clock_realtime_ns(), .reason = "MonitorLost" };
+        struct container_exit x = {
+                .code = 137, .signal = SIGKILL, .finished_at_ns = clock_realtime_ns(), .reason = "MonitorLost"
+        };
         struct err err = { 0 };
 
         if (container_exit_write(c->dirfd, &x, &err) < 0)
@@ -174,7 +178,8 @@ static void on_monitor_gone(struct source *s, uint32_t events) {
         monitor_gone(c);
 }
 
-/* --- start ----------------------------------------------------------------------------------------------------------- */
+/* --- start -----------------------------------------------------------------------------------------------------------
+ */
 
 static void finish_start(struct container *c, const struct exec_status *failure) {
         struct err err = { 0 };
@@ -231,7 +236,8 @@ int container_start(struct keeper *k, struct connection *from, const struct keep
         return 0;
 }
 
-/* --- READY ------------------------------------------------------------------------------------------------------------ */
+/* --- READY
+ * ------------------------------------------------------------------------------------------------------------ */
 
 static int write_state(const struct container *c, struct err *err) {
         const int *fds = c->monitor_fds;
@@ -311,7 +317,8 @@ static void on_init_message(struct source *s, uint32_t events) {
         c->waiter = NULL;
 }
 
-/* --- spawn ------------------------------------------------------------------------------------------------------------ */
+/* --- spawn
+ * ------------------------------------------------------------------------------------------------------------ */
 
 enum { SPAWN_FDS_FIXED = 2 }; /* plan, rootfs */
 
@@ -365,7 +372,8 @@ static int make_channels(struct container *c, struct spawn_fds *f, int *out_r, i
         return r < 0 ? err_sys(err, -r, "create pipes of a container") : 0;
 }
 
-static int send_plan(const struct container *c, const struct spawn_fds *f, const int *fds, size_t n_fds, struct err *err) {
+static int send_plan(const struct container *c, const struct spawn_fds *f, const int *fds, size_t n_fds,
+                     struct err *err) {
         int all[SOCK_MAX_FDS] = { fds[0], f->stdin_r, f->out_w, f->err_w, f->exec_w };
         size_t n = n_fds - SPAWN_FDS_FIXED;
         char type = PLAN_MSG_PLAN;
@@ -387,7 +395,8 @@ struct lxc_config {
 };
 
 /* "@3@" -> "/proc/self/fd/17". */
-static int expand_config(const struct keeper_request *req, const int *fds, size_t n_fds, struct lxc_config *ret, struct err *err) {
+static int expand_config(const struct keeper_request *req, const int *fds, size_t n_fds, struct lxc_config *ret,
+                         struct err *err) {
         size_t at = 0, size = sizeof(ret->text);
         char *out = ret->text, *end;
         unsigned long n;
@@ -409,8 +418,8 @@ static int expand_config(const struct keeper_request *req, const int *fds, size_
         return 0;
 }
 
-static int fork_monitor(struct container *c, const struct lxc_config *config, const int *fds, const struct spawn_fds *f, int out_r, int err_r,
-                        struct err *err) {
+static int fork_monitor(struct container *c, const struct lxc_config *config, const int *fds, const struct spawn_fds *f,
+                        int out_r, int err_r, struct err *err) {
         struct monitor_args args = {
                 .id = c->id,
                 .lxc_path = c->keeper->lxc_path,
@@ -486,8 +495,8 @@ static int spawn(struct container *c, const struct keeper_request *req, const in
         return r < 0 ? err_sys(err, -r, "watch a new container") : 0;
 }
 
-int container_spawn(struct keeper *k, struct connection *from, const struct keeper_request *req, const int *fds, size_t n_fds,
-                    struct err *err) {
+int container_spawn(struct keeper *k, struct connection *from, const struct keeper_request *req, const int *fds,
+                    size_t n_fds, struct err *err) {
         struct container *c;
         int r;
 
@@ -512,7 +521,8 @@ int container_spawn(struct keeper *k, struct connection *from, const struct keep
         return 0;
 }
 
-/* --- the rest ----------------------------------------------------------------------------------------------------------- */
+/* --- the rest
+ * ----------------------------------------------------------------------------------------------------------- */
 
 int container_set_log(struct keeper *k, const char *id, int fd, struct err *err) {
         struct container *c = map_get(k->containers, id);

@@ -20,8 +20,8 @@ struct exec_status {
 };
 
 struct container {
-        struct source init_source; /* first: callbacks cast it back. READY or ERROR on init's socket */
-        struct source exec_source; /* exec status pipe */
+        struct source init_source;    /* first: callbacks cast it back. READY or ERROR on init's socket */
+        struct source exec_source;    /* exec status pipe */
         struct source monitor_source; /* pidfd of a monitor that is not our child (taken over) */
         struct keeper *keeper;
         char id[KEEPER_ID_MAX];
@@ -29,7 +29,7 @@ struct container {
         uint32_t flags;
         pid_t monitor_pid, init_pid;
         uint64_t monitor_start, init_start;
-        int monitor_fd, init_fd; /* pidfds */
+        int monitor_fd, init_fd;           /* pidfds */
         int monitor_fds[CONTAINER_FD_MAX]; /* what the monitor holds for a later keeper: numbers there */
         int init_socket, exec_fd, stdin_fd;
         struct log_file log;
@@ -42,8 +42,8 @@ struct container {
 };
 
 /* On success the reply comes later, through the connection. Takes no descriptor of @fds. */
-int container_spawn(struct keeper *k, struct connection *from, const struct keeper_request *req, const int *fds, size_t n_fds,
-                    struct err *err);
+int container_spawn(struct keeper *k, struct connection *from, const struct keeper_request *req, const int *fds,
+                    size_t n_fds, struct err *err);
 int container_start(struct keeper *k, struct connection *from, const struct keeper_request *req, struct err *err);
 /* @fd is taken; -1: discard. */
 int container_set_log(struct keeper *k, const char *id, int fd, struct err *err);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Commands inside running containers, without liblxc: a helper enters the container's namespaces by its init's pidfd and makes
- * the process as a child of the keeper, which carries out the process part of a plan as init does and execs. */
+/* Commands inside running containers, without liblxc: a helper enters the container's namespaces by its init's pidfd
+ * and makes the process as a child of the keeper, which carries out the process part of a plan as init does and execs.
+ */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -59,13 +60,14 @@ static void send_exited(struct exec *x) {
         exec_free(x);
 }
 
-/* --- in the helper and the new process ----------------------------------------------------------------------------------- */
+/* --- in the helper and the new process
+ * ----------------------------------------------------------------------------------- */
 
 struct helper_args {
         const int *fds; /* of the request: plan, init's pidfd, stdio, the plan's own */
         size_t n_fds;
         int status_w;
-        pid_t pid;     /* result */
+        pid_t pid;               /* result */
         struct plan_error error; /* result: why there is none */
 };
 
@@ -99,7 +101,8 @@ static int helper(void *arg) {
                 a->error = e;
                 return 1;
         }
-        if (setns(a->fds[1], CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP) < 0) {
+        if (setns(a->fds[1],
+                  CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP) < 0) {
                 a->error.sys_errno = errno;
                 (void) snprintf(a->error.text, sizeof(a->error.text), "enter the container's namespaces");
                 return 1;
@@ -113,7 +116,8 @@ static int helper(void *arg) {
         return 0;
 }
 
-/* --- in the keeper ---------------------------------------------------------------------------------------------------------- */
+/* --- in the keeper
+ * ---------------------------------------------------------------------------------------------------------- */
 
 static void on_status(struct source *s, uint32_t events) {
         struct exec *x = (struct exec *) s;
@@ -162,8 +166,8 @@ static int start_process(struct exec *x, const int *fds, size_t n_fds, struct er
         return 0;
 }
 
-int exec_start(struct keeper *k, struct connection *from, const struct keeper_request *req, const int *fds, size_t n_fds,
-               struct err *err) {
+int exec_start(struct keeper *k, struct connection *from, const struct keeper_request *req, const int *fds,
+               size_t n_fds, struct err *err) {
         struct exec *x;
         int r;
 
@@ -271,7 +275,8 @@ void exec_kill(struct keeper *k, struct connection *from, uint32_t seq) {
 
         for (x = k->execs; x && (x->seq != seq || x->waiter != from); x = x->next)
                 ;
-        /* It is ours and not reaped yet, so its pid can't have become another's. Repeated, for what it forks meanwhile. */
+        /* It is ours and not reaped yet, so its pid can't have become another's. Repeated, for what it forks meanwhile.
+         */
         for (int i = 0; x && i < KILL_PASSES && kill_tree(x->pid) > 1; i++)
                 ;
 }

@@ -35,8 +35,8 @@ void server_reply(struct connection *c, uint32_t seq, const char *id, const stru
 void server_broadcast(struct keeper *k, const struct keeper_reply *reply);
 
 /* exec.c */
-int exec_start(struct keeper *k, struct connection *from, const struct keeper_request *req, const int *fds, size_t n_fds,
-               struct err *err);
+int exec_start(struct keeper *k, struct connection *from, const struct keeper_request *req, const int *fds,
+               size_t n_fds, struct err *err);
 void exec_kill(struct keeper *k, struct connection *from, uint32_t seq);
 bool exec_reaped(struct keeper *k, pid_t pid, int status); /* true: it was one */
 void exec_forget_waiter(struct keeper *k, const struct connection *c);

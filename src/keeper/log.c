@@ -100,7 +100,8 @@ static size_t format_entries(const struct log_stream *s, const char *data, size_
         return at;
 }
 
-/* A log that can't be written (disk full) must not stop the container: what can't be stored is dropped, and said once. */
+/* A log that can't be written (disk full) must not stop the container: what can't be stored is dropped, and said once.
+ */
 static void write_entries(struct log_file *f, size_t n) {
         int r;
 
@@ -151,7 +152,8 @@ static bool writers_gone(int fd) {
         struct epoll_event e = { .events = EPOLLIN };
         _cleanup_(fd_closep) int ep = epoll_create1(EPOLL_CLOEXEC);
 
-        return ep >= 0 && epoll_ctl(ep, EPOLL_CTL_ADD, fd, &e) == 0 && epoll_wait(ep, &e, 1, 0) == 1 && (e.events & EPOLLHUP);
+        return ep >= 0 && epoll_ctl(ep, EPOLL_CTL_ADD, fd, &e) == 0 && epoll_wait(ep, &e, 1, 0) == 1 &&
+               (e.events & EPOLLHUP);
 }
 
 static void pump_pipe(struct log_stream *s, bool final) {
@@ -267,7 +269,8 @@ static void cut_torn_line(int fd) {
                 for (off_t i = n; i > 0; i--)
                         if (buf[i - 1] == '\n') {
                                 if (at - n + i < st.st_size && ftruncate(fd, at - n + i) < 0)
-                                        log_warn("cannot cut a torn line off a container's log", "error", strerror(errno), NULL);
+                                        log_warn("cannot cut a torn line off a container's log", "error",
+                                                 strerror(errno), NULL);
                                 return;
                         }
                 /* No entry is longer than this: whatever it is, it is not a log of ours. */

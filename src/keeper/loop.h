@@ -13,9 +13,9 @@ struct source {
         void (*fn)(struct source *s, uint32_t events);
 };
 
-int loop_init(struct loop *l);                                                /* 0 or -errno */
+int loop_init(struct loop *l); /* 0 or -errno */
 int loop_add(struct loop *l, struct source *s, int fd, uint32_t events,
-             void (*fn)(struct source *s, uint32_t events));                  /* 0 or -errno; does not own @fd */
+             void (*fn)(struct source *s, uint32_t events)); /* 0 or -errno; does not own @fd */
 void loop_remove(struct loop *l, struct source *s);
 /* Dispatches what is ready; waits at most @timeout_ms (-1: for ever). A source removed meanwhile is not called. */
 void loop_run_once(struct loop *l, int timeout_ms);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* proxmox-lxcri-keeper - one small process a node that forks monitors and exec helpers, reaps them and pumps output into
- * logs. Started by the daemon and outlives it; may itself be killed and started again at any time. See README.md beside. */
+/* proxmox-lxcri-keeper - one small process a node that forks monitors and exec helpers, reaps them and pumps output
+ * into logs. Started by the daemon and outlives it; may itself be killed and started again at any time. See README.md
+ * beside. */
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
@@ -41,7 +42,8 @@ static void on_signal(struct source *s, uint32_t events) {
         reap(k);
 }
 
-/* glibc's posix_spawn leaves the two signals that it keeps for itself ignored, and that would go on to every container. */
+/* glibc's posix_spawn leaves the two signals that it keeps for itself ignored, and that would go on to every container.
+ */
 static void reset_internal_signals(void) {
         struct {
                 void (*handler)(int);
@@ -54,7 +56,8 @@ static void reset_internal_signals(void) {
                 (void) syscall(SYS_rt_sigaction, sig, &deflt, NULL, sizeof(deflt.mask));
 }
 
-/* Containers must survive whatever the service manager or a terminal sends us; only SIGKILL ends a keeper that is needed. */
+/* Containers must survive whatever the service manager or a terminal sends us; only SIGKILL ends a keeper that is
+ * needed. */
 static int take_signals(struct keeper *k, struct err *err) {
         sigset_t set;
         int fd;
@@ -80,7 +83,8 @@ static int prepare_folders(struct keeper *k, struct err *err) {
                 return err_sys(err, ENAMETOOLONG, "use state folder %s", k->state_dir);
         (void) snprintf(k->rootfs_dir, sizeof(k->rootfs_dir), "%s/rootfs", k->state_dir);
         (void) snprintf(path, sizeof(path), "%s/containers", k->state_dir);
-        if (fs_mkdir_p(k->lxc_path, 0700, err) < 0 || fs_mkdir_p(k->rootfs_dir, 0700, err) < 0 || fs_mkdir_p(path, 0700, err) < 0)
+        if (fs_mkdir_p(k->lxc_path, 0700, err) < 0 || fs_mkdir_p(k->rootfs_dir, 0700, err) < 0 ||
+            fs_mkdir_p(path, 0700, err) < 0)
                 return -(int) err->code;
         k->containers_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         return k->containers_fd < 0 ? err_sys(err, errno, "open %s", path) : 0;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* protocol - daemon <-> keeper, over a SOCK_SEQPACKET unix socket: fixed-size messages, bulk in memfds. Same machine, same
- * build: the version in HELLO must be equal, else the daemon starts a second keeper for new containers. */
+/* protocol - daemon <-> keeper, over a SOCK_SEQPACKET unix socket: fixed-size messages, bulk in memfds. Same machine,
+ * same build: the version in HELLO must be equal, else the daemon starts a second keeper for new containers. */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
@@ -11,12 +11,12 @@ enum { KEEPER_VERSION = 1, KEEPER_ID_MAX = 65, KEEPER_TEXT_MAX = 768, KEEPER_CON
 enum keeper_msg_type {
         /* daemon -> keeper */
         KEEPER_HELLO = 1,
-        KEEPER_SPAWN,      /* descriptors: plan memfd, rootfs mount, then the plan's own; config: liblxc lines */
+        KEEPER_SPAWN, /* descriptors: plan memfd, rootfs mount, then the plan's own; config: liblxc lines */
         KEEPER_START,
-        KEEPER_EXEC,       /* descriptors: plan memfd, init's pidfd, stdin, stdout, stderr, then the plan's own */
-        KEEPER_EXEC_KILL,  /* kill the exec of @seq with all its descendants that can be found */
-        KEEPER_SET_LOG,    /* descriptor: log file (O_RDWR | O_APPEND), none: discard */
-        KEEPER_END,        /* end, if there is no container; no reply */
+        KEEPER_EXEC,      /* descriptors: plan memfd, init's pidfd, stdin, stdout, stderr, then the plan's own */
+        KEEPER_EXEC_KILL, /* kill the exec of @seq with all its descendants that can be found */
+        KEEPER_SET_LOG,   /* descriptor: log file (O_RDWR | O_APPEND), none: discard */
+        KEEPER_END,       /* end, if there is no container; no reply */
         /* keeper -> daemon */
         KEEPER_REPLY = 64,  /* to HELLO, SPAWN (ready or failed), START, EXEC (started or failed), SET_LOG; same seq */
         KEEPER_EXEC_EXITED, /* same seq as its EXEC; status as waitpid's */
@@ -28,16 +28,16 @@ enum { KEEPER_SPAWN_STDIN = 1, KEEPER_SPAWN_STDIN_ONCE = 2, KEEPER_SPAWN_TERMINA
 struct keeper_request {
         uint32_t type, seq, flags, config_len;
         char id[KEEPER_ID_MAX];
-        char config[KEEPER_CONFIG_MAX]; /* only config_len bytes are sent. "@N@" in it stands for "/proc/self/fd/M", M being where
-                                           the plan's descriptor N is in the monitor */
+        char config[KEEPER_CONFIG_MAX]; /* only config_len bytes are sent. "@N@" in it stands for "/proc/self/fd/M", M
+                                           being where the plan's descriptor N is in the monitor */
 };
 
 struct keeper_reply {
         uint32_t type, seq;
-        int32_t code;      /* enum err_code; 0: fine */
+        int32_t code; /* enum err_code; 0: fine */
         int32_t sys_errno;
-        int32_t status;    /* of EXEC_EXITED */
-        int32_t pid;       /* of init, or of the exec'd process */
+        int32_t status; /* of EXEC_EXITED */
+        int32_t pid;    /* of init, or of the exec'd process */
         uint64_t start_time;
         char id[KEEPER_ID_MAX];
         uint8_t has_ready;

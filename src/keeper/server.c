@@ -74,8 +74,9 @@ static void hello(struct connection *c, const struct keeper_request *req) {
 
         if (req->flags != KEEPER_VERSION) {
                 reply.code = ERR_UNIMPLEMENTED;
-                (void) snprintf(reply.text, sizeof(reply.text), "this keeper speaks version %d of the protocol, the daemon %u",
-                                KEEPER_VERSION, req->flags);
+                (void) snprintf(reply.text, sizeof(reply.text),
+                                "this keeper speaks version %d of the protocol, the daemon %u", KEEPER_VERSION,
+                                req->flags);
         }
         server_send(c, &reply);
 }

@@ -53,7 +53,8 @@ static bool is_needed(const struct keeper *k, const char *m) {
         return false;
 }
 
-/* Each monitor and each container copies this mount table, and a thousand mounts cost milliseconds: keep the few that matter. */
+/* Each monitor and each container copies this mount table, and a thousand mounts cost milliseconds: keep the few that
+ * matter. */
 static int prune_mounts(const struct keeper *k, struct err *err) {
         _cleanup_(freep) char *text = NULL;
         char **points = NULL, *line, *save = NULL, *field;
@@ -74,7 +75,8 @@ static int prune_mounts(const struct keeper *k, struct err *err) {
                 xgrow(points, n, cap);
                 points[n++] = field;
         }
-        /* Last mounted first; what lies below a needed one goes too. Some are busy below others: detach takes them along. */
+        /* Last mounted first; what lies below a needed one goes too. Some are busy below others: detach takes them
+         * along. */
         while (n--)
                 if (!is_needed(k, points[n]))
                         (void) umount2(points[n], MNT_DETACH);
@@ -118,7 +120,8 @@ int keeper_isolate(struct keeper *k, int netns_fd, struct err *err) {
         if (r < 0)
                 return r;
         /* Without cgroup mounts in sight liblxc leaves cgroups alone: they are the daemon's matter. */
-        if (access("/sys/fs/cgroup", F_OK) == 0 && mount("none", "/sys/fs/cgroup", "tmpfs", MS_RDONLY, "size=4k,mode=755") < 0)
+        if (access("/sys/fs/cgroup", F_OK) == 0 &&
+            mount("none", "/sys/fs/cgroup", "tmpfs", MS_RDONLY, "size=4k,mode=755") < 0)
                 return err_sys(err, errno, "hide /sys/fs/cgroup");
         /* Orphaned inits of killed monitors come to us to be reaped. */
         if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)

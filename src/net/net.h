@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* net - pod namespaces and pod networks: makes network, IPC and UTS namespaces held by bind mounts, and runs CNI plug-ins
- * in them (CNI spec 1.1). Thread-safe; calls block. */
+/* net - pod namespaces and pod networks: makes network, IPC and UTS namespaces held by bind mounts, and runs CNI
+ * plug-ins in them (CNI spec 1.1). Thread-safe; calls block. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -9,38 +9,49 @@
 #include "base/cleanup.h"
 #include "base/err.h"
 
-/* --- namespaces ---------------------------------------------------------------------------------------------------- */
+/* --- namespaces ----------------------------------------------------------------------------------------------------
+ */
 
 struct netns_args {
-        const char *dir; /* folder for the files "net", "ipc", "uts"; made if missing */
-        bool net, ipc, uts; /* which to make; the others get no file */
-        const char *hostname;   /* for uts, may be NULL */
-        const char *const *sysctls; /* "net.ipv4.ip_forward", "1", ..., NULL: written inside the new namespaces; may be NULL */
+        const char *dir;      /* folder for the files "net", "ipc", "uts"; made if missing */
+        bool net, ipc, uts;   /* which to make; the others get no file */
+        const char *hostname; /* for uts, may be NULL */
+        const char *const
+                *sysctls; /* "net.ipv4.ip_forward", "1", ..., NULL: written inside the new namespaces; may be NULL */
 };
-/* Makes the namespaces in a short-lived thread, brings lo up, writes sysctls, binds them to files. On failure nothing stays. */
+/* Makes the namespaces in a short-lived thread, brings lo up, writes sysctls, binds them to files. On failure nothing
+ * stays. */
 _must_use_ int netns_create(const struct netns_args *args, struct err *err);
 /* Unmounts and removes the files and the folder; missing is fine. */
 _must_use_ int netns_remove(const char *dir, struct err *err);
 
-/* --- CNI ------------------------------------------------------------------------------------------------------------ */
+/* --- CNI ------------------------------------------------------------------------------------------------------------
+ */
 
 struct cni; /* configuration folder, read live; plug-in folders */
 
-struct cni_port { const char *protocol; /* "tcp" "udp" "sctp" */ int container_port, host_port; const char *host_ip; };
+struct cni_port {
+        const char *protocol; /* "tcp" "udp" "sctp" */
+        int container_port, host_port;
+        const char *host_ip;
+};
 struct cni_pod {
         const char *id, *name, *pod_namespace, *uid; /* sandbox id and pod identity, for CNI_ARGS */
-        const char *netns_path;   /* NULL or missing file on DEL: the namespace is gone already */
-        const char *cgroup_path;  /* may be NULL */
-        const struct cni_port *ports; size_t n_ports; /* those with host_port 0 are left out */
+        const char *netns_path;                      /* NULL or missing file on DEL: the namespace is gone already */
+        const char *cgroup_path;                     /* may be NULL */
+        const struct cni_port *ports;
+        size_t n_ports; /* those with host_port 0 are left out */
         const char *const *dns_servers, *const *dns_searches, *const *dns_options; /* NULL-terminated or NULL */
         int64_t ingress_rate, egress_rate; /* bits/s from the pod's bandwidth annotations, 0: none */
 };
 struct cni_result {
-        const char **ips;   /* addresses without prefix length, eth0's, IPv4 first as the plug-ins said; NULL-terminated */
+        const char *
+                *ips; /* addresses without prefix length, eth0's, IPv4 first as the plug-ins said; NULL-terminated */
         const char *cached; /* JSON: what cni_del() needs (config used, prevResult): keep it in the pod's record */
 };
 
-_must_use_ int cni_new(const char *conf_dir, const char *bin_dirs /* colon separated */, struct cni **ret, struct err *err);
+_must_use_ int cni_new(const char *conf_dir, const char *bin_dirs /* colon separated */, struct cni **ret,
+                       struct err *err);
 struct cni *cni_free(struct cni *c);
 DEFINE_CLEANUP(struct cni *, cni_free)
 /* Time that one plug-in may take (60 s by default). Before the first call. */
@@ -50,6 +61,7 @@ _must_use_ int cni_status(struct cni *c, struct err *err);
 /* The chosen configuration's name and the file, for Status(verbose). */
 _must_use_ int cni_describe(struct cni *c, struct arena *arena, const char **ret_json, struct err *err);
 /* loopback and the chosen network as eth0. On failure everything it did has been undone by DEL. */
-_must_use_ int cni_add(struct cni *c, const struct cni_pod *pod, struct arena *arena, struct cni_result *ret, struct err *err);
+_must_use_ int cni_add(struct cni *c, const struct cni_pod *pod, struct arena *arena, struct cni_result *ret,
+                       struct err *err);
 /* Repeatable; uses @cached (may be NULL: the current configuration). */
 _must_use_ int cni_del(struct cni *c, const struct cni_pod *pod, const char *cached, struct err *err);

@@ -15,7 +15,7 @@ struct engine;
 
 /* What create found out. */
 struct engine_created {
-        pid_t pid; /* of init, in the host's PID namespace */
+        pid_t pid;           /* of init, in the host's PID namespace */
         uint64_t start_time; /* with pid: names the process for good, see proc_open() */
         uid_t uid;
         gid_t gid;
@@ -31,10 +31,10 @@ struct engine_stdio {
 
 /* How a container ended. */
 struct engine_exit {
-        int exit_code; /* 0..255; 128 + signal when a signal ended it */
-        int signal;    /* 0: none */
+        int exit_code;           /* 0..255; 128 + signal when a signal ended it */
+        int signal;              /* 0: none */
         uint64_t finished_at_ns; /* realtime */
-        const char *reason; /* static: "" for an ordinary end, "MonitorLost" when nobody saw its status ... */
+        const char *reason;      /* static: "" for an ordinary end, "MonitorLost" when nobody saw its status ... */
 };
 
 struct engine_exec_args {
@@ -49,9 +49,10 @@ enum engine_state { ENGINE_CREATED, ENGINE_RUNNING, ENGINE_STOPPED, ENGINE_GONE 
 
 struct engine_ops {
         const char *name;
-        /* Everything but the user's process: namespaces, mounts, limits; init waits. On failure nothing stays. The spec's
-         * descriptors are taken in any case. */
-        int (*create)(struct engine *e, const struct spec *spec, const struct engine_stdio *io, struct engine_created *ret, struct err *err);
+        /* Everything but the user's process: namespaces, mounts, limits; init waits. On failure nothing stays. The
+         * spec's descriptors are taken in any case. */
+        int (*create)(struct engine *e, const struct spec *spec, const struct engine_stdio *io,
+                      struct engine_created *ret, struct err *err);
         /* Let the user's process run. ERR_INVALID... with the exec error's text when the program can't be run. */
         int (*start)(struct engine *e, const char *id, struct err *err);
         int (*signal)(struct engine *e, const char *id, int sig, struct err *err); /* ended already: fine */
@@ -79,10 +80,10 @@ struct engine {
 };
 
 struct engine_lxc_args {
-        const char *state_dir;   /* /run/proxmox-lxcri */
+        const char *state_dir;               /* /run/proxmox-lxcri */
         const char *keeper_path, *init_path; /* the programs */
-        struct cgroups *cgroups; /* borrowed */
-        const char *log_level;   /* for the keeper */
+        struct cgroups *cgroups;             /* borrowed */
+        const char *log_level;               /* for the keeper */
         /* A container has ended (from a thread of the engine's; must not block: hand it to a pool). */
         void (*exited)(const char *id, void *userdata);
         void *userdata;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* cgroup - control groups of containers, on v1, hybrid and v2, by files (driver "cgroupfs"). Thread-safe after cgroups_new().
- * A path is absolute below the mount of every hierarchy: "/kubepods/burstable/pod1/<id>". We own only the last component;
- * limits of parents are never touched, save enabling controllers on v2. */
+/* cgroup - control groups of containers, on v1, hybrid and v2, by files (driver "cgroupfs"). Thread-safe after
+ * cgroups_new(). A path is absolute below the mount of every hierarchy: "/kubepods/burstable/pod1/<id>". We own only
+ * the last component; limits of parents are never touched, save enabling controllers on v2. */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
@@ -21,7 +21,8 @@ enum cgroup_mode cgroups_mode(const struct cgroups *c);
 const char *cgroup_mode_name(enum cgroup_mode mode);
 bool cgroups_has(const struct cgroups *c, const char *controller); /* "memory", "pids" ... usable */
 
-/* Make it (with parents) and set limits. On failure nothing of ours stays. A limit the host can't do is an error that names it. */
+/* Make it (with parents) and set limits. On failure nothing of ours stays. A limit the host can't do is an error that
+ * names it. */
 _must_use_ int cgroup_create(struct cgroups *c, const char *path, const struct spec_resources *r, struct err *err);
 /* A plain group without limits, e.g. a pod's when the caller named no parent; existing is fine. */
 _must_use_ int cgroup_make(struct cgroups *c, const char *path, struct err *err);
@@ -37,8 +38,8 @@ _must_use_ int cgroup_remove(struct cgroups *c, const char *path, struct err *er
 /* Number of processes killed for lack of memory in the group or below; 0 when unknown. */
 uint64_t cgroup_oom_kills(struct cgroups *c, const char *path);
 /* Names of the direct children of @path, "" separated list via callback; for reconciling. Missing: none. */
-_must_use_ int cgroup_each_child(struct cgroups *c, const char *path, int (*each)(const char *name, void *userdata), void *userdata,
-                                 struct err *err);
+_must_use_ int cgroup_each_child(struct cgroups *c, const char *path, int (*each)(const char *name, void *userdata),
+                                 void *userdata, struct err *err);
 
 struct cgroup_stats {
         uint64_t cpu_usage_ns;

@@ -44,14 +44,15 @@ static void add_cloned(const struct spec *spec, struct lxc_config *c) {
         strbuf_putc(&c->text, '\n');
 }
 
-/* An init that dies of SIGHUP makes liblxc run it again ("reboot"), unless a post-stop hook fails. It costs a fork at stop, so
- * only where that signal can come from: a PID namespace that is not the container's own, or the right to call reboot(2). */
+/* An init that dies of SIGHUP makes liblxc run it again ("reboot"), unless a post-stop hook fails. It costs a fork at
+ * stop, so only where that signal can come from: a PID namespace that is not the container's own, or the right to call
+ * reboot(2). */
 static bool needs_reboot_guard(const struct spec *spec) {
         return !spec->ns[SPEC_NS_PID].create || spec->process.caps.bounding & 1ull << CAP_SYS_BOOT;
 }
 
-int lxc_config_build(const struct spec *spec, size_t first_fd, const char *log_path, const char *rootfs_dir, struct lxc_config *ret,
-                     struct err *err) {
+int lxc_config_build(const struct spec *spec, size_t first_fd, const char *log_path, const char *rootfs_dir,
+                     struct lxc_config *ret, struct err *err) {
         struct lxc_config c = { .text = STRBUF(KEEPER_CONFIG_MAX - 1) };
         int r;
 
@@ -67,13 +68,12 @@ int lxc_config_build(const struct spec *spec, size_t first_fd, const char *log_p
         add_cloned(spec, &c);
         if (spec->ns[SPEC_NS_UTS].create)
                 strbuf_printf(&c.text, "lxc.uts.name = %.63s\n", spec->id);
-        strbuf_puts(&c.text,
-                    "lxc.mount.entry = proc proc proc nosuid,nodev,noexec 0 0\n"
-                    "lxc.mount.entry = sysfs sys sysfs nosuid,nodev,noexec 0 0\n"
-                    "lxc.autodev = 0\nlxc.tty.max = 0\nlxc.pty.max = 0\nlxc.console.path = none\n"
-                    "lxc.apparmor.profile = unconfined\n"
-                    /* 5.0's meaning is the reverse of its manual page's: 1 makes no keyring. */
-                    "lxc.keyring.session = 1\n");
+        strbuf_puts(&c.text, "lxc.mount.entry = proc proc proc nosuid,nodev,noexec 0 0\n"
+                             "lxc.mount.entry = sysfs sys sysfs nosuid,nodev,noexec 0 0\n"
+                             "lxc.autodev = 0\nlxc.tty.max = 0\nlxc.pty.max = 0\nlxc.console.path = none\n"
+                             "lxc.apparmor.profile = unconfined\n"
+                             /* 5.0's meaning is the reverse of its manual page's: 1 makes no keyring. */
+                             "lxc.keyring.session = 1\n");
         if (needs_reboot_guard(spec))
                 strbuf_puts(&c.text, "lxc.hook.post-stop = /bin/false\n");
         if (c.text.overflow) {

@@ -25,7 +25,7 @@
 #include "runtime/lxc/files.h"
 #include "runtime/lxc/plan.h"
 
-enum { KILL_TIMEOUT_MS = 30000, STATE_DIR_MAX = 256 };
+enum { KILL_TIMEOUT_MS = 30000, END_TIMEOUT_MS = 5000, STATE_DIR_MAX = 256 };
 
 /* A container as the engine knows it. Lives until remove; its fields but "ended" are set before it is in the map. */
 struct item {
@@ -50,7 +50,8 @@ struct engine_lxc {
         struct map *items;
 };
 
-/* --- items ---------------------------------------------------------------------------------------------------------------- */
+/* --- items
+ * ---------------------------------------------------------------------------------------------------------------- */
 
 static struct item *item_new(const char *id, const char *cgroup_path, const char *log_path) {
         struct item *i = xnew(struct item);
@@ -141,7 +142,8 @@ static void on_exited(const char *id, void *userdata) {
         e->exited(id, e->userdata);
 }
 
-/* --- create --------------------------------------------------------------------------------------------------------------- */
+/* --- create
+ * --------------------------------------------------------------------------------------------------------------- */
 
 static int open_log(const char *path, int *ret_fd, struct err *err) {
         if (str_empty(path)) {
@@ -184,8 +186,9 @@ static void fill_created(const struct keeper_reply *reply, struct engine_created
         qsort(ret->groups, ret->n_groups, sizeof(ret->groups[0]), compare_gid);
 }
 
-static int spawn(struct engine_lxc *e, const struct spec *spec, const struct plan *plan, const struct lxc_config *config,
-                 const struct engine_stdio *io, struct keeper_reply *reply, struct err *err) {
+static int spawn(struct engine_lxc *e, const struct spec *spec, const struct plan *plan,
+                 const struct lxc_config *config, const struct engine_stdio *io, struct keeper_reply *reply,
+                 struct err *err) {
         int fds[SOCK_MAX_FDS];
         struct keeper_call call = {
                 .type = KEEPER_SPAWN,
@@ -208,8 +211,8 @@ static int spawn(struct engine_lxc *e, const struct spec *spec, const struct pla
         return keeper_client_call(e->keeper, &call, reply, err);
 }
 
-static int create_in_cgroup(struct engine_lxc *e, const struct spec *spec, const struct engine_stdio *io, struct item *item,
-                            struct engine_created *ret, struct err *err) {
+static int create_in_cgroup(struct engine_lxc *e, const struct spec *spec, const struct engine_stdio *io,
+                            struct item *item, struct engine_created *ret, struct err *err) {
         _cleanup_(plan_done) struct plan plan = PLAN_EMPTY;
         _cleanup_(lxc_config_done) struct lxc_config config = { 0 };
         char log_path[STATE_DIR_MAX + 128];
@@ -236,8 +239,8 @@ static int create_in_cgroup(struct engine_lxc *e, const struct spec *spec, const
 
 static int lxc_remove(struct engine *engine, const char *id, struct err *err);
 
-static int lxc_create(struct engine *engine, const struct spec *spec, const struct engine_stdio *io, struct engine_created *ret,
-                      struct err *err) {
+static int lxc_create(struct engine *engine, const struct spec *spec, const struct engine_stdio *io,
+                      struct engine_created *ret, struct err *err) {
         struct engine_lxc *e = self(engine);
         _cleanup_(fd_closep) int rootfs = spec->rootfs_mount_fd;
         struct item *item = item_new(spec->id, spec->cgroup_path, io->log_path);
@@ -259,7 +262,8 @@ static int lxc_create(struct engine *engine, const struct spec *spec, const stru
         r = create_in_cgroup(e, spec, io, item, ret, err);
         item_unref(e, item);
         if (r < 0 && lxc_remove(engine, spec->id, &ignored) < 0)
-                log_error("cannot remove what is left of a container that failed", "container", spec->id, "error", ignored.msg, NULL);
+                log_error("cannot remove what is left of a container that failed", "container", spec->id, "error",
+                          ignored.msg, NULL);
         return r;
 }
 
@@ -270,7 +274,8 @@ static int lxc_start(struct engine *engine, const char *id, struct err *err) {
         return keeper_client_call(self(engine)->keeper, &call, &reply, err);
 }
 
-/* --- signals and the end ------------------------------------------------------------------------------------------------- */
+/* --- signals and the end
+ * ------------------------------------------------------------------------------------------------- */
 
 static int lxc_signal(struct engine *engine, const char *id, int sig, struct err *err) {
         HOLD(h, self(engine), id);
@@ -327,7 +332,8 @@ static int lxc_kill(struct engine *engine, const char *id, struct err *err) {
         if (r < 0)
                 return r;
         if (!wait_ended(h.item, KILL_TIMEOUT_MS, -1))
-                return err_set(err, ERR_DEADLINE, "container %s was killed but has not ended after %d s", id, KILL_TIMEOUT_MS / 1000);
+                return err_set(err, ERR_DEADLINE, "container %s was killed but has not ended after %d s", id,
+                               KILL_TIMEOUT_MS / 1000);
         return 0;
 }
 
@@ -352,7 +358,9 @@ static int lxc_get_exit(struct engine *engine, const char *id, struct engine_exi
                 log_warn("processes outlive their container", "container", id, "error", ignored.msg, NULL);
         r = h.item->dirfd < 0 ? err_set(err, ERR_DATA_LOSS, "no state") : container_exit_read(h.item->dirfd, &x, err);
         if (r < 0)
-                x = (struct container_exit){ .code = 137, .signal = SIGKILL, .finished_at_ns = clock_realtime_ns(), .reason = "MonitorLost" };
+                x = (struct container_exit){
+                        .code = 137, .signal = SIGKILL, .finished_at_ns = clock_realtime_ns(), .reason = "MonitorLost"
+                };
         *ret = (struct engine_exit){
                 .exit_code = x.code,
                 .signal = x.signal,
@@ -406,6 +414,9 @@ static int lxc_remove(struct engine *engine, const char *id, struct err *err) {
                 r = kill_item(e, item, err);
         if (r == 0)
                 kill_monitor(e, id);
+        /* The keeper writes the exit record of a monitor that was killed: not while its folder is being removed. */
+        if (r == 0 && item && item->init_fd >= 0 && !wait_ended(item, END_TIMEOUT_MS, -1))
+                log_warn("a container that was removed has not been seen to end", "container", id, NULL);
         if (r == 0 && item)
                 r = cgroup_remove(e->cgroups, item->cgroup_path, err);
         if (r == 0)
@@ -423,7 +434,8 @@ static int lxc_remove(struct engine *engine, const char *id, struct err *err) {
         return r;
 }
 
-/* --- exec ------------------------------------------------------------------------------------------------------------------ */
+/* --- exec
+ * ------------------------------------------------------------------------------------------------------------------ */
 
 static int lxc_exec(struct engine *engine, const struct engine_exec_args *args, int *ret_code, struct err *err) {
         struct engine_lxc *e = self(engine);
@@ -465,7 +477,8 @@ static int lxc_exec(struct engine *engine, const struct engine_exec_args *args, 
         return 0;
 }
 
-/* --- the rest ---------------------------------------------------------------------------------------------------------------- */
+/* --- the rest
+ * ---------------------------------------------------------------------------------------------------------------- */
 
 static int lxc_reopen_log(struct engine *engine, const char *id, const char *log_path, struct err *err) {
         return set_log(self(engine), id, log_path, err);
@@ -494,8 +507,8 @@ static int lxc_list(struct engine *engine, struct arena *arena, const char ***re
         return 0;
 }
 
-/* A keeper that took over waits for the log's name before it takes anything out of the container's pipes; also of one that
- * has ended meanwhile. False: the keeper does not know the container. */
+/* A keeper that took over waits for the log's name before it takes anything out of the container's pipes; also of one
+ * that has ended meanwhile. False: the keeper does not know the container. */
 static bool name_log_again(struct engine_lxc *e, const struct item *i) {
         struct err err = { 0 };
 
@@ -507,7 +520,8 @@ static bool name_log_again(struct engine_lxc *e, const struct item *i) {
         return set_log(e, i->id, NULL, &err) == 0 || err.code != ERR_PRECONDITION;
 }
 
-static int lxc_adopt(struct engine *engine, const char *id, const char *cgroup_path, const char *log_path, struct err *err) {
+static int lxc_adopt(struct engine *engine, const char *id, const char *cgroup_path, const char *log_path,
+                     struct err *err) {
         struct engine_lxc *e = self(engine);
         struct item *item = item_new(id, cgroup_path, log_path);
         struct container_state s = { 0 };

@@ -80,8 +80,8 @@ int container_state_read(int dirfd, struct container_state *ret, struct err *err
 
 int container_exit_write(int dirfd, const struct container_exit *x, struct err *err) {
         char text[FILE_MAX];
-        int n = snprintf(text, sizeof(text), "code=%d\nsignal=%d\nfinished_at_ns=%" PRIu64 "\nreason=%s\n", x->code, x->signal,
-                         x->finished_at_ns, x->reason);
+        int n = snprintf(text, sizeof(text), "code=%d\nsignal=%d\nfinished_at_ns=%" PRIu64 "\nreason=%s\n", x->code,
+                         x->signal, x->finished_at_ns, x->reason);
         return write_text(dirfd, "exit", text, n, err);
 }
 
@@ -94,7 +94,8 @@ int container_exit_read(int dirfd, struct container_exit *ret, struct err *err) 
         r = fs_read_file(dirfd, "exit", FILE_MAX, &text, NULL, err);
         if (r < 0)
                 return r;
-        if (!find_number(text, "code", &code) || !find_number(text, "signal", &sig) || !find_number(text, "finished_at_ns", &at))
+        if (!find_number(text, "code", &code) || !find_number(text, "signal", &sig) ||
+            !find_number(text, "finished_at_ns", &at))
                 return err_set(err, ERR_DATA_LOSS, "container exit record is damaged");
         *ret = (struct container_exit){ .code = (int) code, .signal = (int) sig, .finished_at_ns = (uint64_t) at };
         reason = strstr(text, "\nreason=");

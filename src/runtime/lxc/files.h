@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* files - what a container leaves in <state>/containers/<id>/ for the next keeper and the next daemon: small text files,
- * replaced atomically, on tmpfs. "state": monitor and init as pid and start time; "started": the user's program was exec'd;
- * "exit": how it ended, written by the monitor, or by the keeper for a monitor that was killed. */
+/* files - what a container leaves in <state>/containers/<id>/ for the next keeper and the next daemon: small text
+ * files, replaced atomically, on tmpfs. "state": monitor and init as pid and start time; "started": the user's program
+ * was exec'd; "exit": how it ended, written by the monitor, or by the keeper for a monitor that was killed. */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
@@ -21,7 +21,7 @@ enum container_fd {
 struct container_state {
         pid_t monitor_pid, init_pid; /* 0: not known (yet) */
         uint64_t monitor_start, init_start;
-        uint32_t flags; /* KEEPER_SPAWN_* */
+        uint32_t flags;            /* KEEPER_SPAWN_* */
         int fds[CONTAINER_FD_MAX]; /* their numbers in the monitor, -1: none */
 };
 

@@ -44,8 +44,8 @@ static int compare_fds(const void *a, const void *b) {
         return *(const int *) a - *(const int *) b;
 }
 
-/* A forked monitor starts with all descriptors of the keeper: other containers' pipes and sockets, whose ends it would keep
- * from being seen. And liblxc lets init inherit every one without O_CLOEXEC. So: only what is named here stays. */
+/* A forked monitor starts with all descriptors of the keeper: other containers' pipes and sockets, whose ends it would
+ * keep from being seen. And liblxc lets init inherit every one without O_CLOEXEC. So: only what is named here stays. */
 static void settle_descriptors(const struct monitor_args *args) {
         int keep[CONTAINER_FD_MAX + MONITOR_CONFIG_FDS_MAX + 8], n = 0, next = 0;
 
@@ -73,8 +73,8 @@ static void settle_descriptors(const struct monitor_args *args) {
                 fail(args, errno, "let init inherit its descriptors");
 }
 
-/* The mount points that liblxc needs must be folders of the image's root itself. liblxc's own create=dir would follow an
- * image's symlink out of the root as host root. Nothing else has access to this mount yet, so there is no race. */
+/* The mount points that liblxc needs must be folders of the image's root itself. liblxc's own create=dir would follow
+ * an image's symlink out of the root as host root. Nothing else has access to this mount yet, so there is no race. */
 static void ensure_folder(const struct monitor_args *args, int rootfd, const char *name) {
         struct open_how how = {
                 .flags = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC,
@@ -89,8 +89,8 @@ static void ensure_folder(const struct monitor_args *args, int rootfd, const cha
         (void) close((int) fd);
 }
 
-/* The root file system is attached in a mount namespace of the monitor's own: nothing of it shows on the host, and it is
- * gone with the monitor however that ends. */
+/* The root file system is attached in a mount namespace of the monitor's own: nothing of it shows on the host, and it
+ * is gone with the monitor however that ends. */
 static void attach_rootfs(const struct monitor_args *args) {
         _cleanup_(fd_closep) int rootfd = -1;
 
@@ -146,8 +146,9 @@ static void write_exit(const struct monitor_args *args, int status) {
                 (void) fprintf(stderr, "container %s: %s\n", args->id, err.msg);
 }
 
-/* The container's last words are in its pipes, and this process may be the only one that holds their read ends: a keeper that
- * was killed has not taken them out, the next one will. Ordinarily they are gone in less than a millisecond. */
+/* The container's last words are in its pipes, and this process may be the only one that holds their read ends: a
+ * keeper that was killed has not taken them out, the next one will. Ordinarily they are gone in less than a
+ * millisecond. */
 static void wait_for_keeper(const struct monitor_args *args) {
         unsigned pause_us = 100;
         int left;

@@ -28,12 +28,12 @@ static struct engine *engine;
 static _Atomic int n_exited;
 static struct err err;
 
-#define CHECK(call)                                                                                                            \
-        do {                                                                                                                   \
-                if ((call) < 0) {                                                                                              \
-                        (void) fprintf(stderr, "%s:%d: %s: %s\n", __FILE__, __LINE__, #call, err.msg);                         \
-                        abort();                                                                                               \
-                }                                                                                                              \
+#define CHECK(call)                                                                                                    \
+        do {                                                                                                           \
+                if ((call) < 0) {                                                                                      \
+                        (void) fprintf(stderr, "%s:%d: %s: %s\n", __FILE__, __LINE__, #call, err.msg);                 \
+                        abort();                                                                                       \
+                }                                                                                                      \
         } while (0)
 
 static void on_exited(const char *id, void *userdata) {
@@ -59,7 +59,8 @@ static int make_rootfs(void) {
         free(data);
         assert(symlinkat("busybox", mnt, "bin/sh") == 0);
         fd = openat(mnt, "etc/passwd", O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
-        assert(fd >= 0 && fs_write_all(fd, "root:x:0:0::/:/bin/sh\nweb:x:33:34::/:/bin/sh\n", 46) == 0 && close(fd) == 0);
+        assert(fd >= 0 && fs_write_all(fd, "root:x:0:0::/:/bin/sh\nweb:x:33:34::/:/bin/sh\n", 46) == 0 &&
+               close(fd) == 0);
         return mnt;
 }
 
@@ -68,9 +69,18 @@ static const char *const no_strings[] = { NULL };
 static struct spec make_spec(const char *id, const char *const *args, char cgroup[128]) {
         static const char *const env[] = { "PATH=/bin", NULL };
         static const struct spec_mount mounts[] = {
-                { .destination = "/dev", .type = "tmpfs", .source = "tmpfs", .data = "mode=755,size=65536k", .flags = MS_NOSUID, .source_fd = -1 },
-                { .destination = "/dev/pts", .type = "devpts", .source = "devpts", .data = "newinstance,ptmxmode=0666,mode=0620,gid=5",
-                  .flags = MS_NOSUID | MS_NOEXEC, .source_fd = -1 },
+                { .destination = "/dev",
+                  .type = "tmpfs",
+                  .source = "tmpfs",
+                  .data = "mode=755,size=65536k",
+                  .flags = MS_NOSUID,
+                  .source_fd = -1 },
+                { .destination = "/dev/pts",
+                  .type = "devpts",
+                  .source = "devpts",
+                  .data = "newinstance,ptmxmode=0666,mode=0620,gid=5",
+                  .flags = MS_NOSUID | MS_NOEXEC,
+                  .source_fd = -1 },
         };
         static const struct spec_device devices[] = {
                 { "/dev/null", 'c', 1, 3, 0666, 0, 0 },
@@ -86,8 +96,14 @@ static struct spec make_spec(const char *id, const char *const *args, char cgrou
                 .n_devices = ELEMENTSOF(devices),
                 .masked_paths = no_strings,
                 .readonly_paths = no_strings,
-                .process = { .args = args, .env = env, .cwd = "/", .caps = { 0xa80425fb, 0xa80425fb, 0xa80425fb, 0, 0 } },
-                .resources = { .memory_limit_bytes = 64 << 20, .cpuset_cpus = "", .cpuset_mems = "", .pids_limit = 100 },
+                .process = { .args = args,
+                             .env = env,
+                             .cwd = "/",
+                             .caps = { 0xa80425fb, 0xa80425fb, 0xa80425fb, 0, 0 } },
+                .resources = { .memory_limit_bytes = 64 << 20,
+                               .cpuset_cpus = "",
+                               .cpuset_mems = "",
+                               .pids_limit = 100 },
         };
 
         (void) snprintf(cgroup, 128, "%s/%s", parent, id);
@@ -127,9 +143,11 @@ static void test_output_and_exit(void) {
         _cleanup_(freep) char *log = read_log("out");
 
         assert(x.exit_code == 7 && x.signal == 0 && x.reason[0] == '\0');
-        assert(strstr(log, " stdout F hello\n") && strstr(log, " stderr F oops\n") && strstr(log, " stdout P partial\n"));
+        assert(strstr(log, " stdout F hello\n") && strstr(log, " stderr F oops\n") &&
+               strstr(log, " stdout P partial\n"));
         x = run("sig", "kill -9 $$", NULL);
-        assert(x.exit_code == 0 || x.exit_code == 137); /* a pid namespace's first process is immune to its own SIGKILL */
+        assert(x.exit_code == 0 ||
+               x.exit_code == 137); /* a pid namespace's first process is immune to its own SIGKILL */
 }
 
 static void test_bad_program(void) {
@@ -157,9 +175,13 @@ static void start(const char *id, const char *script, struct engine_created *cre
 }
 
 static void test_exec(void) {
-        static const char *const args[] = { "/bin/sh", "-c", "echo in $PWD; exit 5", NULL }, *const env[] = { "PATH=/bin", NULL };
+        static const char *const args[] = { "/bin/sh", "-c", "echo in $PWD; exit 5", NULL }, *const env[] = {
+                "PATH=/bin", NULL
+        };
         static const char *const slow[] = { "/bin/sh", "-c", "sleep 100 & sleep 100", NULL };
-        struct spec_process p = { .args = args, .env = env, .cwd = "/tmp", .user = { .resolved = true, .has_gid = true } };
+        struct spec_process p = {
+                .args = args, .env = env, .cwd = "/tmp", .user = { .resolved = true, .has_gid = true }
+        };
         struct engine_exec_args x = { .id = "exec", .process = &p, .stdin_fd = -1, .stderr_fd = -1, .cancel_fd = -1 };
         struct engine_created created;
         char buf[64] = "";
@@ -206,7 +228,8 @@ static void measure(int n) {
                 t4 = now_ms();
                 create += t1 - t0, started += t2 - t1, ended += t3 - t2, removed += t4 - t3;
         }
-        (void) printf("mean of %d, ms: create %.2f start %.2f end %.2f remove %.2f\n", n, create / n, started / n, ended / n, removed / n);
+        (void) printf("mean of %d, ms: create %.2f start %.2f end %.2f remove %.2f\n", n, create / n, started / n,
+                      ended / n, removed / n);
 }
 
 static void test_keeper_killed(void) {
