@@ -77,7 +77,8 @@ class Snapshot:
             'interface': {line.split(':')[1].split('@')[0].strip()
                           for line in _lines('ip', '-o', 'link')},
             'netns': set(_lines('ip', 'netns')),
-            'iptables': {line for line in _lines('iptables-save') if not line.startswith(('#', ':'))},
+            # Only rules: a table is made by looking at it.
+            'iptables': {line for line in _lines('iptables-save') if line.startswith('-')},
             'file': files(*tops, ignore=IGNORED_FILES),
         }
 
