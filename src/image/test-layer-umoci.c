@@ -20,6 +20,7 @@
 #include "base/cleanup.h"
 #include "base/fs.h"
 #include "base/str.h"
+#include "image/layer-copy.h"
 #include "image/layer.h"
 #include "image/snapshot-mount.h"
 
@@ -119,7 +120,7 @@ static void mount_at(const char *root, const char *mountpoint) {
         char upper[200], work[200], path[400], layers_path[400], store[600][32];
         struct overlay_args args = { .layers_fd = layers_dirfd(layers), .layers = names, .n_layers = n_layers };
         struct err err = { 0 };
-        int fd;
+        int fd, top;
 
         for (size_t i = 0; i < n_layers; i++) {
                 assert(layer_short_name(layers, list[i].chain, store[i], &err) == 0);
@@ -133,6 +134,11 @@ static void mount_at(const char *root, const char *mountpoint) {
         args.work = work;
         snprintf(path, sizeof(path), "%s/upper", root);
         assert(mkdir(path, 0755) == 0);
+        fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        top = openat(args.layers_fd, store[n_layers - 1], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        assert(layer_copy_meta(top, fd, &err) == 0); /* as snapshots do */
+        fd_close(top);
+        fd_close(fd);
         snprintf(path, sizeof(path), "%s/work", root);
         assert(mkdir(path, 0755) == 0);
         if (overlay_mount(&args, &fd, &err) < 0) {

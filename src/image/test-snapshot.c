@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Snapshots, over layers made here; the rest of struct images is this file's. */
+#undef NDEBUG
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/mount.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include "base/alloc.h"
+#include "base/cleanup.h"
+#include "base/fs.h"
+#include "base/str.h"
+#include "image/images.h"
+#include "image/snapshot.h"
+#include "image/test-layer-kit.h"
+
+int umount2(const char *target, int flags);
+enum { DETACH = 2 };
+
+struct images {
+        struct layers *layers;
+        struct store *store;
+        char root[64];
+        int root_fd;
+        int holds;
+};
+
+static struct images s;
+static struct kit_image image;
+static struct arena *arena;
+static struct err err;
+
+struct layers *images_layers(struct images *i) {
+        return i->layers;
+}
+struct store *images_store(struct images *i) {
+        return i->store;
+}
+const char *images_root(const struct images *i) {
+        return i->root;
+}
+int images_rootfd(const struct images *i) {
+        return i->root_fd;
+}
+int images_hold(struct images *i, const char *image_id, struct arena *a, const char ***ret, struct err *e) {
+        if (!str_eq(image_id, "sha256:image"))
+                return err_set(e, ERR_NOT_FOUND, "no image");
+        *ret = arena_array(a, const char *, image.n + 1);
+        for (size_t n = 0; n < image.n; n++)
+                (*ret)[n] = image.chains[n];
+        i->holds++;
+        return 0;
+}
+int images_release(struct images *i, const char *const *layers, struct err *e) {
+        for (size_t n = 0; n < image.n; n++)
+                assert(str_eq(layers[n], image.chains[n]));
+        assert(layers[image.n] == NULL);
+        i->holds--;
+        return 0;
+}
+
+static void set_up(void) {
+        struct strbuf tar = STRBUF(1 << 20);
+        char path[100];
+
+        kit_tmpfs(s.root, "48m");
+        kit_image_init(&image, s.root);
+        KIT_DIR(&tar, .name = ".", .mode = 0751, .uid = 5, .gid = 6, .mtime = 77);
+        KIT_FILE(&tar, "file", "lower");
+        kit_push(&image, &tar);
+        KIT_FILE(&tar, "other", "lower");
+        kit_push(&image, &tar);
+        strbuf_done(&tar);
+        s.layers = image.layers;
+        s.root_fd = open(s.root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        snprintf(path, sizeof(path), "%s/store.db", s.root);
+        assert(s.root_fd >= 0 && store_open(path, &s.store, &err) == 0);
+        arena = arena_new(1 << 20);
+}
+
+static size_t count(void) {
+        const char **list;
+        size_t n = 0;
+
+        assert(snapshot_list(&s, arena, &list, &err) == 0);
+        while (list[n])
+                n++;
+        return n;
+}
+
+static int must_mount(const char *id) {
+        int fd = -1;
+
+        if (snapshot_mount(&s, id, &fd, &err) < 0)
+                fprintf(stderr, "%s\n", err.msg);
+        assert(fd >= 0);
+        return fd;
+}
+
+static void write_file(int dirfd, const char *name, size_t size) {
+        int fd = openat(dirfd, name, O_CREAT | O_WRONLY | O_TRUNC | O_CLOEXEC, 0644);
+        _cleanup_(freep) char *data = xcalloc(1, size);
+
+        memset(data, 'x', size);
+        assert(fd >= 0 && fs_write_all(fd, data, size) == 0);
+        fd_close(fd);
+}
+
+static void test_life(void) {
+        static const char *const bad[] = { "", ".", "..", "a/b", ".gone-x", "a:b", "a,b", "a\\b" };
+        uint64_t bytes, inodes;
+        struct stat st;
+        char path[100];
+        int fd;
+
+        for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
+                assert(snapshot_create(&s, bad[i], "sha256:image", &err) == -ERR_INVALID);
+                assert(snapshot_mount(&s, bad[i], &fd, &err) < 0 && snapshot_remove(&s, bad[i], &err) == -ERR_INVALID);
+        }
+        assert(snapshot_create(&s, "a", "sha256:other", &err) == -ERR_NOT_FOUND);
+        assert(snapshot_mount(&s, "a", &fd, &err) == -ERR_NOT_FOUND);
+        assert(snapshot_usage(&s, "a", &bytes, &inodes, &err) == -ERR_NOT_FOUND);
+        assert(count() == 0 && s.holds == 0);
+        umask(077);
+        assert(snapshot_create(&s, "a", "sha256:image", &err) == 0);
+        assert(snapshot_create(&s, "a", "sha256:image", &err) == -ERR_EXISTS);
+        assert(count() == 1 && s.holds == 1);
+
+        fd = must_mount("a");
+        st = kit_stat(fd, ".");
+        assert((st.st_mode & 07777) == 0751 && st.st_uid == 5 && st.st_gid == 6 && st.st_mtime == 77);
+        kit_expect_file(fd, "file", "lower");
+        write_file(fd, "new", 100000);
+        assert(unlinkat(fd, "other", 0) == 0);
+        assert(snapshot_usage(&s, "a", &bytes, &inodes, &err) == 0 && bytes >= 100000 && bytes < 200000 && inodes == 3);
+        snprintf(path, sizeof(path), "%s/at", s.root);
+        assert(mkdir(path, 0755) == 0);
+        assert(syscall(SYS_move_mount, fd, "", AT_FDCWD, path, MOVE_MOUNT_F_EMPTY_PATH) == 0);
+        assert(kit_stat(AT_FDCWD, path).st_uid == 5 && umount2(path, 0) != 0); /* fd holds it */
+        fd_close(fd);
+        assert(umount2(path, 0) == 0 && rmdir(path) == 0);
+
+        fd = must_mount("a"); /* again */
+        assert(kit_stat(fd, "new").st_size == 100000 && kit_missing(fd, "other"));
+        fd_close(fd);
+        assert(snapshot_remove(&s, "a", &err) == 0 && snapshot_remove(&s, "a", &err) == 0);
+        assert(count() == 0 && s.holds == 0);
+        snprintf(path, sizeof(path), "%s/snapshots", s.root);
+        assert(kit_is_empty(AT_FDCWD, path));
+}
+
+/* The machine stopped while it was mounted: what it holds can't be trusted. */
+static void test_crash(void) {
+        char path[200];
+        int fd;
+
+        assert(snapshot_create(&s, "b", "sha256:image", &err) == 0);
+        fd_close(must_mount("b"));
+        snprintf(path, sizeof(path), "%s/snapshots/b/boot", s.root);
+        assert(fs_write_atomic(AT_FDCWD, path, "another", 7, 0600, false, &err) == 0);
+        assert(snapshot_mount(&s, "b", &fd, &err) == -ERR_DATA_LOSS);
+        assert(snapshot_remove(&s, "b", &err) == 0);
+}
+
+static void test_reconcile(void) {
+        const char *root = s.root;
+        char path[200];
+
+        assert(snapshots_reconcile(&s, &err) == 0);
+        assert(snapshot_create(&s, "kept", "sha256:image", &err) == 0);
+        assert(snapshot_create(&s, "no-folder", "sha256:image", &err) == 0);
+        assert(snapshot_create(&s, "no-record", "sha256:image", &err) == 0);
+        assert(snapshot_create(&s, "torn", "sha256:image", &err) == 0);
+        snprintf(path, sizeof(path), "%s/snapshots/no-folder", root);
+        assert(fs_remove_tree(AT_FDCWD, path, &err) == 0);
+        snprintf(path, sizeof(path), "%s/snapshots/.gone-x/upper", root);
+        assert(fs_mkdir_p(path, 0755, &err) == 0);
+        assert(store_delete(s.store, STORE_SNAPSHOT, "no-record", &err) == 0);
+        assert(store_put(s.store, STORE_SNAPSHOT, "torn", "{\"lay", 5, &err) == 0);
+        assert(snapshot_mount(&s, "torn", &(int){ 0 }, &err) == -ERR_DATA_LOSS);
+        assert(s.holds == 4 && snapshots_reconcile(&s, &err) == 0);
+        assert(s.holds == 3); /* of no-record's hold the store knows nothing, so at a start it is not there */
+        assert(count() == 2 && snapshot_remove(&s, "torn", &err) == 0);
+        assert(snapshot_remove(&s, "kept", &err) == 0 && s.holds == 2);
+        snprintf(path, sizeof(path), "%s/snapshots", root);
+        assert(kit_is_empty(AT_FDCWD, path));
+}
+
+static void test_lost_layer(void) {
+        char path[100];
+        int fd;
+
+        assert(snapshot_create(&s, "c", "sha256:image", &err) == 0);
+        assert(layer_remove(s.layers, image.chains[0], &err) == 0);
+        assert(snapshot_mount(&s, "c", &fd, &err) == -ERR_DATA_LOSS && strstr(err.msg, "pull"));
+        assert(snapshot_create(&s, "d", "sha256:image", &err) == -ERR_DATA_LOSS); /* and nothing is left of it */
+        assert(count() == 1 && snapshot_remove(&s, "c", &err) == 0);
+        snprintf(path, sizeof(path), "%s/snapshots", s.root);
+        assert(kit_is_empty(AT_FDCWD, path));
+}
+
+int main(void) {
+        set_up();
+        test_life();
+        test_crash();
+        test_reconcile();
+        test_lost_layer();
+        fd_close(s.root_fd);
+        s.store = store_close(s.store);
+        arena = arena_free(arena);
+        kit_image_done(&image);
+        assert(umount2(s.root, DETACH) == 0 && rmdir(s.root) == 0);
+        return 0;
+}
