@@ -45,12 +45,12 @@ def test_bad_names(daemon, ref):
 
 def test_nobody_listens(daemon):
     ref = f'127.0.0.1:{free_port()}/x:1'
-    with refused(CODE.UNAVAILABLE, words=[ref.split('/')[0]]):
+    with refused(CODE.UNKNOWN, words=['RegistryUnavailable', ref.split('/')[0]]):
         daemon.pull(ref)
 
 
 def test_name_does_not_resolve(daemon):
-    with refused(CODE.UNAVAILABLE, words=['no-such-host.invalid']):
+    with refused(CODE.UNKNOWN, words=['RegistryUnavailable', 'no-such-host.invalid']):
         daemon.pull('no-such-host.invalid/x:1')
 
 
@@ -72,7 +72,7 @@ def test_not_there(daemon, registry, fake):
 
 
 @pytest.mark.parametrize('status,codes', [
-    (403, [CODE.PERMISSION_DENIED, CODE.UNAUTHENTICATED]), (500, [CODE.UNAVAILABLE]),
+    (403, [CODE.PERMISSION_DENIED, CODE.UNAUTHENTICATED]), (500, [CODE.UNKNOWN]),
     (418, [CODE.UNKNOWN, CODE.INTERNAL, CODE.UNAVAILABLE, CODE.FAILED_PRECONDITION])])
 def test_http_errors(daemon, fake, status, codes):
     fake.when('/manifests/', lambda r: r.answer(status, 'a page') or True)
@@ -135,7 +135,7 @@ def test_wrong_size(daemon, fake, change):
     ref = fake.add(image)
     name = digest(image.layers[1].blob())
     fake.blobs[name] = change(fake.blobs[name])
-    with refused(CODE.DATA_LOSS, CODE.FAILED_PRECONDITION, CODE.UNAVAILABLE):
+    with refused(CODE.DATA_LOSS, CODE.FAILED_PRECONDITION, CODE.UNKNOWN):
         daemon.pull(ref)
 
 
@@ -412,7 +412,7 @@ def test_disks(top, pb, registry, fake, images, kind):
         before = daemon.snapshot()
         free = os.statvfs(root).f_bavail
         codes = [CODE.RESOURCE_EXHAUSTED] if kind == 'full' else [
-            CODE.FAILED_PRECONDITION, CODE.INTERNAL, CODE.UNAVAILABLE, CODE.RESOURCE_EXHAUSTED]
+            CODE.FAILED_PRECONDITION, CODE.INTERNAL, CODE.UNKNOWN, CODE.RESOURCE_EXHAUSTED]
         with refused(*codes, words=['space' if kind == 'full' else 'read-only']):
             daemon.pull(ref)
         no_image(daemon, ref)
