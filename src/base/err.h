@@ -38,5 +38,16 @@ _printf_(3, 4) int err_set(struct err *err, enum err_code code, const char *fmt,
 _printf_(3, 4) int err_sys(struct err *err, int sys_errno, const char *fmt, ...);
 /* Prefix "what we were doing: " and pass -code through. */
 _printf_(2, 3) int err_wrap(struct err *err, const char *fmt, ...);
+
+/* Compilers and analysers, which see no further than one file, are told that raising never returns 0. */
+static inline int err_raised(int r) {
+        if (r >= 0)
+                __builtin_unreachable();
+        return r;
+}
+#define err_set(...) err_raised(err_set(__VA_ARGS__))
+#define err_sys(...) err_raised(err_sys(__VA_ARGS__))
+#define err_wrap(...) err_raised(err_wrap(__VA_ARGS__))
+
 /* "NOT_FOUND" and so on, the names of gRPC's status codes. */
 const char *err_code_name(enum err_code code);

@@ -128,8 +128,14 @@ CRI_HANDLER(PullImage) {
                 args.auth = &auth;
         }
         r = images_pull(IMAGES(userdata), &args, a, &id, err);
-        if (r < 0)
-                return grpc_call_cancelled(call) ? grpc_call_cancel_err(call, err) : r;
+        if (r < 0) {
+                if (grpc_call_cancelled(call))
+                        return grpc_call_cancel_err(call, err);
+                /* The kubelet finds the message's prefix "RegistryUnavailable" only behind this code. */
+                if (err->code == ERR_UNAVAILABLE)
+                        err->code = ERR_UNKNOWN;
+                return -(int) err->code;
+        }
         resp->image_ref = (char *) id;
         *ret = &resp->base;
         log_info("image pulled", "image", args.reference, "id", id, NULL);

@@ -63,6 +63,8 @@ static int settle_link(struct settle *s, const char *path, const char *target, s
                 r = settle_open_parent(s, real, &own, err);
         if (r < 0)
                 return r;
+        if (str_eq(real, real_path))
+                return err_set(err, ERR_INVALID, "hardlink \"%.200s\" to itself", path);
         base = unpack_path_base(real);
         mode = mode_in(own.fd, base, &whiteout);
         if (mode && !whiteout && !S_ISDIR(mode))
@@ -92,7 +94,7 @@ static int settle_link(struct settle *s, const char *path, const char *target, s
 
 int settle_links(struct settle *s, struct err *err) {
         _cleanup_(map_freep) struct map *copies = map_new();
-        const char *at = s->rest->links.data, *end = at + s->rest->links.len;
+        const char *at = strbuf_str(&s->rest->links), *end = at + s->rest->links.len;
         int r = 0;
 
         while (r == 0 && at < end) {
@@ -163,7 +165,7 @@ static int hide_root(struct settle *s, struct err *err) {
 }
 
 int settle_whiteouts(struct settle *s, struct err *err) {
-        const char *at = s->rest->whiteouts.data, *end = at + s->rest->whiteouts.len;
+        const char *at = strbuf_str(&s->rest->whiteouts), *end = at + s->rest->whiteouts.len;
         int r = 0;
 
         for (; r == 0 && at < end; at += strlen(at) + 1)

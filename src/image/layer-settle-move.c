@@ -8,13 +8,19 @@
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
-#include "base/fs.h"
 #include "base/str.h"
 #include "image/layer-copy.h"
 #include "image/layer-settle.h"
 #include "image/unpack-dirs.h"
 
-static int merge(int from_dir, const char *from_name, int to_dir, const char *to_name, struct err *err);
+/* The folders that are being emptied, innermost first. */
+struct emptied {
+        ino_t ino;
+        const struct emptied *outer;
+};
+
+static int merge(int from_dir, const char *from_name, int to_dir, const char *to_name, const struct emptied *outer,
+                 struct err *err);
 
 static bool is_opaque(int fd) {
         char v = 0;
@@ -22,7 +28,7 @@ static bool is_opaque(int fd) {
         return fgetxattr(fd, "trusted.overlay.opaque", &v, 1) == 1 && v == 'y';
 }
 
-static int merge_child(int from, int to, const char *name, struct err *err) {
+static int merge_child(int from, int to, const char *name, const struct emptied *emptied, struct err *err) {
         struct stat a, b;
 
         if (renameat2(from, name, to, name, RENAME_NOREPLACE) == 0)
@@ -31,46 +37,63 @@ static int merge_child(int from, int to, const char *name, struct err *err) {
                 return err_sys(err, errno, "move %.200s", name);
         if (fstatat(from, name, &a, AT_SYMLINK_NOFOLLOW) < 0 || fstatat(to, name, &b, AT_SYMLINK_NOFOLLOW) < 0)
                 return err_sys(err, errno, "look at %.200s", name);
-        if (S_ISDIR(a.st_mode) && S_ISDIR(b.st_mode))
-                return merge(from, name, to, name, err);
-        if (fs_remove_tree(to, name, err) < 0)
-                return -(int) err->code;
-        return renameat(from, name, to, name) < 0 ? err_sys(err, errno, "move %.200s", name) : 0;
+        if (S_ISDIR(a.st_mode) != S_ISDIR(b.st_mode))
+                return err_set(err, ERR_INVALID,
+                               "%.200s is a folder and none, by two names that lower layers' symlinks make one", name);
+        if (!S_ISDIR(a.st_mode))
+                return renameat(from, name, to, name) < 0 ? err_sys(err, errno, "move %.200s", name) : 0;
+        for (const struct emptied *e = emptied; e; e = e->outer)
+                if (e->ino == b.st_ino)
+                        return err_set(err, ERR_INVALID, "lower layers' symlinks lead round in circles at %.200s",
+                                       name);
+        return merge(from, name, to, name, emptied, err);
 }
 
-static int merge_children(DIR *d, int to, struct err *err) {
+static int merge_children(DIR *d, int to, const struct emptied *emptied, struct err *err) {
         struct dirent *e;
         int r = 0;
 
         while (r == 0 && (errno = 0, e = readdir(d)))
                 if (!str_eq(e->d_name, ".") && !str_eq(e->d_name, ".."))
-                        r = merge_child(dirfd(d), to, e->d_name, err);
+                        r = merge_child(dirfd(d), to, e->d_name, emptied, err);
         return r == 0 && errno ? err_sys(err, errno, "list folder") : r;
 }
 
-/* The folder @from_name's contents into the folder @to_name (NULL: into @to_dir itself); then it goes. Depth is bounded
- * by UNPACK_MAX_DEPTH. */
-static int merge(int from_dir, const char *from_name, int to_dir, const char *to_name, struct err *err) {
-        _cleanup_(settle_dir_done) struct settle_dir to = SETTLE_DIR;
-        _cleanup_(closedirp) DIR *d = NULL;
+static int open_both(int from_dir, const char *from_name, int to_dir, const char *to_name, DIR **ret_from,
+                     ino_t *ret_ino, struct settle_dir *ret_to, struct err *err) {
+        int fd = openat(from_dir, from_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), r;
         struct stat st;
-        int fd, r = 0;
 
-        fd = openat(from_dir, from_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        d = fd < 0 ? NULL : fdopendir(fd);
-        if (!d) {
+        *ret_from = fd < 0 ? NULL : fdopendir(fd);
+        if (!*ret_from) {
                 r = err_sys(err, errno, "open folder %.200s", from_name);
                 fd_close(fd);
                 return r;
         }
-        to.fd = openat(to_dir, to_name ?: ".", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        if (to.fd < 0 || fstat(to.fd, &st) < 0)
+        if (fstat(fd, &st) < 0)
+                return err_sys(err, errno, "look at folder %.200s", from_name);
+        *ret_ino = st.st_ino;
+        ret_to->fd = openat(to_dir, to_name ?: ".", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (ret_to->fd < 0 || fstat(ret_to->fd, &st) < 0)
                 return err_sys(err, errno, "open folder %.200s", to_name ?: "of layer");
-        to.mtime = st.st_mtim;
-        if (is_opaque(dirfd(d)))
+        ret_to->mtime = st.st_mtim;
+        return 0;
+}
+
+/* The folder @from_name's contents into the folder @to_name (NULL: into @to_dir itself); then it goes. Depth is bounded
+ * by UNPACK_MAX_DEPTH. */
+static int merge(int from_dir, const char *from_name, int to_dir, const char *to_name, const struct emptied *outer,
+                 struct err *err) {
+        _cleanup_(settle_dir_done) struct settle_dir to = SETTLE_DIR;
+        struct emptied emptied = { .outer = outer };
+        _cleanup_(closedirp) DIR *d = NULL;
+        int r;
+
+        r = open_both(from_dir, from_name, to_dir, to_name, &d, &emptied.ino, &to, err);
+        if (r == 0 && is_opaque(dirfd(d)))
                 r = overlay_set_opaque(to.fd, err);
         if (r == 0)
-                r = merge_children(d, to.fd, err);
+                r = merge_children(d, to.fd, &emptied, err);
         if (r == 0 && unlinkat(from_dir, from_name, AT_REMOVEDIR) < 0)
                 r = err_sys(err, errno, "remove folder %.200s", from_name);
         return r;
@@ -94,7 +117,7 @@ static int move_to(struct settle *s, struct settle_dir *from, const char *from_n
         int r;
 
         if (!*path)
-                return merge(from->fd, from_name, s->root_fd, NULL, err);
+                return merge(from->fd, from_name, s->root_fd, NULL, NULL, err);
         r = settle_make_parent(s, path, &to, err);
         if (r < 0)
                 return r;
@@ -117,7 +140,7 @@ static int move_to(struct settle *s, struct settle_dir *from, const char *from_n
                 return err_sys(err, errno, "look at %.200s", path);
         if (!S_ISDIR(st.st_mode))
                 return err_set(err, ERR_INVALID, "%.200s is no folder, though lower layers' symlinks lead there", path);
-        return merge(from->fd, from_name, to.fd, name, err);
+        return merge(from->fd, from_name, to.fd, name, NULL, err);
 }
 
 int settle_move(struct settle *s, const char *from, const char *to, struct err *err) {
