@@ -46,7 +46,7 @@ static mode_t mode_in(int dir, const char *name, bool *ret_whiteout) {
 
 static int settle_link(struct settle *s, const char *path, const char *target, struct map *copies, struct err *err) {
         _cleanup_(settle_dir_done) struct settle_dir to = SETTLE_DIR, own = SETTLE_DIR;
-        const char *name = unpack_path_base(path), *base, *copy;
+        const char *name = unpack_path_base(path), *base, *copy, *rest;
         char real[UNPACK_PATH_SIZE], real_path[UNPACK_PATH_SIZE];
         _cleanup_(fd_closep) int lower = -1;
         bool whiteout;
@@ -63,8 +63,9 @@ static int settle_link(struct settle *s, const char *path, const char *target, s
                 r = settle_open_parent(s, real, &own, err);
         if (r < 0)
                 return r;
-        if (str_eq(real, real_path))
-                return err_set(err, ERR_INVALID, "hardlink \"%.200s\" to itself", path);
+        rest = str_after(real, real_path);
+        if (rest && (*rest == '\0' || *rest == '/'))
+                return err_set(err, ERR_INVALID, "hardlink \"%.200s\" to itself or to what it replaces", path);
         base = unpack_path_base(real);
         mode = mode_in(own.fd, base, &whiteout);
         if (mode && !whiteout && !S_ISDIR(mode))
