@@ -95,7 +95,7 @@ static int settle_link(struct settle *s, const char *path, const char *target, s
 
 int settle_links(struct settle *s, struct err *err) {
         _cleanup_(map_freep) struct map *copies = map_new();
-        const char *at = strbuf_str(&s->rest->links), *end = at + s->rest->links.len;
+        const char *at = s->rest->links.data, *end = at ? at + s->rest->links.len : NULL;
         int r = 0;
 
         while (r == 0 && at < end) {
@@ -166,7 +166,7 @@ static int hide_root(struct settle *s, struct err *err) {
 }
 
 int settle_whiteouts(struct settle *s, struct err *err) {
-        const char *at = strbuf_str(&s->rest->whiteouts), *end = at + s->rest->whiteouts.len;
+        const char *at = s->rest->whiteouts.data, *end = at ? at + s->rest->whiteouts.len : NULL;
         int r = 0;
 
         for (; r == 0 && at < end; at += strlen(at) + 1)
