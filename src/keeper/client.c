@@ -36,6 +36,7 @@ struct pending {
         struct pending *next;
         uint32_t seq;
         int event_fd;
+        int *ret_fd;
         bool answered, finished; /* finished: nothing more will come */
         struct keeper_reply *reply;
 };
@@ -194,7 +195,7 @@ static void wake(struct pending *p) {
         }
 }
 
-static void deliver(struct keeper_client *c, const struct keeper_reply *reply, size_t len) {
+static void deliver(struct keeper_client *c, const struct keeper_reply *reply, struct sock_msg *m) {
         struct pending *p;
 
         (void) pthread_mutex_lock(&c->lock);
@@ -204,7 +205,9 @@ static void deliver(struct keeper_client *c, const struct keeper_reply *reply, s
                 if (reply->type == KEEPER_EXEC_EXITED)
                         p->reply->status = reply->status;
                 else
-                        memcpy(p->reply, reply, len);
+                        memcpy(p->reply, reply, (size_t) m->len);
+                if (p->ret_fd && m->n_fds && *p->ret_fd < 0)
+                        *p->ret_fd = TAKE_FD(m->fds[0]);
                 p->answered = true;
                 p->finished = p->finished || reply->type == KEEPER_EXEC_EXITED || reply->code != 0;
                 wake(p);
@@ -266,12 +269,12 @@ static void *reader(void *arg) {
         for (;;) {
                 r = sock_recv(c->fd, &reply, sizeof(reply), &m);
                 if (r == 0 && m.len > 0) {
-                        sock_msg_done(&m);
                         reply.id[sizeof(reply.id) - 1] = '\0';
                         if (reply.type == KEEPER_EXITED)
                                 c->args.exited(reply.id, c->args.userdata);
                         else
-                                deliver(c, &reply, (size_t) m.len);
+                                deliver(c, &reply, &m);
+                        sock_msg_done(&m);
                         continue;
                 }
                 if (is_stopping(c))
@@ -382,8 +385,11 @@ static int await(struct keeper_client *c, const struct keeper_call *call, struct
 
 int keeper_client_call(struct keeper_client *c, const struct keeper_call *call, struct keeper_reply *ret,
                        struct err *err) {
-        struct pending p = { .reply = ret };
+        struct pending p = { .reply = ret, .ret_fd = call->ret_fd };
         int r;
+
+        if (call->ret_fd)
+                *call->ret_fd = -1;
 
         memset(ret, 0, offsetof(struct keeper_reply, ready));
         p.event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -19,6 +19,7 @@
 #include "base/proc.h"
 #include "base/sock.h"
 #include "base/str.h"
+#include "keeper/attach.h"
 #include "keeper/keeper.h"
 #include "runtime/lxc/files.h"
 #include "runtime/lxc/monitor.h"
@@ -435,7 +436,7 @@ static int fork_monitor(struct container *c, const struct lxc_config *config, co
 
         c->monitor_fds[CONTAINER_FD_SOCKET] = c->init_socket;
         c->monitor_fds[CONTAINER_FD_EXEC] = c->exec_fd;
-        c->monitor_fds[CONTAINER_FD_STDIN] = c->stdin_fd;
+        c->monitor_fds[CONTAINER_FD_STDIN] = c->flags & KEEPER_SPAWN_STDIN_ONCE ? -1 : c->stdin_fd;
         c->monitor_fds[CONTAINER_FD_STDOUT] = out_r;
         c->monitor_fds[CONTAINER_FD_STDERR] = err_r;
         memcpy(args.keep, c->monitor_fds, sizeof(args.keep));
@@ -537,6 +538,33 @@ int container_set_log(struct keeper *k, const char *id, int fd, struct err *err)
         c = map_get(k->containers, id);
         if (c && c->err.fd >= 0)
                 log_stream_pump(&c->err, c->ended);
+        return 0;
+}
+
+int container_attach(struct keeper *k, struct connection *from, const struct keeper_request *req, int *fds,
+                     size_t n_fds, struct err *err) {
+        struct container *c = map_get(k->containers, req->id);
+        struct keeper_reply reply = { .type = KEEPER_REPLY, .seq = req->seq };
+        bool terminal = c && c->flags & KEEPER_SPAWN_TERMINAL;
+        int r = 0, in = -1;
+
+        if (!c || c->ending)
+                return err_set(err, ERR_PRECONDITION, "container %s has ended", req->id);
+        if (n_fds > 0)
+                r = attach_add(&c->out, &k->loop, TAKE_FD(fds[0]));
+        if (r == 0 && n_fds > 1 && !terminal)
+                r = attach_add(&c->err, &k->loop, TAKE_FD(fds[1]));
+        if (r == -EUSERS)
+                return err_set(err, ERR_EXHAUSTED, "container %s has %d attached clients already", req->id, ATTACH_MAX);
+        if (r < 0 && r != -EPIPE)
+                return err_sys(err, -r, "attach to container %s", req->id);
+        if (req->flags & KEEPER_ATTACH_STDIN)
+                in = terminal ? c->out.fd : c->stdin_fd;
+        server_send_fd(from, &reply, in);
+        if (in >= 0 && !terminal && c->flags & KEEPER_SPAWN_STDIN_ONCE)
+                c->stdin_fd = fd_close(c->stdin_fd);
+        /* What was an unfinished line for the log is something to look at now. */
+        log_stream_pump(&c->out, false);
         return 0;
 }
 

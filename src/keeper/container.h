@@ -47,6 +47,9 @@ int container_spawn(struct keeper *k, struct connection *from, const struct keep
 int container_start(struct keeper *k, struct connection *from, const struct keeper_request *req, struct err *err);
 /* @fd is taken; -1: discard. */
 int container_set_log(struct keeper *k, const char *id, int fd, struct err *err);
+/* Takes the descriptors that it uses (sets them to -1). */
+int container_attach(struct keeper *k, struct connection *from, const struct keeper_request *req, int *fds,
+                     size_t n_fds, struct err *err);
 void container_reaped(struct keeper *k, pid_t pid); /* a child of ours that may be a monitor */
 void container_forget_waiter(struct keeper *k, const struct connection *c);
 void container_take_over_all(struct keeper *k);

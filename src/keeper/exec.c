@@ -66,6 +66,7 @@ static void send_exited(struct exec *x) {
 struct helper_args {
         const int *fds; /* of the request: plan, init's pidfd, stdio, the plan's own */
         size_t n_fds;
+        bool terminal; /* stdin is the socket to send its master on */
         int status_w;
         pid_t pid;               /* result */
         struct plan_error error; /* result: why there is none */
@@ -82,11 +83,11 @@ static _noreturn_ void run_process(const struct helper_args *a, const struct rea
         /* Its own session: what it leaves behind can be told from the rest of the container. */
         (void) setsid();
         for (int i = 0; i < 3; i++)
-                if (dup2(a->fds[2 + i], i) < 0) {
+                if (dup2(a->fds[a->terminal ? 4 : 2 + i], i) < 0) {
                         e.sys_errno = errno;
                         refuse(a->status_w, &e);
                 }
-        process_run_exec(plan, a->status_w, -1);
+        process_run_exec(plan, a->status_w, a->terminal ? a->fds[2] : -1);
 }
 
 /* Shares our memory while we wait (as vfork): copying page tables once, for the new process, is enough. */
@@ -144,10 +145,10 @@ static void on_status(struct source *s, uint32_t events) {
                 send_exited(x);
 }
 
-static int start_process(struct exec *x, const int *fds, size_t n_fds, struct err *err) {
+static int start_process(struct exec *x, const int *fds, size_t n_fds, bool terminal, struct err *err) {
         static char stack[HELPER_STACK] __attribute__((aligned(16)));
         int p[2];
-        struct helper_args args = { .fds = fds, .n_fds = n_fds, .pid = -1 };
+        struct helper_args args = { .fds = fds, .n_fds = n_fds, .terminal = terminal, .pid = -1 };
         pid_t helper_pid;
 
         if (pipe2(p, O_CLOEXEC | O_NONBLOCK) < 0)
@@ -179,7 +180,7 @@ int exec_start(struct keeper *k, struct connection *from, const struct keeper_re
         x->seq = req->seq;
         x->status_fd = x->status_source.fd = -1;
         (void) snprintf(x->id, sizeof(x->id), "%s", req->id);
-        r = start_process(x, fds, n_fds, err);
+        r = start_process(x, fds, n_fds, req->flags & KEEPER_EXEC_TERMINAL, err);
         if (r == 0) {
                 x->next = k->execs;
                 k->execs = x;

@@ -31,6 +31,8 @@ _must_use_ int keeper_isolate(struct keeper *k, int netns_fd, struct err *err);
 /* server.c: connections of daemons. */
 _must_use_ int server_start(struct keeper *k, int listen_fd, struct err *err);
 void server_send(struct connection *c, const struct keeper_reply *reply);
+/* With a descriptor (borrowed; -1: none). */
+void server_send_fd(struct connection *c, const struct keeper_reply *reply, int fd);
 void server_reply(struct connection *c, uint32_t seq, const char *id, const struct err *err); /* @err NULL: fine */
 void server_broadcast(struct keeper *k, const struct keeper_reply *reply);
 

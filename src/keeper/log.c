@@ -16,6 +16,7 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "keeper/attach.h"
 
 enum {
         PEEK_MAX = 256 * 1024,
@@ -100,6 +101,32 @@ static size_t format_entries(const struct log_stream *s, const char *data, size_
         return at;
 }
 
+static void cut_torn_line(int fd) {
+        struct stat st;
+        char buf[4096];
+        off_t at, n;
+
+        if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size == 0)
+                return;
+        for (at = st.st_size; at > 0; at -= n) {
+                n = MIN_OF(at, (off_t) sizeof(buf));
+                if (pread(fd, buf, (size_t) n, at - n) != n)
+                        return;
+                for (off_t i = n; i > 0; i--)
+                        if (buf[i - 1] == '\n') {
+                                if (at - n + i < st.st_size && ftruncate(fd, at - n + i) < 0)
+                                        log_warn("cannot cut a torn line off a container's log", "error",
+                                                 strerror(errno), NULL);
+                                return;
+                        }
+                /* No entry is longer than this: whatever it is, it is not a log of ours. */
+                if (st.st_size - at > 2 * LOG_CHUNK_MAX)
+                        return;
+        }
+        if (ftruncate(fd, 0) < 0)
+                log_warn("cannot cut a torn line off a container's log", "error", strerror(errno), NULL);
+}
+
 /* A log that can't be written (disk full) must not stop the container: what can't be stored is dropped, and said once.
  */
 static void write_entries(struct log_file *f, size_t n) {
@@ -111,6 +138,8 @@ static void write_entries(struct log_file *f, size_t n) {
         if (r < 0 && !f->failed)
                 log_error("cannot write a container's log; its output is dropped until this works again", "error",
                           strerror(-r), NULL);
+        if (r < 0)
+                cut_torn_line(f->fd);
         f->failed = r < 0;
 }
 
@@ -156,11 +185,20 @@ static bool writers_gone(int fd) {
                (e.events & EPOLLHUP);
 }
 
+/* Not done: edge-triggered epoll would not wake us again for what is there, so it is our turn again after the others. A
+ * client that is behind wakes us itself, or is dropped. */
+static void go_on_later(struct log_stream *s) {
+        set_partial(s, true);
+        s->partial_since_ns = attach_is_behind(s) ? clock_monotonic_ns() : 0;
+}
+
 static void pump_pipe(struct log_stream *s, bool final) {
         size_t used, out;
         ssize_t n;
 
         for (int round = 0; final || round < PUMP_ROUNDS; round++) {
+                if (!final && attach_is_behind(s))
+                        break;
                 n = peek(s->fd);
                 if (n == -EAGAIN || n == -EINTR) {
                         set_partial(s, false);
@@ -170,8 +208,10 @@ static void pump_pipe(struct log_stream *s, bool final) {
                         finish(s);
                         return;
                 }
-                used = format_entries(s, in_buf, (size_t) n, final, &out);
+                /* Somebody who looks on wants to see a prompt at once. */
+                used = format_entries(s, in_buf, (size_t) n, final || s->attached, &out);
                 write_entries(s->file, out);
+                attach_feed(s, in_buf, used);
                 consume(s->fd, used);
                 if (used == 0) {
                         /* An unfinished line stays in the pipe; more bytes will wake us (edge-triggered). */
@@ -184,9 +224,7 @@ static void pump_pipe(struct log_stream *s, bool final) {
                 }
                 set_partial(s, false);
         }
-        /* Not done: edge-triggered epoll has to be armed anew, at the back of the queue. */
-        set_partial(s, true);
-        s->partial_since_ns = 0;
+        go_on_later(s);
 }
 
 static void pump_terminal(struct log_stream *s, bool final) {
@@ -194,6 +232,8 @@ static void pump_terminal(struct log_stream *s, bool final) {
         ssize_t n;
 
         for (int round = 0; final || round < PUMP_ROUNDS; round++) {
+                if (!final && attach_is_behind(s))
+                        break;
                 have = s->held_len;
                 memcpy(in_buf, s->held, have);
                 n = read(s->fd, in_buf + have, LOG_CHUNK_MAX);
@@ -207,6 +247,7 @@ static void pump_terminal(struct log_stream *s, bool final) {
                                 finish(s);
                         return;
                 }
+                attach_feed(s, in_buf + have, (size_t) n);
                 have += (size_t) n;
                 used = format_entries(s, in_buf, have, false, &out);
                 write_entries(s->file, out);
@@ -214,8 +255,7 @@ static void pump_terminal(struct log_stream *s, bool final) {
                 memcpy(s->held, in_buf + used, s->held_len);
                 set_partial(s, s->held_len > 0);
         }
-        set_partial(s, true);
-        s->partial_since_ns = 0;
+        go_on_later(s);
 }
 
 void log_stream_pump(struct log_stream *s, bool final) {
@@ -236,6 +276,7 @@ int log_stream_open(struct log_stream *s, struct loop *l, int fd, bool terminal)
 
         s->source.fd = -1;
         s->fd = fd;
+        s->loop = l;
         s->terminal = terminal;
         if (r < 0)
                 return r;
@@ -249,36 +290,11 @@ void log_stream_close(struct log_stream *s, struct loop *l) {
         if (s->fd < 0)
                 return;
         set_partial(s, false);
+        attach_close_all(s);
         loop_remove(l, &s->source);
         s->fd = fd_close(s->fd);
         free(s->held);
         s->held = NULL;
-}
-
-static void cut_torn_line(int fd) {
-        struct stat st;
-        char buf[4096];
-        off_t at, n;
-
-        if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size == 0)
-                return;
-        for (at = st.st_size; at > 0; at -= n) {
-                n = MIN_OF(at, (off_t) sizeof(buf));
-                if (pread(fd, buf, (size_t) n, at - n) != n)
-                        return;
-                for (off_t i = n; i > 0; i--)
-                        if (buf[i - 1] == '\n') {
-                                if (at - n + i < st.st_size && ftruncate(fd, at - n + i) < 0)
-                                        log_warn("cannot cut a torn line off a container's log", "error",
-                                                 strerror(errno), NULL);
-                                return;
-                        }
-                /* No entry is longer than this: whatever it is, it is not a log of ours. */
-                if (st.st_size - at > 2 * LOG_CHUNK_MAX)
-                        return;
-        }
-        if (ftruncate(fd, 0) < 0)
-                log_warn("cannot cut a torn line off a container's log", "error", strerror(errno), NULL);
 }
 
 void log_file_set(struct log_file *f, int fd) {
@@ -318,6 +334,7 @@ static void flush(struct log_stream *s) {
                 return;
         used = format_entries(s, in_buf, (size_t) n, true, &out);
         write_entries(s->file, out);
+        attach_feed(s, in_buf, used);
         consume(s->fd, used);
 }
 
@@ -333,7 +350,8 @@ void log_flush_partial(void) {
                 bool more = due[i]->partial_since_ns == 0;
 
                 set_partial(due[i], false);
-                if (!more)
+                attach_drop_stalled(due[i]);
+                if (!more && !attach_is_behind(due[i]))
                         flush(due[i]);
                 log_stream_pump(due[i], false);
         }

@@ -23,8 +23,10 @@ struct log_stream {
         struct source source;            /* first: the loop's callbacks cast it back */
         struct log_stream *next_partial; /* list of streams with an unfinished line */
         struct log_file *file;
-        const char *name; /* "stdout", "stderr" */
-        int fd;           /* owned; -1: closed */
+        struct loop *loop;
+        struct attachment *attached; /* clients that get a copy; see attach.h */
+        const char *name;            /* "stdout", "stderr" */
+        int fd;                      /* owned; -1: closed */
         bool terminal, partial;
         uint64_t partial_since_ns;
         char *held; /* terminal: an unfinished line; NULL else */

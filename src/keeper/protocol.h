@@ -16,14 +16,20 @@ enum keeper_msg_type {
         KEEPER_EXEC,      /* descriptors: plan memfd, init's pidfd, stdin, stdout, stderr, then the plan's own */
         KEEPER_EXEC_KILL, /* kill the exec of @seq with all its descendants that can be found */
         KEEPER_SET_LOG,   /* descriptor: log file (O_RDWR | O_APPEND), none: discard */
-        KEEPER_END,       /* end, if there is no container; no reply */
+        KEEPER_ATTACH, /* descriptors: pipes to copy standard output and, if given, error to. The reply has a descriptor
+                          for standard input if that was asked for and is there: the pipe, or the terminal's master */
+        KEEPER_END,    /* end, if there is no container; no reply */
         /* keeper -> daemon */
         KEEPER_REPLY = 64,  /* to HELLO, SPAWN (ready or failed), START, EXEC (started or failed), SET_LOG; same seq */
         KEEPER_EXEC_EXITED, /* same seq as its EXEC; status as waitpid's */
         KEEPER_EXITED,      /* container @id: monitor and init are gone; the exit record is written */
 };
 
+/* A container whose input ends with the first client's keeps that pipe nowhere else: then the client's end is its end.
+ */
 enum { KEEPER_SPAWN_STDIN = 1, KEEPER_SPAWN_STDIN_ONCE = 2, KEEPER_SPAWN_TERMINAL = 4 };
+enum { KEEPER_ATTACH_STDIN = 1 };
+enum { KEEPER_EXEC_TERMINAL = 1 }; /* stdin is a socket, on which the terminal's master is sent */
 
 struct keeper_request {
         uint32_t type, seq, flags, config_len;

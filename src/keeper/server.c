@@ -38,18 +38,22 @@ static void connection_free(struct connection *c) {
 }
 
 /* A daemon that does not read for megabytes is gone or broken: it has to connect anew and look at the files. */
-void server_send(struct connection *c, const struct keeper_reply *reply) {
+void server_send_fd(struct connection *c, const struct keeper_reply *reply, int fd) {
         size_t len = offsetof(struct keeper_reply, ready);
         int r;
 
         if (reply->has_ready)
                 len += offsetof(struct plan_ready, groups) + reply->ready.n_groups * sizeof(reply->ready.groups[0]);
-        r = c->broken ? -EPIPE : sock_send(c->fd, reply, len, NULL, 0);
+        r = c->broken ? -EPIPE : sock_send(c->fd, reply, len, &fd, fd >= 0);
         if (r < 0 && !c->broken) {
                 log_warn("lost a daemon", "error", strerror(-r), NULL);
                 c->broken = true;
                 (void) shutdown(c->fd, SHUT_RDWR);
         }
+}
+
+void server_send(struct connection *c, const struct keeper_reply *reply) {
+        server_send_fd(c, reply, -1);
 }
 
 void server_reply(struct connection *c, uint32_t seq, const char *id, const struct err *err) {
@@ -102,6 +106,9 @@ static void dispatch(struct connection *c, const struct keeper_request *req, str
         case KEEPER_EXEC_KILL:
                 exec_kill(k, c, req->seq);
                 return;
+        case KEEPER_ATTACH:
+                r = container_attach(k, c, req, m->fds, m->n_fds, &err);
+                break;
         case KEEPER_END:
                 k->told_to_end = map_size(k->containers) == 0;
                 return;

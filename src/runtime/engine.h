@@ -41,8 +41,17 @@ struct engine_exec_args {
         const char *id;
         const struct spec_process *process; /* user resolved */
         int stdin_fd, stdout_fd, stderr_fd; /* borrowed; -1: /dev/null */
-        uint64_t timeout_ms;                /* 0: none; past it every process of the exec is killed, ERR_DEADLINE */
-        int cancel_fd;                      /* readable: killed, ERR_CANCELLED; -1: none */
+        /* With process->terminal instead of them: a SOCK_SEQPACKET socket (borrowed) on which one byte comes with the
+         * terminal's master (SCM_RIGHTS) as soon as the process is made. */
+        int terminal_socket;
+        uint64_t timeout_ms; /* 0: none; past it every process of the exec is killed, ERR_DEADLINE */
+        int cancel_fd;       /* readable: killed, ERR_CANCELLED; -1: none */
+};
+
+/* A running container's standard streams; owned by the caller, -1: not there. */
+struct engine_attached {
+        int stdin_fd; /* to write to: the pipe, or the terminal's master. For stdin_once the only write end */
+        int stdout_fd, stderr_fd; /* to read what comes from now on, until EOF; a terminal has only stdout */
 };
 
 enum engine_state { ENGINE_CREATED, ENGINE_RUNNING, ENGINE_STOPPED, ENGINE_GONE };
@@ -64,6 +73,9 @@ struct engine_ops {
         int (*get_exit)(struct engine *e, const char *id, struct engine_exit *ret, struct err *err);
         /* Blocks until the exec'd process has ended. @ret_code: exit code or 128 + signal. */
         int (*exec)(struct engine *e, const struct engine_exec_args *args, int *ret_code, struct err *err);
+        /* Not wanted streams are left out. */
+        int (*attach)(struct engine *e, const char *id, bool in, bool out, bool errs, struct engine_attached *ret,
+                      struct err *err);
         int (*reopen_log)(struct engine *e, const char *id, const char *log_path, struct err *err);
         enum engine_state (*get_state)(struct engine *e, const char *id);
         /* Remove what create made (cgroup, state files); kills what runs. Missing is fine. */

@@ -447,6 +447,7 @@ static int lxc_exec(struct engine *engine, const struct engine_exec_args *args, 
                 .type = KEEPER_EXEC,
                 .id = args->id,
                 .fds = fds,
+                .flags = args->process->terminal ? KEEPER_EXEC_TERMINAL : 0,
                 .timeout_ms = args->timeout_ms,
                 .cancel_fd = args->cancel_fd,
         };
@@ -468,6 +469,10 @@ static int lxc_exec(struct engine *engine, const struct engine_exec_args *args, 
         fds[2] = args->stdin_fd >= 0 ? args->stdin_fd : null_fd;
         fds[3] = args->stdout_fd >= 0 ? args->stdout_fd : null_fd;
         fds[4] = args->stderr_fd >= 0 ? args->stderr_fd : null_fd;
+        if (args->process->terminal) {
+                fds[2] = args->terminal_socket;
+                fds[3] = fds[4] = null_fd;
+        }
         memcpy(fds + PLAN_FD_FIRST, plan.fds, plan.n_fds * sizeof(int));
         call.n_fds = PLAN_FD_FIRST + plan.n_fds;
         r = keeper_client_call(e->keeper, &call, &reply, err);
@@ -479,6 +484,54 @@ static int lxc_exec(struct engine *engine, const struct engine_exec_args *args, 
 
 /* --- the rest
  * ---------------------------------------------------------------------------------------------------------------- */
+
+static int make_attach_pipe(bool wanted, int *ret_read, int *ret_write) {
+        int p[2];
+
+        *ret_read = *ret_write = -1;
+        if (!wanted)
+                return 0;
+        if (pipe2(p, O_CLOEXEC) < 0)
+                return -errno;
+        *ret_read = p[0];
+        *ret_write = p[1];
+        return 0;
+}
+
+static int lxc_attach(struct engine *engine, const char *id, bool in, bool out, bool errs, struct engine_attached *ret,
+                      struct err *err) {
+        _cleanup_(fd_closep) int out_r = -1, out_w = -1, err_r = -1, err_w = -1, in_fd = -1;
+        int fds[2];
+        struct keeper_call call = {
+                .type = KEEPER_ATTACH,
+                .id = id,
+                .flags = in ? KEEPER_ATTACH_STDIN : 0,
+                .fds = fds,
+                .cancel_fd = -1,
+                .ret_fd = &in_fd,
+        };
+        struct keeper_reply reply;
+        int r;
+
+        /* The request names standard output first: whoever wants only errors gets a pipe for it, too, and closes it. */
+        r = make_attach_pipe(out || errs, &out_r, &out_w);
+        if (r == 0)
+                r = make_attach_pipe(errs, &err_r, &err_w);
+        if (r < 0)
+                return err_sys(err, -r, "create pipes to attach to container %s", id);
+        fds[0] = out_w;
+        fds[1] = err_w;
+        call.n_fds = (out_w >= 0) + (err_w >= 0);
+        r = keeper_client_call(self(engine)->keeper, &call, &reply, err);
+        if (r < 0)
+                return r;
+        if (!out)
+                out_r = fd_close(out_r);
+        *ret = (struct engine_attached){ .stdin_fd = TAKE_FD(in_fd),
+                                         .stdout_fd = TAKE_FD(out_r),
+                                         .stderr_fd = TAKE_FD(err_r) };
+        return 0;
+}
 
 static int lxc_reopen_log(struct engine *engine, const char *id, const char *log_path, struct err *err) {
         return set_log(self(engine), id, log_path, err);
@@ -588,6 +641,7 @@ static const struct engine_ops lxc_ops = {
         .wait = lxc_wait,
         .get_exit = lxc_get_exit,
         .exec = lxc_exec,
+        .attach = lxc_attach,
         .reopen_log = lxc_reopen_log,
         .get_state = lxc_get_state,
         .remove = lxc_remove,

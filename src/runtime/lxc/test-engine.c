@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -18,6 +19,7 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/proc.h"
+#include "base/sock.h"
 #include "base/str.h"
 #include "net/net.h"
 #include "runtime/engine.h"
@@ -201,6 +203,94 @@ static void test_exec(void) {
         CHECK(engine->ops->remove(engine, "exec", &err));
 }
 
+static void read_until(int fd, const char *want) {
+        char buf[4096] = "";
+        size_t n = 0;
+        ssize_t r;
+
+        while (!strstr(buf, want)) {
+                r = read(fd, buf + n, sizeof(buf) - 1 - n);
+                if (r <= 0)
+                        (void) fprintf(stderr, "got only \"%s\"\n", buf);
+                assert(r > 0);
+                n += (size_t) r;
+                buf[n] = '\0';
+        }
+}
+
+static void start_with(const char *id, const char *script, const struct engine_stdio *io, bool terminal) {
+        const char *const args[] = { "/bin/sh", "-c", script, NULL };
+        char cgroup[128];
+        struct engine_created created;
+        struct spec s = make_spec(id, args, cgroup);
+
+        s.process.terminal = terminal;
+        CHECK(engine->ops->create(engine, &s, io, &created, &err));
+        CHECK(engine->ops->start(engine, id, &err));
+}
+
+/* What attach writes goes in, what comes out is seen at once and in the log; the end of a once-input is the program's.
+ */
+static void test_attach(void) {
+        char log[128];
+        struct engine_stdio io = { .log_path = log, .open_stdin = true, .stdin_once = true };
+        struct engine_attached a;
+        struct engine_exit x;
+        char byte;
+
+        (void) snprintf(log, sizeof(log), "%s/attach.log", dir);
+        start_with("attach", "printf '> '; while read -r line; do echo \"got $line\"; echo e >&2; done; exit 4", &io,
+                   false);
+        CHECK(engine->ops->attach(engine, "attach", true, true, true, &a, &err));
+        assert(write(a.stdin_fd, "one\n", 4) == 4);
+        read_until(a.stdout_fd, "got one\n");
+        read_until(a.stderr_fd, "e\n");
+        (void) close(a.stdin_fd);
+        assert(read(a.stdout_fd, &byte, 1) == 0 && read(a.stderr_fd, &byte, 1) == 0);
+        (void) close(a.stdout_fd);
+        (void) close(a.stderr_fd);
+        assert(engine->ops->wait(engine, "attach", 10000, -1));
+        CHECK(engine->ops->get_exit(engine, "attach", &x, &err));
+        assert(x.exit_code == 4);
+        CHECK(engine->ops->remove(engine, "attach", &err));
+        _cleanup_(freep) char *text = read_log("attach");
+        assert(strstr(text, "stdout F got one\n") || strstr(text, "got one\n"));
+}
+
+static void test_terminal(void) {
+        char log[128];
+        struct engine_stdio io = { .log_path = log, .open_stdin = true };
+        static const char *const tty[] = { "/bin/busybox", "tty", NULL }, *const env[] = { "PATH=/bin", NULL };
+        struct spec_process p = {
+                .args = tty, .env = env, .cwd = "/", .terminal = true, .user = { .resolved = true, .has_gid = true }
+        };
+        struct engine_exec_args e = {
+                .id = "tty", .process = &p, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1, .cancel_fd = -1
+        };
+        struct engine_attached a;
+        struct sock_msg m;
+        int sv[2], code;
+        char byte;
+
+        (void) snprintf(log, sizeof(log), "%s/tty.log", dir);
+        start_with("tty", "while read -r line; do echo \"seen $line\"; done", &io, true);
+        CHECK(engine->ops->attach(engine, "tty", true, true, false, &a, &err));
+        assert(write(a.stdin_fd, "x\n", 2) == 2);
+        read_until(a.stdout_fd, "seen x\r\n");
+        (void) close(a.stdin_fd);
+        (void) close(a.stdout_fd);
+        assert(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) == 0);
+        e.terminal_socket = sv[1];
+        CHECK(engine->ops->exec(engine, &e, &code, &err));
+        assert(code == 0 && sock_recv(sv[0], &byte, 1, &m) == 0 && m.n_fds == 1);
+        read_until(m.fds[0], "/dev/pts/");
+        sock_msg_done(&m);
+        (void) close(sv[0]);
+        (void) close(sv[1]);
+        CHECK(engine->ops->kill(engine, "tty", &err));
+        CHECK(engine->ops->remove(engine, "tty", &err));
+}
+
 static double now_ms(void) {
         return (double) clock_monotonic_ns() / 1e6;
 }
@@ -300,6 +390,8 @@ int main(int argc, char **argv) {
         test_output_and_exit();
         test_bad_program();
         test_exec();
+        test_attach();
+        test_terminal();
         test_keeper_killed();
         test_monitor_killed();
         if (argc > 4)
