@@ -100,7 +100,7 @@ def test_daemon_killed(own_daemon, busybox):
     created.start()
     assert created.status().state == RUNNING
     counter.stop()
-    assert gapless(numbers(counter)) and len(numbers(counter)) > 50
+    assert gapless(numbers(counter)) and len(numbers(counter)) > 20
     pod.remove()
     left = [x for x in before.new_in(daemon.snapshot()) if not allowed(x, daemon)]
     assert not left, left
@@ -144,7 +144,7 @@ def test_keeper_killed(own_daemon, busybox):
     time.sleep(0.5)
     counter.stop()
     assert counter.status().exit_code == 137
-    assert complete(numbers(counter)) and len(numbers(counter)) > 50
+    assert complete(numbers(counter)) and len(numbers(counter)) > 20
     pod.run(busybox, ['true']).wait()
     pod.remove()
 
@@ -164,7 +164,7 @@ def test_keeper_and_daemon_killed(own_daemon, busybox):
     assert ends.wait().exit_code == 6
     assert ends.log_text() == 'out\n'
     counter.stop()
-    assert complete(numbers(counter)) and len(numbers(counter)) > 50
+    assert complete(numbers(counter)) and len(numbers(counter)) > 20
     pod.remove()
 
 
