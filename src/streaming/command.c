@@ -101,7 +101,7 @@ static void on_out_ended(void *userdata) {
 
         for (enum role r = OUT; r <= ERRS; r++)
                 if (c->present[r] && !source_is_open(&c->out[r - 1]) && c->has_started)
-                        wire_fin(&c->session.conn->wire, c->channels[r]);
+                        wire_fin(&c->session.client->wire, c->channels[r]);
         check_end(c);
 }
 
@@ -115,7 +115,7 @@ static int open_out(struct command *c, enum role r, int fd, struct err *err) {
         s->ended = on_out_ended;
         s->userdata = c;
         s->is_muted = !c->present[r];
-        return source_open(s, c->session.conn, fd, c->channels[r], err);
+        return source_open(s, c->session.client, fd, c->channels[r], err);
 }
 
 /* A descriptor of its own for the other direction: the loop watches each once. */
@@ -169,10 +169,10 @@ static void take_terminal(struct command *c) {
 
 static int on_terminal(sd_event_source *io, int fd, uint32_t revents, void *userdata) {
         struct command *c = userdata;
-        struct conn *conn = c->session.conn;
+        struct client *client = c->session.client;
 
         take_terminal(c);
-        (void) conn_settle(conn);
+        (void) client_settle(client);
         return 0;
 }
 
@@ -180,7 +180,7 @@ static int on_terminal(sd_event_source *io, int fd, uint32_t revents, void *user
 
 static void say_status(struct command *c) {
         _cleanup_strbuf_ struct strbuf text = STRBUF(STATUS_MAX);
-        struct wire *w = &c->session.conn->wire;
+        struct wire *w = &c->session.client->wire;
         const struct err *error = c->error.code ? &c->error : NULL;
 
         if (c->version >= 4)
@@ -197,7 +197,7 @@ static bool streams_are_open(const struct command *c) {
 }
 
 static void check_end(struct command *c) {
-        if (c->session.conn->state != CONN_OPEN)
+        if (c->session.client->state != CLIENT_OPEN)
                 return;
         /* Attached to stdin alone: that is all there is to wait for. */
         if (c->is_attached && !c->has_ended && !streams_are_open(c))
@@ -206,9 +206,9 @@ static void check_end(struct command *c) {
                 return;
         for (enum role r = OUT; r <= ERRS; r++)
                 if (c->present[r])
-                        wire_fin(&c->session.conn->wire, c->channels[r]);
+                        wire_fin(&c->session.client->wire, c->channels[r]);
         say_status(c);
-        conn_close(c->session.conn);
+        client_close(c->session.client);
 }
 
 /* No more will be written to stdout and stderr but by what the command left behind, which is not waited for. */
@@ -230,7 +230,7 @@ static void command_ended(struct command *c, int code, const struct err *error) 
 static void on_exec_done(struct job *job, void *owner, int result) {
         struct command_job *j = (struct command_job *) job;
         struct command *c = owner;
-        struct conn *conn = c->session.conn;
+        struct client *client = c->session.client;
 
         c->job = NULL;
         take_terminal(c); /* a short command may have ended before we looked */
@@ -238,7 +238,7 @@ static void on_exec_done(struct job *job, void *owner, int result) {
         if (result < 0)
                 (void) err_wrap(&job->err, "error executing command in container");
         command_ended(c, j->code, result < 0 ? &job->err : NULL);
-        (void) conn_settle(conn);
+        (void) client_settle(client);
 }
 
 static int open_attached(struct command *c, struct streaming_attached *a, struct err *err) {
@@ -260,7 +260,7 @@ static int open_attached(struct command *c, struct streaming_attached *a, struct
 static void on_attach_done(struct job *job, void *owner, int result) {
         struct command_job *j = (struct command_job *) job;
         struct command *c = owner;
-        struct conn *conn = c->session.conn;
+        struct client *client = c->session.client;
 
         c->job = NULL;
         if (result == 0)
@@ -272,7 +272,7 @@ static void on_attach_done(struct job *job, void *owner, int result) {
                 c->is_attached = true;
                 on_out_ended(c); /* one of them may not exist */
         }
-        (void) conn_settle(conn);
+        (void) client_settle(client);
 }
 
 /* One end of each for us, one for the process. */
@@ -301,7 +301,7 @@ static int make_terminal_socket(struct command *c, struct command_job *j, struct
         j->terminal_sock = fds[1];
         if (fcntl(fds[0], F_SETFL, O_NONBLOCK) < 0)
                 return err_sys(err, errno, "set up a socket");
-        r = sd_event_add_io(c->session.conn->server->loop, &c->terminal_source, fds[0], EPOLLIN, on_terminal, c);
+        r = sd_event_add_io(c->session.client->server->loop, &c->terminal_source, fds[0], EPOLLIN, on_terminal, c);
         return r < 0 ? err_sys(err, -r, "watch a socket") : 0;
 }
 
@@ -313,7 +313,7 @@ static struct command_job *make_job(struct command *c) {
         j->job.release = release_job;
         j->job.owner = c;
         j->job.cancel_fd = -1;
-        j->backend = c->session.conn->server->backend;
+        j->backend = c->session.client->server->backend;
         j->ticket = TAKE_PTR(c->ticket);
         j->fds[0] = j->fds[1] = j->fds[2] = j->terminal_sock = -1;
         j->attached = (struct streaming_attached){ -1, -1, -1, -1 };
@@ -321,7 +321,7 @@ static struct command_job *make_job(struct command *c) {
 }
 
 static void start(struct command *c) {
-        struct wire *w = &c->session.conn->wire;
+        struct wire *w = &c->session.client->wire;
         struct command_job *j = make_job(c);
         struct err err;
         int r = 0;
@@ -340,7 +340,7 @@ static void start(struct command *c) {
                 release_job(&j->job);
         } else {
                 c->job = &j->job;
-                r = job_start(c->session.conn->server->jobs, &j->job, &err);
+                r = job_start(c->session.client->server->jobs, &j->job, &err);
         }
         if (r < 0) {
                 c->job = NULL;
@@ -360,14 +360,14 @@ static void start_session(struct session *s) {
         struct command *c = (struct command *) s;
         enum role r;
 
-        if (wire_is_spdy(&s->conn->wire))
+        if (wire_is_spdy(&s->client->wire))
                 return; /* the client opens its streams first */
         for (r = IN; r < N_ROLES; r++) {
                 c->present[r] = c->expected[r];
                 c->channels[r] = r;
         }
         r = c->expected[OUT] ? OUT : c->expected[ERRS] ? ERRS : STATUS;
-        wire_send(&s->conn->wire, r, NULL, 0);
+        wire_send(&s->client->wire, r, NULL, 0);
         start_if_complete(c);
 }
 
@@ -375,7 +375,7 @@ static void start_session(struct session *s) {
 
 static void on_opened(void *userdata, uint32_t channel, const struct spdy_headers *headers) {
         struct command *c = userdata;
-        struct wire *w = &c->session.conn->wire;
+        struct wire *w = &c->session.client->wire;
         char type[16];
         enum role r;
 
@@ -445,7 +445,7 @@ static void on_ended(void *userdata, uint32_t channel, bool reset) {
 
 static void tick(struct session *s, uint64_t now_ns) {
         log_debug("streaming: not all streams came in time", NULL);
-        conn_close(s->conn);
+        client_close(s->client);
 }
 
 static void settle(struct session *s) {
@@ -473,13 +473,13 @@ static const struct session_ops command_ops = {
         .free = free_session,
 };
 
-struct session *command_new(struct conn *conn, struct ticket *t, enum wire_kind kind, unsigned version) {
+struct session *command_new(struct client *client, struct ticket *t, enum wire_kind kind, unsigned version) {
         struct command *c = xnew(struct command);
         bool is_websocket = kind != WIRE_SPDY;
 
         c->session.ops = &command_ops;
-        c->session.conn = conn;
-        c->session.wake_ns = clock_monotonic_ns() + conn->server->creation_ns;
+        c->session.client = client;
+        c->session.wake_ns = clock_monotonic_ns() + client->server->creation_ns;
         c->ticket = t;
         c->version = version;
         c->is_exec = t->kind == TICKET_EXEC;
@@ -491,6 +491,6 @@ struct session *command_new(struct conn *conn, struct ticket *t, enum wire_kind 
         c->expected[RESIZE] = c->tty && (version >= 3 || is_websocket);
         c->terminal_fd = c->terminal_sock = -1;
         c->out[0].fd = c->out[1].fd = -1;
-        sink_init(&c->in, conn, on_in_ended, c);
+        sink_init(&c->in, client, on_in_ended, c);
         return &c->session;
 }

@@ -70,7 +70,7 @@ static void release_job(struct job *job) {
 /* ---- the end ---- */
 
 static struct wire *wire_of(const struct pair *p) {
-        return &p->forward->session.conn->wire;
+        return &p->forward->session.client->wire;
 }
 
 static void end_pair(struct pair *p) {
@@ -157,7 +157,7 @@ static int connected(struct pair *p, int *fd, struct err *err) {
         if (other < 0)
                 return err_sys(err, errno, "duplicate a socket");
         p->is_connected = true;
-        r = source_open(&p->source, p->forward->session.conn, TAKE_FD(*fd), p->data, err);
+        r = source_open(&p->source, p->forward->session.client, TAKE_FD(*fd), p->data, err);
         if (r < 0) {
                 (void) fd_close(other);
                 return r;
@@ -168,14 +168,14 @@ static int connected(struct pair *p, int *fd, struct err *err) {
 static void on_connected(struct job *job, void *owner, int result) {
         struct forward_job *j = (struct forward_job *) job;
         struct pair *p = owner;
-        struct conn *c = p->forward->session.conn;
+        struct client *c = p->forward->session.client;
 
         p->job = NULL;
         if (result == 0)
                 result = connected(p, &j->fd, &job->err);
         if (result < 0)
                 fail_pair(p, job->err.msg);
-        (void) conn_settle(c);
+        (void) client_settle(c);
 }
 
 static void start_pair(struct pair *p) {
@@ -189,12 +189,12 @@ static void start_pair(struct pair *p) {
         j->job.release = release_job;
         j->job.owner = p;
         j->job.cancel_fd = -1;
-        j->backend = f->session.conn->server->backend;
+        j->backend = f->session.client->server->backend;
         j->sandbox_id = xstrdup(f->ticket->port_forward.sandbox_id);
         j->port = p->port;
         j->fd = -1;
         p->job = &j->job;
-        if (job_start(f->session.conn->server->jobs, &j->job, &err) < 0) {
+        if (job_start(f->session.client->server->jobs, &j->job, &err) < 0) {
                 p->job = NULL;
                 fail_pair(p, err.msg);
         }
@@ -208,8 +208,8 @@ static struct pair *pair_new(struct forward *f, uint16_t port) {
         p->source.fd = -1;
         p->source.ended = on_target_ended;
         p->source.userdata = p;
-        sink_init(&p->sink, f->session.conn, on_client_ended, p);
-        wake_at(p, clock_monotonic_ns() + f->session.conn->server->creation_ns);
+        sink_init(&p->sink, f->session.client, on_client_ended, p);
+        wake_at(p, clock_monotonic_ns() + f->session.client->server->creation_ns);
         p->next = f->pairs;
         f->pairs = p;
         return p;
@@ -227,8 +227,8 @@ static void start_session(struct session *s) {
                 p->data = (uint32_t) (2 * i);
                 p->status = (uint32_t) (2 * i + 1);
                 p->has_data = p->has_status = true;
-                wire_send(&s->conn->wire, p->data, hello, sizeof(hello));
-                wire_send(&s->conn->wire, p->status, hello, sizeof(hello));
+                wire_send(&s->client->wire, p->data, hello, sizeof(hello));
+                wire_send(&s->client->wire, p->status, hello, sizeof(hello));
                 start_pair(p);
         }
 }
@@ -269,7 +269,7 @@ static struct pair *find_request(const struct forward *f, const char *request_id
 
 static void on_opened(void *userdata, uint32_t channel, const struct spdy_headers *headers) {
         struct forward *f = userdata;
-        struct wire *w = &f->session.conn->wire;
+        struct wire *w = &f->session.client->wire;
         struct opening o;
         struct pair *p;
 
@@ -334,7 +334,7 @@ static void on_ended(void *userdata, uint32_t channel, bool reset) {
 static uint64_t extended(const struct pair *p) {
         if (p->target_ended || !p->is_connected || !source_is_open(&p->source))
                 return 0;
-        if (!conn_has_room(p->forward->session.conn))
+        if (!client_has_room(p->forward->session.client))
                 return clock_monotonic_ns() + AFTER_CLIENT_MS * UINT64_C(1000000);
         return p->source.used_ns + AFTER_CLIENT_MS * UINT64_C(1000000);
 }
@@ -375,7 +375,7 @@ static void settle(struct session *s) {
                 (void) pair_free(p);
         }
         if (f->by_port && !f->pairs)
-                conn_close(s->conn);
+                client_close(s->client);
 }
 
 static void free_session(struct session *s) {
@@ -399,11 +399,11 @@ static const struct session_ops forward_ops = {
         .free = free_session,
 };
 
-struct session *forward_new(struct conn *c, struct ticket *t, bool by_port) {
+struct session *forward_new(struct client *c, struct ticket *t, bool by_port) {
         struct forward *f = xnew(struct forward);
 
         f->session.ops = &forward_ops;
-        f->session.conn = c;
+        f->session.client = c;
         f->session.wake_ns = UINT64_MAX;
         f->ticket = t;
         f->by_port = by_port;

@@ -13,7 +13,7 @@ enum {
         /* Reads in a row, so that no stream keeps the others waiting. */
         MAX_READS = 4,
         /* Of one sink: what waits when the client is paused, and the piece that made it so. */
-        SINK_MAX = CONN_IN_HIGH + SERVER_BUFFER_BYTES,
+        SINK_MAX = CLIENT_IN_HIGH + SERVER_BUFFER_BYTES,
 };
 
 static int set_nonblocking(int fd, struct err *err) {
@@ -33,12 +33,12 @@ static void end_source(struct source *s) {
 
 /* Read what there is, as long as the client takes it. May end it. */
 static void run_source(struct source *s) {
-        uint8_t *buffer = s->conn->server->source_buffer;
+        uint8_t *buffer = s->client->server->source_buffer;
 
         for (unsigned i = 0; i < MAX_READS || s->is_draining; i++) {
                 ssize_t n;
 
-                if (!conn_has_room(s->conn))
+                if (!client_has_room(s->client))
                         return;
                 n = read(s->fd, buffer, WIRE_PIECE_MAX);
                 if (n < 0 && errno == EINTR)
@@ -50,11 +50,11 @@ static void run_source(struct source *s) {
                         end_source(s);
                         return;
                 }
-                s->used_ns = s->conn->used_ns = clock_monotonic_ns();
+                s->used_ns = s->client->used_ns = clock_monotonic_ns();
                 if (!s->is_muted)
-                        wire_send(&s->conn->wire, s->channel, buffer, (size_t) n);
-                if (queue_len(&s->conn->out) >= CONN_OUT_HIGH)
-                        s->conn->out_paused = true;
+                        wire_send(&s->client->wire, s->channel, buffer, (size_t) n);
+                if (queue_len(&s->client->out) >= CLIENT_OUT_HIGH)
+                        s->client->out_paused = true;
                 if (n < WIRE_PIECE_MAX && !s->is_draining)
                         return;
         }
@@ -62,14 +62,14 @@ static void run_source(struct source *s) {
 
 static int on_source(sd_event_source *io, int fd, uint32_t revents, void *userdata) {
         struct source *s = userdata;
-        struct conn *c = s->conn;
+        struct client *c = s->client;
 
         run_source(s);
-        (void) conn_settle(c);
+        (void) client_settle(c);
         return 0;
 }
 
-int source_open(struct source *s, struct conn *c, int fd, uint32_t channel, struct err *err) {
+int source_open(struct source *s, struct client *c, int fd, uint32_t channel, struct err *err) {
         _cleanup_(fd_closep) int own = fd;
         int r = set_nonblocking(own, err);
 
@@ -79,7 +79,7 @@ int source_open(struct source *s, struct conn *c, int fd, uint32_t channel, stru
         r = sd_event_add_io(c->server->loop, &s->io, own, EPOLLIN, on_source, s);
         if (r < 0)
                 return err_sys(err, -r, "watch a stream");
-        s->conn = c;
+        s->client = c;
         s->fd = TAKE_FD(own);
         s->channel = channel;
         s->is_enabled = true;
@@ -101,7 +101,7 @@ void source_close(struct source *s) {
         if (s->prev)
                 s->prev->next = s->next;
         else
-                s->conn->sources = s->next;
+                s->client->sources = s->next;
         if (s->next)
                 s->next->prev = s->prev;
         s->prev = s->next = NULL;
@@ -115,7 +115,7 @@ void source_drain(struct source *s) {
 }
 
 void source_update(struct source *s) {
-        bool want = conn_has_room(s->conn);
+        bool want = client_has_room(s->client);
 
         if (s->is_enabled != want) {
                 s->is_enabled = want;
@@ -127,9 +127,9 @@ void source_update(struct source *s) {
 
 /* ---- sinks ---- */
 
-void sink_init(struct sink *s, struct conn *c, void (*ended)(void *userdata), void *userdata) {
+void sink_init(struct sink *s, struct client *c, void (*ended)(void *userdata), void *userdata) {
         *s = (struct sink){
-                .conn = c,
+                .client = c,
                 .fd = -1,
                 .ended = ended,
                 .userdata = userdata,
@@ -138,12 +138,12 @@ void sink_init(struct sink *s, struct conn *c, void (*ended)(void *userdata), vo
 }
 
 static void drop_waiting(struct sink *s) {
-        s->conn->in_waiting -= queue_len(&s->waiting);
+        s->client->in_waiting -= queue_len(&s->waiting);
         queue_done(&s->waiting);
 }
 
 void sink_close(struct sink *s) {
-        if (!s->conn)
+        if (!s->client)
                 return;
         drop_waiting(s);
         s->io = sd_event_source_disable_unref(s->io);
@@ -170,7 +170,7 @@ static bool write_out(struct sink *s, const uint8_t *data, size_t len, size_t *r
                 if (n < 0)
                         return errno == EAGAIN;
                 *ret_written += (size_t) n;
-                s->conn->used_ns = clock_monotonic_ns();
+                s->client->used_ns = clock_monotonic_ns();
         }
         return true;
 }
@@ -199,7 +199,7 @@ static void run_sink(struct sink *s) {
                         return;
                 }
                 queue_consume(&s->waiting, n);
-                s->conn->in_waiting -= n;
+                s->client->in_waiting -= n;
         }
         if (!queue_len(&s->waiting) && s->is_ending) {
                 end_sink(s);
@@ -210,13 +210,13 @@ static void run_sink(struct sink *s) {
 
 static int on_sink(sd_event_source *io, int fd, uint32_t revents, void *userdata) {
         struct sink *s = userdata;
-        struct conn *c = s->conn;
+        struct client *c = s->client;
 
         if (!queue_len(&s->waiting) && revents & (EPOLLERR | EPOLLHUP))
                 end_sink(s);
         else
                 run_sink(s);
-        (void) conn_settle(c);
+        (void) client_settle(c);
         return 0;
 }
 
@@ -232,7 +232,7 @@ int sink_open(struct sink *s, int fd, struct err *err) {
         r = set_nonblocking(own, err);
         if (r < 0)
                 return r;
-        r = sd_event_add_io(s->conn->server->loop, &s->io, own, EPOLLOUT, on_sink, s);
+        r = sd_event_add_io(s->client->server->loop, &s->io, own, EPOLLOUT, on_sink, s);
         if (r < 0)
                 return err_sys(err, -r, "watch a stream");
         s->is_enabled = true;
@@ -256,10 +256,10 @@ void sink_write(struct sink *s, const uint8_t *data, size_t len) {
                 return;
         queue_append(&s->waiting, data + n, len - n);
         if (queue_overflow(&s->waiting)) {
-                conn_fail(s->conn);
+                client_fail(s->client);
                 return;
         }
-        s->conn->in_waiting += len - n;
+        s->client->in_waiting += len - n;
         if (s->fd >= 0)
                 watch_sink(s);
 }

@@ -2,10 +2,10 @@
 /* pump - between a descriptor and a channel: sources are read for the client, sinks take what it sends. Each owns its
  * descriptor (of a socket or a terminal, one each). Loop thread only. Private to streaming/. */
 #pragma once
-#include "streaming/conn.h"
+#include "streaming/client.h"
 
 struct source {
-        struct conn *conn;
+        struct client *client;
         int fd; /* -1: not open, or at its end */
         sd_event_source *io;
         uint32_t channel;
@@ -19,7 +19,7 @@ struct source {
 };
 
 /* Takes @fd, also on failure. "ended" and "userdata" are set by the caller before. */
-_must_use_ int source_open(struct source *s, struct conn *c, int fd, uint32_t channel, struct err *err);
+_must_use_ int source_open(struct source *s, struct client *c, int fd, uint32_t channel, struct err *err);
 void source_close(struct source *s); /* without "ended" */
 /* Whoever writes has ended: take what is there, then call it the end. */
 void source_drain(struct source *s);
@@ -31,7 +31,7 @@ static inline bool source_is_open(const struct source *s) {
 }
 
 struct sink {
-        struct conn *conn;
+        struct client *client;
         int fd; /* -1: not open yet, or closed */
         sd_event_source *io;
         bool is_enabled;
@@ -45,7 +45,7 @@ struct sink {
 };
 
 /* May be written to from now on; what is written waits for sink_open(). */
-void sink_init(struct sink *s, struct conn *c, void (*ended)(void *userdata), void *userdata);
+void sink_init(struct sink *s, struct client *c, void (*ended)(void *userdata), void *userdata);
 /* Takes @fd, also on failure. */
 _must_use_ int sink_open(struct sink *s, int fd, struct err *err);
 void sink_write(struct sink *s, const uint8_t *data, size_t len);

@@ -32,9 +32,9 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
         uint64_t now_ns = clock_monotonic_ns();
 
         s->armed_ns = UINT64_MAX;
-        for (struct conn *c = s->conns, *next; c; c = next) {
+        for (struct client *c = s->clients, *next; c; c = next) {
                 next = c->next;
-                conn_tick(c, now_ns);
+                client_tick(c, now_ns);
         }
         if (s->accept_again_ns && s->accept_again_ns <= now_ns) {
                 s->accept_again_ns = 0;
@@ -56,23 +56,23 @@ static int on_jobs(sd_event_source *source, int fd, uint32_t revents, void *user
 
 /* One that has not shown a token yet makes room: strangers must not keep those out that have one. */
 static bool make_room(struct streaming *s) {
-        struct conn *oldest = NULL;
+        struct client *oldest = NULL;
 
-        if (s->n_conns < s->max_conns)
+        if (s->n_clients < s->max_clients)
                 return true;
-        for (struct conn *c = s->conns; c; c = c->next)
-                if (c->state == CONN_HEAD || c->state == CONN_LINGER)
+        for (struct client *c = s->clients; c; c = c->next)
+                if (c->state == CLIENT_HEAD || c->state == CLIENT_LINGER)
                         oldest = c;
         if (!oldest)
                 return false;
-        (void) conn_free(oldest);
+        (void) client_free(oldest);
         return true;
 }
 
 static void take_client(struct streaming *s, int fd) {
         _cleanup_(fd_closep) int own = fd;
         int one = 1, r;
-        struct conn *c;
+        struct client *c;
         struct err err;
 
         /* Keystrokes and their echoes don't wait; a peer whose host has gone is noticed. */
@@ -82,11 +82,11 @@ static void take_client(struct streaming *s, int fd) {
                 static const char busy[] =
                         "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
 
-                log_warn("streaming: too many connections", "maximum", LOG_U64(s->max_conns), NULL);
+                log_warn("streaming: too many connections", "maximum", LOG_U64(s->max_clients), NULL);
                 (void) send(own, busy, sizeof(busy) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
                 return;
         }
-        r = conn_new(s, own, &c, &err);
+        r = client_new(s, own, &c, &err);
         if (r < 0)
                 log_warn("streaming: connection not taken", "error", err.msg, NULL);
         else
@@ -203,7 +203,7 @@ int streaming_new(const struct streaming_args *args, struct streaming **ret, str
         s->armed_ns = UINT64_MAX;
         s->loop = sd_event_ref(args->loop);
         s->backend = args->backend;
-        s->max_conns = args->max_connections ? args->max_connections : 256;
+        s->max_clients = args->max_connections ? args->max_connections : 256;
         s->idle_ns = ms_or(args->idle_timeout_ms, UINT64_C(4) * 3600 * 1000);
         s->creation_ns = ms_or(args->creation_timeout_ms, 30 * 1000);
         s->tickets = tickets_new(args->max_tokens ? args->max_tokens : 1000, ms_or(args->token_ttl_ms, 60 * 1000));
@@ -222,8 +222,8 @@ struct streaming *streaming_free(struct streaming *s) {
         if (!s)
                 return NULL;
         s->listen_source = sd_event_source_disable_unref(s->listen_source);
-        while (s->conns)
-                (void) conn_free(s->conns);
+        while (s->clients)
+                (void) client_free(s->clients);
         s->wake_source = sd_event_source_disable_unref(s->wake_source);
         s->timer = sd_event_source_disable_unref(s->timer);
         s->jobs = jobs_close(s->jobs);

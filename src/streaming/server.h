@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* server - what the connections of a streaming server share. Private to streaming/. */
 #pragma once
-#include "streaming/conn.h"
+#include "streaming/client.h"
 
 enum { SERVER_BUFFER_BYTES = WIRE_PIECE_MAX };
 
@@ -17,12 +17,12 @@ struct streaming {
         uint64_t armed_ns;        /* when the timer fires; UINT64_MAX: never */
         uint64_t accept_again_ns; /* descriptors ran out; 0: they have not */
 
-        struct conn *conns;
-        size_t n_conns, max_conns;
+        struct client *clients;
+        size_t n_clients, max_clients;
         uint64_t idle_ns, creation_ns;
 
         /* Of whoever reads; nothing stays in them. */
-        uint8_t conn_buffer[SERVER_BUFFER_BYTES], source_buffer[SERVER_BUFFER_BYTES];
+        uint8_t client_buffer[SERVER_BUFFER_BYTES], source_buffer[SERVER_BUFFER_BYTES];
 };
 
 /* Something is due then. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "streaming/conn.h"
+#include "streaming/client.h"
 
 #include <errno.h>
 #include <sys/epoll.h>
@@ -35,13 +35,13 @@ static const char *const port_forward_websocket[] = { tunnel, "v4.channel.k8s.io
 
 static int on_io(sd_event_source *io, int fd, uint32_t revents, void *userdata);
 
-int conn_new(struct streaming *server, int fd, struct conn **ret, struct err *err) {
-        struct conn *c = xnew(struct conn);
+int client_new(struct streaming *server, int fd, struct client **ret, struct err *err) {
+        struct client *c = xnew(struct client);
         int r;
 
         c->server = server;
         c->head = STRBUF(UPGRADE_HEAD_MAX + SERVER_BUFFER_BYTES);
-        c->out = QUEUE(CONN_OUT_MAX);
+        c->out = QUEUE(CLIENT_OUT_MAX);
         c->events = EPOLLIN | EPOLLRDHUP;
         c->used_ns = clock_monotonic_ns();
         c->due_ns = c->used_ns + HEAD_SECONDS * SECOND_NS;
@@ -51,34 +51,34 @@ int conn_new(struct streaming *server, int fd, struct conn **ret, struct err *er
                 return err_sys(err, -r, "watch a connection");
         }
         c->fd = fd;
-        c->next = server->conns;
+        c->next = server->clients;
         if (c->next)
                 c->next->prev = c;
-        server->conns = c;
-        server->n_conns++;
+        server->clients = c;
+        server->n_clients++;
         server_arm(server, c->due_ns);
         *ret = c;
         return 0;
 }
 
-static void end_session(struct conn *c) {
+static void end_session(struct client *c) {
         if (!c->session)
                 return;
         c->session->ops->free(c->session);
         c->session = NULL;
 }
 
-struct conn *conn_free(struct conn *c) {
+struct client *client_free(struct client *c) {
         if (!c)
                 return NULL;
         end_session(c);
         if (c->prev)
                 c->prev->next = c->next;
         else
-                c->server->conns = c->next;
+                c->server->clients = c->next;
         if (c->next)
                 c->next->prev = c->prev;
-        c->server->n_conns--;
+        c->server->n_clients--;
         wire_done(&c->wire);
         strbuf_done(&c->head);
         queue_done(&c->out);
@@ -88,23 +88,23 @@ struct conn *conn_free(struct conn *c) {
         return NULL;
 }
 
-void conn_fail(struct conn *c) {
-        c->state = CONN_FAILED;
+void client_fail(struct client *c) {
+        c->state = CLIENT_FAILED;
 }
 
-void conn_close(struct conn *c) {
-        if (c->state != CONN_OPEN)
+void client_close(struct client *c) {
+        if (c->state != CLIENT_OPEN)
                 return;
         wire_close(&c->wire);
-        c->state = CONN_CLOSING;
+        c->state = CLIENT_CLOSING;
 }
 
-static void refuse(struct conn *c, int status, const char *const *accepted, const char *message) {
+static void refuse(struct client *c, int status, const char *const *accepted, const char *message) {
         upgrade_refuse(&c->out.bytes, status, accepted, message);
-        c->state = CONN_CLOSING;
+        c->state = CLIENT_CLOSING;
 }
 
-void conn_refuse(struct conn *c, int status, const char *message) {
+void client_refuse(struct client *c, int status, const char *message) {
         refuse(c, status, NULL, message);
 }
 
@@ -117,18 +117,18 @@ static unsigned protocol_version(const char *name) {
         return name[0] == 'v' && name[1] >= '2' && name[1] <= '9' ? (unsigned) (name[1] - '0') : 1;
 }
 
-static void open_session(struct conn *c, struct ticket *t, enum wire_kind kind, unsigned version) {
-        c->state = CONN_OPEN;
+static void open_session(struct client *c, struct ticket *t, enum wire_kind kind, unsigned version) {
+        c->state = CLIENT_OPEN;
         strbuf_done(&c->head);
         if (t->kind == TICKET_PORT_FORWARD)
                 c->session = forward_new(c, t, kind == WIRE_CHANNELS || kind == WIRE_BASE64);
         else
                 c->session = command_new(c, t, kind, version);
-        wire_init(&c->wire, kind, version == 5, CONN_MAX_STREAMS, &c->out, &c->session->ops->wire, c->session);
+        wire_init(&c->wire, kind, version == 5, CLIENT_MAX_STREAMS, &c->out, &c->session->ops->wire, c->session);
         c->session->ops->start(c->session);
 }
 
-static void upgrade_to_spdy(struct conn *c, const struct upgrade_request *q, struct ticket **t) {
+static void upgrade_to_spdy(struct client *c, const struct upgrade_request *q, struct ticket **t) {
         const char *const *known = (*t)->kind == TICKET_PORT_FORWARD ? port_forward_spdy : remote_command_spdy;
         const char *chosen = upgrade_choose(&q->stream_protocols, known);
 
@@ -178,7 +178,7 @@ static enum wire_kind websocket_kind(const char *protocol) {
         return strstr(protocol, "base64") ? WIRE_BASE64 : WIRE_CHANNELS;
 }
 
-static void upgrade_to_websocket(struct conn *c, const struct upgrade_request *q, struct ticket **t) {
+static void upgrade_to_websocket(struct client *c, const struct upgrade_request *q, struct ticket **t) {
         bool is_forward = (*t)->kind == TICKET_PORT_FORWARD;
         const char *const *known = is_forward ? port_forward_websocket : remote_command_websocket;
         const char *chosen = upgrade_choose(&q->ws_protocols, known);
@@ -198,7 +198,7 @@ static void upgrade_to_websocket(struct conn *c, const struct upgrade_request *q
         }
 }
 
-static void take_request(struct conn *c, const struct upgrade_request *q) {
+static void take_request(struct client *c, const struct upgrade_request *q) {
         _cleanup_(ticket_freep) struct ticket *t = tickets_take(c->server->tickets, q->path);
 
         if (!t) {
@@ -218,12 +218,12 @@ static void take_request(struct conn *c, const struct upgrade_request *q) {
         }
 }
 
-static void feed_wire(struct conn *c, uint8_t *data, size_t len) {
-        if (c->state == CONN_OPEN && !wire_feed(&c->wire, data, len) && c->state == CONN_OPEN)
-                c->state = CONN_CLOSING;
+static void feed_wire(struct client *c, uint8_t *data, size_t len) {
+        if (c->state == CLIENT_OPEN && !wire_feed(&c->wire, data, len) && c->state == CLIENT_OPEN)
+                c->state = CLIENT_CLOSING;
 }
 
-static void feed_head(struct conn *c, const uint8_t *data, size_t len) {
+static void feed_head(struct client *c, const uint8_t *data, size_t len) {
         _cleanup_(freep) struct upgrade_request *q = xnew(struct upgrade_request);
         _cleanup_strbuf_ struct strbuf rest = STRBUF(UPGRADE_HEAD_MAX + SERVER_BUFFER_BYTES);
         ssize_t n;
@@ -247,44 +247,44 @@ static void feed_head(struct conn *c, const uint8_t *data, size_t len) {
 
 /* ---- the socket ---- */
 
-static bool wants_input(const struct conn *c) {
+static bool wants_input(const struct client *c) {
         switch (c->state) {
-        case CONN_HEAD:
+        case CLIENT_HEAD:
                 return true;
-        case CONN_OPEN:
-                return !c->in_paused && queue_len(&c->out) < CONN_OUT_HIGH;
-        case CONN_CLOSING:
-        case CONN_LINGER:
+        case CLIENT_OPEN:
+                return !c->in_paused && queue_len(&c->out) < CLIENT_OUT_HIGH;
+        case CLIENT_CLOSING:
+        case CLIENT_LINGER:
                 return true;
-        case CONN_FAILED:
+        case CLIENT_FAILED:
                 break;
         }
         return false;
 }
 
-static void take_input(struct conn *c, uint8_t *data, size_t len) {
+static void take_input(struct client *c, uint8_t *data, size_t len) {
         c->used_ns = clock_monotonic_ns();
         switch (c->state) {
-        case CONN_HEAD:
+        case CLIENT_HEAD:
                 feed_head(c, data, len);
                 break;
-        case CONN_OPEN:
+        case CLIENT_OPEN:
                 feed_wire(c, data, len);
-                if (c->in_waiting >= CONN_IN_HIGH) {
+                if (c->in_waiting >= CLIENT_IN_HIGH) {
                         c->in_paused = true;
                         c->pinged_ns = c->used_ns;
                 }
                 break;
-        case CONN_CLOSING:
-        case CONN_LINGER:
-        case CONN_FAILED:
+        case CLIENT_CLOSING:
+        case CLIENT_LINGER:
+        case CLIENT_FAILED:
                 break; /* of no interest any more */
         }
 }
 
-static void read_socket(struct conn *c) {
+static void read_socket(struct client *c) {
         for (unsigned i = 0; i < MAX_READS && wants_input(c); i++) {
-                ssize_t n = recv(c->fd, c->server->conn_buffer, SERVER_BUFFER_BYTES, MSG_DONTWAIT);
+                ssize_t n = recv(c->fd, c->server->client_buffer, SERVER_BUFFER_BYTES, MSG_DONTWAIT);
 
                 if (n < 0 && errno == EINTR)
                         continue;
@@ -292,18 +292,18 @@ static void read_socket(struct conn *c) {
                         return;
                 if (n <= 0) {
                         /* Who has sent all may still want to read the answer to a request that failed. */
-                        if (n < 0 || c->state != CONN_CLOSING)
-                                conn_fail(c);
+                        if (n < 0 || c->state != CLIENT_CLOSING)
+                                client_fail(c);
                         c->peer_hung_up = true;
                         return;
                 }
-                take_input(c, c->server->conn_buffer, (size_t) n);
+                take_input(c, c->server->client_buffer, (size_t) n);
                 if (n < SERVER_BUFFER_BYTES)
                         return;
         }
 }
 
-static void write_socket(struct conn *c) {
+static void write_socket(struct client *c) {
         while (queue_len(&c->out)) {
                 ssize_t n = send(c->fd, queue_front(&c->out), queue_len(&c->out), MSG_NOSIGNAL | MSG_DONTWAIT);
 
@@ -311,7 +311,7 @@ static void write_socket(struct conn *c) {
                         continue;
                 if (n < 0) {
                         if (errno != EAGAIN)
-                                conn_fail(c);
+                                client_fail(c);
                         return;
                 }
                 c->used_ns = clock_monotonic_ns();
@@ -320,10 +320,10 @@ static void write_socket(struct conn *c) {
 }
 
 static int on_io(sd_event_source *io, int fd, uint32_t revents, void *userdata) {
-        struct conn *c = userdata;
+        struct client *c = userdata;
 
         if (revents & (EPOLLERR | EPOLLHUP)) {
-                conn_fail(c);
+                client_fail(c);
         } else if (revents & EPOLLIN && wants_input(c)) {
                 read_socket(c);
         } else if (revents & EPOLLRDHUP && !c->peer_hung_up) {
@@ -331,14 +331,14 @@ static int on_io(sd_event_source *io, int fd, uint32_t revents, void *userdata) 
                 c->peer_hung_up = true;
                 c->due_ns = clock_monotonic_ns() + HANGUP_SECONDS * SECOND_NS;
         }
-        (void) conn_settle(c);
+        (void) client_settle(c);
         return 0;
 }
 
 /* ---- after each event ---- */
 
-static void update_sources(struct conn *c) {
-        if (c->out_paused && queue_len(&c->out) <= CONN_OUT_LOW)
+static void update_sources(struct client *c) {
+        if (c->out_paused && queue_len(&c->out) <= CLIENT_OUT_LOW)
                 c->out_paused = false;
         for (struct source *s = c->sources, *next; s; s = next) {
                 next = s->next;
@@ -346,42 +346,42 @@ static void update_sources(struct conn *c) {
         }
 }
 
-static void linger(struct conn *c) {
+static void linger(struct client *c) {
         if (c->peer_hung_up || shutdown(c->fd, SHUT_WR) < 0) {
-                conn_fail(c);
+                client_fail(c);
                 return;
         }
-        c->state = CONN_LINGER;
+        c->state = CLIENT_LINGER;
         c->due_ns = clock_monotonic_ns() + LINGER_SECONDS * SECOND_NS;
 }
 
 /* What was gathered is sent, and what that makes room for is gathered, until nothing moves. */
-static void move(struct conn *c) {
+static void move(struct client *c) {
         for (bool again = true; again;) {
                 size_t before;
 
-                if (c->session && c->state == CONN_OPEN)
+                if (c->session && c->state == CLIENT_OPEN)
                         c->session->ops->settle(c->session);
                 if (queue_overflow(&c->out))
-                        conn_fail(c);
-                if (c->state != CONN_OPEN)
+                        client_fail(c);
+                if (c->state != CLIENT_OPEN)
                         end_session(c);
-                if (c->state == CONN_FAILED)
+                if (c->state == CLIENT_FAILED)
                         return;
                 before = queue_len(&c->out);
                 write_socket(c);
-                if (c->state == CONN_OPEN && c->wire.peer_is_gone)
-                        conn_close(c);
-                else if (c->state == CONN_OPEN)
+                if (c->state == CLIENT_OPEN && c->wire.peer_is_gone)
+                        client_close(c);
+                else if (c->state == CLIENT_OPEN)
                         update_sources(c);
-                again = c->state != CONN_FAILED && queue_len(&c->out) && queue_len(&c->out) != before;
+                again = c->state != CLIENT_FAILED && queue_len(&c->out) && queue_len(&c->out) != before;
         }
 }
 
-static void watch(struct conn *c) {
+static void watch(struct client *c) {
         uint32_t events = 0;
 
-        if (wants_input(c) && !(c->state == CONN_CLOSING && c->peer_hung_up))
+        if (wants_input(c) && !(c->state == CLIENT_CLOSING && c->peer_hung_up))
                 events |= EPOLLIN;
         if (!c->peer_hung_up)
                 events |= EPOLLRDHUP;
@@ -391,43 +391,43 @@ static void watch(struct conn *c) {
                 return;
         c->events = events;
         if (sd_event_source_set_io_events(c->io, events) < 0)
-                conn_fail(c);
+                client_fail(c);
 }
 
-bool conn_settle(struct conn *c) {
+bool client_settle(struct client *c) {
         struct streaming *s = c->server;
 
         move(c);
-        if (c->state != CONN_OPEN)
+        if (c->state != CLIENT_OPEN)
                 end_session(c);
-        if (c->in_paused && c->in_waiting <= CONN_IN_LOW)
+        if (c->in_paused && c->in_waiting <= CLIENT_IN_LOW)
                 c->in_paused = false;
-        if (c->state == CONN_CLOSING && !queue_len(&c->out))
+        if (c->state == CLIENT_CLOSING && !queue_len(&c->out))
                 linger(c);
-        if (c->state != CONN_FAILED)
+        if (c->state != CLIENT_FAILED)
                 watch(c);
-        if (c->state == CONN_FAILED) {
-                (void) conn_free(c);
+        if (c->state == CLIENT_FAILED) {
+                (void) client_free(c);
                 return false;
         }
-        server_arm(s, conn_wake_ns(c));
+        server_arm(s, client_wake_ns(c));
         return true;
 }
 
 /* ---- time ---- */
 
-static bool waits_for_hangup(const struct conn *c) {
-        return c->state == CONN_OPEN && c->peer_hung_up;
+static bool waits_for_hangup(const struct client *c) {
+        return c->state == CLIENT_OPEN && c->peer_hung_up;
 }
 
-uint64_t conn_wake_ns(const struct conn *c) {
+uint64_t client_wake_ns(const struct client *c) {
         uint64_t wake_ns = c->used_ns + c->server->idle_ns;
 
         switch (c->state) {
-        case CONN_HEAD:
-        case CONN_LINGER:
+        case CLIENT_HEAD:
+        case CLIENT_LINGER:
                 return c->due_ns;
-        case CONN_OPEN:
+        case CLIENT_OPEN:
                 if (c->session)
                         wake_ns = MIN_OF(wake_ns, c->session->wake_ns);
                 if (waits_for_hangup(c))
@@ -435,16 +435,16 @@ uint64_t conn_wake_ns(const struct conn *c) {
                 if (c->in_paused)
                         wake_ns = MIN_OF(wake_ns, c->pinged_ns + KEEPALIVE_SECONDS * SECOND_NS);
                 break;
-        case CONN_CLOSING:
-        case CONN_FAILED:
+        case CLIENT_CLOSING:
+        case CLIENT_FAILED:
                 break;
         }
         return wake_ns;
 }
 
-static void tick_open(struct conn *c, uint64_t now_ns) {
+static void tick_open(struct client *c, uint64_t now_ns) {
         if (waits_for_hangup(c) && c->due_ns <= now_ns) {
-                conn_fail(c);
+                client_fail(c);
                 return;
         }
         if (c->session->wake_ns <= now_ns)
@@ -455,20 +455,20 @@ static void tick_open(struct conn *c, uint64_t now_ns) {
         }
 }
 
-void conn_tick(struct conn *c, uint64_t now_ns) {
-        if (conn_wake_ns(c) > now_ns) {
-                server_arm(c->server, conn_wake_ns(c));
+void client_tick(struct client *c, uint64_t now_ns) {
+        if (client_wake_ns(c) > now_ns) {
+                server_arm(c->server, client_wake_ns(c));
                 return;
         }
         if (c->used_ns + c->server->idle_ns <= now_ns)
                 log_debug("streaming: connection was idle for too long", NULL);
-        if (c->state == CONN_HEAD)
-                conn_refuse(c, 408, "the request did not come in time");
-        else if (c->state == CONN_OPEN && c->used_ns + c->server->idle_ns > now_ns)
+        if (c->state == CLIENT_HEAD)
+                client_refuse(c, 408, "the request did not come in time");
+        else if (c->state == CLIENT_OPEN && c->used_ns + c->server->idle_ns > now_ns)
                 tick_open(c, now_ns);
-        else if (c->state == CONN_OPEN)
-                conn_close(c);
+        else if (c->state == CLIENT_OPEN)
+                client_close(c);
         else
-                conn_fail(c);
-        (void) conn_settle(c);
+                client_fail(c);
+        (void) client_settle(c);
 }
