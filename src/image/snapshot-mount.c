@@ -45,7 +45,7 @@ static int raise_with_log(int fs, int error, const char *what, struct err *err) 
 
 /* Does this kernel know "lowerdir+"? Before overlay took its options one by one (6.5) any option is accepted until the
  * end. */
-static bool has_append(void) {
+bool overlay_has_append(void) {
         static _Atomic int known; /* 0: not asked yet, 1: no, 2: yes */
         int answer = atomic_load_explicit(&known, memory_order_relaxed);
         _cleanup_(fd_closep) int fs = -1;
@@ -205,7 +205,7 @@ int overlay_mount(const struct overlay_args *args, int *ret_fd, struct err *err)
         struct job job = { .a = args, .fd = -1, .err = err };
         int r;
 
-        if (args->way == OVERLAY_APPEND || (args->way == OVERLAY_ANY && has_append() && fits_append(args)))
+        if (args->way == OVERLAY_APPEND || (args->way == OVERLAY_ANY && overlay_has_append() && fits_append(args)))
                 return mount_append(args, ret_fd, err);
         for (size_t i = args->n_layers; i-- > 0;)
                 strbuf_printf(&lower, "%s%s", args->layers[i], i ? ":" : "");

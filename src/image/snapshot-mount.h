@@ -22,3 +22,6 @@ struct overlay_args {
 
 /* @ret_fd: the detached mount. */
 _must_use_ int overlay_mount(const struct overlay_args *args, int *ret_fd, struct err *err);
+
+/* Does this kernel have OVERLAY_APPEND? */
+bool overlay_has_append(void);

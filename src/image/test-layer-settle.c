@@ -365,11 +365,12 @@ static void test_many(void) {
                 }
                 kit_push(&image, &tar);
         }
+        /* As strings 127 names do not fit: that falls back by itself. */
         for (int way = OVERLAY_ANY; way <= OVERLAY_MOUNT; way++) {
                 int fd, file;
 
-                if (way == OVERLAY_STRING) /* 127 names do not fit: it falls back by itself */
-                        assert(image.n == 127);
+                if (way == OVERLAY_APPEND && !overlay_has_append())
+                        continue;
                 fd = kit_mount(&image, root, way);
                 kit_expect_file(fd, "dir/125", "dir/125");
                 assert(kit_missing(fd, "dir/0"));
@@ -384,8 +385,11 @@ static void test_many(void) {
                 assert(layer_remove(image.layers, image.chains[image.n], &err) == 0);
         }
         for (int way = OVERLAY_ANY; way <= OVERLAY_MOUNT; way++) {
-                int fd = kit_mount(&image, root, way);
+                int fd;
 
+                if (way == OVERLAY_APPEND && !overlay_has_append())
+                        continue;
+                fd = kit_mount(&image, root, way);
                 kit_expect_file(fd, "dir/19", "dir/19");
                 fd_close(fd);
         }
