@@ -11,6 +11,7 @@
 #include "image/image.h"
 #include "net/net.h"
 #include "pod/pod.h"
+#include "streaming/streaming.h"
 
 struct cri;
 
@@ -18,6 +19,7 @@ struct cri_args {
         struct pods *pods; /* all borrowed; they outlive it */
         struct images *images;
         struct cni *cni;
+        struct streaming *streaming;         /* behind Exec, Attach and PortForward */
         struct pool *pull_pool;              /* NULL: the server's */
         const char *version;                 /* ours */
         const char *config_json;             /* Status' verbose "config": has a member stateDir */
@@ -25,6 +27,9 @@ struct cri_args {
         pid_t (*keeper_pid)(void *userdata); /* NULL: none */
         void *userdata;
 };
+
+/* What the streaming server runs and connects: @pods. */
+struct streaming_backend cri_streaming_backend(struct pods *pods);
 
 struct cri *cri_new(const struct cri_args *args);
 struct cri *cri_free(struct cri *c);

@@ -28,6 +28,9 @@ struct cri {
         X(RuntimeService, UpdateContainerResources, update_container_resources_request, DEFAULT, false)                \
         X(RuntimeService, ReopenContainerLog, reopen_container_log_request, DEFAULT, false)                            \
         X(RuntimeService, ExecSync, exec_sync_request, DEFAULT, false)                                                 \
+        X(RuntimeService, Exec, exec_request, DEFAULT, true)                                                           \
+        X(RuntimeService, Attach, attach_request, DEFAULT, true)                                                       \
+        X(RuntimeService, PortForward, port_forward_request, DEFAULT, true)                                            \
         X(RuntimeService, ContainerStats, container_stats_request, DEFAULT, false)                                     \
         X(RuntimeService, ListContainerStats, list_container_stats_request, DEFAULT, false)                            \
         X(ImageService, ListImages, list_images_request, DEFAULT, false)                                               \

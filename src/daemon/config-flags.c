@@ -170,6 +170,7 @@ static json_t *key_json(const struct config *c, const struct config_key *k) {
         switch (k->type) {
         case CONFIG_PATH:
         case CONFIG_SOCKET:
+        case CONFIG_ADDRESS:
         case CONFIG_CGROUP:
         case CONFIG_DRIVER:
                 return json_string(*(const char *const *) field);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/config.h"
 
+#include <arpa/inet.h>
 #include <assert.h>
 #include <config.h> /* the build's: SYSCONFDIR, LIBEXECDIR */
 #include <errno.h>
@@ -154,6 +155,15 @@ static int set_socket(struct config *c, const struct place *p, const char *text,
         return check_path(p, path, err);
 }
 
+static int set_address(struct config *c, const struct place *p, const char *text, const char **ret, struct err *err) {
+        unsigned char address[sizeof(struct in6_addr)];
+
+        if (inet_pton(AF_INET, text, address) != 1 && inet_pton(AF_INET6, text, address) != 1)
+                return bad(p, err, "expected an IP address, found '%.100s'", text);
+        *ret = arena_strdup(c->arena, text);
+        return 0;
+}
+
 /* A key's value from its text: of a flag, of the file, or its default. */
 static int set_text(struct config *c, const struct config_key *k, const struct place *p, const char *text,
                     struct err *err) {
@@ -167,6 +177,8 @@ static int set_text(struct config *c, const struct config_key *k, const struct p
                 return set_paths(c, p, text, field, err);
         case CONFIG_SOCKET:
                 return set_socket(c, p, text, field, err);
+        case CONFIG_ADDRESS:
+                return set_address(c, p, text, field, err);
         case CONFIG_CGROUP:
                 return set_cgroup(c, p, text, field, err);
         case CONFIG_DRIVER:

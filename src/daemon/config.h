@@ -17,6 +17,7 @@ enum config_type {
         CONFIG_PATH,       /* const char *, absolute */
         CONFIG_PATHS,      /* const char *const *, NULL-terminated; "a:b" or a YAML list */
         CONFIG_SOCKET,     /* const char *, absolute, short enough for a unix socket; "" until defaults are settled */
+        CONFIG_ADDRESS,    /* const char *, an IP address */
         CONFIG_CGROUP,     /* const char *, absolute after settling */
         CONFIG_DRIVER,     /* const char *, "cgroupfs" */
         CONFIG_LOG_LEVEL,  /* enum log_level */
@@ -63,6 +64,10 @@ struct config_registries {
           "Requests that are worked on at the same time; further ones wait.")                                          \
         X("pull-workers", pull_workers, int64_t, CONFIG_NUMBER, "8", 1, 256,                                           \
           "Image pulls at the same time; they have threads of their own, so that they delay no pod.")                  \
+        X("streaming-address", streaming_address, const char *, CONFIG_ADDRESS, "127.0.0.1", 0, 0,                     \
+          "IP address on which exec, attach and port-forward are served.")                                             \
+        X("streaming-port", streaming_port, int64_t, CONFIG_NUMBER, "0", 0, 65535,                                     \
+          "Port for them. 0: any that is free.")                                                                       \
         X("pids-limit", pids_limit, int64_t, CONFIG_NUMBER, "-1", -1, 4194304,                                         \
           "Processes a container may have. -1: no limit of its own (the kubelet limits the pod).")                     \
         X("registries", registries, struct config_registries, CONFIG_REGISTRIES, "[]", 0, 0,                           \

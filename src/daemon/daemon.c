@@ -26,7 +26,7 @@
 #include "runtime/engine.h"
 #include "store/store.h"
 
-enum { MAX_METHODS = 64, MAX_QUEUE = 4096, STOP_TIMEOUT_MS = 10000 };
+enum { MAX_METHODS = 64, MAX_QUEUE = 4096, MAX_STREAMS = 256, STOP_TIMEOUT_MS = 10000 };
 
 struct daemon {
         const struct config *conf;
@@ -38,7 +38,8 @@ struct daemon {
         struct cgroups *cgroups;
         struct pods *pods;
         struct engine *engine;
-        struct pool *workers, *pullers;
+        struct pool *workers, *pullers, *streams;
+        struct streaming *streaming;
         struct cri *cri;
         struct admin admin;
         char *config_json, *lxc_path;
@@ -156,6 +157,20 @@ static void describe(struct daemon *d) {
         };
 }
 
+static int open_streaming(struct daemon *d, struct err *err) {
+        struct streaming_args args = {
+                .loop = d->loop,
+                .backend = cri_streaming_backend(d->pods),
+                .address = d->conf->streaming_address,
+                .port = (uint16_t) d->conf->streaming_port,
+        };
+
+        /* Each exec holds a thread for as long as it runs. */
+        d->streams = pool_new("stream", MAX_STREAMS, MAX_QUEUE);
+        args.pool = d->streams;
+        return streaming_new(&args, &d->streaming, err);
+}
+
 static int open_server(struct daemon *d, struct err *err) {
         struct grpc_method methods[MAX_METHODS];
         struct grpc_server_args args = { .loop = d->loop, .pool = d->workers, .methods = methods };
@@ -163,6 +178,7 @@ static int open_server(struct daemon *d, struct err *err) {
                 .pods = d->pods,
                 .images = d->images,
                 .cni = d->cni,
+                .streaming = d->streaming,
                 .pull_pool = d->pullers,
                 .version = PROJECT_VERSION,
                 .config_json = d->config_json,
@@ -206,7 +222,8 @@ static int assemble(struct daemon *d, struct err *err) {
         d->workers = pool_new("worker", (size_t) d->conf->workers, MAX_QUEUE);
         d->pullers = pool_new("pull", (size_t) d->conf->pull_workers, MAX_QUEUE);
         describe(d);
-        return open_server(d, err);
+        r = open_streaming(d, err);
+        return r < 0 ? r : open_server(d, err);
 }
 
 int daemon_new(const struct config *conf, sd_event *loop, struct daemon **ret, struct err *err) {
@@ -241,6 +258,8 @@ struct daemon *daemon_free(struct daemon *d) {
         (void) grpc_server_free(d->server);
         (void) pool_free(d->workers);
         (void) pool_free(d->pullers);
+        (void) streaming_free(d->streaming);
+        (void) pool_free(d->streams);
         (void) cri_free(d->cri);
         free(d->config_json);
         free(d->lxc_path);
