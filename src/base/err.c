@@ -7,7 +7,11 @@
 #include <stdio.h>
 #include <string.h>
 
-int(err_set)(struct err *err, enum err_code code, const char *fmt, ...) {
+#undef err_set
+#undef err_sys
+#undef err_wrap
+
+int err_set(struct err *err, enum err_code code, const char *fmt, ...) {
         va_list ap;
 
         assert(err && code != ERR_OK);
@@ -32,7 +36,7 @@ static enum err_code code_of_errno(int sys_errno) {
         }
 }
 
-int(err_sys)(struct err *err, int sys_errno, const char *fmt, ...) {
+int err_sys(struct err *err, int sys_errno, const char *fmt, ...) {
         char what[640];
         va_list ap;
 
@@ -45,7 +49,7 @@ int(err_sys)(struct err *err, int sys_errno, const char *fmt, ...) {
         return -(int) err->code;
 }
 
-int(err_wrap)(struct err *err, const char *fmt, ...) {
+int err_wrap(struct err *err, const char *fmt, ...) {
         char what[320], old[sizeof(err->msg)];
         va_list ap;
 
