@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 import sys
 import time
 
@@ -220,3 +221,20 @@ def pytest_runtest_makereport(item, call):
             if server and not AGAINST_CONTAINERD:
                 report.sections.append(('daemon log', server.runtime.log_tail(4000)))
                 break
+
+
+@pytest.fixture(scope='session')
+def crictl_program(top):
+    del top
+    folder = os.environ.get('LXCRI_CRI_TOOLS')
+    if not folder:
+        here = os.path.dirname(os.path.abspath(__file__))
+        made = subprocess.run([os.path.join(here, '..', 'tools', 'build-cri-tools')], check=False,
+                              stdout=subprocess.PIPE, text=True)
+        if made.returncode == 77:
+            pytest.skip('no crictl: the Go module proxy can\'t be reached')
+        folder = made.stdout.strip()
+    path = os.path.join(folder, 'crictl')
+    if not os.path.exists(path):
+        pytest.skip('no crictl')
+    return path

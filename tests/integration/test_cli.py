@@ -165,23 +165,6 @@ def test_json_logs(own_daemon):
 
 # ---------------------------------------------------------------- crictl
 
-@pytest.fixture(scope='module')
-def crictl_program(top):
-    del top
-    folder = os.environ.get('LXCRI_CRI_TOOLS')
-    if not folder:
-        here = os.path.dirname(os.path.abspath(__file__))
-        made = subprocess.run([os.path.join(here, '..', 'tools', 'build-cri-tools')], check=False,
-                              stdout=subprocess.PIPE, text=True)
-        if made.returncode == 77:
-            pytest.skip('no crictl: the Go module proxy can\'t be reached')
-        folder = made.stdout.strip()
-    path = os.path.join(folder, 'crictl')
-    if not os.path.exists(path):
-        pytest.skip('no crictl')
-    return path
-
-
 def test_crictl_from_pull_to_remove(daemon, crictl_program, busybox, tmp_path, clean):
     def crictl(*args, check=True):
         done = subprocess.run([crictl_program, '--runtime-endpoint', daemon.runtime.endpoint,

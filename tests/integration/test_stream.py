@@ -1,0 +1,221 @@
+"""Exec, Attach and PortForward, by crictl (client-go's SPDY and WebSocket) and a terminal."""
+
+import fcntl
+import os
+import pty
+import re
+import select
+import signal
+import socket
+import struct
+import subprocess
+import termios
+import time
+
+import pytest
+
+from cri import eventually
+from helpers import CODE, refused
+from registry import free_port
+
+TRANSPORTS = ['spdy', 'websocket']
+
+
+class Terminal:
+    """A program on a pseudo terminal, to type into and to read from."""
+
+    def __init__(self, command):
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack('HHHH', 50, 132, 0, 0))
+            os.execv(command[0], command)
+        self.text = ''
+
+    def type(self, text):
+        os.write(self.fd, text.encode())
+
+    def expect(self, pattern, seconds=15):
+        deadline = time.monotonic() + seconds
+        while not re.search(pattern, self.text):
+            left = deadline - time.monotonic()
+            assert left > 0, f'no {pattern!r} in {self.text!r}'
+            if select.select([self.fd], [], [], left)[0]:
+                try:
+                    data = os.read(self.fd, 4096)
+                except OSError:
+                    data = b''
+                assert data, f'ended without {pattern!r}: {self.text!r}'
+                self.text += data.decode(errors='replace')
+        found, self.text = self.text, re.split(pattern, self.text, maxsplit=1)[-1]
+        return found
+
+    def wait(self, seconds=15):
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                os.close(self.fd)
+                return os.waitstatus_to_exitcode(status)
+            time.sleep(0.02)
+            if select.select([self.fd], [], [], 0)[0]:
+                try:
+                    os.read(self.fd, 4096)
+                except OSError:
+                    pass
+        os.kill(self.pid, signal.SIGKILL)
+        raise AssertionError('the program does not end')
+
+
+@pytest.fixture
+def crictl(daemon, crictl_program):
+    def command(*args):
+        return [crictl_program, '--runtime-endpoint', daemon.runtime.endpoint, '--timeout', '30s', *args]
+    return command
+
+
+def run(command, **more):
+    return subprocess.run(command, check=False, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60, **more)
+
+
+@pytest.fixture
+def container(daemon, busybox):
+    with daemon.logged_pod() as pod:
+        yield pod.run(busybox, ['sleep', '1000'])
+
+
+@pytest.mark.parametrize('transport', TRANSPORTS)
+def test_exec(container, crictl, transport):
+    done = run(crictl('exec', '--transport', transport, container.id, 'sh', '-c', 'echo out; echo errs >&2; exit 7'))
+    assert done.stdout == b'out\n' and b'errs\n' in done.stderr
+    assert b'exit code 7' in done.stderr or done.returncode == 7
+    data = os.urandom(3 << 20)
+    done = run(crictl('exec', '--transport', transport, '-i', container.id, 'cat'), input=data)
+    assert done.returncode == 0 and done.stdout == data
+
+
+@pytest.mark.parametrize('transport', TRANSPORTS)
+def test_exec_on_a_terminal(container, crictl, transport):
+    shell = Terminal(crictl('exec', '--transport', transport, '-it', container.id, 'sh'))
+    shell.expect(r'# ')
+    shell.type('tty; echo $((40 + 2)); stty size\n')
+    shell.expect(r'/dev/pts/\d+')
+    shell.expect(r'42\r\n')
+    shell.expect(r'50 132\r\n')
+    fcntl.ioctl(shell.fd, termios.TIOCSWINSZ, struct.pack('HHHH', 20, 70, 0, 0))
+    time.sleep(0.5)
+    shell.type('stty size\n')
+    shell.expect(r'20 70\r\n')
+    shell.type('sleep 1000\n')
+    time.sleep(0.5)
+    shell.type('\x03')
+    shell.type('echo interrupted $?\n')
+    shell.expect(r'interrupted 130')
+    shell.type('exit\n')
+    assert shell.wait() == 0
+
+
+@pytest.mark.parametrize('transport', TRANSPORTS)
+def test_exec_ends_with_its_client(container, crictl, transport):
+    client = subprocess.Popen(crictl('exec', '--transport', transport, container.id, 'sleep', '7777'),
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        eventually(lambda: '7777' in container.sh('ps'))
+    finally:
+        client.kill()
+        client.wait()
+    eventually(lambda: 'sleep 7777' not in container.sh('ps'))
+
+
+@pytest.mark.parametrize('transport', TRANSPORTS)
+def test_attach(daemon, busybox, crictl, transport):
+    with daemon.logged_pod() as pod:
+        reader = pod.run(busybox, ['sh', '-c', 'while read -r line; do echo "got $line"; done; echo bye; exit 3'],
+                         stdin=True, stdin_once=True)
+        done = run(crictl('attach', '--transport', transport, '-i', reader.id), input=b'one\ntwo\n')
+        assert done.stdout == b'got one\ngot two\nbye\n', done.stderr
+        assert reader.wait(10).exit_code == 3
+        assert reader.log_text() == 'got one\ngot two\nbye\n'
+
+
+def test_attach_to_a_terminal(daemon, busybox, crictl):
+    with daemon.logged_pod() as pod:
+        shell = pod.run(busybox, ['sh'], stdin=True, tty=True)
+        client = Terminal(crictl('attach', '-i', '-t', shell.id))
+        client.type('echo $((6 * 7))\n')
+        client.expect(r'42\r\n')
+        client.type('exit 5\n')
+        assert shell.wait(10).exit_code == 5
+        client.wait()
+
+
+def test_two_clients_see_the_same(daemon, busybox, crictl):
+    with daemon.logged_pod() as pod:
+        counter = pod.run(busybox, ['sh', '-c', 'sleep 2; seq 20000; exit 0'])
+        clients = [subprocess.Popen(crictl('attach', counter.id), stdout=subprocess.PIPE) for _ in range(2)]
+        outputs = [client.communicate(timeout=60)[0] for client in clients]
+        expected = ''.join(f'{n}\n' for n in range(1, 20001))
+        assert [output.decode() for output in outputs] == [expected, expected]
+        assert counter.log_text() == expected
+
+
+@pytest.mark.ours
+def test_a_client_that_does_not_read_stops_nothing_for_ever(daemon, busybox, crictl):
+    with daemon.logged_pod() as pod:
+        noisy = pod.run(busybox, ['sh', '-c', 'sleep 2; seq 300000; exit 0'])
+        client = subprocess.Popen(crictl('attach', noisy.id), stdout=subprocess.PIPE)
+        try:
+            time.sleep(3)
+            client.send_signal(signal.SIGSTOP)
+            assert noisy.wait(90).exit_code == 0
+        finally:
+            client.kill()
+            client.communicate()
+
+
+@pytest.mark.parametrize('transport', TRANSPORTS)
+@pytest.mark.parametrize('address', ['127.0.0.1', '::1'])
+def test_port_forward(daemon, busybox, crictl, transport, address):
+    port = free_port()
+    with daemon.logged_pod(host_network=False) as pod:
+        pod.run(busybox, ['sh', '-c', f'mkdir /www; echo page >/www/index.html; exec httpd -f -p "[{address}]:80" -h /www'
+                          if ':' in address else
+                          f'mkdir /www; echo page >/www/index.html; exec httpd -f -p {address}:80 -h /www'])
+        client = subprocess.Popen(crictl('port-forward', '--transport', transport, pod.id, f'{port}:80'),
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+        def get():
+            try:
+                with socket.create_connection(('127.0.0.1', port), 5) as s:
+                    s.sendall(b'GET / HTTP/1.0\r\n\r\n')
+                    data = b''
+                    while chunk := s.recv(4096):
+                        data += chunk
+                    return data
+            except OSError:
+                return b''
+        try:
+            eventually(lambda: get().endswith(b'page\n'))
+            for _ in range(20):
+                assert get().endswith(b'page\n')
+        finally:
+            client.terminate()
+            client.wait()
+
+
+def test_what_can_not_be_streamed_is_refused(daemon, busybox, pb):
+    with refused(CODE.NOT_FOUND):
+        daemon.cri.Exec(container_id='0' * 64, cmd=['sh'], stdout=True)
+    with refused(CODE.NOT_FOUND):
+        daemon.cri.PortForward(pod_sandbox_id='0' * 64, port=[80])
+    with daemon.pod() as pod:
+        created = pod.create(busybox, ['sleep', '100'])
+        with refused(CODE.FAILED_PRECONDITION):
+            daemon.cri.Attach(container_id=created.id, stdout=True)
+        created.start()
+        with refused(CODE.INVALID_ARGUMENT):
+            daemon.cri.Exec(container_id=created.id, cmd=['sh'], tty=True, stdout=True, stderr=True)
+        with refused(CODE.INVALID_ARGUMENT):
+            daemon.cri.Exec(container_id=created.id, cmd=['sh'])
+        url = daemon.cri.Exec(container_id=created.id, cmd=['true'], stdout=True).url
+        assert url.startswith('http://127.0.0.1:')
+        assert len({daemon.cri.Exec(container_id=created.id, cmd=['true'], stdout=True).url for _ in range(50)}) == 50
