@@ -98,6 +98,11 @@ _must_use_ int snapshot_create(struct images *s, const char *id, const char *ima
  */
 _must_use_ int snapshot_mount(struct images *s, const char *id, int *ret_mount_fd, struct err *err);
 _must_use_ int snapshot_remove(struct images *s, const char *id, struct err *err); /* missing is fine */
+/* The image @image_id, or only @sub_path of it ("": all), as a detached read-only mount for the snapshot's container.
+ * Its layers stay until the snapshot is removed. ERR_INVALID: no such sub path. For one caller at a time per snapshot.
+ */
+_must_use_ int snapshot_mount_volume(struct images *s, const char *id, const char *image_id, const char *sub_path,
+                                     int *ret_fd, struct err *err);
 /* Bytes and inodes of the writable layer. */
 _must_use_ int snapshot_usage(struct images *s, const char *id, uint64_t *ret_bytes, uint64_t *ret_inodes,
                               struct err *err);

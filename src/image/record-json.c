@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "base/alloc.h"
+#include "base/str.h"
 
 static json_t *strings(const char *const *list) {
         json_t *a = json_array();
@@ -131,11 +132,28 @@ int record_decode_layer(const void *value, size_t len, uint64_t *ret_bytes, uint
         return r == 0 ? json_get_u64(o, "inodes", ret_inodes, err) : r;
 }
 
-int record_decode_snapshot_layers(const void *value, size_t len, struct arena *arena, const char ***ret,
-                                  struct err *err) {
+int record_snapshot_list(const json_t *o, const char *name, struct arena *arena, const char ***ret, struct err *err) {
+        const json_t *list = json_object_get(o, name), *v;
+        const char **strings = arena_array(arena, const char *, json_array_size(list) + 1);
+        size_t i;
+
+        if (!json_is_array(list) && (list || !str_eq(name, "volumes")))
+                return err_set(err, ERR_DATA_LOSS, "the record has no list \"%s\"", name);
+        json_array_foreach(list, i, v) {
+                if (!json_is_string(v))
+                        return err_set(err, ERR_DATA_LOSS, "the record's \"%s\" are no strings", name);
+                strings[i] = arena_strdup(arena, json_string_value(v));
+        }
+        *ret = strings;
+        return 0;
+}
+
+int record_decode_snapshot(const void *value, size_t len, struct arena *arena, const char ***ret_layers,
+                           const char ***ret_volumes, struct err *err) {
         _cleanup_(json_releasep) json_t *o = NULL;
-        size_t n;
         int r = json_parse(value, len, "the record", &o, err);
 
-        return r == 0 ? layers_decode(o, arena, ret, &n, err) : r;
+        if (r == 0)
+                r = record_snapshot_list(o, "layers", arena, ret_layers, err);
+        return r == 0 ? record_snapshot_list(o, "volumes", arena, ret_volumes, err) : r;
 }

@@ -12,6 +12,9 @@ _must_use_ int record_decode(const void *value, size_t len, struct arena *arena,
 void record_encode_layer(uint64_t bytes, uint64_t inodes, char out[80]);
 _must_use_ int record_decode_layer(const void *value, size_t len, uint64_t *ret_bytes, uint64_t *ret_inodes,
                                    struct err *err);
-/* The member "layers" of a snapshot's record. */
-_must_use_ int record_decode_snapshot_layers(const void *value, size_t len, struct arena *arena, const char ***ret,
-                                             struct err *err);
+/* A list of chain ids in a snapshot's record, NULL-terminated; only "volumes" may be missing. */
+_must_use_ int record_snapshot_list(const json_t *o, const char *name, struct arena *arena, const char ***ret,
+                                    struct err *err);
+/* Both lists of it. */
+_must_use_ int record_decode_snapshot(const void *value, size_t len, struct arena *arena, const char ***ret_layers,
+                                      const char ***ret_volumes, struct err *err);

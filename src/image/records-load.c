@@ -76,15 +76,17 @@ static int load_name(const char *key, const void *value, size_t len, void *userd
 static int load_snapshot(const char *key, const void *value, size_t len, void *userdata) {
         _cleanup_(arena_freep) struct arena *arena = arena_new(1 << 20);
         struct load *load = userdata;
-        const char **layers;
+        const char **layers, **volumes;
         struct err err;
 
-        if (record_decode_snapshot_layers(value, len, arena, &layers, &err) < 0) {
+        if (record_decode_snapshot(value, len, arena, &layers, &volumes, &err) < 0) {
                 log_warn("a snapshot's record can't be read", "snapshot", key, "error", err.msg, NULL);
                 return 0;
         }
         for (; *layers; layers++)
                 index_layer(load->records, *layers)->holds++;
+        for (; *volumes; volumes++)
+                index_layer(load->records, *volumes)->holds++;
         return 0;
 }
 

@@ -15,6 +15,7 @@
 #include "base/str.h"
 #include "image/images.h"
 #include "image/layer-copy.h"
+#include "image/record-json.h"
 #include "image/snapshot-mount.h"
 
 enum { ARENA_BYTES = 1 << 20, MAX_ID = 128 };
@@ -43,55 +44,65 @@ static int open_snapshots(struct images *s, int *ret, struct err *err) {
 
 /* --- the record ------------------------------------------------------------------------------------------------- */
 
-static int put_record(struct images *s, const char *id, const char *image_id, const char *const *layers,
-                      struct err *err) {
-        json_t *o = json_object(), *list = json_array();
-        _cleanup_(freep) char *text = NULL;
+static json_t *list_of(const char *const *strings) {
+        json_t *list = json_array();
 
-        if (!o || !list)
+        if (!list)
                 abort();
-        (void) json_object_set_new(o, "image", json_string(image_id));
-        for (; *layers; layers++)
-                (void) json_array_append_new(list, json_string(*layers));
-        (void) json_object_set_new(o, "layers", list);
-        text = json_dumps(o, JSON_COMPACT);
+        for (; *strings; strings++)
+                (void) json_array_append_new(list, json_string(*strings));
+        return list;
+}
+
+/* Takes @o. */
+static int put_json(struct images *s, const char *id, json_t *o, struct err *err) {
+        _cleanup_(freep) char *text = json_dumps(o, JSON_COMPACT);
+
         json_decref(o);
         if (!text)
                 abort();
         return store_put(images_store(s), STORE_SNAPSHOT, id, text, strlen(text), err);
 }
 
-/* @ret: chain ids, lowest first, NULL-terminated. */
-static int get_record(struct images *s, const char *id, struct arena *arena, const char ***ret, struct err *err) {
-        _cleanup_(freep) void *text = NULL;
-        json_t *o, *list, *v;
-        const char **layers;
-        size_t len, i;
-        int r;
+static int put_record(struct images *s, const char *id, const char *image_id, const char *const *layers,
+                      struct err *err) {
+        json_t *o = json_object();
 
-        r = store_get(images_store(s), STORE_SNAPSHOT, id, &text, &len, err);
-        if (r < 0)
-                return r == -ERR_NOT_FOUND ? err_set(err, ERR_NOT_FOUND, "no snapshot %s", id) : r;
-        o = json_loadb(text, len, 0, NULL);
-        list = json_object_get(o, "layers");
-        layers = arena_array(arena, const char *, json_array_size(list) + 1);
-        r = json_is_array(list) ? 0 : -ERR_DATA_LOSS;
-        json_array_foreach(list, i, v) {
-                if (!json_is_string(v))
-                        r = -ERR_DATA_LOSS;
-                else
-                        layers[i] = arena_strdup(arena, json_string_value(v));
-        }
-        json_decref(o);
-        if (r < 0)
-                return err_set(err, ERR_DATA_LOSS, "record of snapshot %s can't be read", id);
-        *ret = layers;
-        return 0;
+        if (!o)
+                abort();
+        (void) json_object_set_new(o, "image", json_string(image_id));
+        (void) json_object_set_new(o, "layers", list_of(layers));
+        return put_json(s, id, o, err);
 }
 
-/* Short names of @layers, in @arena. */
-static int name_layers(struct images *s, const char *const *layers, struct arena *arena, const char ***ret,
-                       size_t *ret_n, struct err *err) {
+static int read_record(struct images *s, const char *id, json_t **ret, struct err *err) {
+        _cleanup_(freep) void *text = NULL;
+        size_t len;
+        int r = store_get(images_store(s), STORE_SNAPSHOT, id, &text, &len, err);
+
+        if (r < 0)
+                return r == -ERR_NOT_FOUND ? err_set(err, ERR_NOT_FOUND, "no snapshot %s", id) : r;
+        *ret = json_loadb(text, len, 0, NULL);
+        return *ret ? 0 : err_set(err, ERR_DATA_LOSS, "record of snapshot %s can't be read", id);
+}
+
+/* @ret: chain ids, lowest first, NULL-terminated. @ret_volumes: those of image volumes, likewise; may be NULL. */
+static int get_record(struct images *s, const char *id, struct arena *arena, const char ***ret,
+                      const char ***ret_volumes, struct err *err) {
+        json_t *o = NULL;
+        int r = read_record(s, id, &o, err);
+
+        if (r < 0)
+                return r;
+        r = record_snapshot_list(o, "layers", arena, ret, err);
+        if (r == 0 && ret_volumes)
+                r = record_snapshot_list(o, "volumes", arena, ret_volumes, err);
+        json_decref(o);
+        return r < 0 ? err_set(err, ERR_DATA_LOSS, "record of snapshot %s can't be read", id) : 0;
+}
+
+int layers_name(struct images *s, const char *const *layers, struct arena *arena, const char ***ret, size_t *ret_n,
+                struct err *err) {
         const char **names;
         size_t n = 0;
 
@@ -138,7 +149,7 @@ static int fill(struct images *s, int snapshots_fd, const char *id, const char *
 
         if (dir < 0)
                 return err_sys(err, errno, "open folder of snapshot");
-        r = name_layers(s, layers, arena, &names, &n, err);
+        r = layers_name(s, layers, arena, &names, &n, err);
         if (r == 0)
                 r = make_upper(s, dir, n ? names[n - 1] : NULL, err);
         return r == 0 ? put_record(s, id, image_id, layers, err) : r;
@@ -176,7 +187,7 @@ int snapshot_create(struct images *s, const char *id, const char *image_id, stru
 int snapshot_remove(struct images *s, const char *id, struct err *err) {
         _cleanup_(arena_freep) struct arena *arena = arena_new(ARENA_BYTES);
         _cleanup_(fd_closep) int fd = -1;
-        const char **layers = NULL;
+        const char **layers = NULL, **volumes = NULL;
         char gone[MAX_ID + 8];
         int r, known;
 
@@ -185,7 +196,7 @@ int snapshot_remove(struct images *s, const char *id, struct err *err) {
                 r = open_snapshots(s, &fd, err);
         if (r < 0)
                 return r;
-        known = get_record(s, id, arena, &layers, err);
+        known = get_record(s, id, arena, &layers, &volumes, err);
         if (known < 0 && known != -ERR_NOT_FOUND && known != -ERR_DATA_LOSS)
                 return known;
         /* Out of sight at once; what a crash leaves of it goes at the next start. */
@@ -198,6 +209,8 @@ int snapshot_remove(struct images *s, const char *id, struct err *err) {
         r = store_delete(images_store(s), STORE_SNAPSHOT, id, err);
         if (r == 0 && known == 0)
                 r = images_release(s, layers, err);
+        if (r == 0 && known == 0 && *volumes)
+                r = images_release(s, volumes, err);
         if (r == 0)
                 r = fs_remove_tree(fd, gone, err);
         return r < 0 ? err_wrap(err, "remove snapshot %s", id) : 0;
@@ -237,9 +250,9 @@ static int mount_snapshot(struct images *s, const char *id, int *ret_mount_fd, s
 
         r = open_snapshots(s, &fd, err);
         if (r == 0)
-                r = get_record(s, id, arena, &layers, err);
+                r = get_record(s, id, arena, &layers, NULL, err);
         if (r == 0)
-                r = name_layers(s, layers, arena, &names, &args.n_layers, err);
+                r = layers_name(s, layers, arena, &names, &args.n_layers, err);
         if (r == 0)
                 r = allow_again(fd, id, err);
         if (r < 0)
@@ -306,6 +319,45 @@ int snapshot_list(struct images *s, struct arena *arena, const char ***ret, stru
         list[n++] = NULL;
         *ret = arena_memdup(arena, list, n * sizeof(*list));
         return 0;
+}
+
+/* --- image volumes ------------------------------------------------------------------------------------------------ */
+
+static int note_volume(struct images *s, const char *id, const char *const *layers, struct err *err) {
+        json_t *o = NULL, *list, *more;
+        int r = read_record(s, id, &o, err);
+
+        if (r < 0)
+                return r;
+        list = json_object_get(o, "volumes");
+        if (!list && json_object_set_new(o, "volumes", list = json_array()) < 0) {
+                json_decref(o);
+                return err_set(err, ERR_DATA_LOSS, "record of snapshot %s can't be read", id);
+        }
+        more = list_of(layers);
+        (void) json_array_extend(list, more);
+        json_decref(more);
+        return put_json(s, id, o, err);
+}
+
+int snapshot_mount_volume(struct images *s, const char *id, const char *image_id, const char *sub_path, int *ret_fd,
+                          struct err *err) {
+        _cleanup_(arena_freep) struct arena *arena = arena_new(ARENA_BYTES);
+        const char **layers;
+        struct err later;
+        int r = check_id(id, err);
+
+        if (r == 0)
+                r = images_hold(s, image_id, arena, &layers, err);
+        if (r < 0)
+                return r;
+        r = note_volume(s, id, layers, err);
+        if (r < 0) {
+                if (images_release(s, layers, &later) < 0)
+                        log_warn("can't release layers", "snapshot", id, "error", later.msg, NULL);
+                return r;
+        }
+        return volume_mount(s, layers, sub_path, arena, ret_fd, err);
 }
 
 /* --- after a crash ------------------------------------------------------------------------------------------------ */

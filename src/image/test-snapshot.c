@@ -56,10 +56,12 @@ int images_hold(struct images *i, const char *image_id, struct arena *a, const c
         return 0;
 }
 int images_release(struct images *i, const char *const *layers, struct err *e) {
-        for (size_t n = 0; n < image.n; n++)
-                assert(str_eq(layers[n], image.chains[n]));
-        assert(layers[image.n] == NULL);
-        i->holds--;
+        size_t n = 0;
+
+        for (; layers[n]; n++)
+                assert(str_eq(layers[n], image.chains[n % image.n]));
+        assert(n > 0 && n % image.n == 0);
+        i->holds -= (int) (n / image.n);
         return 0;
 }
 
@@ -71,6 +73,11 @@ static void set_up(void) {
         kit_image_init(&image, s.root);
         KIT_DIR(&tar, .name = ".", .mode = 0751, .uid = 5, .gid = 6, .mtime = 77);
         KIT_FILE(&tar, "file", "lower");
+        KIT_DIR(&tar, .name = "dir", .mode = 0755);
+        KIT_FILE(&tar, "dir/inside", "deep");
+        KIT_ADD(&tar, .type = '2', .name = "to-dir", .link = "/dir");
+        KIT_ADD(&tar, .type = '2', .name = "loop", .link = "loop");
+        KIT_ADD(&tar, .type = '2', .name = "out", .link = "/../..");
         kit_push(&image, &tar);
         KIT_FILE(&tar, "other", "lower");
         kit_push(&image, &tar);
@@ -190,6 +197,47 @@ static void test_reconcile(void) {
         assert(kit_is_empty(AT_FDCWD, path));
 }
 
+static int must_mount_volume(const char *sub_path) {
+        int fd = -1;
+
+        if (snapshot_mount_volume(&s, "v", "sha256:image", sub_path, &fd, &err) < 0)
+                fprintf(stderr, "%s\n", err.msg);
+        assert(fd >= 0);
+        return fd;
+}
+
+static void test_volumes(void) {
+        static const char *const missing[] = { "nothing", "file/below", "loop", "out/etc/passwd", "../x" };
+        const int holds = s.holds;
+        const size_t n = image.n;
+        struct stat st;
+        int fd;
+
+        assert(snapshot_mount_volume(&s, "v", "sha256:image", "", &fd, &err) == -ERR_NOT_FOUND && s.holds == holds);
+        assert(snapshot_create(&s, "v", "sha256:image", &err) == 0);
+        assert(snapshot_mount_volume(&s, "v", "sha256:other", "", &fd, &err) == -ERR_NOT_FOUND);
+        assert(snapshot_remove(&s, "v", &err) == 0);
+        for (image.n = 1; image.n <= n; image.n++) { /* one layer is bound, several are an overlay */
+                assert(snapshot_create(&s, "v", "sha256:image", &err) == 0);
+                fd = must_mount_volume("");
+                kit_expect_file(fd, "file", "lower");
+                assert(kit_missing(fd, "other") == (image.n == 1));
+                assert(openat(fd, "new", O_CREAT | O_WRONLY | O_CLOEXEC, 0600) < 0 && errno == EROFS);
+                fd_close(fd);
+                fd = must_mount_volume("to-dir");
+                kit_expect_file(fd, "inside", "deep");
+                assert(openat(fd, "../file", O_RDONLY | O_CLOEXEC) < 0); /* the mount ends there */
+                fd_close(fd);
+                fd = must_mount_volume("/dir/../file");
+                assert(fstat(fd, &st) == 0 && S_ISREG(st.st_mode));
+                fd_close(fd);
+                for (size_t i = 0; i < ELEMENTSOF(missing); i++)
+                        assert(snapshot_mount_volume(&s, "v", "sha256:image", missing[i], &fd, &err) == -ERR_INVALID);
+                assert(s.holds > 4 && snapshot_remove(&s, "v", &err) == 0 && s.holds == holds);
+        }
+        image.n = n;
+}
+
 static void test_lost_layer(void) {
         char path[100];
         int fd;
@@ -208,6 +256,7 @@ int main(void) {
         test_life();
         test_crash();
         test_reconcile();
+        test_volumes();
         test_lost_layer();
         fd_close(s.root_fd);
         s.store = store_close(s.store);

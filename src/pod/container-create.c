@@ -196,7 +196,7 @@ static int create_in_pod(struct sandbox *s, struct container *c, const struct im
                 return r;
         r = create(c, image, arena, err);
         if (r < 0)
-                return err_wrap(err, "create container %s", c->config->metadata->name);
+                return image_volumes_failed(err) ? r : err_wrap(err, "create container %s", c->config->metadata->name);
         /* An init that died this early was reported while the container could not be found. */
         if (s->pods->engine->ops->get_state(s->pods->engine, c->id) == ENGINE_STOPPED)
                 return exit_record(c, err);
@@ -222,6 +222,8 @@ int pods_create_container(struct pods *p, const struct pods_ctx *ctx, const CRI(
         if (r == -ERR_NOT_FOUND)
                 return err_set(err, ERR_NOT_FOUND, "image %.512s is not on this node; pull it first",
                                req->config->image->image);
+        if (r == 0)
+                r = image_volumes_resolve(p->images, req->config, work, err);
         if (r < 0)
                 return r;
         config = cri_dup(ContainerConfig, req->config);

@@ -56,21 +56,14 @@ static void add_own(struct list *l, const CRI(ContainerConfig) * config, const s
 static int check_source(const CRI(Mount) * m, struct err *err) {
         struct stat st;
 
-        if (m->image && (!str_empty(m->image->image) || !str_empty(m->image->image_ref))) {
-                if (!m->readonly)
-                        return err_set(err, ERR_INVALID,
-                                       "ImageVolumeMountFailed: the mount of an image at %.128s must be read-only",
-                                       m->container_path);
-                return err_set(err, ERR_UNIMPLEMENTED,
-                               "ImageVolumeMountFailed: mounts of images are not supported yet (%.128s)",
-                               m->container_path);
-        }
         if (m->n_uidmappings > 0 || m->n_gidmappings > 0)
                 return err_set(err, ERR_UNIMPLEMENTED, "idmapped mounts are not supported yet (%.128s)",
                                m->container_path);
         if (m->n_mount_options > 0)
                 return err_set(err, ERR_UNIMPLEMENTED, "mount options are not supported yet (%.128s)",
                                m->container_path);
+        if (mount_is_image(m))
+                return 0;
         if (*m->host_path != '/')
                 return err_set(err, ERR_INVALID, "host_path \"%.128s\" of the mount at %.128s is not absolute",
                                m->host_path, m->container_path);
@@ -125,7 +118,8 @@ static int take_readonly(const CRI(Mount) * m, struct spec_mount *to, struct err
         return 0;
 }
 
-static int add_cri(struct list *l, const CRI(Mount) * m, struct arena *arena, unsigned long *root, struct err *err) {
+static int add_cri(struct list *l, const CRI(Mount) * m, const struct pod_sources *sources, struct arena *arena,
+                   unsigned long *root, struct err *err) {
         const char *destination = path_clean(arena, m->container_path);
         struct spec_mount *to;
         int r;
@@ -139,7 +133,10 @@ static int add_cri(struct list *l, const CRI(Mount) * m, struct arena *arena, un
         to = add(l, destination, "bind", m->host_path, 0, "");
         to->recursive = true;
         r = take_readonly(m, to, err);
-        return r < 0 ? r : take_propagation(m, to, root, err);
+        if (r < 0)
+                return r;
+        return mount_is_image(m) ? image_volume_open(sources->container, m, &to->source_fd, err)
+                                 : take_propagation(m, to, root, err);
 }
 
 /* A mount of CRI's replaces ours at the same place; of two of CRI's the later one wins, as it would if both were made.
@@ -193,18 +190,18 @@ int mounts_build(const CRI(ContainerConfig) * config, const struct pod_sources *
                  struct spec *spec, struct err *err) {
         struct list l = { .items = arena_array(arena, struct spec_mount, MAX_OWN + config->n_mounts) };
         size_t n_own;
-        int r;
+        int r = 0;
 
         add_own(&l, config, sources, spec->readonly_rootfs);
         n_own = l.n;
         for (size_t i = 0; i < config->n_mounts; i++) {
-                r = add_cri(&l, config->mounts[i], arena, &spec->rootfs_propagation, err);
+                r = add_cri(&l, config->mounts[i], sources, arena, &spec->rootfs_propagation, err);
                 if (r < 0)
-                        return r;
+                        break;
         }
         drop_replaced(&l, n_own);
         sort(&l, arena);
-        spec->mounts = l.items;
+        spec->mounts = l.items; /* also on failure: they may hold descriptors */
         spec->n_mounts = l.n;
-        return 0;
+        return r;
 }

@@ -125,6 +125,7 @@ static int take_mounts(struct container *c, const struct image *image, const str
                 .hosts = pod_file(c->sandbox, "hosts", arena),
                 .resolv_conf = pod_file(c->sandbox, "resolv.conf", arena),
                 .shm = rules->host_ipc ? "/dev/shm" : pod_file(c->sandbox, "shm", arena),
+                .container = c,
         };
         int r = mounts_build(c->config, &sources, arena, spec, err);
 

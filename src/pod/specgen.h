@@ -33,10 +33,21 @@ _must_use_ int process_stop_signal(const CRI(ContainerConfig) * config, const st
 
 /* --- mounts.c --- */
 struct pod_sources {
-        const char *hostname, *hosts, *resolv_conf, *shm;
-}; /* files on the host */
+        const char *hostname, *hosts, *resolv_conf, *shm; /* files on the host */
+        void *container;                                  /* for image_volume_open() */
+};
 _must_use_ int mounts_build(const CRI(ContainerConfig) * config, const struct pod_sources *sources, struct arena *arena,
                             struct spec *spec, struct err *err);
+
+/* --- image-volumes.c --- */
+bool mount_is_image(const CRI(Mount) * m);
+/* Checks all mounts of images in @config and writes each image's id into its image_ref, in @arena. */
+_must_use_ int image_volumes_resolve(struct images *images, const CRI(ContainerConfig) * config, struct arena *arena,
+                                     struct err *err);
+/* @m, resolved, as a detached mount that @container's snapshot holds. */
+_must_use_ int image_volume_open(void *container, const CRI(Mount) * m, int *ret_fd, struct err *err);
+/* Does the message begin with kubelet's word for it? Nothing may be put before that then. */
+bool image_volumes_failed(const struct err *err);
 
 /* --- propagation.c --- */
 enum { PEERS_SHARED = 1, PEERS_SLAVE = 2 };

@@ -526,24 +526,21 @@ static void test_cri_mounts(void) {
 static void test_refused_mounts(void) {
         static const struct {
                 const char *host, *inside;
-                bool readonly, rro, image, ids;
+                bool readonly, rro, ids;
                 int propagation, code;
         } cases[] = {
-                { "/tmp", "relative", false, false, false, false, 0, ERR_INVALID },
-                { "/tmp", "/", false, false, false, false, 0, ERR_INVALID },
-                { "/tmp", "/a/..", false, false, false, false, 0, ERR_INVALID },
-                { "/no/such/source", "/a", false, false, false, false, 0, ERR_INVALID },
-                { "tmp", "/a", false, false, false, false, 0, ERR_INVALID },
-                { "", "/a", false, false, false, false, 0, ERR_INVALID },
-                { "/tmp", "/a", false, true, false, false, 0, ERR_INVALID },
-                { "/tmp", "/a", true, true, false, false, CRI_(MOUNT_PROPAGATION__PROPAGATION_HOST_TO_CONTAINER),
+                { "/tmp", "relative", false, false, false, 0, ERR_INVALID },
+                { "/tmp", "/", false, false, false, 0, ERR_INVALID },
+                { "/tmp", "/a/..", false, false, false, 0, ERR_INVALID },
+                { "/no/such/source", "/a", false, false, false, 0, ERR_INVALID },
+                { "tmp", "/a", false, false, false, 0, ERR_INVALID },
+                { "", "/a", false, false, false, 0, ERR_INVALID },
+                { "/tmp", "/a", false, true, false, 0, ERR_INVALID },
+                { "/tmp", "/a", true, true, false, CRI_(MOUNT_PROPAGATION__PROPAGATION_HOST_TO_CONTAINER),
                   ERR_INVALID },
-                { "/tmp", "/a", true, true, false, false, CRI_(MOUNT_PROPAGATION__PROPAGATION_BIDIRECTIONAL),
-                  ERR_INVALID },
-                { "/proc/self/ns", "/a", false, false, false, false, 7, ERR_INVALID },
-                { "", "/a", false, false, true, false, 0, ERR_INVALID },
-                { "", "/a", true, false, true, false, 0, ERR_UNIMPLEMENTED },
-                { "/tmp", "/a", false, false, false, true, 0, ERR_UNIMPLEMENTED },
+                { "/tmp", "/a", true, true, false, CRI_(MOUNT_PROPAGATION__PROPAGATION_BIDIRECTIONAL), ERR_INVALID },
+                { "/proc/self/ns", "/a", false, false, false, 7, ERR_INVALID },
+                { "/tmp", "/a", false, false, true, 0, ERR_UNIMPLEMENTED },
         };
 
         for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
@@ -557,10 +554,6 @@ static void test_refused_mounts(void) {
                 m->readonly = cases[i].readonly;
                 m->recursive_read_only = cases[i].rro;
                 m->propagation = (CRI(MountPropagation)) cases[i].propagation;
-                if (cases[i].image) {
-                        m->image = cri_make(a, ImageSpec, image_spec);
-                        m->image->image = arena_strdup(a, "x");
-                }
                 if (cases[i].ids) {
                         m->n_uidmappings = 1;
                         m->uidmappings = &map;
@@ -568,6 +561,34 @@ static void test_refused_mounts(void) {
                 c->n_mounts = 1;
                 c->mounts = &m;
                 assert(mounts_build(c, &sources, a, &spec, &err) == -cases[i].code);
+        }
+}
+
+static void test_refused_image_volumes(void) {
+        static const struct {
+                const char *host;
+                bool readonly;
+                int propagation;
+        } cases[] = {
+                { "", false, 0 },
+                { "/tmp", true, 0 },
+                { "", true, CRI_(MOUNT_PROPAGATION__PROPAGATION_HOST_TO_CONTAINER) },
+                { "", true, 7 },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                _cleanup_(arena_freep) struct arena *a = arena_new(ARENA_MAX);
+                CRI(ContainerConfig) *c = container_config(a);
+                CRI(Mount) *m = a_mount(a, cases[i].host, "/a");
+                struct err err;
+
+                m->image = cri_make(a, ImageSpec, image_spec);
+                m->image->image = arena_strdup(a, "x");
+                m->readonly = cases[i].readonly;
+                m->propagation = (CRI(MountPropagation)) cases[i].propagation;
+                c->n_mounts = 1;
+                c->mounts = &m;
+                assert(image_volumes_resolve(NULL, c, a, &err) == -ERR_INVALID && image_volumes_failed(&err));
         }
 }
 
@@ -873,6 +894,7 @@ int main(void) {
         test_own_mounts();
         test_cri_mounts();
         test_refused_mounts();
+        test_refused_image_volumes();
         test_devices();
         test_resources();
         test_identity_and_lookup();

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* volume - an image, or a part of one, as a read-only mount that is attached nowhere: CRI's image volumes. */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mount.h>
+#include "base/cleanup.h"
+#include "base/fs.h"
+#include "base/str.h"
+#include "image/images.h"
+#include "image/snapshot-mount.h"
+#include "image/snapshot.h"
+
+static int raise_missing(int error, const char *sub_path, struct err *err) {
+        if (error == ENOENT || error == ENOTDIR || error == ELOOP || error == ENAMETOOLONG)
+                return err_set(err, ERR_INVALID, "sub path \"%.256s\" is not in the image: %s", sub_path,
+                               strerror(error));
+        return err_sys(err, error, "open sub path \"%.256s\" of the image", sub_path);
+}
+
+/* Links of the image are followed, but never out of @root_fd. */
+static int clone_part(int root_fd, const char *sub_path, int *ret_fd, struct err *err) {
+        _cleanup_(fd_closep) int fd = -1;
+
+        if (!str_empty(sub_path)) {
+                fd = fs_open_in_root(root_fd, sub_path, O_PATH, 0);
+                if (fd < 0)
+                        return raise_missing(-fd, sub_path, err);
+        }
+        *ret_fd = open_tree(fd >= 0 ? fd : root_fd, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+        return *ret_fd < 0 ? err_sys(err, errno, "clone the mount of the image") : 0;
+}
+
+struct job {
+        const char *at; /* a folder */
+        const char *sub_path;
+        int root_fd, fd, r;
+        struct err *err;
+};
+
+/* Before Linux 6.15 mounts can be cloned only where they are attached: in a mount namespace of this thread's own. */
+static void *run(void *arg) {
+        struct job *j = arg;
+
+        if (unshare(CLONE_FS | CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_SLAVE | MS_REC, NULL) < 0)
+                j->r = err_sys(j->err, errno, "leave the mount namespace");
+        else if (move_mount(j->root_fd, "", AT_FDCWD, j->at, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+                j->r = err_sys(j->err, errno, "attach the image");
+        else
+                j->r = clone_part(j->root_fd, j->sub_path, &j->fd, j->err);
+        return NULL;
+}
+
+static int clone_part_of_detached(int root_fd, const char *at, const char *sub_path, int *ret_fd, struct err *err) {
+        struct job job = { .at = at, .sub_path = sub_path, .root_fd = root_fd, .fd = -1, .err = err };
+        pthread_t thread;
+        sigset_t every, old;
+        int r;
+
+        (void) sigfillset(&every);
+        (void) pthread_sigmask(SIG_SETMASK, &every, &old);
+        r = pthread_create(&thread, NULL, run, &job);
+        (void) pthread_sigmask(SIG_SETMASK, &old, NULL);
+        if (r)
+                return err_set(err, ERR_EXHAUSTED, "no thread can be started");
+        (void) pthread_join(thread, NULL);
+        if (job.r == 0)
+                *ret_fd = job.fd;
+        return job.r;
+}
+
+static int mount_layers(struct images *s, const char *const *names, size_t n, const char *sub_path, int *ret_fd,
+                        struct err *err) {
+        int layers_fd = layers_dirfd(images_layers(s)), r;
+        struct overlay_args args = { .layers_fd = layers_fd, .layers = names, .n_layers = n };
+        _cleanup_(arena_freep) struct arena *arena = arena_new(64 << 10);
+        _cleanup_(fd_closep) int root = -1;
+
+        args.layers_path = arena_printf(arena, "%s/layers", images_root(s));
+        if (n == 1) { /* of which overlay makes no mount; it is the image as it is */
+                root = openat(layers_fd, names[0], O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+                return root < 0 ? err_sys(err, errno, "open the image's layer")
+                                : clone_part(root, sub_path, ret_fd, err);
+        }
+        r = overlay_mount(&args, &root, err);
+        if (r < 0)
+                return r;
+        if (!str_empty(sub_path))
+                return clone_part_of_detached(root, args.layers_path, sub_path, ret_fd, err);
+        *ret_fd = TAKE_FD(root);
+        return 0;
+}
+
+int volume_mount(struct images *s, const char *const *layers, const char *sub_path, struct arena *arena, int *ret_fd,
+                 struct err *err) {
+        struct mount_attr attr = { .attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV };
+        _cleanup_(fd_closep) int fd = -1;
+        const char **names;
+        size_t n;
+        int r = layers_name(s, layers, arena, &names, &n, err);
+
+        if (r == 0 && n == 0)
+                r = err_set(err, ERR_PRECONDITION, "the image has no layers");
+        if (r == 0)
+                r = mount_layers(s, names, n, sub_path, &fd, err);
+        if (r < 0)
+                return r;
+        /* What is below is the image itself, other containers' too: nobody may write to it. */
+        if (mount_setattr(fd, "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0)
+                return err_sys(err, errno, "make the mount of the image read-only");
+        *ret_fd = TAKE_FD(fd);
+        return 0;
+}
