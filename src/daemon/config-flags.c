@@ -116,7 +116,7 @@ void config_write_default(FILE *out) {
         for (size_t i = 0; i < CONFIG_N_KEYS; i++) {
                 const struct config_key *k = &config_keys[i];
 
-                fputc('\n', out);
+                (void) fputc('\n', out);
                 write_comment(out, k->help, "# ");
                 fprintf(out, "%s: %s\n", k->name, *k->def ? k->def : "\"\"");
         }

@@ -24,6 +24,8 @@
 #include "pod/pod.h"
 #include "runtime/cgroup/cgroup.h"
 #include "runtime/engine.h"
+#include "security/caps.h"
+#include "security/seccomp.h"
 #include "store/store.h"
 
 enum { MAX_METHODS = 64, MAX_QUEUE = 4096, MAX_STREAMS = 256, STOP_TIMEOUT_MS = 10000 };
@@ -201,6 +203,15 @@ static int open_server(struct daemon *d, struct err *err) {
         return r;
 }
 
+/* The first container of most pods must not wait for the default seccomp profile to be compiled. */
+static void warm_up(void) {
+        _cleanup_(seccomp_unrefp) const struct seccomp_filter *f = NULL;
+        struct err err = { 0 };
+
+        if (seccomp_default(caps_default(), &f, &err) < 0)
+                log_warn("cannot compile the default seccomp profile", "error", err.msg, NULL);
+}
+
 static int assemble(struct daemon *d, struct err *err) {
         int r;
 
@@ -221,6 +232,7 @@ static int assemble(struct daemon *d, struct err *err) {
                 return r;
         d->workers = pool_new("worker", (size_t) d->conf->workers, MAX_QUEUE);
         d->pullers = pool_new("pull", (size_t) d->conf->pull_workers, MAX_QUEUE);
+        warm_up();
         describe(d);
         r = open_streaming(d, err);
         return r < 0 ? r : open_server(d, err);

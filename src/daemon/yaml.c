@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/yaml.h"
 
+#include <assert.h>
 #include <string.h>
 #include <yaml.h>
 #include "base/str.h"
@@ -93,7 +94,7 @@ static int read_map(struct reader *r, unsigned depth, struct yaml_node *map) {
         int res;
 
         while ((res = next_event(r)) == 0 && r->event.type != YAML_MAPPING_END_EVENT) {
-                const char *key;
+                const char *key = NULL;
                 unsigned line = line_of(r);
 
                 if (r->event.type != YAML_SCALAR_EVENT)
@@ -109,6 +110,7 @@ static int read_map(struct reader *r, unsigned depth, struct yaml_node *map) {
                                                key, n->line);
                 if ((res = next_event(r)) < 0 || (res = read_node(r, depth, end)) < 0)
                         return res;
+                assert(*end);
                 (*end)->key = key;
                 (*end)->line = line;
                 end = &(*end)->next;

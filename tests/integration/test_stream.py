@@ -194,7 +194,7 @@ def test_port_forward(daemon, busybox, crictl, transport, address):
             except OSError:
                 return b''
         try:
-            eventually(lambda: get().endswith(b'page\n'))
+            eventually(lambda: get().endswith(b'page\n'), 30)
             for _ in range(20):
                 assert get().endswith(b'page\n')
         finally:
