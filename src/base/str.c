@@ -94,6 +94,19 @@ void hex_encode(const void *bytes, size_t n, char *out) {
         out[2 * n] = '\0';
 }
 
+static int hex_digit(char c) {
+        if (c >= '0' && c <= '9')
+                return c - '0';
+        c = (char) (c | 0x20);
+        return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+int hex_decode_byte(const char *two) {
+        int high = hex_digit(two[0]), low = high < 0 ? -1 : hex_digit(two[1]);
+
+        return low < 0 ? -1 : high * 16 + low;
+}
+
 void id_new(char out[ID_LEN + 1]) {
         unsigned char raw[ID_LEN / 2];
 

@@ -34,6 +34,9 @@ void id_new(char out[ID_LEN + 1]);
 bool id_is_valid(const char *s);
 
 void hex_encode(const void *bytes, size_t n, char *out /* 2n + 1 */);
+/* The byte that two hex digits, of any case, stand for; -1 when they are none. The second is not looked at when the
+ * first is none. */
+int hex_decode_byte(const char *two);
 
 uint64_t clock_realtime_ns(void);
 uint64_t clock_monotonic_ns(void);

@@ -27,8 +27,10 @@ static json_t *of_bytes(const ProtobufCBinaryData *b) {
 }
 
 static json_t *of_string(const char *s) {
-        json_t *text = json_string(s ? s : "");
+        json_t *text;
 
+        s = s ? s : "";
+        text = json_string(s);
         return text ? text : of_bytes(&(ProtobufCBinaryData){ strlen(s), (uint8_t *) (uintptr_t) s });
 }
 
@@ -151,6 +153,6 @@ json_t *json_of_messages(const void *messages, size_t n) {
 
 void json_print(json_t *value) {
         (void) json_dumpf(value, stdout, JSON_INDENT(2));
-        fputc('\n', stdout);
+        (void) fputc('\n', stdout);
         json_decref(value);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* main - proxmox-lxcri: global options, then a verb of one or two words, then its own options. Global options are taken
  * behind the verb as well. */
+#include <assert.h>
 #include <config.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -130,6 +131,7 @@ static int run_verb(struct cli *cli, const struct cli_verb *verb, char *const *a
                 return cli_usage(verb, "an argument is missing");
         if (args.n_rest > verb->max_args)
                 return cli_usage(verb, "too many arguments");
+        assert(verb->fn);
         return verb->fn(cli, &args);
 }
 

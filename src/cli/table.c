@@ -77,7 +77,7 @@ void table_print(const struct table *t, FILE *out) {
                 /* No blanks at the end of a line whose last cells are empty. */
                 blanks += widths[column] - width(t->cells[i]) + 2;
                 if (column + 1 == t->columns) {
-                        fputc('\n', out);
+                        (void) fputc('\n', out);
                         blanks = 0;
                 }
         }

@@ -109,10 +109,10 @@ static void write_comment(FILE *out, const char *text, const char *prefix) {
 }
 
 void config_write_default(FILE *out) {
-        fputs("# proxmox-lxcrid's configuration. Every key is optional; the values below are the defaults.\n"
-              "# Each key is a flag of the same name as well (--root ...), which wins over this file.\n"
-              "# \"proxmox-lxcrid config check FILE\" checks a file.\n",
-              out);
+        (void) fputs("# proxmox-lxcrid's configuration. Every key is optional; the values below are the defaults.\n"
+                     "# Each key is a flag of the same name as well (--root ...), which wins over this file.\n"
+                     "# \"proxmox-lxcrid config check FILE\" checks a file.\n",
+                     out);
         for (size_t i = 0; i < CONFIG_N_KEYS; i++) {
                 const struct config_key *k = &config_keys[i];
 
@@ -141,7 +141,7 @@ void config_write_flags(FILE *out) {
 }
 
 void config_write_docs(FILE *out) {
-        fputs("| key and flag | default | what |\n| --- | --- | --- |\n", out);
+        (void) fputs("| key and flag | default | what |\n| --- | --- | --- |\n", out);
         for (size_t i = 0; i < CONFIG_N_KEYS; i++)
                 fprintf(out, "| `%s` | `%s` | %.*s |\n", config_keys[i].name,
                         *config_keys[i].def ? config_keys[i].def : "\"\"", (int) strcspn(config_keys[i].help, "\n"),
@@ -231,9 +231,9 @@ int config_command(char *const *args, const struct config_flags *flags) {
                 printf("%s: fine\n", use.file ? use.file : config_default_file());
                 return 0;
         }
-        fputs("usage: proxmox-lxcrid config default       print the defaults as a commented file\n"
-              "       proxmox-lxcrid config check [FILE]  check a file\n"
-              "       proxmox-lxcrid config docs          print the table of keys\n",
-              stderr);
+        (void) fputs("usage: proxmox-lxcrid config default       print the defaults as a commented file\n"
+                     "       proxmox-lxcrid config check [FILE]  check a file\n"
+                     "       proxmox-lxcrid config docs          print the table of keys\n",
+                     stderr);
         return 2;
 }

@@ -141,17 +141,25 @@ static int read_node(struct reader *r, unsigned depth, struct yaml_node **ret) {
         }
 }
 
+static int next_events(struct reader *r, unsigned n) {
+        int res = 0;
+
+        while (res == 0 && n-- > 0)
+                res = next_event(r);
+        return res;
+}
+
 static int read_stream(struct reader *r, struct yaml_node **ret) {
         int res;
 
         *ret = NULL;
-        if ((res = next_event(r)) < 0 || (res = next_event(r)) < 0) /* start of the stream, then of a document */
+        if ((res = next_events(r, 2)) < 0) /* start of the stream, then of a document */
                 return res;
         if (r->event.type == YAML_STREAM_END_EVENT)
                 return 0;
         if ((res = next_event(r)) < 0 || (res = read_node(r, 0, ret)) < 0)
                 return res;
-        if ((res = next_event(r)) < 0 || (res = next_event(r)) < 0) /* ends */
+        if ((res = next_events(r, 2)) < 0) /* ends */
                 return res;
         return r->event.type == YAML_STREAM_END_EVENT ? 0 : refuse(r, "more than one document");
 }

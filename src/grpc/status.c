@@ -5,6 +5,7 @@
 #include <nghttp2/nghttp2.h>
 #include <stdio.h>
 #include <string.h>
+#include "base/str.h"
 
 size_t status_encode_message(const char *msg, char out[GRPC_MESSAGE_MAX]) {
         static const char hex[] = "0123456789ABCDEF";
@@ -24,23 +25,15 @@ size_t status_encode_message(const char *msg, char out[GRPC_MESSAGE_MAX]) {
         return n;
 }
 
-static int hex_value(char c) {
-        if (c >= '0' && c <= '9')
-                return c - '0';
-        if (c >= 'a' && c <= 'f')
-                return c - 'a' + 10;
-        if (c >= 'A' && c <= 'F')
-                return c - 'A' + 10;
-        return -1;
-}
-
 void status_decode_message(const char *value, size_t len, char *out, size_t size) {
         size_t n = 0;
 
         for (size_t i = 0; i < len && n + 1 < size; i++) {
                 unsigned char c = (unsigned char) value[i];
-                if (c == '%' && i + 2 < len && hex_value(value[i + 1]) >= 0 && hex_value(value[i + 2]) >= 0) {
-                        c = (unsigned char) (hex_value(value[i + 1]) << 4 | hex_value(value[i + 2]));
+                int byte = c == '%' && i + 2 < len ? hex_decode_byte(value + i + 1) : -1;
+
+                if (byte >= 0) {
+                        c = (unsigned char) byte;
                         i += 2;
                 }
                 out[n++] = (c < 0x20 && c != '\n' && c != '\t') || c == 0x7f ? '?' : (char) c;

@@ -286,7 +286,7 @@ static void test_lost_client(struct grpc_client *c) {
                                         0, 10, 0x0a, 5, 's', 'l', 'e', 'e', 'p', 0x18, 0xa0, 0x1f };
         static const uint8_t settings[9] = { 0, 0, 0, 4 };
 
-        assert(sizeof(EXEC_SYNC) - 1 == 0x23);
+        static_assert(sizeof(EXEC_SYNC) - 1 == 0x23, "the length in the frame");
         assert(sock_connect_unix(path, SOCK_STREAM, &fd, &err) == 0);
         assert(send(fd, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 24, 0) == 24);
         assert(send(fd, settings, 9, 0) == 9 && send(fd, head, 9, 0) == 9);

@@ -60,7 +60,7 @@ static void test_bad(struct arena *a) {
         memset(big, 'a', sizeof(big) - 1);
         assert(parse(a, big, &c) == -ERR_EXHAUSTED);
         for (int i = 0; i < CHALLENGE_PARAMS_MAX + 1; i++)
-                strcat(many, "p=1,");
+                memcpy(many + strlen(many), "p=1,", sizeof("p=1,"));
         assert(parse(a, many, &c) == -ERR_EXHAUSTED);
         assert(parse(a, "a,b,c,d,e,f,g,h", &c) == 0);
         assert(parse(a, "a,b,c,d,e,f,g,h,i", &c) == -ERR_EXHAUSTED && c.n == CHALLENGE_MAX);

@@ -57,9 +57,9 @@ bool claims_take(struct claims *c, const char *chain_id, int cancel_fd) {
                         break;
                 }
                 (void) clock_gettime(CLOCK_MONOTONIC, &until);
-                until.tv_nsec += CANCEL_CHECK_MS * 1000000l;
-                until.tv_sec += until.tv_nsec / 1000000000l;
-                until.tv_nsec %= 1000000000l;
+                until.tv_nsec += CANCEL_CHECK_MS * 1000000L;
+                until.tv_sec += until.tv_nsec / 1000000000L;
+                until.tv_nsec %= 1000000000L;
                 (void) pthread_cond_timedwait(&c->dropped, &c->lock, &until);
         }
         if (taken)

@@ -102,7 +102,7 @@ static int check_layer_type(const struct descriptor *layer, struct err *err) {
 }
 
 static int image_decode(const json_t *doc, struct arena *arena, struct manifest *ret, struct err *err) {
-        const json_t *list;
+        const json_t *list = NULL;
         int r;
 
         r = descriptor_decode(json_object_get(doc, "config"), "config", arena, &ret->config, err);
@@ -132,8 +132,8 @@ static const char *bare_type(const char *media_type, struct arena *arena) {
 /* What the document is: its own word first (it is covered by the digest), then the registry's, then its members. */
 static int kind_of(const json_t *doc, const char *content_type, struct arena *arena, bool *ret_is_index,
                    struct err *err) {
-        const char *type;
-        uint64_t version;
+        const char *type = "";
+        uint64_t version = 0;
         int r = json_get_u64(doc, "schemaVersion", &version, err);
 
         if (r == 0)

@@ -211,7 +211,7 @@ static int find(struct records *r, const char *ref, struct entry **ret, struct e
         if (prefixed)
                 return err_set(err, ERR_INVALID, "invalid image id: \"sha256:\" wants 64 lower-case hex digits");
         *err = not_a_ref;
-        return -(int) err->code;
+        return err_raised(-(int) err->code);
 }
 
 /* The names of @e that are tags or, with @digests, those that are digests. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "image/registry.h"
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -180,6 +181,7 @@ struct source *source_new(struct registries *r, const struct source_args *args) 
         struct source *s = xnew(struct source);
         size_t n = 0;
 
+        assert(args->ref->host);
         while (mirrors && mirrors[n])
                 n++;
         s->registries = r;

@@ -223,7 +223,7 @@ static void command(char **words) {
 
         if (str_eq(words[0], "pull") && words[1]) {
                 do_pulls(1, words + 1);
-        } else if (str_eq(words[0], "pulls") && words[1]) {
+        } else if (str_eq(words[0], "pulls") && words[1] && words[2]) {
                 assert(str_to_u64(words[1], &n));
                 do_pulls(n, words + 2);
         } else if (str_eq(words[0], "get") && words[1]) {
@@ -288,7 +288,7 @@ static int serve_commands(int argc, char **argv) {
                 log_set_level(LOG_LEVEL_DEBUG);
         while ((opt = getopt(argc, argv, "r:")) == 'r' && n < REGISTRIES_MAX)
                 confs[n++] = registry_of(optarg);
-        assert(optind < argc);
+        assert(optind < argc && argv[optind]);
         (void) snprintf(path, sizeof(path), "%s/store.db", argv[optind]);
         if (store_open(path, &store, &err) < 0 ||
             images_new(

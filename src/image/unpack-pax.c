@@ -98,20 +98,15 @@ static bool parse_time(const char *s, int64_t *ret_s, uint32_t *ret_ns) {
         return true;
 }
 
-static int hex_digit(char c) {
-        if (c >= '0' && c <= '9')
-                return c - '0';
-        c |= 0x20;
-        return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* libarchive writes names URL-encoded. In place. */
 static void url_decode(char *s) {
         char *to = s;
 
         for (; *s; s++) {
-                if (s[0] == '%' && hex_digit(s[1]) >= 0 && hex_digit(s[2]) >= 0) {
-                        *to++ = (char) (hex_digit(s[1]) << 4 | hex_digit(s[2]));
+                int byte = *s == '%' ? hex_decode_byte(s + 1) : -1;
+
+                if (byte >= 0) {
+                        *to++ = (char) byte;
                         s += 2;
                 } else {
                         *to++ = *s;

@@ -65,12 +65,13 @@ void box_init(struct box *b) {
 }
 
 void box_done(struct box *b) {
+        const pid_t pids[] = { b->pid, b->monitor_pid };
         struct err err;
 
-        for (pid_t *p = &b->pid; p; p = p == &b->pid ? &b->monitor_pid : NULL)
-                if (*p > 0) {
-                        (void) kill(*p, SIGKILL);
-                        (void) waitpid(*p, NULL, 0);
+        for (size_t i = 0; i < ELEMENTSOF(pids); i++)
+                if (pids[i] > 0) {
+                        (void) kill(pids[i], SIGKILL);
+                        (void) waitpid(pids[i], NULL, 0);
                 }
         (void) fd_close(b->sock);
         (void) fd_close(b->status_fd);

@@ -129,8 +129,8 @@ static int spawn_keeper(struct keeper_client *c, struct err *err) {
 static int say_hello(int fd, pid_t *ret_pid, struct err *err) {
         struct keeper_request req = { .type = KEEPER_HELLO, .flags = KEEPER_VERSION };
         struct timeval limit = { .tv_sec = 30 };
-        struct keeper_reply reply;
-        struct sock_msg m;
+        struct keeper_reply reply = { 0 };
+        struct sock_msg m = { 0 };
         int r;
 
         (void) setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
@@ -166,7 +166,7 @@ static int greet_running(struct keeper_client *c, int *ret_fd, pid_t *ret_pid, s
 /* To the keeper that runs, or to a new one. One that is being killed may still take a connection and then drop it. */
 static int connect_keeper(struct keeper_client *c, struct err *err) {
         int fd = -1, r;
-        pid_t pid;
+        pid_t pid = 0;
 
         r = greet_running(c, &fd, &pid, err);
         if (r < 0 && err->code != ERR_UNIMPLEMENTED) {

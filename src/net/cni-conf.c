@@ -246,7 +246,7 @@ static int load_file(const char *dir, const char *name, struct cni_conf **ret, s
                 r = load_extra(c, dir, err);
         if (r == 0 && json_array_size(c->plugins) == 0)
                 r = err_set(err, ERR_INVALID, "it names no plug-in");
-        if (r < 0)
+        if (r != 0)
                 return err_wrap(err, "network configuration %s", path);
         c->file = xstrdup(path);
         *ret = TAKE_PTR(c);

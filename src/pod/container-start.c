@@ -86,7 +86,7 @@ int pods_start_container(struct pods *p, const struct pods_ctx *ctx, const char 
         _cleanup_(container_unrefp) struct container *c = NULL;
         int r = take_container(p, ctx, id, &c, err);
 
-        if (r < 0)
+        if (r != 0)
                 return r;
         r = start(c, err);
         pthread_mutex_unlock(&c->sandbox->lock);
@@ -99,7 +99,7 @@ int pods_reopen_log(struct pods *p, const struct pods_ctx *ctx, const char *id, 
         _cleanup_(container_unrefp) struct container *c = NULL;
         int r = take_container(p, ctx, id, &c, err);
 
-        if (r < 0)
+        if (r != 0)
                 return r;
         if (c->removed)
                 r = err_set(err, ERR_NOT_FOUND, "container %s is gone", c->id);

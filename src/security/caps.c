@@ -102,8 +102,8 @@ static int mask_of(const char *const *list, uint64_t *ret, bool *ret_all, struct
 }
 
 int caps_resolve(const struct caps_request *req, struct caps_sets *ret, struct err *err) {
-        uint64_t add, drop, ambient, all = caps_all(), set;
-        bool add_all, drop_all, ambient_all;
+        uint64_t add = 0, drop = 0, ambient = 0, all = caps_all(), set;
+        bool add_all = false, drop_all = false, ambient_all = false;
         int r;
 
         r = mask_of(req->add, &add, &add_all, err);

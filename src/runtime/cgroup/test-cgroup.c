@@ -502,7 +502,7 @@ static int compare_u64(const void *a, const void *b) {
 }
 
 static void bench(struct cgroups *c) {
-        enum { N = 200 };
+        enum { N = 200, MIDDLE = N / 2 };
         static uint64_t create[N], procs[N], stats[N], removal[N];
         static const struct spec_device_rule rules[] = {
                 { false, 'a', -1, -1, "rwm" }, { true, 'c', 1, 3, "rwm" }, { true, 'c', 1, 5, "rwm" },
@@ -541,8 +541,8 @@ static void bench(struct cgroups *c) {
         qsort(stats, N, sizeof(stats[0]), compare_u64);
         qsort(removal, N, sizeof(removal[0]), compare_u64);
         printf("us, median of %d: create + limits %.1f, open procs %.1f, stats %.1f, remove %.1f (%zu hierarchies)\n",
-               N, (double) create[N / 2] / 1e3, (double) procs[N / 2] / 1e3, (double) stats[N / 2] / 1e3,
-               (double) removal[N / 2] / 1e3, c->n);
+               N, (double) create[MIDDLE] / 1e3, (double) procs[MIDDLE] / 1e3, (double) stats[MIDDLE] / 1e3,
+               (double) removal[MIDDLE] / 1e3, c->n);
         ok(cgroup_remove(c, path_of("bench"), &err));
 }
 
