@@ -59,7 +59,7 @@ static void on_write(void *userdata, const void *data, size_t len) {
 static const struct spdy_handler handler = { on_opened, on_data, on_ended, on_goaway, on_write };
 
 /* Frames with plain header blocks -> what goes over the wire. */
-static void compress(const uint8_t *data, size_t size, struct strbuf *out) {
+static void compress_blocks(const uint8_t *data, size_t size, struct strbuf *out) {
         uint8_t dictionary[SPDY_DICTIONARY_LEN], piece[8192];
         z_stream z = { 0 };
 
@@ -111,7 +111,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                 return 0;
         piece = data[1] ? data[1] : SIZE_MAX;
         if (data[0] & 1)
-                compress(data + 2, size - 2, &wire);
+                compress_blocks(data + 2, size - 2, &wire);
         else
                 strbuf_append(&wire, data + 2, size - 2);
         spdy_init(&s.spdy, MAX_STREAMS, &handler, &s);

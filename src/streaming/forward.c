@@ -255,7 +255,8 @@ static bool read_opening(const struct spdy_headers *h, uint32_t channel, struct 
         ret->port = (uint16_t) port;
         /* Old clients name no request: data comes right after its error stream. */
         if (!spdy_headers_get(h, "requestid", ret->request_id, sizeof(ret->request_id)))
-                (void) snprintf(ret->request_id, sizeof(ret->request_id), "%u", ret->is_data ? channel - 2 : channel);
+                (void) snprintf(ret->request_id, sizeof(ret->request_id), "stream %u",
+                                ret->is_data ? channel - 2 : channel);
         return true;
 }
 
