@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* yaml - a small YAML document as a tree in an arena, with lines, for people's configuration files. Bounded: size,
- * depth, number of nodes; anchors, aliases, tags and several documents are refused. Private to daemon/. */
+ * depth, number of nodes; anchors, aliases, tags and several documents are refused. Also for JSON, of which YAML is a
+ * superset: CDI specifications (pod/cdi.c). */
 #pragma once
 #include <stddef.h>
 #include "base/arena.h"

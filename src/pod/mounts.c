@@ -188,7 +188,8 @@ static void sort(struct list *l, struct arena *arena) {
 
 int mounts_build(const CRI(ContainerConfig) * config, const struct pod_sources *sources, struct arena *arena,
                  struct spec *spec, struct err *err) {
-        struct list l = { .items = arena_array(arena, struct spec_mount, MAX_OWN + config->n_mounts) };
+        struct list l = { .items =
+                                  arena_array(arena, struct spec_mount, MAX_OWN + config->n_mounts + sources->n_more) };
         size_t n_own;
         int r = 0;
 
@@ -199,6 +200,8 @@ int mounts_build(const CRI(ContainerConfig) * config, const struct pod_sources *
                 if (r < 0)
                         break;
         }
+        for (size_t i = 0; i < sources->n_more; i++)
+                l.items[l.n++] = sources->more[i];
         drop_replaced(&l, n_own);
         sort(&l, arena);
         spec->mounts = l.items; /* also on failure: they may hold descriptors */

@@ -91,16 +91,16 @@ static int env_set_cri(struct env *e, const CRI(KeyValue) * kv, struct err *err)
         return 0;
 }
 
-int process_env(const CRI(ContainerConfig) * config, char *const *image_env, const char *hostname, struct arena *arena,
-                const char *const **ret, struct err *err) {
+int process_env(const CRI(ContainerConfig) * config, char *const *image_env, char *const *cdi_env, const char *hostname,
+                struct arena *arena, const char *const **ret, struct err *err) {
         _cleanup_(map_freep) struct map *index = map_new();
-        size_t n_image = strv_len((const char *const *) image_env);
+        size_t n_image = strv_len((const char *const *) image_env), n_cdi = strv_len((const char *const *) cdi_env);
         struct env e = { .index = index, .arena = arena };
         int r;
 
         if (config->n_envs > MAX_ENV || n_image > MAX_ENV)
                 return err_set(err, ERR_INVALID, "more than %d environment variables", MAX_ENV);
-        e.list = arena_array(arena, const char *, config->n_envs + n_image + 4);
+        e.list = arena_array(arena, const char *, config->n_envs + n_image + n_cdi + 4);
         env_set(&e, DEFAULT_PATH);
         if (config->tty)
                 env_set(&e, "TERM=xterm");
@@ -114,6 +114,8 @@ int process_env(const CRI(ContainerConfig) * config, char *const *image_env, con
                 if (r < 0)
                         return r;
         }
+        for (size_t i = 0; i < n_cdi; i++)
+                env_set(&e, cdi_env[i]);
         *ret = e.list;
         return 0;
 }

@@ -41,6 +41,7 @@ enum tag {
         TAG_EXIT_CODE = 33,
         TAG_REASON = 34,
         TAG_MESSAGE = 35,
+        TAG_CDI_ENV = 36, /* repeated */
 };
 
 /* Reasons are few and static, so that a status can point to them. */
@@ -134,6 +135,7 @@ int container_encode(struct container *c, void **ret, size_t *ret_len, struct er
         put_str(&b, TAG_IMAGE_NAME, c->image_name);
         put_str(&b, TAG_IMAGE_DIGEST, c->image_digest);
         put_strv(&b, TAG_IMAGE_ENV, c->image_env);
+        put_strv(&b, TAG_CDI_ENV, c->cdi_env);
         put_str(&b, TAG_CWD, c->cwd);
         put_u64(&b, TAG_STOP_SIGNAL, (uint64_t) c->stop_signal);
         put_str(&b, TAG_LOG_PATH, c->log_path);
@@ -337,6 +339,10 @@ int container_decode_link(const void *data, size_t len, struct container_link *r
 }
 
 static void container_take_static(struct container *c, struct reader *r, const struct field *f, size_t *n_env) {
+        size_t n_cdi_env = 0;
+
+        while (c->cdi_env && c->cdi_env[n_cdi_env])
+                n_cdi_env++;
         switch (f->tag) {
         case TAG_IMAGE_ID:
                 get_str(f, &c->image_id);
@@ -349,6 +355,9 @@ static void container_take_static(struct container *c, struct reader *r, const s
                 break;
         case TAG_IMAGE_ENV:
                 get_strv(f, &c->image_env, n_env);
+                break;
+        case TAG_CDI_ENV:
+                get_strv(f, &c->cdi_env, &n_cdi_env);
                 break;
         case TAG_CWD:
                 get_str(f, &c->cwd);

@@ -87,6 +87,9 @@ struct container *container_unref(struct container *c) {
         for (size_t i = 0; c->image_env && c->image_env[i]; i++)
                 free(c->image_env[i]);
         free(c->image_env);
+        for (size_t i = 0; c->cdi_env && c->cdi_env[i]; i++)
+                free(c->cdi_env[i]);
+        free(c->cdi_env);
         cri_message_free(c->config);
         cri_message_free(c->limits);
         free(c->image_id);

@@ -91,6 +91,7 @@ struct container {
         CRI(ContainerConfig) * config;
         char *image_id, *image_name, *image_digest; /* id; a name for people; what ContainerStatus calls image_ref */
         char **image_env;                           /* NULL-terminated */
+        char **cdi_env;                             /* what CDI devices add; NULL-terminated, or NULL */
         char *cwd;
         int stop_signal;
         char *log_path; /* absolute; "": none */

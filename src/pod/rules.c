@@ -368,9 +368,6 @@ int container_rules_check(const CRI(ContainerConfig) * config, const CRI(PodSand
                 return r;
         if (!config->image || str_empty(config->image->image))
                 return err_set(err, ERR_INVALID, "config.image is missing");
-        if (config->n_cdi_devices > 0)
-                return err_set(err, ERR_UNIMPLEMENTED, "CDI devices are not supported yet (%.128s)",
-                               config->cdi_devices[0]->name);
         if (config->n_mounts > MAX_CONTAINER_ITEMS || config->n_devices > MAX_CONTAINER_ITEMS)
                 return err_set(err, ERR_INVALID, "more than %d mounts or devices", MAX_CONTAINER_ITEMS);
         l = config->linux;

@@ -6,8 +6,10 @@
 #include <fcntl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include "base/alloc.h"
 #include "base/fs.h"
 #include "base/proc.h"
+#include "pod/cdi.h"
 #include "pod/files.h"
 
 enum { PAUSE_ID = 65535, PAUSE_OOM_SCORE = -998 };
@@ -106,8 +108,8 @@ static int take_process(struct container *c, const struct image *image, const st
         p->terminal = c->config->tty;
         r = process_args(c->config, image, arena, &p->args, err);
         if (r == 0)
-                r = process_env(c->config, c->image_env, pod_hostname(c->sandbox->config, rules->host_network, arena),
-                                arena, &p->env, err);
+                r = process_env(c->config, c->image_env, c->cdi_env,
+                                pod_hostname(c->sandbox->config, rules->host_network, arena), arena, &p->env, err);
         if (r == 0)
                 r = process_user(l ? l->security_context : NULL, image->config.user, arena, &p->user, err);
         if (r == 0)
@@ -119,13 +121,15 @@ static int take_process(struct container *c, const struct image *image, const st
 }
 
 static int take_mounts(struct container *c, const struct image *image, const struct pod_rules *rules,
-                       struct arena *arena, struct spec *spec, struct err *err) {
+                       const struct cdi_edits *devices, struct arena *arena, struct spec *spec, struct err *err) {
         struct pod_sources sources = {
                 .hostname = pod_file(c->sandbox, "hostname", arena),
                 .hosts = pod_file(c->sandbox, "hosts", arena),
                 .resolv_conf = pod_file(c->sandbox, "resolv.conf", arena),
                 .shm = rules->host_ipc ? "/dev/shm" : pod_file(c->sandbox, "shm", arena),
                 .container = c,
+                .more = devices->mounts,
+                .n_more = devices->n_mounts,
         };
         int r = mounts_build(c->config, &sources, arena, spec, err);
 
@@ -134,10 +138,23 @@ static int take_mounts(struct container *c, const struct image *image, const str
                                        &spec->rootfs_mount_fd, arena, spec, err);
 }
 
+/* Also kept for later: processes that join get the same environment. */
+static int take_cdi(struct container *c, struct arena *arena, struct cdi_edits *ret, struct err *err) {
+        int r = cdi_resolve(cdi_folders, c->config->cdi_devices, c->config->n_cdi_devices, arena, ret, err);
+
+        if (r < 0 || ret->n_env == 0)
+                return r;
+        c->cdi_env = xcalloc(ret->n_env + 1, sizeof(*c->cdi_env));
+        for (size_t i = 0; i < ret->n_env; i++)
+                c->cdi_env[i] = xstrdup(ret->env[i]);
+        return 0;
+}
+
 int specgen_container(struct container *c, const struct image *image, int rootfs_fd, struct arena *arena,
                       struct spec *ret, int *ret_ns_fd, struct err *err) {
         const CRI(LinuxContainerConfig) *l = c->config->linux;
         bool privileged = container_is_privileged(c->config);
+        struct cdi_edits devices;
         struct pod_rules rules;
         int r;
 
@@ -154,6 +171,8 @@ int specgen_container(struct container *c, const struct image *image, int rootfs
         ret->ns[SPEC_NS_CGROUP].path = privileged ? "/proc/1/ns/cgroup" : NULL;
         r = pid_namespace(c, arena, ret, ret_ns_fd, err);
         if (r == 0)
+                r = take_cdi(c, arena, &devices, err);
+        if (r == 0)
                 r = resources_build(l ? l->resources : NULL, arena, &ret->resources, err);
         ret->resources.pids_limit = c->pods->pids_limit;
         if (r == 0)
@@ -162,7 +181,9 @@ int specgen_container(struct container *c, const struct image *image, int rootfs
                 r = take_process(c, image, &rules, arena, &ret->process, err);
         if (r == 0)
                 r = security_paths(c->config, arena, ret, err);
-        return r < 0 ? r : take_mounts(c, image, &rules, arena, ret, err);
+        if (r == 0)
+                r = cdi_apply(&devices, arena, ret, err);
+        return r < 0 ? r : take_mounts(c, image, &rules, &devices, arena, ret, err);
 }
 
 void specgen_close(struct spec *spec) {
@@ -193,8 +214,8 @@ int specgen_exec(struct container *c, char *const *args, size_t n_args, struct a
                                      .additional_gids = c->groups,
                                      .n_additional_gids = c->n_groups };
         rules_of(c->sandbox, &rules);
-        r = process_env(c->config, c->image_env, pod_hostname(c->sandbox->config, rules.host_network, arena), arena,
-                        &p.env, err);
+        r = process_env(c->config, c->image_env, c->cdi_env,
+                        pod_hostname(c->sandbox->config, rules.host_network, arena), arena, &p.env, err);
         if (r == 0)
                 r = resources_oom_score(l ? l->resources : NULL, &p.oom_score_adj, err);
         if (r == 0)

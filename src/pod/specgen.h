@@ -22,8 +22,8 @@ _must_use_ int specgen_pause(struct sandbox *s, struct arena *arena, struct spec
 /* --- process.c --- */
 _must_use_ int process_args(const CRI(ContainerConfig) * config, const struct image *image, struct arena *arena,
                             const char *const **ret, struct err *err);
-_must_use_ int process_env(const CRI(ContainerConfig) * config, char *const *image_env, const char *hostname,
-                           struct arena *arena, const char *const **ret, struct err *err);
+_must_use_ int process_env(const CRI(ContainerConfig) * config, char *const *image_env, char *const *cdi_env,
+                           const char *hostname, struct arena *arena, const char *const **ret, struct err *err);
 _must_use_ int process_cwd(const CRI(ContainerConfig) * config, const struct image *image, struct arena *arena,
                            const char **ret, struct err *err);
 _must_use_ int process_user(const CRI(LinuxContainerSecurityContext) * sc, const char *image_user, struct arena *arena,
@@ -35,6 +35,8 @@ _must_use_ int process_stop_signal(const CRI(ContainerConfig) * config, const st
 struct pod_sources {
         const char *hostname, *hosts, *resolv_conf, *shm; /* files on the host */
         void *container;                                  /* for image_volume_open() */
+        const struct spec_mount *more;                    /* of CDI devices */
+        size_t n_more;
 };
 _must_use_ int mounts_build(const CRI(ContainerConfig) * config, const struct pod_sources *sources, struct arena *arena,
                             struct spec *spec, struct err *err);

@@ -362,12 +362,13 @@ static void test_env(void) {
         _cleanup_(arena_freep) struct arena *a = arena_new(ARENA_MAX);
         CRI(ContainerConfig) *c = container_config(a);
         CRI(KeyValue) * kv[3];
+        char device[] = "DEVICE=cdi", *cdi_env[] = { device, NULL };
         char path[] = "PATH=/image", x[] = "X=1", bare[] = "BARE", *image_env[] = { path, x, bare, NULL },
              *no_env[] = { NULL };
         const char *const *env;
         struct err err;
 
-        assert(process_env(c, no_env, "host", a, &env, &err) == 0);
+        assert(process_env(c, no_env, NULL, "host", a, &env, &err) == 0);
         assert(str_after(env_value(env, "PATH"), "/usr/local/sbin:") && str_eq(env_value(env, "HOSTNAME"), "host"));
         assert(!env_value(env, "TERM"));
         for (int i = 0; i < 3; i++) {
@@ -380,17 +381,18 @@ static void test_env(void) {
         c->n_envs = 3;
         c->envs = kv;
         c->tty = true;
-        assert(process_env(c, image_env, "host", a, &env, &err) == 0);
+        assert(process_env(c, image_env, cdi_env, "host", a, &env, &err) == 0);
         assert(str_eq(env_value(env, "PATH"), "/image") && str_eq(env_value(env, "X"), "3") &&
                str_eq(env_value(env, "NEW"), "n"));
+        assert(str_eq(env_value(env, "DEVICE"), "cdi"));
         assert(str_eq(env_value(env, "BARE"), "") && str_eq(env_value(env, "TERM"), "xterm"));
         kv[0]->key = arena_strdup(a, "A=B");
-        assert(process_env(c, image_env, "host", a, &env, &err) == -ERR_INVALID);
+        assert(process_env(c, image_env, cdi_env, "host", a, &env, &err) == -ERR_INVALID);
         kv[0]->key = no_text;
-        assert(process_env(c, image_env, "host", a, &env, &err) == -ERR_INVALID);
+        assert(process_env(c, image_env, cdi_env, "host", a, &env, &err) == -ERR_INVALID);
         kv[0]->key = arena_strdup(a, "OK");
         kv[0]->value = (ProtobufCBinaryData){ 3, (uint8_t *) arena_memdup(a, "a\0b", 3) };
-        assert(process_env(c, image_env, "host", a, &env, &err) == -ERR_INVALID);
+        assert(process_env(c, image_env, cdi_env, "host", a, &env, &err) == -ERR_INVALID);
 }
 
 static void test_user(void) {
@@ -840,6 +842,9 @@ static void test_container_record(void) {
         c->image_id = xstrdup("sha256:1");
         c->image_env = xcalloc(2, sizeof(char *));
         c->image_env[0] = xstrdup("A=b");
+        c->cdi_env = xcalloc(3, sizeof(char *));
+        c->cdi_env[0] = xstrdup("C=d");
+        c->cdi_env[1] = xstrdup("E=f");
         c->uid = 1000;
         c->groups = xcalloc(2, sizeof(gid_t));
         c->groups[0] = 5;
@@ -865,6 +870,7 @@ static void test_container_record(void) {
         assert(back->phase == CONTAINER_EXITED && back->exit_code == 137 && str_eq(back->reason, "OOMKilled") &&
                back->uid == 1000);
         assert(back->n_groups == 2 && back->groups[1] == 6 && back->limits->memory_limit_in_bytes == 4096);
+        assert(str_eq(back->cdi_env[0], "C=d") && str_eq(back->cdi_env[1], "E=f") && !back->cdi_env[2]);
         assert(str_eq(back->image_env[0], "A=b") && str_eq(back->cwd, "") &&
                str_eq(back->config->image->image, "busybox"));
         free(data);
