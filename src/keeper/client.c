@@ -29,7 +29,7 @@ enum {
         SEND_BUFFER = 4 << 20,
         SPAWN_FD_MIN = 20,
         RESPAWN_PAUSE_MS = 200,
-        END_TIMEOUT_MS = 1000
+        END_TIMEOUT_MS = 10000
 };
 
 struct pending {
@@ -444,23 +444,24 @@ int keeper_client_new(const struct keeper_client_args *args, struct keeper_clien
 }
 
 void keeper_client_end_keeper(struct keeper_client *c) {
-        struct keeper_call call = { .type = KEEPER_END, .id = "" };
+        struct keeper_call call = { .type = KEEPER_END, .id = "", .timeout_ms = END_TIMEOUT_MS, .cancel_fd = -1 };
         _cleanup_(fd_closep) int keeper = -1;
+        struct keeper_reply reply;
         struct err err = { 0 };
-        bool ended;
         pid_t pid;
 
         (void) pthread_mutex_lock(&c->lock);
-        c->stopping = true;
+        c->stopping = true; /* the end of the connection is no reason for another keeper */
         pid = c->pid;
-        keeper = proc_open(pid, proc_start_time(pid));
-        (void) !send_call(c, &call, 0, &err);
         (void) pthread_mutex_unlock(&c->lock);
-        /* One that still has something to do stays, and ends by itself later. */
-        ended = keeper < 0 || proc_wait_gone(keeper, END_TIMEOUT_MS);
-        reap_keeper(pid);
-        if (!ended)
+        keeper = proc_open(pid, proc_start_time(pid));
+        /* One that still has something to do says so, stays, and ends by itself later. */
+        if (keeper >= 0 &&
+            (keeper_client_call(c, &call, &reply, &err) < 0 || !proc_wait_gone(keeper, END_TIMEOUT_MS))) {
+                log_info("the keeper stays", "reason", err.msg, NULL);
                 return;
+        }
+        reap_keeper(pid);
         if (netns_remove(c->ns_dir, &err) < 0)
                 log_warn("the keeper's network namespace stays", "error", err.msg, NULL);
         (void) unlink(c->socket_path);

@@ -110,7 +110,11 @@ static void dispatch(struct connection *c, const struct keeper_request *req, str
                 r = container_attach(k, c, req, m->fds, m->n_fds, &err);
                 break;
         case KEEPER_END:
-                k->told_to_end = map_size(k->containers) == 0;
+                if (map_size(k->containers) == 0)
+                        k->told_to_end = true;
+                else
+                        (void) err_set(&err, ERR_PRECONDITION, "it has containers");
+                server_reply(c, req->seq, "", err.code ? &err : NULL);
                 return;
         case KEEPER_SET_LOG:
                 r = container_set_log(k, req->id, m->n_fds ? TAKE_FD(m->fds[0]) : -1, &err);
