@@ -12,6 +12,8 @@
 enum {
         /* Reads in a row, so that no stream keeps the others waiting. */
         MAX_READS = 4,
+        /* What a draining source may still have: the longest pipe there is. Others may go on writing to it. */
+        DRAIN_MAX = 1024 * 1024,
         /* Of one sink: what waits when the client is paused, and the piece that made it so. */
         SINK_MAX = CLIENT_IN_HIGH + SERVER_BUFFER_BYTES,
 };
@@ -46,10 +48,11 @@ static void run_source(struct source *s) {
                 if (n < 0 && errno == EAGAIN && !s->is_draining)
                         return;
                 /* EIO: a terminal that nobody has open on its other side. */
-                if (n <= 0) {
+                if (n <= 0 || (s->is_draining && (size_t) n > s->drain_left)) {
                         end_source(s);
                         return;
                 }
+                s->drain_left -= s->is_draining ? (size_t) n : 0;
                 s->used_ns = s->client->used_ns = clock_monotonic_ns();
                 if (!s->is_muted)
                         wire_send(&s->client->wire, s->channel, buffer, (size_t) n);
@@ -111,6 +114,7 @@ void source_drain(struct source *s) {
         if (s->fd < 0)
                 return;
         s->is_draining = true;
+        s->drain_left = DRAIN_MAX;
         run_source(s);
 }
 

@@ -11,6 +11,7 @@ struct source {
         uint32_t channel;
         bool is_muted;    /* read and thrown away */
         bool is_draining; /* what is there now is all that matters */
+        size_t drain_left;
         bool is_enabled;
         void (*ended)(void *userdata); /* from within any call of here; the source is closed then */
         void *userdata;
