@@ -28,6 +28,13 @@ size_t cri_methods(struct cri *c, struct grpc_method *out, size_t max) {
           .inline_call = (is_inline) },
                 CRI_METHODS(ROW)
 #undef ROW
+#define ROW(service, method, desc)                                                                                     \
+        { .path = "/runtime.v1." #service "/" #method,                                                                 \
+          .request = CRI_DESC(desc),                                                                                   \
+          .stream = cri_handle_##method,                                                                               \
+          .userdata = c },
+                CRI_STREAMS(ROW)
+#undef ROW
         };
 
         assert(max >= ELEMENTSOF(table));

@@ -157,3 +157,21 @@ CRI_HANDLER(ListContainerStats) {
         *ret = (ProtobufCMessage *) resp;
         return r;
 }
+
+CRI_HANDLER(PodSandboxStats) {
+        REQUEST(PodSandboxStatsRequest);
+        struct arena *arena = grpc_call_arena(call);
+        CRI(PodSandboxStatsResponse) *resp = cri_make(arena, PodSandboxStatsResponse, pod_sandbox_stats_response);
+
+        *ret = &resp->base;
+        return pods_sandbox_stats(PODS(userdata), req->pod_sandbox_id, arena, &resp->stats, err);
+}
+
+CRI_HANDLER(ListPodSandboxStats) {
+        REQUEST(ListPodSandboxStatsRequest);
+        CRI(ListPodSandboxStatsResponse) *resp = NULL;
+        int r = pods_list_sandbox_stats(PODS(userdata), req->filter, grpc_call_arena(call), &resp, err);
+
+        *ret = (ProtobufCMessage *) resp;
+        return r;
+}

@@ -33,11 +33,25 @@ struct cri {
         X(RuntimeService, PortForward, port_forward_request, DEFAULT, true)                                            \
         X(RuntimeService, ContainerStats, container_stats_request, DEFAULT, false)                                     \
         X(RuntimeService, ListContainerStats, list_container_stats_request, DEFAULT, false)                            \
+        X(RuntimeService, PodSandboxStats, pod_sandbox_stats_request, DEFAULT, false)                                  \
+        X(RuntimeService, ListPodSandboxStats, list_pod_sandbox_stats_request, DEFAULT, false)                         \
         X(ImageService, ListImages, list_images_request, DEFAULT, false)                                               \
         X(ImageService, ImageStatus, image_status_request, DEFAULT, false)                                             \
         X(ImageService, PullImage, pull_image_request, PULL, false)                                                    \
         X(ImageService, RemoveImage, remove_image_request, DEFAULT, false)                                             \
         X(ImageService, ImageFsInfo, image_fs_info_request, DEFAULT, false)
+
+/* Those that answer with a stream: X(service, method, request descriptor). */
+#define CRI_STREAMS(X)                                                                                                 \
+        X(RuntimeService, StreamPodSandboxes, stream_pod_sandboxes_request)                                            \
+        X(RuntimeService, StreamContainers, stream_containers_request)                                                 \
+        X(RuntimeService, StreamContainerStats, stream_container_stats_request)                                        \
+        X(RuntimeService, StreamPodSandboxStats, stream_pod_sandbox_stats_request)                                     \
+        X(ImageService, StreamImages, stream_images_request)
+
+#define CRI_STREAM_HANDLER(method)                                                                                     \
+        int cri_handle_##method(struct grpc_call *call, const ProtobufCMessage *request, void *userdata,               \
+                                struct err *err)
 
 /* A handler: struct grpc_unary_fn's arguments, the request in its own type. */
 #define CRI_HANDLER(method)                                                                                            \
@@ -46,6 +60,9 @@ struct cri {
 
 #define DECLARE(service, method, desc, pool, inline_call) CRI_HANDLER(method);
 CRI_METHODS(DECLARE)
+#undef DECLARE
+#define DECLARE(service, method, desc) CRI_STREAM_HANDLER(method);
+CRI_STREAMS(DECLARE)
 #undef DECLARE
 
 static inline struct pods_ctx cri_ctx(struct grpc_call *call) {

@@ -125,6 +125,11 @@ _must_use_ int pods_container_stats(struct pods *p, const char *id, struct arena
 /* Those that run. */
 _must_use_ int pods_list_container_stats(struct pods *p, const CRI(ContainerStatsFilter) * filter, struct arena *arena,
                                          CRI(ListContainerStatsResponse) * *ret, struct err *err);
+_must_use_ int pods_sandbox_stats(struct pods *p, const char *id, struct arena *arena, CRI(PodSandboxStats) * *ret,
+                                  struct err *err);
+/* Those that are ready. */
+_must_use_ int pods_list_sandbox_stats(struct pods *p, const CRI(PodSandboxStatsFilter) * filter, struct arena *arena,
+                                       CRI(ListPodSandboxStatsResponse) * *ret, struct err *err);
 
 /* --- what the runtime can -------------------------------------------------------------------------------------------
  */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* stats - ContainerStats and ListContainerStats, from cgroups read at the time; layers are measured in the background.
  */
+#include "pod/stats.h"
+
 #include "base/alloc.h"
 #include "pod/operations.h"
 
@@ -54,7 +56,7 @@ void usage_refresh(struct container *c) {
 
 /* --- one container ------------------------------------------------------------------------------------------------ */
 
-static CRI(UInt64Value) * u64(struct arena *a, uint64_t v) {
+CRI(UInt64Value) * stats_u64(struct arena *a, uint64_t v) {
         CRI(UInt64Value) *m = cri_make(a, UInt64Value, uint64_value);
 
         m->value = v;
@@ -83,36 +85,42 @@ static bool sample_cpu(struct container *c, uint64_t usage_ns, uint64_t *ret_nan
         return has;
 }
 
-static void fill_cpu_and_memory(struct container *c, const struct cgroup_stats *st, struct arena *a,
-                                CRI(ContainerStats) * m) {
-        int64_t now = (int64_t) clock_realtime_ns();
-        uint64_t nano_cores;
+CRI(MemoryUsage) * stats_memory(const struct cgroup_stats *st, struct arena *a) {
+        CRI(MemoryUsage) *m = cri_make(a, MemoryUsage, memory_usage);
 
-        m->cpu = cri_make(a, CpuUsage, cpu_usage);
-        m->cpu->timestamp = now;
-        m->cpu->usage_core_nano_seconds = u64(a, st->cpu_usage_ns);
-        if (sample_cpu(c, st->cpu_usage_ns, &nano_cores))
-                m->cpu->usage_nano_cores = u64(a, nano_cores);
-        m->memory = cri_make(a, MemoryUsage, memory_usage);
-        m->memory->timestamp = now;
-        m->memory->usage_bytes = u64(a, st->memory_usage_bytes);
-        m->memory->working_set_bytes = u64(a, st->memory_working_set_bytes);
-        m->memory->rss_bytes = u64(a, st->memory_rss_bytes);
-        m->memory->page_faults = u64(a, st->page_faults);
-        m->memory->major_page_faults = u64(a, st->major_page_faults);
+        m->timestamp = (int64_t) clock_realtime_ns();
+        m->usage_bytes = stats_u64(a, st->memory_usage_bytes);
+        m->working_set_bytes = stats_u64(a, st->memory_working_set_bytes);
+        m->rss_bytes = stats_u64(a, st->memory_rss_bytes);
+        m->page_faults = stats_u64(a, st->page_faults);
+        m->major_page_faults = stats_u64(a, st->major_page_faults);
         if (st->memory_limit_bytes > 0)
-                m->memory->available_bytes = u64(a, st->memory_limit_bytes > st->memory_working_set_bytes
-                                                            ? st->memory_limit_bytes - st->memory_working_set_bytes
-                                                            : 0);
+                m->available_bytes = stats_u64(a, st->memory_limit_bytes > st->memory_working_set_bytes
+                                                          ? st->memory_limit_bytes - st->memory_working_set_bytes
+                                                          : 0);
+        return m;
+}
+
+static void fill_swap(const struct cgroup_stats *st, struct arena *a, CRI(ContainerStats) * m) {
         if (!st->has_swap)
                 return;
         m->swap = cri_make(a, SwapUsage, swap_usage);
-        m->swap->timestamp = now;
-        m->swap->swap_usage_bytes = u64(a, st->swap_usage_bytes);
+        m->swap->timestamp = (int64_t) clock_realtime_ns();
+        m->swap->swap_usage_bytes = stats_u64(a, st->swap_usage_bytes);
         if (st->swap_limit_bytes > 0)
-                m->swap->swap_available_bytes =
-                        u64(a, st->swap_limit_bytes > st->swap_usage_bytes ? st->swap_limit_bytes - st->swap_usage_bytes
-                                                                           : 0);
+                m->swap->swap_available_bytes = stats_u64(a, st->swap_limit_bytes > st->swap_usage_bytes
+                                                                     ? st->swap_limit_bytes - st->swap_usage_bytes
+                                                                     : 0);
+}
+
+static void fill_cpu(struct container *c, const struct cgroup_stats *st, struct arena *a, CRI(ContainerStats) * m) {
+        uint64_t nano_cores;
+
+        m->cpu = cri_make(a, CpuUsage, cpu_usage);
+        m->cpu->timestamp = (int64_t) clock_realtime_ns();
+        m->cpu->usage_core_nano_seconds = stats_u64(a, st->cpu_usage_ns);
+        if (sample_cpu(c, st->cpu_usage_ns, &nano_cores))
+                m->cpu->usage_nano_cores = stats_u64(a, nano_cores);
 }
 
 static void fill_layer(struct container *c, struct arena *a, CRI(ContainerStats) * m) {
@@ -125,8 +133,8 @@ static void fill_layer(struct container *c, struct arena *a, CRI(ContainerStats)
                 m->writable_layer->timestamp = (int64_t) s->layer_at_ns;
                 m->writable_layer->fs_id = cri_make(a, FilesystemIdentifier, filesystem_identifier);
                 m->writable_layer->fs_id->mountpoint = arena_strdup(a, c->pods->image_mountpoint);
-                m->writable_layer->used_bytes = u64(a, s->layer_bytes);
-                m->writable_layer->inodes_used = u64(a, s->layer_inodes);
+                m->writable_layer->used_bytes = stats_u64(a, s->layer_bytes);
+                m->writable_layer->inodes_used = stats_u64(a, s->layer_inodes);
         }
         pthread_mutex_unlock(&s->lock);
 }
@@ -148,23 +156,29 @@ static int copy_attributes(struct container *c, struct arena *a, CRI(ContainerAt
         return r;
 }
 
-static int container_stats(struct container *c, struct arena *arena, CRI(ContainerStats) * *ret, struct err *err) {
+int stats_container(struct container *c, struct arena *arena, CRI(ContainerStats) * *ret, struct cgroup_stats *ret_used,
+                    struct err *err) {
         CRI(ContainerStats) *m = cri_make(arena, ContainerStats, container_stats);
         enum container_phase phase = container_get_phase(c);
-        struct cgroup_stats st;
+        struct cgroup_stats st = { 0 };
         int r = copy_attributes(c, arena, &m->attributes, err);
 
         if (r < 0)
                 return r;
         if (phase == CONTAINER_RUNNING || phase == CONTAINER_CREATED || phase == CONTAINER_STARTING) {
                 r = cgroup_get_stats(c->pods->cgroups, c->cgroup_path, &st, err);
-                if (r == 0)
-                        fill_cpu_and_memory(c, &st, arena, m);
+                if (r == 0) {
+                        fill_cpu(c, &st, arena, m);
+                        m->memory = stats_memory(&st, arena);
+                        fill_swap(&st, arena, m);
+                }
                 /* Its group is gone: it has ended this moment. */
                 if (r < 0 && r != -ERR_NOT_FOUND)
                         return r;
         }
         fill_layer(c, arena, m);
+        if (ret_used)
+                *ret_used = st;
         *ret = m;
         return 0;
 }
@@ -183,7 +197,7 @@ int pods_container_stats(struct pods *p, const char *id, struct arena *arena, CR
         /* Asked for one container, the first time: better late than without the layer. */
         if (!measured)
                 measure(c);
-        return container_stats(c, arena, ret, err);
+        return stats_container(c, arena, ret, NULL, err);
 }
 
 static bool matches(const struct container *c, const CRI(ContainerStatsFilter) * f) {
@@ -222,7 +236,7 @@ int pods_list_container_stats(struct pods *p, const CRI(ContainerStatsFilter) * 
 
         resp->stats = arena_array(arena, CRI(ContainerStats) *, n + 1);
         for (size_t i = 0; i < n && r == 0; i++) {
-                r = container_stats(list[i], arena, &resp->stats[resp->n_stats], err);
+                r = stats_container(list[i], arena, &resp->stats[resp->n_stats], NULL, err);
                 if (r == 0)
                         resp->n_stats++;
         }

@@ -15,6 +15,7 @@
 #include "pod/rules.h"
 #include "pod/signals.h"
 #include "pod/specgen.h"
+#include "pod/stats.h"
 
 enum { ARENA_MAX = 8 << 20 };
 
@@ -881,6 +882,21 @@ static void test_container_record(void) {
         pods_free(p);
 }
 
+static void test_net_counters(void) {
+        const char *text = "Inter-|   Receive\n face |bytes packets\n"
+                           "    lo:  1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\n"
+                           " eth01: 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7\n"
+                           "  eth0:18446744073709551615 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\n"
+                           "  eth2: 1 2\n";
+        struct net_counters n = { 0 };
+
+        assert(stats_parse_interface(text, "eth0", &n));
+        assert(n.rx_bytes == UINT64_MAX && n.rx_errors == 3 && n.tx_bytes == 9 && n.tx_errors == 11);
+        assert(!stats_parse_interface(text, "eth", &n));
+        assert(!stats_parse_interface(text, "eth2", &n));
+        assert(!stats_parse_interface("", "eth0", &n));
+}
+
 int main(void) {
         test_quantities();
         test_paths();
@@ -907,5 +923,6 @@ int main(void) {
         test_lists();
         test_sandbox_record();
         test_container_record();
+        test_net_counters();
         return 0;
 }

@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sandbox-stats - PodSandboxStats and ListPodSandboxStats. CPU and memory are those of the pod's own control group,
+ * when the kubelet made one for it, else the sums of its containers. Network counters are read in the pod's namespace
+ * by a thread that lives for one call: a namespace is a thread's, and a worker must not come back in a foreign one. */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include "base/alloc.h"
+#include "pod/files.h"
+#include "pod/stats.h"
+
+#define DEFAULT_INTERFACE "eth0"
+enum { NET_DEV_MAX = 65536 };
+
+/* --- network ------------------------------------------------------------------------------------------------------ */
+
+struct network {
+        const char *netns; /* NULL: the host's, which is no pod's */
+        struct net_counters counters;
+        bool found;
+};
+
+struct networks {
+        struct network *list;
+        size_t n;
+};
+
+bool stats_parse_interface(const char *text, const char *name, struct net_counters *ret) {
+        size_t len = strlen(name);
+
+        for (const char *line = text; line; line = strchr(line, '\n')) {
+                line += strspn(line, "\n ");
+                if (strncmp(line, name, len) != 0 || line[len] != ':')
+                        continue;
+                /* bytes packets errs drop fifo frame compressed multicast | bytes packets errs ... */
+                return sscanf(line + len + 1,
+                              "%" SCNu64 " %*u %" SCNu64 " %*u %*u %*u %*u %*u %" SCNu64 " %*u %" SCNu64,
+                              &ret->rx_bytes, &ret->rx_errors, &ret->tx_bytes, &ret->tx_errors) == 4;
+        }
+        return false;
+}
+
+static bool read_net_dev(char *text, size_t size) {
+        _cleanup_(fd_closep) int fd = open("/proc/thread-self/net/dev", O_RDONLY | O_CLOEXEC);
+        size_t len = 0;
+        ssize_t n = 1;
+
+        while (fd >= 0 && len < size - 1 && n > 0) {
+                n = read(fd, text + len, size - 1 - len);
+                if (n > 0)
+                        len += (size_t) n;
+                else if (n < 0 && errno == EINTR)
+                        n = 1;
+        }
+        text[len] = '\0';
+        return fd >= 0 && n >= 0;
+}
+
+static void *networks_thread(void *arg) {
+        const struct networks *all = arg;
+        char *text = xcalloc(1, NET_DEV_MAX);
+
+        for (size_t i = 0; i < all->n; i++) {
+                struct network *net = &all->list[i];
+                _cleanup_(fd_closep) int fd = net->netns ? open(net->netns, O_RDONLY | O_CLOEXEC) : -1;
+
+                /* A pod that is being stopped has none any more. */
+                net->found = fd >= 0 && setns(fd, CLONE_NEWNET) == 0 && read_net_dev(text, NET_DEV_MAX) &&
+                             stats_parse_interface(text, DEFAULT_INTERFACE, &net->counters);
+        }
+        free(text);
+        return NULL;
+}
+
+static int networks_read(struct networks *all, struct err *err) {
+        pthread_t thread;
+        int r = pthread_create(&thread, NULL, networks_thread, all);
+
+        if (r != 0)
+                return err_sys(err, r, "start a thread to read network counters");
+        pthread_join(thread, NULL);
+        return 0;
+}
+
+static bool host_network(const struct sandbox *s) {
+        const CRI(LinuxPodSandboxConfig) *l = s->config->linux;
+
+        return l && l->security_context && l->security_context->namespace_options &&
+               l->security_context->namespace_options->network == CRI_(NAMESPACE_MODE__NODE);
+}
+
+static CRI(NetworkUsage) * network_usage(const struct net_counters *n, struct arena *a) {
+        CRI(NetworkUsage) *m = cri_make(a, NetworkUsage, network_usage);
+        CRI(NetworkInterfaceUsage) *i = cri_make(a, NetworkInterfaceUsage, network_interface_usage);
+
+        i->name = arena_strdup(a, DEFAULT_INTERFACE);
+        i->rx_bytes = stats_u64(a, n->rx_bytes);
+        i->rx_errors = stats_u64(a, n->rx_errors);
+        i->tx_bytes = stats_u64(a, n->tx_bytes);
+        i->tx_errors = stats_u64(a, n->tx_errors);
+        m->timestamp = (int64_t) clock_realtime_ns();
+        m->default_interface = i;
+        return m;
+}
+
+/* --- CPU and memory ----------------------------------------------------------------------------------------------- */
+
+/* The kubelet's groups end in "pod<uid>", systemd's in "-pod<uid with _>.slice"; any other parent may be shared. */
+static bool owns_cgroup_parent(const struct sandbox *s, struct arena *a) {
+        const char *base = strrchr(s->cgroup_parent, '/');
+        const CRI(PodSandboxMetadata) *meta = s->config->metadata;
+        char *with_dashes, *with_underscores;
+
+        if (!meta || str_empty(meta->uid))
+                return false;
+        base = base ? base + 1 : s->cgroup_parent;
+        with_dashes = arena_printf(a, "pod%s", meta->uid);
+        with_underscores = arena_printf(a, "-%s.slice", with_dashes);
+        for (char *c = with_underscores + 1; *c; c++)
+                if (*c == '-')
+                        *c = '_';
+        if (str_eq(base, with_dashes))
+                return true;
+        return strlen(base) > strlen(with_underscores) &&
+               str_eq(base + strlen(base) - strlen(with_underscores), with_underscores);
+}
+
+static void add(struct cgroup_stats *sum, const struct cgroup_stats *st) {
+        sum->cpu_usage_ns += st->cpu_usage_ns;
+        sum->memory_usage_bytes += st->memory_usage_bytes;
+        sum->memory_working_set_bytes += st->memory_working_set_bytes;
+        sum->memory_rss_bytes += st->memory_rss_bytes;
+        sum->page_faults += st->page_faults;
+        sum->major_page_faults += st->major_page_faults;
+        sum->pids += st->pids;
+}
+
+/* The containers that run, one by one into @m; their sum and CPU rate. */
+static int add_containers(struct sandbox *s, CRI(LinuxPodSandboxStats) * m, struct cgroup_stats *sum,
+                          uint64_t *ret_nano_cores, bool *ret_has_rate, struct arena *arena, struct err *err) {
+        size_t n;
+        struct container **list = registry_containers(s->pods, s, arena, &n);
+        int r = 0;
+
+        m->containers = arena_array(arena, CRI(ContainerStats) *, n + 1);
+        for (size_t i = 0; i < n && r == 0; i++) {
+                CRI(ContainerStats) *one = NULL;
+                struct cgroup_stats st;
+
+                if (container_get_phase(list[i]) != CONTAINER_RUNNING)
+                        continue;
+                r = stats_container(list[i], arena, &one, &st, err);
+                if (r < 0)
+                        break;
+                m->containers[m->n_containers++] = one;
+                add(sum, &st);
+                if (one->cpu && one->cpu->usage_nano_cores) {
+                        *ret_nano_cores += one->cpu->usage_nano_cores->value;
+                        *ret_has_rate = true;
+                }
+        }
+        registry_unref_containers(list, n);
+        return r;
+}
+
+static int fill_linux(struct sandbox *s, CRI(LinuxPodSandboxStats) * m, struct arena *arena, struct err *err) {
+        struct cgroup_stats sum = { 0 }, own;
+        uint64_t nano_cores = 0;
+        bool has_rate = false;
+        struct err ignored;
+        int r = add_containers(s, m, &sum, &nano_cores, &has_rate, arena, err);
+
+        if (r < 0)
+                return r;
+        if (owns_cgroup_parent(s, arena) && cgroup_get_stats(s->pods->cgroups, s->cgroup_parent, &own, &ignored) == 0)
+                sum = own;
+        m->cpu = cri_make(arena, CpuUsage, cpu_usage);
+        m->cpu->timestamp = (int64_t) clock_realtime_ns();
+        m->cpu->usage_core_nano_seconds = stats_u64(arena, sum.cpu_usage_ns);
+        if (has_rate)
+                m->cpu->usage_nano_cores = stats_u64(arena, nano_cores);
+        m->memory = stats_memory(&sum, arena);
+        m->process = cri_make(arena, ProcessUsage, process_usage);
+        m->process->timestamp = m->cpu->timestamp;
+        m->process->process_count = stats_u64(arena, sum.pids);
+        return 0;
+}
+
+/* --- one pod, many pods ------------------------------------------------------------------------------------------- */
+
+static int copy_attributes(const struct sandbox *s, struct arena *a, CRI(PodSandboxAttributes) * *ret,
+                           struct err *err) {
+        CRI(PodSandboxAttributes) m = CRI_(POD_SANDBOX_ATTRIBUTES__INIT);
+        ProtobufCMessage *copy;
+        int r;
+
+        m.id = (char *) s->id;
+        m.metadata = s->config->metadata;
+        m.n_labels = s->config->n_labels;
+        m.labels = (CRI(PodSandboxAttributes__LabelsEntry) **) s->config->labels;
+        m.n_annotations = s->config->n_annotations;
+        m.annotations = (CRI(PodSandboxAttributes__AnnotationsEntry) **) s->config->annotations;
+        r = proto_copy(&m.base, a, &copy, err);
+        if (r == 0)
+                *ret = (CRI(PodSandboxAttributes) *) copy;
+        return r;
+}
+
+static int sandboxes_stats(struct sandbox **list, size_t n, struct arena *arena, CRI(PodSandboxStats) * *out,
+                           struct err *err) {
+        struct networks networks = { arena_array(arena, struct network, n + 1), n };
+        int r = 0;
+
+        for (size_t i = 0; i < n; i++)
+                networks.list[i] =
+                        (struct network){ .netns = host_network(list[i]) ? NULL
+                                                                         : pod_ns_file(list[i], "net", false, arena) };
+        if (n > 0)
+                r = networks_read(&networks, err);
+        for (size_t i = 0; i < n && r == 0; i++) {
+                CRI(PodSandboxStats) *m = out[i] = cri_make(arena, PodSandboxStats, pod_sandbox_stats);
+
+                m->linux = cri_make(arena, LinuxPodSandboxStats, linux_pod_sandbox_stats);
+                r = copy_attributes(list[i], arena, &m->attributes, err);
+                if (r == 0)
+                        r = fill_linux(list[i], m->linux, arena, err);
+                if (r == 0 && networks.list[i].found)
+                        m->linux->network = network_usage(&networks.list[i].counters, arena);
+        }
+        return r;
+}
+
+int pods_sandbox_stats(struct pods *p, const char *id, struct arena *arena, CRI(PodSandboxStats) * *ret,
+                       struct err *err) {
+        _cleanup_(sandbox_unrefp) struct sandbox *s = NULL;
+        int r = registry_find_sandbox(p, id, &s, err);
+
+        return r < 0 ? r : sandboxes_stats(&s, 1, arena, ret, err);
+}
+
+static bool matches(const struct sandbox *s, const CRI(PodSandboxStatsFilter) * f) {
+        return !f ||
+               ((str_empty(f->id) || str_after(s->id, f->id)) &&
+                cri_entries_match(f->label_selector, f->n_label_selector, s->config->labels, s->config->n_labels));
+}
+
+int pods_list_sandbox_stats(struct pods *p, const CRI(PodSandboxStatsFilter) * filter, struct arena *arena,
+                            CRI(ListPodSandboxStatsResponse) * *ret, struct err *err) {
+        CRI(ListPodSandboxStatsResponse) *resp =
+                cri_make(arena, ListPodSandboxStatsResponse, list_pod_sandbox_stats_response);
+        struct sandbox **list;
+        size_t n = 0;
+        void *value;
+        int r;
+
+        pthread_rwlock_rdlock(&p->lock);
+        list = arena_array(arena, struct sandbox *, map_size(p->sandboxes) + 1);
+        for (size_t it = 0; map_next(p->sandboxes, &it, NULL, &value);) {
+                struct sandbox *s = value;
+                if (s->visible && s->phase == SANDBOX_READY && matches(s, filter))
+                        list[n++] = sandbox_ref(s);
+        }
+        pthread_rwlock_unlock(&p->lock);
+        resp->stats = arena_array(arena, CRI(PodSandboxStats) *, n + 1);
+        r = sandboxes_stats(list, n, arena, resp->stats, err);
+        resp->n_stats = r == 0 ? n : 0;
+        for (size_t i = 0; i < n; i++)
+                sandbox_unref(list[i]);
+        if (r == 0)
+                *ret = resp;
+        return r;
+}

@@ -1,0 +1,144 @@
+"""Statistics of pods, and the Stream* RPCs."""
+
+import time
+
+import pytest
+
+from cri import SLOW, eventually
+from helpers import CODE, refused
+
+pytestmark = pytest.mark.ours
+
+
+def test_pod_stats_of_a_shared_parent_are_sums(daemon, busybox):
+    with daemon.pod(labels={'app': 'stats'}, annotations={'note': 'y'}) as pod:
+        for _ in range(2):
+            pod.sh(busybox, 'i=0; while [ $i -lt 50000 ]; do i=$((i+1)); done; sleep 100')
+
+        def used():
+            stats = daemon.cri.PodSandboxStats(pod_sandbox_id=pod.id).stats
+            return stats if stats.linux.cpu.usage_core_nano_seconds.value else None
+        stats = eventually(used)
+        assert stats.attributes.id == pod.id
+        assert stats.attributes.metadata == pod.config.metadata
+        assert stats.attributes.labels == {'app': 'stats'}
+        assert stats.attributes.annotations == {'note': 'y'}
+        linux = stats.linux
+        assert linux.cpu.timestamp > 0 and linux.memory.timestamp > 0
+        assert len(linux.containers) == 2
+        assert linux.cpu.usage_core_nano_seconds.value == sum(
+            c.cpu.usage_core_nano_seconds.value for c in linux.containers)
+        assert linux.memory.working_set_bytes.value == sum(
+            c.memory.working_set_bytes.value for c in linux.containers) > 0
+        assert linux.process.process_count.value >= 2
+        assert not linux.HasField('network'), 'a pod on the host network has none of its own'
+
+
+def test_pod_stats_of_an_own_parent_are_its_own(daemon, busybox):
+    name = 'own-parent'
+    parent = f'/{daemon.runtime.cgroup_parent}/poduid-{name}'
+    with daemon.pod(name=name, linux={'cgroup_parent': parent}) as pod:
+        pod.run(busybox, ['sleep', '100'])
+        linux = daemon.cri.PodSandboxStats(pod_sandbox_id=pod.id).stats.linux
+        one, = linux.containers
+        assert linux.cpu.usage_core_nano_seconds.value >= one.cpu.usage_core_nano_seconds.value > 0
+        assert linux.process.process_count.value >= 1
+
+
+def test_pod_network_is_counted(daemon, busybox):
+    with daemon.pod(host_network=False) as pod:
+        container = pod.run(busybox, ['sleep', '100'])
+
+        def network():
+            return daemon.cri.PodSandboxStats(pod_sandbox_id=pod.id).stats.linux.network
+        before = network().default_interface
+        assert before.name == 'eth0'
+        gateway = container.sh("ip route | awk '/^default/ {print $3}'")
+        container.exec('ping', '-c', '3', '-W', '1', gateway)
+        assert eventually(lambda: network().default_interface.tx_bytes.value > before.tx_bytes.value)
+        seen = int(container.output('cat', '/sys/class/net/eth0/statistics/tx_bytes'))
+        assert network().default_interface.tx_bytes.value >= seen
+        assert network().timestamp > 0
+
+
+def test_missing_pod_has_no_stats(daemon):
+    with refused(CODE.NOT_FOUND):
+        daemon.cri.PodSandboxStats(pod_sandbox_id='nothing-with-this-id')
+
+
+def test_pod_stats_lists_are_filtered(daemon, pb, busybox):
+    with daemon.pod(labels={'app': 'a'}) as a, daemon.pod(labels={'app': 'b'}) as b:
+        def ids(**fields):
+            reply = daemon.cri.ListPodSandboxStats(filter=pb.PodSandboxStatsFilter(**fields))
+            return [s.attributes.id for s in reply.stats]
+        assert {a.id, b.id} <= set(ids())
+        assert ids(id=a.id) == [a.id]
+        assert ids(label_selector={'app': 'b'}) == [b.id]
+        assert not ids(id='nothing-with-this-id')
+        b.stop()
+        assert not ids(id=b.id), 'what is stopped uses nothing'
+
+
+STREAMS = [('StreamPodSandboxes', 'pod_sandboxes', 'ListPodSandbox', 'items'),
+           ('StreamContainers', 'containers', 'ListContainers', 'containers'),
+           ('StreamImages', 'images', 'ListImages', 'images'),
+           ('StreamContainerStats', 'container_stats', 'ListContainerStats', 'stats'),
+           ('StreamPodSandboxStats', 'pod_sandbox_stats', 'ListPodSandboxStats', 'stats')]
+
+
+def identity(item):
+    return item.attributes.id if 'attributes' in item.DESCRIPTOR.fields_by_name else item.id
+
+
+@pytest.mark.parametrize('stream,field,unary,its_field', STREAMS)
+def test_streams_say_what_lists_say(daemon, busybox, stream, field, unary, its_field):
+    with daemon.pod() as one, daemon.pod() as two:
+        for pod in (one, two):
+            pod.run(busybox, ['sleep', '100'])
+        chunks = list(getattr(daemon.cri, stream)())
+        assert all(len(getattr(chunk, field)) for chunk in chunks)
+        streamed = [identity(item) for chunk in chunks for item in getattr(chunk, field)]
+        listed = [identity(item) for item in getattr(getattr(daemon.cri, unary)(), its_field)]
+        assert streamed and sorted(streamed) == sorted(listed)
+
+
+def test_streams_are_filtered_and_may_be_empty(daemon, pb, busybox):
+    with daemon.pod() as pod, daemon.pod():
+        chunk, = daemon.cri.StreamPodSandboxes(filter=pb.PodSandboxFilter(id=pod.id))
+        assert [p.id for p in chunk.pod_sandboxes] == [pod.id]
+        assert not list(daemon.cri.StreamContainers(filter=pb.ContainerFilter(id='f' * 64)))
+        assert not list(daemon.cri.StreamContainerStats(filter=pb.ContainerStatsFilter(id='f' * 64)))
+        assert not list(daemon.cri.StreamPodSandboxStats(filter=pb.PodSandboxStatsFilter(id='f' * 64)))
+        missing = pb.ImageFilter(image=pb.ImageSpec(image='localhost/not/there:1'))
+        assert not list(daemon.cri.StreamImages(filter=missing))
+
+
+def test_a_long_list_comes_in_chunks(daemon, pb, busybox):
+    with daemon.pod() as pod:
+        made = {pod.create(busybox, ['true']).id for _ in range(130)}
+        chunks = list(daemon.cri.StreamContainers(filter=pb.ContainerFilter(pod_sandbox_id=pod.id)))
+        assert len(chunks) > 1
+        streamed = [c.id for chunk in chunks for c in chunk.containers]
+        assert len(streamed) == len(made) and set(streamed) == made
+
+
+def test_stats_of_many_pods_are_quick(daemon, busybox):
+    pods = [daemon.pod(host_network=False) for _ in range(50)]
+    try:
+        for pod in pods:
+            pod.run(busybox, ['sleep', '100'])
+
+        def best(rpc):
+            times = []
+            for _ in range(10):
+                begin = time.monotonic()
+                rpc()
+                times.append(time.monotonic() - begin)
+            return min(times)
+        took = {rpc: best(getattr(daemon.cri, rpc))
+                for rpc in ('ListPodSandboxStats', 'ListContainerStats')}
+        print(took)
+        assert all(seconds < 0.02 * SLOW for seconds in took.values()), took
+    finally:
+        for pod in pods:
+            pod.remove()
