@@ -14,7 +14,7 @@
 #include "base/fs.h"
 #include "base/str.h"
 #include "daemon/config-keys.h"
-#include "daemon/yaml.h"
+#include "base/yaml.h"
 
 enum {
         FILE_MAX_BYTES = 1 << 20,

@@ -5,7 +5,7 @@
  * Private to pod/. */
 #pragma once
 #include "base/arena.h"
-#include "daemon/yaml.h"
+#include "base/yaml.h"
 #include "pod/cri.h"
 #include "runtime/spec/spec.h"
 

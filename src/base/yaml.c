@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "daemon/yaml.h"
+#include "base/yaml.h"
 
 #include <assert.h>
 #include <string.h>
