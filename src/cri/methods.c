@@ -33,7 +33,7 @@ size_t cri_methods(struct cri *c, struct grpc_method *out, size_t max) {
           .request = CRI_DESC(desc),                                                                                   \
           .stream = cri_handle_##method,                                                                               \
           .userdata = c },
-                CRI_STREAMS(ROW)
+                        CRI_STREAMS(ROW)
 #undef ROW
         };
 

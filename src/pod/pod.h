@@ -91,7 +91,8 @@ _must_use_ int pods_container_status(struct pods *p, const char *id, bool verbos
 _must_use_ int pods_list_containers(struct pods *p, const CRI(ContainerFilter) * filter, struct arena *arena,
                                     CRI(ListContainersResponse) * *ret, struct err *err);
 
-/* --- streams -------------------------------------------------------------------------------------------------------- */
+/* --- streams --------------------------------------------------------------------------------------------------------
+ */
 
 /* What Exec, Attach and PortForward are checked for before a URL is handed out. ERR_NOT_FOUND, ERR_PRECONDITION. */
 _must_use_ int pods_check_running(struct pods *p, const char *container_id, struct err *err);
@@ -112,7 +113,8 @@ struct pods_attach_args {
         const char *container_id;
         bool tty, in, out, errs;
 };
-_must_use_ int pods_attach(struct pods *p, const struct pods_attach_args *args, struct engine_attached *ret, struct err *err);
+_must_use_ int pods_attach(struct pods *p, const struct pods_attach_args *args, struct engine_attached *ret,
+                           struct err *err);
 /* A connected, non-blocking socket to @port of localhost in the pod's network namespace; IPv4, then IPv6. */
 _must_use_ int pods_port_forward(struct pods *p, const char *sandbox_id, uint16_t port, int cancel_fd, int *ret_fd,
                                  struct err *err);
