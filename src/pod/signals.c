@@ -9,13 +9,12 @@
 
 enum { RT_MIN = 34, RT_MAX = 64 };
 
+/* clang-format off */
 #define SIGNALS(X)                                                                                                     \
-        X(ABRT)                                                                                                        \
-        X(ALRM)                                                                                                        \
-        X(BUS)                                                                                                         \
-        X(CHLD) X(CLD) X(CONT) X(FPE) X(HUP) X(ILL) X(INT) X(IO) X(IOT) X(KILL) X(PIPE) X(POLL) X(PROF) X(PWR) X(QUIT) \
-                X(SEGV) X(STKFLT) X(STOP) X(SYS) X(TERM) X(TRAP) X(TSTP) X(TTIN) X(TTOU) X(URG) X(USR1) X(USR2)        \
-                        X(VTALRM) X(WINCH) X(XCPU) X(XFSZ)
+        X(ABRT) X(ALRM) X(BUS) X(CHLD) X(CLD) X(CONT) X(FPE) X(HUP) X(ILL) X(INT) X(IO) X(IOT) X(KILL) X(PIPE)         \
+        X(POLL) X(PROF) X(PWR) X(QUIT) X(SEGV) X(STKFLT) X(STOP) X(SYS) X(TERM) X(TRAP) X(TSTP) X(TTIN) X(TTOU)        \
+        X(URG) X(USR1) X(USR2) X(VTALRM) X(WINCH) X(XCPU) X(XFSZ)
+/* clang-format on */
 
 static const struct {
         const char *name;
