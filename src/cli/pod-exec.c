@@ -23,7 +23,7 @@ static int run(struct cli *cli, const struct cli_args *args) {
         if (args_has(args, "tty") || args_has(args, "interactive")) {
                 fprintf(stderr, "proxmox-lxcri: pod exec: -t and -i are not there yet. Without them the command runs "
                                 "to its end and "
-                                "its output is shown; \"proxmox-lxcri lxc attach ID\" gives a shell.\n");
+                                "its output is shown; \"crictl exec -it ID sh\" gives a shell.\n");
                 return EXIT_OURS;
         }
         if (cri_find_container(cli, args->rest[0], &c, &err) < 0) {

@@ -160,10 +160,9 @@ static int run_pod(struct cli *cli, const struct cli_args *args) {
         Proxmoxlxcri__V1__InfoResponse *info;
         struct err err;
 
-        if (args_has(args, "tty") || args_has(args, "interactive")) {
-                fprintf(stderr,
-                        "proxmox-lxcri: pod run: -t and -i are not there yet. Run it with -d, then \"pod exec\" or "
-                        "\"lxc attach\".\n");
+        if (args_has(args, "interactive")) {
+                fprintf(stderr, "proxmox-lxcri: pod run: -i is not there yet. Run it with -d -t, then \"crictl attach "
+                                "-it\" or \"crictl exec -it\".\n");
                 return EXIT_OURS;
         }
         if (args_has(args, "rm") && args_has(args, "detach")) {
