@@ -23,10 +23,18 @@ import traceback
 import zlib
 
 SERVER = sys.argv[1]
+
 CLIENT_FOLDER = sys.argv[2] if len(sys.argv) > 2 else None
 CLIENT = None  # the built program
 PATIENCE = 30
 PLAIN_V4 = 'v4.channel.k8s.io'
+
+
+def sanitized():
+    """Built with a sanitizer, whose shadow memory is not ours to count?"""
+    with open(SERVER, 'rb') as f:
+        program = f.read()
+    return b'__asan_init' in program or b'__tsan_init' in program
 
 
 class Server:
@@ -452,7 +460,7 @@ def test_slow_client():
         assert not os.path.exists(mark), 'unbounded buffering'
         with open(f'/proc/{s.process.pid}/status', encoding='ascii') as f:
             peak = int(re.search(r'VmRSS:\s+(\d+) kB', f.read()).group(1))
-        assert peak < 20000 or 'asan' in SERVER or 'tsan' in SERVER or os.environ.get('SANITIZED'), peak
+        assert peak < 20000 or sanitized(), peak
         c.run()
         assert len(c.data[out]) == 20000004 and c.data[out].endswith(b'\0end\n')
         assert json.loads(c.data[error])['status'] == 'Success'
