@@ -32,7 +32,7 @@ static void check_container(const CRI(ContainerConfig) * config, const CRI(PodSa
         if (container_rules_check(config, pod, &err) < 0)
                 return;
         (void) !process_args(config, &image, a, &list, &err);
-        (void) !process_env(config, env, "host", a, &list, &err);
+        (void) !process_env(config, env, env, "host", a, &list, &err);
         (void) !process_cwd(config, &image, a, &cwd, &err);
         (void) !process_user(l ? l->security_context : NULL, image.config.user, a, &spec.process.user, &err);
         (void) !process_stop_signal(config, &image, &n, &err);

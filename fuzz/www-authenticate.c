@@ -16,7 +16,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         struct challenges c = { 0 };
         struct err err;
 
-        (void) challenge_parse(text, arena, &c, &err);
+        (void) !challenge_parse(text, arena, &c, &err);
         assert(c.n <= CHALLENGE_MAX);
         for (size_t i = 0; i < c.n; i++) {
                 assert(c.list[i].scheme[0] && c.list[i].n_params <= CHALLENGE_PARAMS_MAX);
