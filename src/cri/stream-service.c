@@ -10,7 +10,7 @@ CRI_HANDLER(Exec) {
         const CRI(ExecRequest) *req = (const CRI(ExecRequest) *) request;
         struct arena *a = grpc_call_arena(call);
         CRI(ExecResponse) *resp = cri_make(a, ExecResponse, exec_response);
-        const char **argv = arena_array(a, const char *, req->n_cmd + 1), *url;
+        const char **argv = arena_array(a, const char *, req->n_cmd + 1), *url = NULL;
         struct streaming_exec exec = {
                 .container_id = req->container_id,
                 .argv = argv,
@@ -43,7 +43,7 @@ CRI_HANDLER(Attach) {
                 .want_stdout = req->stdout,
                 .want_stderr = req->stderr,
         };
-        const char *url;
+        const char *url = NULL;
         int r = pods_check_running(PODS(userdata), req->container_id, err);
 
         if (r == 0)
@@ -62,7 +62,7 @@ CRI_HANDLER(PortForward) {
         struct streaming_port_forward forward = { .sandbox_id = req->pod_sandbox_id,
                                                   .ports = req->port,
                                                   .n_ports = req->n_port };
-        const char *url;
+        const char *url = NULL;
         int r = pods_check_ready(PODS(userdata), req->pod_sandbox_id, err);
 
         if (r == 0)
