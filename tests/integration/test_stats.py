@@ -1,10 +1,8 @@
 """Statistics of pods, and the Stream* RPCs."""
 
-import time
-
 import pytest
 
-from cri import SLOW, eventually
+from cri import eventually
 from helpers import CODE, refused
 
 pytestmark = pytest.mark.ours
@@ -122,23 +120,16 @@ def test_a_long_list_comes_in_chunks(daemon, pb, busybox):
         assert len(streamed) == len(made) and set(streamed) == made
 
 
-def test_stats_of_many_pods_are_quick(daemon, busybox):
-    pods = [daemon.pod(host_network=False) for _ in range(50)]
+def test_stats_of_many_pods(daemon, busybox):
+    pods = [daemon.pod(host_network=False) for _ in range(20)]
     try:
-        for pod in pods:
-            pod.run(busybox, ['sleep', '100'])
-
-        def best(rpc):
-            times = []
-            for _ in range(10):
-                begin = time.monotonic()
-                rpc()
-                times.append(time.monotonic() - begin)
-            return min(times)
-        took = {rpc: best(getattr(daemon.cri, rpc))
-                for rpc in ('ListPodSandboxStats', 'ListContainerStats')}
-        print(took)
-        assert all(seconds < 0.02 * SLOW for seconds in took.values()), took
+        made = {pod.run(busybox, ['sleep', '100']).id: pod.id for pod in pods}
+        of_pods = {item.attributes.id: item for item in daemon.cri.ListPodSandboxStats().stats}
+        of_containers = {item.attributes.id for item in daemon.cri.ListContainerStats().stats}
+        assert set(made) <= of_containers
+        for container, pod in made.items():
+            assert [c.attributes.id for c in of_pods[pod].linux.containers] == [container]
+            assert of_pods[pod].linux.process.process_count.value >= 1
     finally:
         for pod in pods:
             pod.remove()
