@@ -60,6 +60,7 @@ static void refuse(const char *message) {
 }
 
 static void base256(char *field, size_t len, long long v) {
+        /* cppcheck-suppress shiftNegativeLHS; gcc keeps the sign, which is what a field of 12 bytes wants */
         for (size_t i = len; i-- > 0; v >>= 8)
                 field[i] = (char) v;
         field[0] = (char) (field[0] | 0x80);

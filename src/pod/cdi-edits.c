@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cdi-edits - "containerEdits" of a CDI specification. */
+#include <assert.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -114,7 +115,7 @@ static int take_host_node(const struct reader *r, const struct yaml_node *n, con
 }
 
 static int take_type(const struct reader *r, const struct yaml_node *n, struct spec_device *d) {
-        const char *type, *host_path;
+        const char *type, *host_path = d->path;
         uint64_t number[2] = { 0 };
         bool there[2] = { false };
         int res = get_text(r, n, "type", &type);
@@ -135,7 +136,7 @@ static int take_type(const struct reader *r, const struct yaml_node *n, struct s
                 return 0;
         }
         res = cdi_member(n, "hostPath") ? get_path(r, n, "hostPath", &host_path) : 0;
-        return res < 0 ? res : take_host_node(r, n, cdi_member(n, "hostPath") ? host_path : d->path, d);
+        return res < 0 ? res : take_host_node(r, n, host_path, d);
 }
 
 static int add_node(const struct reader *r, const struct yaml_node *n) {
@@ -160,9 +161,10 @@ static int add_node(const struct reader *r, const struct yaml_node *n) {
                 res = get_text(r, n, "permissions", &node.access);
         if (res < 0)
                 return res;
+        assert(node.access);
         if (strspn(node.access, "rwm") != strlen(node.access) || strlen(node.access) > 3)
                 return refuse(r, n, "the permissions of a device are some of \"rwm\"");
-        if (str_empty(node.access))
+        if (!*node.access)
                 node.access = "rwm";
         if (has_mode)
                 node.device.mode = (mode_t) mode;

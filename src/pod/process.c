@@ -73,20 +73,20 @@ static void env_set(struct env *e, const char *setting) {
 }
 
 static int env_set_cri(struct env *e, const CRI(KeyValue) * kv, struct err *err) {
+        const void *value = kv->value.data ? (const void *) kv->value.data : "";
         size_t key_len = strlen(kv->key);
         char *setting;
 
         if (key_len == 0 || strchr(kv->key, '='))
                 return err_set(err, ERR_INVALID, "\"%.128s\" is no name for an environment variable", kv->key);
-        if (memchr(kv->value.data ? kv->value.data : (const uint8_t *) "", '\0', kv->value.len))
+        if (memchr(value, '\0', kv->value.len))
                 return err_set(err, ERR_INVALID, "environment variable %.128s has a NUL byte in its value", kv->key);
         setting = arena_alloc(e->arena, key_len + kv->value.len + 2);
         if (!setting)
                 return err_set(err, ERR_EXHAUSTED, "the environment is too large");
         memcpy(setting, kv->key, key_len);
         setting[key_len] = '=';
-        if (kv->value.len > 0)
-                memcpy(setting + key_len + 1, kv->value.data, kv->value.len);
+        memcpy(setting + key_len + 1, value, kv->value.len);
         env_set(e, setting);
         return 0;
 }

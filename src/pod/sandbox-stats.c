@@ -4,9 +4,9 @@
  * by a thread that lives for one call: a namespace is a thread's, and a worker must not come back in a foreign one. */
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include "base/alloc.h"
@@ -30,6 +30,7 @@ struct networks {
 };
 
 bool stats_parse_interface(const char *text, const char *name, struct net_counters *ret) {
+        uint64_t fields[11];
         size_t len = strlen(name);
 
         for (const char *line = text; line; line = strchr(line, '\n')) {
@@ -37,9 +38,20 @@ bool stats_parse_interface(const char *text, const char *name, struct net_counte
                 if (strncmp(line, name, len) != 0 || line[len] != ':')
                         continue;
                 /* bytes packets errs drop fifo frame compressed multicast | bytes packets errs ... */
-                return sscanf(line + len + 1,
-                              "%" SCNu64 " %*u %" SCNu64 " %*u %*u %*u %*u %*u %" SCNu64 " %*u %" SCNu64,
-                              &ret->rx_bytes, &ret->rx_errors, &ret->tx_bytes, &ret->tx_errors) == 4;
+                line += len + 1;
+                for (size_t i = 0; i < ELEMENTSOF(fields); i++) {
+                        char *end;
+
+                        line += strspn(line, " ");
+                        if (*line < '0' || *line > '9')
+                                return false;
+                        fields[i] = strtoull(line, &end, 10);
+                        line = end;
+                }
+                *ret = (struct net_counters){
+                        .rx_bytes = fields[0], .rx_errors = fields[2], .tx_bytes = fields[8], .tx_errors = fields[10]
+                };
+                return true;
         }
         return false;
 }

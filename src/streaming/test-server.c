@@ -86,7 +86,7 @@ static int backend_exec(void *userdata, const struct streaming_exec *req, int st
         pid_t pid;
 
         if (str_eq(req->argv[0], "exit-code")) { /* what no process can end with */
-                *ret_code = atoi(req->argv[1]);
+                *ret_code = (int) strtol(req->argv[1], NULL, 10);
                 return 0;
         }
         if (req->tty) {
@@ -196,7 +196,7 @@ static int make_forward(struct streaming *s, char *rest, struct arena *a, const 
 
         for (char *arg; (arg = strsep(&rest, " "));)
                 if (*arg)
-                        ports[q.n_ports++] = atoi(arg);
+                        ports[q.n_ports++] = (int32_t) strtol(arg, NULL, 10);
         q.ports = ports;
         return streaming_port_forward_url(s, &q, a, ret, err);
 }

@@ -395,7 +395,7 @@ int main(int argc, char **argv) {
         test_keeper_killed();
         test_monitor_killed();
         if (argc > 4)
-                measure(atoi(argv[4]));
+                measure((int) strtol(argv[4], NULL, 10));
         engine = engine_free(engine);
         CHECK(cgroup_remove(cgroups, parent, &err));
         cgroups = cgroups_free(cgroups);
