@@ -100,12 +100,17 @@ static void env_done(struct env *e) {
 }
 
 _printf_(2, 3) static void env_add(struct env *e, const char *fmt, ...) {
+        char *s;
         va_list ap;
+        int n;
 
-        xgrow(e->vars, e->n + 1, e->cap);
         va_start(ap, fmt);
-        e->vars[e->n++] = xvprintf(fmt, ap);
+        n = vasprintf(&s, fmt, ap);
         va_end(ap);
+        if (n < 0)
+                abort();
+        xgrow(e->vars, e->n + 1, e->cap);
+        e->vars[e->n++] = s;
         e->vars[e->n] = NULL;
 }
 

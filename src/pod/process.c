@@ -2,7 +2,6 @@
 /* process - what a container runs: arguments, environment, working folder, user. */
 #include <signal.h>
 #include <string.h>
-#include "base/alloc.h"
 #include "base/map.h"
 #include "pod/signals.h"
 #include "pod/specgen.h"
@@ -10,6 +9,14 @@
 #define DEFAULT_PATH "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 enum { MAX_ARGS = 65536, MAX_ENV = 65536, MAX_ID = UINT32_MAX - 1 };
+
+static size_t strv_len(const char *const *list) {
+        size_t n = 0;
+
+        while (list && list[n])
+                n++;
+        return n;
+}
 
 /* --- arguments ---------------------------------------------------------------------------------------------------- */
 
