@@ -46,6 +46,8 @@ struct flights {
         pthread_cond_t landed;
         struct map *map; /* key -> struct flight, the listed ones */
         size_t n_threads;
+        bool has_ended;
+        pthread_t ended; /* the last thread to end; it joins the one before, so that all are gone when it is */
 };
 
 struct flights *flights_new(const struct pull_env *env) {
@@ -65,6 +67,8 @@ struct flights *flights_free(struct flights *f) {
         while (f->n_threads)
                 (void) pthread_cond_wait(&f->landed, &f->lock);
         (void) pthread_mutex_unlock(&f->lock);
+        if (f->has_ended)
+                (void) pthread_join(f->ended, NULL);
         (void) map_free(f->map);
         (void) pthread_cond_destroy(&f->landed);
         (void) pthread_mutex_destroy(&f->lock);
@@ -129,7 +133,8 @@ static void *fly(void *arg) {
         };
         struct err err = { 0 };
         const char *id = NULL;
-        bool last;
+        bool last, has_before;
+        pthread_t before;
         int r;
 
         (void) pthread_setname_np(pthread_self(), "pull");
@@ -149,9 +154,15 @@ static void *fly(void *arg) {
         if (last)
                 give_memory_back(all);
         (void) pthread_mutex_lock(&all->lock);
+        has_before = all->has_ended;
+        before = all->ended;
+        all->has_ended = true;
+        all->ended = pthread_self();
         all->n_threads--;
         (void) pthread_cond_broadcast(&all->landed);
         (void) pthread_mutex_unlock(&all->lock);
+        if (has_before)
+                (void) pthread_join(before, NULL);
         return NULL;
 }
 
@@ -186,7 +197,6 @@ static bool start_thread(struct flight *fl) {
         (void) sigfillset(&every);
         (void) pthread_sigmask(SIG_SETMASK, &every, &old);
         (void) pthread_attr_init(&attr);
-        (void) pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
         (void) pthread_attr_setstacksize(&attr, STACK_BYTES);
         r = pthread_create(&thread, &attr, fly, fl);
         (void) pthread_attr_destroy(&attr);
