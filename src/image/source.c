@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "image/source.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
@@ -182,6 +183,7 @@ static int manifest_from(struct source *s, const struct endpoint *e, const char 
         struct http_response resp = { 0 };
         int r;
 
+        assert(reference);
         r = request(s, e, arena_printf(arena, "/manifests/%s", reference), &req, &resp, err);
         if (r == 0 && resp.status != 200)
                 r = status_error(&resp, arena, err);

@@ -8,7 +8,8 @@
 
 #define DEFAULT_PATH "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-enum { MAX_ARGS = 65536, MAX_ENV = 65536, MAX_ID = UINT32_MAX - 1 };
+enum { MAX_ARGS = 65536, MAX_ENV = 65536 };
+static const uint32_t MAX_ID = UINT32_MAX - 1;
 
 static size_t strv_len(const char *const *list) {
         size_t n = 0;
