@@ -6,6 +6,9 @@
 #include <errno.h>
 #include <time.h>
 #include "base/alloc.h"
+#ifdef __SANITIZE_THREAD__
+#include <sanitizer/tsan_interface.h>
+#endif
 
 /* --- objects ---------------------------------------------------------------------------------------------------- */
 
@@ -324,5 +327,11 @@ int sandbox_lock(struct sandbox *s, const struct pods_ctx *ctx, struct err *err)
         if (r == ETIMEDOUT)
                 return err_set(err, ERR_DEADLINE, "another operation on pod sandbox %s takes too long", s->id);
         assert(r == 0);
+#ifdef __SANITIZE_THREAD__
+        if (ctx->deadline_ns != UINT64_MAX) { /* TSan does not know pthread_mutex_clocklock() */
+                __tsan_mutex_pre_lock(&s->lock, 0);
+                __tsan_mutex_post_lock(&s->lock, 0, 0);
+        }
+#endif
         return 0;
 }
