@@ -1,18 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* image-service - images: pull, list, status, remove, disk usage. */
+#include "base/alloc.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "cri/service.h"
 
 #define IMAGES(userdata) (((struct cri *) (userdata))->args.images)
-
-static size_t strv_len(const char **list) {
-        size_t n = 0;
-
-        while (list && list[n])
-                n++;
-        return n;
-}
 
 /* Config.User: the user's part as a number, else as a name; root when there is none. */
 static void fill_user(CRI(Image) * m, const char *user, struct arena *a) {
@@ -32,9 +25,9 @@ static CRI(Image) * to_cri(const struct image *i, struct arena *a) {
 
         m->id = (char *) i->id;
         m->repo_tags = (char **) i->repo_tags;
-        m->n_repo_tags = strv_len(i->repo_tags);
+        m->n_repo_tags = strv_len((const char *const *) i->repo_tags);
         m->repo_digests = (char **) i->repo_digests;
-        m->n_repo_digests = strv_len(i->repo_digests);
+        m->n_repo_digests = strv_len((const char *const *) i->repo_digests);
         m->size = i->size_bytes;
         m->pinned = i->pinned;
         m->spec = cri_make(a, ImageSpec, image_spec);

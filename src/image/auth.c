@@ -232,7 +232,7 @@ static bool is_visible(const char *s) {
 
 static int read_token(const struct http_response *resp, char **ret_header, uint64_t *ret_ttl_s, struct err *err) {
         _cleanup_(arena_freep) struct arena *arena = arena_new(4 * TOKEN_REPLY_MAX);
-        _cleanup_(json_releasep) json_t *doc = NULL;
+        _cleanup_(json_unrefp) json_t *doc = NULL;
         const char *token = "";
         uint64_t ttl = 0;
         int r = json_parse(strbuf_str(&resp->body), resp->body.len, "the token server's answer", &doc, err);

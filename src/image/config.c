@@ -118,7 +118,7 @@ static int rootfs_decode(const json_t *doc, struct arena *arena, struct image_co
 }
 
 int config_parse(const char *data, size_t len, struct arena *arena, struct image_config *ret, struct err *err) {
-        _cleanup_(json_releasep) json_t *doc = NULL;
+        _cleanup_(json_unrefp) json_t *doc = NULL;
         struct image_config c = { 0 };
         int r;
 

@@ -1,52 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "image/json.h"
 
-#include <stdbool.h>
 #include <string.h>
 
-/* What jansson would build is known by the brackets, commas and colons outside of strings: a few bytes of JSON cost a
- * hundred of memory, and depth costs stack. */
-static int check_shape(const char *data, size_t len, const char *what, struct err *err) {
-        size_t depth = 0, values = 0;
-        bool quoted = false;
-
-        for (size_t i = 0; i < len; i++) {
-                char c = data[i];
-
-                if (quoted) {
-                        if (c == '\\')
-                                i++;
-                        else if (c == '"')
-                                quoted = false;
-                        continue;
-                }
-                quoted = c == '"';
-                depth += c == '[' || c == '{';
-                depth -= depth && (c == ']' || c == '}');
-                values += c == ',' || c == '[' || c == '{' || c == ':';
-                if (depth > JSON_DEPTH_MAX)
-                        return err_set(err, ERR_EXHAUSTED, "%s is nested deeper than %d levels", what, JSON_DEPTH_MAX);
-                if (values > JSON_VALUES_MAX)
-                        return err_set(err, ERR_EXHAUSTED, "%s has more than %d values", what, JSON_VALUES_MAX);
-        }
-        return 0;
-}
-
 int json_parse(const char *data, size_t len, const char *what, json_t **ret, struct err *err) {
-        _cleanup_(json_releasep) json_t *j = NULL;
-        json_error_t why;
-        int r;
-
-        r = check_shape(data, len, what, err);
-        if (r < 0)
-                return r;
-        j = json_loadb(data, len, 0, &why);
-        if (!j)
-                return err_set(err, ERR_INVALID, "%s is no JSON (line %d, column %d)", what, why.line, why.column);
-        if (!json_is_object(j))
-                return err_set(err, ERR_INVALID, "%s is no JSON object", what);
-        *ret = TAKE_PTR(j);
-        return 0;
+        return json_load_bounded(data, len, JSON_VALUES_MAX, what, ret, err);
 }
 
 static const json_t *member(const json_t *o, const char *key) {

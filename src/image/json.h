@@ -1,22 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* json - JSON of strangers on top of jansson: bounded in depth and number of values before anything is allocated, and
- * typed getters that tell absent from wrong. Private to image/. */
+/* json - what base/json.h loads, with the limit on values that manifests and records need, and typed getters that tell
+ * absent from wrong. Private to image/. */
 #pragma once
-#include <jansson.h>
 #include <stdint.h>
 #include "base/arena.h"
-#include "base/cleanup.h"
-#include "base/err.h"
+#include "base/json.h"
 
-enum { JSON_DEPTH_MAX = 64, JSON_VALUES_MAX = 100000 };
+enum { JSON_VALUES_MAX = 100000 };
 
-static inline json_t *json_release(json_t *j) {
-        json_decref(j);
-        return NULL;
-}
-DEFINE_CLEANUP(json_t *, json_release)
-
-/* An object; ERR_INVALID for anything else, ERR_EXHAUSTED past the limits. @ret: json_release() it. */
+/* As json_load_bounded(). */
 _must_use_ int json_parse(const char *data, size_t len, const char *what, json_t **ret, struct err *err);
 
 /* Members. Absent and null give "", 0, NULL; the wrong type gives ERR_INVALID. Arrays and objects are borrowed. */

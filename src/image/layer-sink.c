@@ -13,6 +13,7 @@
 #include "image/inflate.h"
 #include "image/layer-feed.h"
 #include "image/layer-internal.h"
+#include "image/ref.h"
 
 enum { DIGEST_SIZE = sizeof("sha256:") + 64 };
 
@@ -58,9 +59,7 @@ static int end_tar(void *userdata, struct err *err) {
 }
 
 static int take_digest(const char *what, const char *digest, char ret[DIGEST_SIZE], struct err *err) {
-        const char *hex = digest ? str_after(digest, "sha256:") : NULL;
-
-        if (!hex || strlen(hex) != 64 || strspn(hex, "0123456789abcdef") != 64)
+        if (!digest_is_valid(digest))
                 return err_set(err, ERR_INVALID, "%s \"%.80s\" is no sha256", what, digest ?: "");
         memcpy(ret, digest, DIGEST_SIZE);
         return 0;

@@ -12,13 +12,12 @@
 #include "base/fs.h"
 #include "base/str.h"
 #include "image/layer-internal.h"
+#include "image/ref.h"
 
 int layer_chain_name(const char *chain_id, char ret[LAYER_CHAIN_NAME_SIZE], struct err *err) {
-        const char *hex = str_after(chain_id, "sha256:");
-
-        if (!hex || strlen(hex) != 64 || strspn(hex, "0123456789abcdef") != 64)
+        if (!digest_is_valid(chain_id))
                 return err_set(err, ERR_INVALID, "\"%.80s\" is no chain id", chain_id);
-        (void) snprintf(ret, LAYER_CHAIN_NAME_SIZE, "sha256-%s", hex);
+        (void) snprintf(ret, LAYER_CHAIN_NAME_SIZE, "sha256-%s", str_after(chain_id, "sha256:"));
         return 0;
 }
 

@@ -160,7 +160,7 @@ static int kind_of(const json_t *doc, const char *content_type, struct arena *ar
 
 int manifest_parse(const char *data, size_t len, const char *media_type, struct arena *arena, struct manifest *ret,
                    struct err *err) {
-        _cleanup_(json_releasep) json_t *doc = NULL;
+        _cleanup_(json_unrefp) json_t *doc = NULL;
         struct manifest m = { 0 };
         int r;
 

@@ -29,7 +29,7 @@ static json_t *config_encode(const struct image_config *c) {
 }
 
 void record_encode(const struct image_record *image, char **ret, size_t *ret_len) {
-        _cleanup_(json_releasep) json_t *o = json_object();
+        _cleanup_(json_unrefp) json_t *o = json_object();
         json_t *blobs = json_array(), *layers = json_array();
 
         for (size_t i = 0; i < image->n_blobs; i++) {
@@ -102,7 +102,7 @@ static int layers_decode(const json_t *o, struct arena *arena, const char ***ret
 
 int record_decode(const void *value, size_t len, struct arena *arena, struct image_record *ret,
                   struct image_config *ret_config, struct err *err) {
-        _cleanup_(json_releasep) json_t *o = NULL;
+        _cleanup_(json_unrefp) json_t *o = NULL;
         const char **layers = NULL;
         int r;
 
@@ -124,7 +124,7 @@ void record_encode_layer(uint64_t bytes, uint64_t inodes, char out[80]) {
 }
 
 int record_decode_layer(const void *value, size_t len, uint64_t *ret_bytes, uint64_t *ret_inodes, struct err *err) {
-        _cleanup_(json_releasep) json_t *o = NULL;
+        _cleanup_(json_unrefp) json_t *o = NULL;
         int r = json_parse(value, len, "the record", &o, err);
 
         if (r == 0)
@@ -150,7 +150,7 @@ int record_snapshot_list(const json_t *o, const char *name, struct arena *arena,
 
 int record_decode_snapshot(const void *value, size_t len, struct arena *arena, const char ***ret_layers,
                            const char ***ret_volumes, struct err *err) {
-        _cleanup_(json_releasep) json_t *o = NULL;
+        _cleanup_(json_unrefp) json_t *o = NULL;
         int r = json_parse(value, len, "the record", &o, err);
 
         if (r == 0)

@@ -98,14 +98,10 @@ static bool tag_is_valid(const char *tag) {
         return true;
 }
 
-static bool all_hex(const char *s, size_t len) {
-        return strspn(s, "0123456789abcdef") == len && !s[len];
-}
-
 bool digest_is_valid(const char *s) {
         const char *hex = s ? str_after(s, "sha256:") : NULL;
 
-        return hex && all_hex(hex, 64);
+        return hex && id_is_valid(hex);
 }
 
 void digest_of(const void *data, size_t len, char out[DIGEST_LEN + 1]) {
@@ -192,7 +188,7 @@ int ref_parse(const char *s, struct arena *arena, struct ref *ret, struct err *e
                 return bad(err, s, "the repository must be in lower case");
         if (!path_is_valid(ref.path))
                 return bad(err, s, "malformed repository");
-        if (all_hex(name, 64))
+        if (id_is_valid(name))
                 return bad(err, s, "64 hex digits are an image id, not a name");
         if (str_eq(ref.host, "docker.io") && !strchr(ref.path, '/'))
                 ref.path = arena_printf(arena, "library/%s", ref.path);

@@ -2,7 +2,6 @@
 #include "image/registry.h"
 
 #include <assert.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include "base/alloc.h"
@@ -11,18 +10,6 @@
 #include "image/source.h"
 
 enum { HOSTS_REMEMBERED_MAX = 1024 };
-
-static char **copy_list(const char *const *list) {
-        size_t n = 0;
-        char **copy;
-
-        while (list && list[n])
-                n++;
-        copy = xcalloc(n + 1, sizeof(*copy));
-        for (size_t i = 0; i < n; i++)
-                copy[i] = xstrdup(list[i]);
-        return copy;
-}
 
 static void conf_done(struct registry_conf *c) {
         for (const char *const *m = c->mirrors; m && *m; m++)
@@ -73,7 +60,7 @@ int registries_new(const struct registry_conf *confs, size_t n, struct registrie
         r->confs = xcalloc(n + 1, sizeof(*r->confs));
         for (size_t i = 0; i < n; i++)
                 r->confs[i] = (struct registry_conf){ .host = xstrdup(confs[i].host),
-                                                      .mirrors = (const char *const *) copy_list(confs[i].mirrors),
+                                                      .mirrors = (const char *const *) xstrv_copy(confs[i].mirrors),
                                                       .insecure = confs[i].insecure,
                                                       .ca_file = confs[i].ca_file ? xstrdup(confs[i].ca_file) : NULL };
         r->n_confs = n;
@@ -138,19 +125,6 @@ static bool same_registry(const char *a, const char *b) {
         return strcasecmp(canonical_host(a), canonical_host(b)) == 0;
 }
 
-__attribute__((format(printf, 1, 2))) static char *format(const char *fmt, ...) {
-        va_list ap;
-        char *s;
-        int n;
-
-        va_start(ap, fmt);
-        n = vasprintf(&s, fmt, ap);
-        va_end(ap);
-        if (n < 0)
-                abort();
-        return s;
-}
-
 /* @address: "host[:port]" or, for mirrors, "host[:port]/prefix". */
 static void endpoint_init(struct endpoint *e, const struct source *s, const struct source_args *args,
                           const char *address, bool is_mirror) {
@@ -163,8 +137,8 @@ static void endpoint_init(struct endpoint *e, const struct source *s, const stru
         conf = conf_of(s->registries, e->host);
         e->allow_http = url_host_is_loopback(e->host) || (conf && conf->insecure);
         e->ca_file = conf ? conf->ca_file : NULL;
-        e->base = format("/v2%s/%s", prefix, args->ref->path);
-        e->query = is_mirror ? format("?ns=%s", args->ref->host) : xstrdup("");
+        e->base = xprintf("/v2%s/%s", prefix, args->ref->path);
+        e->query = is_mirror ? xprintf("?ns=%s", args->ref->host) : xstrdup("");
         /* A mirror gets credentials only when they were given for the mirror. */
         to = args->creds->server ?: args->ref->host;
         e->creds = same_registry(to, e->host) ? args->creds : NULL;
@@ -172,18 +146,16 @@ static void endpoint_init(struct endpoint *e, const struct source *s, const stru
                 free(e->host);
                 e->host = xstrdup("registry-1.docker.io");
         }
-        e->auth_key = format("%s %s %s", e->host, e->base, e->creds ? e->creds->fingerprint : "-");
+        e->auth_key = xprintf("%s %s %s", e->host, e->base, e->creds ? e->creds->fingerprint : "-");
 }
 
 struct source *source_new(struct registries *r, const struct source_args *args) {
         const struct registry_conf *conf = conf_of(r, args->ref->host);
         const char *const *mirrors = conf ? conf->mirrors : NULL;
         struct source *s = xnew(struct source);
-        size_t n = 0;
+        size_t n = strv_len(mirrors);
 
         assert(args->ref->host);
-        while (mirrors && mirrors[n])
-                n++;
         s->registries = r;
         s->repository = xstrdup(args->ref->path);
         s->cancel_fd = args->cancel_fd;

@@ -22,7 +22,7 @@ enum {
 
 /* ": CODE: message" of the API's error body, printable and short; "" when there is none. */
 static const char *api_error(const struct http_response *resp, struct arena *arena) {
-        _cleanup_(json_releasep) json_t *doc = NULL;
+        _cleanup_(json_unrefp) json_t *doc = NULL;
         const json_t *first;
         const char *code, *message;
         struct err err;

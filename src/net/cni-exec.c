@@ -100,17 +100,12 @@ static void env_done(struct env *e) {
 }
 
 _printf_(2, 3) static void env_add(struct env *e, const char *fmt, ...) {
-        char *s;
         va_list ap;
-        int n;
 
-        va_start(ap, fmt);
-        n = vasprintf(&s, fmt, ap);
-        va_end(ap);
-        if (n < 0)
-                abort();
         xgrow(e->vars, e->n + 1, e->cap);
-        e->vars[e->n++] = s;
+        va_start(ap, fmt);
+        e->vars[e->n++] = xvprintf(fmt, ap);
+        va_end(ap);
         e->vars[e->n] = NULL;
 }
 

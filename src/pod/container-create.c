@@ -16,18 +16,6 @@ static const char *first(const char *const *list) {
         return list && list[0] ? list[0] : NULL;
 }
 
-static char **copy_strv(const char *const *list) {
-        size_t n = 0;
-        char **copy;
-
-        while (list && list[n])
-                n++;
-        copy = xcalloc(n + 1, sizeof(*copy));
-        for (size_t i = 0; i < n; i++)
-                copy[i] = xstrdup(list[i]);
-        return copy;
-}
-
 /* Names as people know them: kubelet asks for images by id, and shows what we answer. */
 static void take_image_names(struct container *c, const struct image *image) {
         const char *asked = c->config->image->image, *tag = first(image->repo_tags),
@@ -38,7 +26,7 @@ static void take_image_names(struct container *c, const struct image *image) {
         c->image_id = xstrdup(image->id);
         c->image_name = xstrdup(!by_id ? asked : tag ? tag : digest ? digest : asked);
         c->image_digest = xstrdup(digest ? digest : image->id);
-        c->image_env = copy_strv((const char *const *) image->config.env);
+        c->image_env = xstrv_copy((const char *const *) image->config.env);
 }
 
 static int take_log_path(struct container *c, struct arena *arena, struct err *err) {

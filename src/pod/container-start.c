@@ -5,16 +5,6 @@
 #include "pod/operations.h"
 #include "pod/record.h"
 
-static int set_and_save(struct container *c, enum container_phase phase, struct err *err) {
-        int r;
-
-        pthread_mutex_lock(&c->record);
-        container_set_phase(c, phase);
-        r = container_save(c, err);
-        pthread_mutex_unlock(&c->record);
-        return r;
-}
-
 /* The program could not be run: the container has ended without having started. */
 static void record_start_error(struct container *c, const char *message) {
         struct err e;
@@ -50,7 +40,7 @@ static int start(struct container *c, struct err *err) {
         pthread_rwlock_wrlock(&c->pods->lock);
         c->started_at_ns = clock_realtime_ns();
         pthread_rwlock_unlock(&c->pods->lock);
-        r = set_and_save(c, CONTAINER_STARTING, err);
+        r = container_save_phase(c, CONTAINER_STARTING, err);
         if (r == 0)
                 r = e->ops->start(e, c->id, err);
         if (r < 0) {
@@ -61,7 +51,7 @@ static int start(struct container *c, struct err *err) {
                 return err_wrap(err, "start container %s", c->id);
         }
         /* It runs, whatever the store says; should this be lost, the intent and the engine tell the next daemon. */
-        if (set_and_save(c, CONTAINER_RUNNING, err) < 0)
+        if (container_save_phase(c, CONTAINER_RUNNING, err) < 0)
                 log_warn("cannot save a container's record", "container", c->id, "error", err->msg, NULL);
         /* It may have ended already, and been reported while it was starting. */
         if (e->ops->get_state(e, c->id) == ENGINE_STOPPED && exit_record(c, err) == 0)

@@ -2,6 +2,7 @@
 /* process - what a container runs: arguments, environment, working folder, user. */
 #include <signal.h>
 #include <string.h>
+#include "base/alloc.h"
 #include "base/map.h"
 #include "pod/signals.h"
 #include "pod/specgen.h"
@@ -10,14 +11,6 @@
 
 enum { MAX_ARGS = 65536, MAX_ENV = 65536 };
 static const uint32_t MAX_ID = UINT32_MAX - 1;
-
-static size_t strv_len(const char *const *list) {
-        size_t n = 0;
-
-        while (list && list[n])
-                n++;
-        return n;
-}
 
 /* --- arguments ---------------------------------------------------------------------------------------------------- */
 

@@ -107,16 +107,6 @@ static int finish_removal(struct reconcile *rc, struct container *c, struct err 
         return r < 0 ? r : container_remove(c, err);
 }
 
-static int set_phase(struct container *c, enum container_phase phase, struct err *err) {
-        int r;
-
-        pthread_mutex_lock(&c->record);
-        container_set_phase(c, phase);
-        r = container_save(c, err);
-        pthread_mutex_unlock(&c->record);
-        return r;
-}
-
 /* The record says that it lives, or should: what does the engine say? */
 static int settle_live(struct reconcile *rc, struct container *c, struct err *err) {
         struct engine *e = rc->pods->engine;
@@ -136,13 +126,15 @@ static int settle_live(struct reconcile *rc, struct container *c, struct err *er
                 r = exit_record_unknown(c, err);
                 break;
         case ENGINE_CREATED:
-                return phase == CONTAINER_STARTING ? set_phase(c, CONTAINER_CREATED, err) : 0;
+                return phase == CONTAINER_STARTING ? container_save_phase(c, CONTAINER_CREATED, err) : 0;
         case ENGINE_RUNNING:
         case ENGINE_STOPPED:
         default:
-                r = phase == CONTAINER_CREATED && state == ENGINE_RUNNING ? set_phase(c, CONTAINER_STARTING, err) : 0;
+                r = phase == CONTAINER_CREATED && state == ENGINE_RUNNING
+                            ? container_save_phase(c, CONTAINER_STARTING, err)
+                            : 0;
                 if (r == 0 && container_get_phase(c) == CONTAINER_STARTING)
-                        r = set_phase(c, CONTAINER_RUNNING, err);
+                        r = container_save_phase(c, CONTAINER_RUNNING, err);
                 if (r == 0 && state == ENGINE_STOPPED)
                         r = exit_record(c, err);
                 break;

@@ -177,6 +177,16 @@ int container_save(struct container *c, struct err *err) {
         return r < 0 ? err_wrap(err, "save the record of container %s", c->id) : 0;
 }
 
+int container_save_phase(struct container *c, enum container_phase phase, struct err *err) {
+        int r;
+
+        pthread_mutex_lock(&c->record);
+        container_set_phase(c, phase);
+        r = container_save(c, err);
+        pthread_mutex_unlock(&c->record);
+        return r;
+}
+
 /* --- reading ---------------------------------------------------------------------------------------------------- */
 
 struct reader {

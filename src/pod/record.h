@@ -8,6 +8,8 @@
 /* Writes the record as the object is now. The caller holds sandbox->lock, or container->record. */
 _must_use_ int sandbox_save(struct sandbox *s, struct err *err);
 _must_use_ int container_save(struct container *c, struct err *err);
+/* A new phase, written; takes container->record itself. */
+_must_use_ int container_save_phase(struct container *c, enum container_phase phase, struct err *err);
 
 /* Decode into new objects (not in any map yet). ERR_DATA_LOSS when damaged. */
 _must_use_ int sandbox_decode(struct pods *p, const char *id, const void *data, size_t len, struct sandbox **ret,
