@@ -42,7 +42,8 @@ struct plan_record {
 enum plan_op {
         /* Setup, in the container's namespaces, root already pivoted. */
 
-        /* fd: a cgroup.procs file: write "0". */
+        /* fd: a cgroup's file to write "0" to; flags PLAN_CGROUP_FOLDER: the folder of a v2 group instead, to write
+         * "0" to its cgroup.procs, or to clone into. */
         PLAN_CGROUP_JOIN = 1,
         /* unshare(CLONE_NEWCGROUP). */
         PLAN_CGROUP_NS,
@@ -115,6 +116,7 @@ enum {
         PLAN_USER_HAS_GID = 4,
         PLAN_USER_STRICT = 8,    /* no memberships from /etc/group */
         PLAN_USER_RESOLVED = 16, /* no look-up, save that of HOME */
+        PLAN_CGROUP_FOLDER = 1,
 };
 
 enum plan_msg { PLAN_MSG_PLAN = 'P', PLAN_MSG_READY = 'R', PLAN_MSG_ERROR = 'E', PLAN_MSG_START = 'S' };

@@ -47,10 +47,23 @@ void process_reset(void) {
         (void) umask(0);
 }
 
-int process_join_cgroups(const struct reader *plan, const int *fds, struct plan_error *e) {
-        for (const struct plan_record *rec = NULL; (rec = reader_find(plan, rec, PLAN_CGROUP_JOIN));)
-                if (write(fds[rec->fd], "0", 1) != 1)
-                        return fail_set(e, errno, "join the cgroup", NULL);
+int process_join_cgroup(int fd, bool folder, struct plan_error *e) {
+        int procs = folder ? openat(fd, "cgroup.procs", O_WRONLY | O_CLOEXEC) : fd;
+        int r = procs < 0 || write(procs, "0", 1) != 1 ? errno : 0;
+
+        if (folder && procs >= 0)
+                (void) close(procs);
+        return r ? fail_set(e, r, "join the cgroup", NULL) : 0;
+}
+
+int process_join_cgroups(const struct reader *plan, const int *fds, int *folder, struct plan_error *e) {
+        *folder = -1;
+        for (const struct plan_record *rec = NULL; (rec = reader_find(plan, rec, PLAN_CGROUP_JOIN));) {
+                if (rec->flags & PLAN_CGROUP_FOLDER)
+                        *folder = fds[rec->fd];
+                else if (process_join_cgroup(fds[rec->fd], false, e) < 0)
+                        return -1;
+        }
         return 0;
 }
 

@@ -5,8 +5,9 @@
  *
  * The exec helper, in a child of the keeper that was given the exec's plan and its descriptors:
  *   reader_map(&r, memfd, n_fds, &e);
- *   process_join_cgroups(&r, fds, &e);                      before the namespaces are entered
- *   setns(init's pidfd, ...); fork, so as to be inside the PID namespace; stdin, stdout, stderr on 0, 1, 2;
+ *   process_join_cgroups(&r, fds, &folder, &e);             before the namespaces are entered
+ *   setns(init's pidfd, all but the cgroup one); clone3 into the folder, so as to be inside the PID namespace;
+ *   setns(init's pidfd, the cgroup one); stdin, stdout, stderr on 0, 1, 2;
  *   process_run_exec(&r, status_fd, terminal_socket);       never returns */
 #pragma once
 #include "init/reader.h"
@@ -24,7 +25,11 @@ struct process_args {
  * survives an exec. */
 void process_reset(void);
 
-int process_join_cgroups(const struct reader *plan, const int *fds, struct plan_error *e);
+/* @folder: of a v2 cgroup, as PLAN_CGROUP_FOLDER says. */
+int process_join_cgroup(int fd, bool folder, struct plan_error *e);
+/* All but the v2 one, which is left in @folder (-1: there is none) to clone the process into: joining it by a write
+ * waits for an RCU grace period under a lock of the whole host. */
+int process_join_cgroups(const struct reader *plan, const int *fds, int *folder, struct plan_error *e);
 /* PLAN_OOM_SCORE_ADJ, if it is there. */
 int process_set_oom(const struct reader *plan, int proc_fd, struct plan_error *e);
 

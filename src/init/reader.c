@@ -24,7 +24,7 @@ static const struct shape {
         uint8_t rules, flags, n_str_min, data;
         uint32_t n_str_max, n_data_min, n_data_max;
 } shapes[PLAN_OP_MAX] = {
-        [PLAN_CGROUP_JOIN] = { .rules = FD },
+        [PLAN_CGROUP_JOIN] = { .rules = FD, .flags = PLAN_CGROUP_FOLDER },
         [PLAN_CGROUP_NS] = { .rules = ONCE },
         [PLAN_ROOT_PROPAGATION] = { 0 },
         [PLAN_MOUNT] = { .n_str_min = 4, .n_str_max = 4 },

@@ -33,7 +33,7 @@ static int close_and(int fd, int result) {
 }
 
 static int do_cgroup_join(struct setup *s, const struct plan_record *rec, struct plan_error *e) {
-        return write(s->fds[rec->fd], "0", 1) == 1 ? 0 : fail_set(e, errno, "join the cgroup", NULL);
+        return process_join_cgroup(s->fds[rec->fd], rec->flags & PLAN_CGROUP_FOLDER, e);
 }
 
 static int do_cgroup_ns(struct setup *s, const struct plan_record *rec, struct plan_error *e) {

@@ -273,15 +273,16 @@ struct exec_pipes {
 static _noreturn_ void exec_in(const struct plan *plan, pid_t pid, const struct exec_pipes *p) {
         int ns = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC,
             pidfd = (int) syscall(SYS_pidfd_open, pid, 0);
-        int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC), status;
+        int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC), status, folder;
         struct plan_error e;
         struct reader r;
         pid_t child;
 
         assert(null_fd >= 0 && pidfd >= 0 && reader_map(&r, plan->fd, plan->n_fds, &e) == 0);
-        assert(process_join_cgroups(&r, plan->fds, &e) == 0 && setns(pidfd, ns) == 0);
+        assert(process_join_cgroups(&r, plan->fds, &folder, &e) == 0 && setns(pidfd, ns) == 0);
         child = fork();
         if (child == 0) {
+                assert(folder < 0 || process_join_cgroup(folder, true, &e) == 0);
                 assert(dup2(null_fd, 0) == 0 && dup2(p->out[1], 1) == 1 && dup2(p->out[1], 2) == 2);
                 process_run_exec(&r, p->status[1], p->terminal[1]);
         }

@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
 #include <stddef.h>
@@ -76,10 +77,18 @@ static _noreturn_ void refuse(int status_w, const struct plan_error *e) {
         _exit(process_report(status_w, e));
 }
 
-static _noreturn_ void run_process(const struct helper_args *a, const struct reader *plan) {
+static _noreturn_ void run_process(const struct helper_args *a, const struct reader *plan, int join) {
         struct plan_error e = { .type = PLAN_MSG_ERROR };
 
         process_reset();
+        /* The namespace last: from inside it, nobody may be moved into the group, if the mount delegates. */
+        if (join >= 0 && process_join_cgroup(join, true, &e) < 0)
+                refuse(a->status_w, &e);
+        if (setns(a->fds[1], CLONE_NEWCGROUP) < 0) {
+                e.sys_errno = errno;
+                (void) snprintf(e.text, sizeof(e.text), "enter the container's cgroup namespace");
+                refuse(a->status_w, &e);
+        }
         /* Its own session: what it leaves behind can be told from the rest of the container. */
         (void) setsid();
         for (int i = 0; i < 3; i++)
@@ -90,29 +99,43 @@ static _noreturn_ void run_process(const struct helper_args *a, const struct rea
         process_run_exec(plan, a->status_w, a->terminal ? a->fds[2] : -1);
 }
 
+/* A child of the keeper, in the v2 cgroup @folder if there is one. */
+static pid_t clone_process(const struct helper_args *a, const struct reader *plan, int folder) {
+        struct clone_args args = { .flags = CLONE_PARENT | CLONE_INTO_CGROUP, .cgroup = (uint64_t) folder };
+        long pid = -1;
+
+        if (folder >= 0)
+                pid = syscall(SYS_clone3, &args, sizeof(args));
+        if (pid == 0)
+                run_process(a, plan, -1);
+        /* Linux before 5.7, or a filter around us. */
+        if (pid < 0 && (folder < 0 || errno == ENOSYS || errno == EINVAL || errno == E2BIG || errno == EPERM)) {
+                pid = syscall(SYS_clone, CLONE_PARENT | SIGCHLD, NULL, NULL, NULL, NULL);
+                if (pid == 0)
+                        run_process(a, plan, folder);
+        }
+        return (pid_t) pid;
+}
+
 /* Shares our memory while we wait (as vfork): copying page tables once, for the new process, is enough. */
 static int helper(void *arg) {
         struct helper_args *a = arg;
         struct plan_error e = { .type = PLAN_MSG_ERROR };
         struct reader plan;
-        long pid;
+        int folder;
 
         if (reader_map(&plan, a->fds[0], a->n_fds - EXEC_FDS_FIXED, &e) < 0 ||
-            process_join_cgroups(&plan, a->fds + EXEC_FDS_FIXED, &e) < 0) {
+            process_join_cgroups(&plan, a->fds + EXEC_FDS_FIXED, &folder, &e) < 0) {
                 a->error = e;
                 return 1;
         }
-        if (setns(a->fds[1],
-                  CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP) < 0) {
+        if (setns(a->fds[1], CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS) < 0) {
                 a->error.sys_errno = errno;
                 (void) snprintf(a->error.text, sizeof(a->error.text), "enter the container's namespaces");
                 return 1;
         }
-        pid = syscall(SYS_clone, CLONE_PARENT | SIGCHLD, NULL, NULL, NULL, NULL);
-        if (pid == 0)
-                run_process(a, &plan);
-        a->error.sys_errno = pid < 0 ? errno : 0;
-        a->pid = (pid_t) pid;
+        a->pid = clone_process(a, &plan, folder);
+        a->error.sys_errno = a->pid < 0 ? errno : 0;
         (void) munmap((void *) (uintptr_t) plan.header, plan.header->size);
         return 0;
 }

@@ -238,23 +238,28 @@ int cgroup_update(struct cgroups *c, const char *path, const struct spec_resourc
         return res;
 }
 
-int cgroup_open_procs(struct cgroups *c, const char *path, int fds[CGROUP_MAX_PROCS], struct err *err) {
-        char file[GROUP_PATH_MAX + 32];
+int cgroup_open_doors(struct cgroups *c, const char *path, struct cgroup_door doors[CGROUP_MAX_DOORS],
+                      struct err *err) {
+        char tasks[GROUP_PATH_MAX + 32];
         int r = path_check(path, err);
 
         if (r < 0)
                 return r;
-        (void) snprintf(file, sizeof(file), "%s/cgroup.procs", path + 1);
+        (void) snprintf(tasks, sizeof(tasks), "%s/tasks", path + 1);
         for (size_t h = 0; h < c->n; h++) {
-                fds[h] = openat(c->hiers[h].fd, file, O_WRONLY | O_CLOEXEC);
-                if (fds[h] < 0) {
+                bool v2 = c->hiers[h].v2;
+                int fd = v2 ? openat(c->hiers[h].fd, path + 1, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+                            : openat(c->hiers[h].fd, tasks, O_WRONLY | O_CLOEXEC);
+
+                if (fd < 0) {
                         int e = errno;
 
                         while (h-- > 0)
-                                (void) close(fds[h]);
+                                (void) close(doors[h].fd);
                         return e == ENOENT ? err_set(err, ERR_NOT_FOUND, "no control group %s", path)
-                                           : err_sys(err, e, "open %s", file);
+                                           : err_sys(err, e, "open the control group %s", path);
                 }
+                doors[h] = (struct cgroup_door){ fd, v2 };
         }
         return (int) c->n;
 }

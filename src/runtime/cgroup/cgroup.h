@@ -26,9 +26,17 @@ bool cgroups_has(const struct cgroups *c, const char *controller); /* "memory", 
 _must_use_ int cgroup_create(struct cgroups *c, const char *path, const struct spec_resources *r, struct err *err);
 /* A plain group without limits, e.g. a pod's when the caller named no parent; existing is fine. */
 _must_use_ int cgroup_make(struct cgroups *c, const char *path, struct err *err);
-/* Descriptors to write "0" to, one per hierarchy (cgroup.procs, O_WRONLY). Returns how many are in @fds, or -code. */
-enum { CGROUP_MAX_PROCS = 16 };
-_must_use_ int cgroup_open_procs(struct cgroups *c, const char *path, int fds[CGROUP_MAX_PROCS], struct err *err);
+/* What a process of one thread needs to join the group, one per hierarchy. v1: its "tasks", O_WRONLY, for a "0": unlike
+ * cgroup.procs that takes no lock that every fork of the host waits for, and so no RCU grace period (8-15 ms). v2 has
+ * nothing like it: its folder, O_PATH, to be cloned into, or to write "0" to the cgroup.procs in it. */
+struct cgroup_door {
+        int fd;
+        bool v2;
+};
+enum { CGROUP_MAX_DOORS = 16 };
+/* Returns how many doors there are, or -code. The caller closes them. */
+_must_use_ int cgroup_open_doors(struct cgroups *c, const char *path, struct cgroup_door doors[CGROUP_MAX_DOORS],
+                                 struct err *err);
 /* Change limits of a live group; all or nothing (what was changed is put back on failure). */
 _must_use_ int cgroup_update(struct cgroups *c, const char *path, const struct spec_resources *r, struct err *err);
 /* SIGKILL everything in it and below, until it is empty or @timeout_ms passed (ERR_DEADLINE). Missing is fine. */

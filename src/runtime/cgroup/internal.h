@@ -27,7 +27,7 @@ enum ctl {
         CTL_MAX,
 };
 
-enum { HIER_MAX = CGROUP_MAX_PROCS, LEVEL_MAX = 32, GROUP_PATH_MAX = 3072, PLAN_MAX = 96, DEVICE_CACHE_MAX = 4 };
+enum { HIER_MAX = CGROUP_MAX_DOORS, LEVEL_MAX = 32, GROUP_PATH_MAX = 3072, PLAN_MAX = 96, DEVICE_CACHE_MAX = 4 };
 
 struct hier {
         int fd; /* O_PATH, of the mount */

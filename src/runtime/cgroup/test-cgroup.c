@@ -230,7 +230,8 @@ static void expect_pids(struct cgroups *c, const char *path, const char *n) {
 
 /* A child in the group that runs fn. */
 static pid_t spawn_in(struct cgroups *c, const char *path, void (*fn)(void)) {
-        int fds[CGROUP_MAX_PROCS], n = cgroup_open_procs(c, path, fds, &err), ready[2];
+        struct cgroup_door doors[CGROUP_MAX_DOORS];
+        int n = cgroup_open_doors(c, path, doors, &err), ready[2];
         char byte;
         pid_t pid;
 
@@ -238,9 +239,11 @@ static pid_t spawn_in(struct cgroups *c, const char *path, void (*fn)(void)) {
         assert(pipe(ready) == 0);
         pid = fork();
         if (pid == 0) {
-                for (int i = 0; i < n; i++)
-                        if (write(fds[i], "0", 1) != 1)
+                for (int i = 0; i < n; i++) {
+                        int fd = doors[i].v2 ? openat(doors[i].fd, "cgroup.procs", O_WRONLY | O_CLOEXEC) : doors[i].fd;
+                        if (write(fd, "0", 1) != 1)
                                 _exit(99);
+                }
                 assert(write(ready[1], "x", 1) == 1);
                 (void) close(ready[0]);
                 (void) close(ready[1]);
@@ -251,7 +254,7 @@ static pid_t spawn_in(struct cgroups *c, const char *path, void (*fn)(void)) {
         assert(read(ready[0], &byte, 1) == 1);
         (void) close(ready[0]);
         for (int i = 0; i < n; i++)
-                (void) close(fds[i]);
+                (void) close(doors[i].fd);
         return pid;
 }
 
@@ -521,15 +524,16 @@ static void bench(struct cgroups *c) {
         struct cgroup_stats s;
 
         for (int i = 0; i < N; i++) {
-                int fds[CGROUP_MAX_PROCS], n;
+                struct cgroup_door doors[CGROUP_MAX_DOORS];
+                int n;
                 uint64_t t = clock_monotonic_ns(), u;
 
                 ok(cgroup_create(c, path_of("bench/ctr"), &r, &err));
                 create[i] = (u = clock_monotonic_ns()) - t;
-                n = cgroup_open_procs(c, path_of("bench/ctr"), fds, &err);
+                n = cgroup_open_doors(c, path_of("bench/ctr"), doors, &err);
                 procs[i] = (t = clock_monotonic_ns()) - u;
                 for (int k = 0; k < n; k++)
-                        (void) close(fds[k]);
+                        (void) close(doors[k].fd);
                 u = clock_monotonic_ns();
                 ok(cgroup_get_stats(c, path_of("bench/ctr"), &s, &err));
                 stats[i] = (t = clock_monotonic_ns()) - u;
@@ -540,7 +544,7 @@ static void bench(struct cgroups *c) {
         qsort(procs, N, sizeof(procs[0]), compare_u64);
         qsort(stats, N, sizeof(stats[0]), compare_u64);
         qsort(removal, N, sizeof(removal[0]), compare_u64);
-        printf("us, median of %d: create + limits %.1f, open procs %.1f, stats %.1f, remove %.1f (%zu hierarchies)\n",
+        printf("us, median of %d: create + limits %.1f, open doors %.1f, stats %.1f, remove %.1f (%zu hierarchies)\n",
                N, (double) create[MIDDLE] / 1e3, (double) procs[MIDDLE] / 1e3, (double) stats[MIDDLE] / 1e3,
                (double) removal[MIDDLE] / 1e3, c->n);
         ok(cgroup_remove(c, path_of("bench"), &err));

@@ -95,21 +95,24 @@ int plan_host_init(struct plan_host *ret, struct cgroups *cgroups, struct err *e
 /* --- parts ------------------------------------------------------------------------------------------------------- */
 
 static int put_cgroups(struct plan_writer *w, struct cgroups *cgroups, const char *path, struct err *err) {
-        int fds[CGROUP_MAX_PROCS], n, index, r = 0;
+        struct cgroup_door doors[CGROUP_MAX_DOORS];
+        int n, index, r = 0;
 
         if (str_empty(path))
                 return 0;
-        n = cgroup_open_procs(cgroups, path, fds, err);
+        n = cgroup_open_doors(cgroups, path, doors, err);
         for (int i = 0; i < n; i++) {
                 if (r < 0) {
-                        (void) fd_close(fds[i]);
+                        (void) fd_close(doors[i].fd);
                         continue;
                 }
-                index = plan_put_fd(w, fds[i], err);
+                index = plan_put_fd(w, doors[i].fd, err);
                 if (index < 0)
                         r = index;
                 else
-                        PLAN_PUT_REC(w, ((struct plan_record){ .op = PLAN_CGROUP_JOIN, .fd = index }));
+                        PLAN_PUT_REC(w, ((struct plan_record){ .op = PLAN_CGROUP_JOIN,
+                                                               .flags = doors[i].v2 ? PLAN_CGROUP_FOLDER : 0,
+                                                               .fd = index }));
         }
         return n < 0 ? n : r;
 }

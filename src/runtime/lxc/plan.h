@@ -3,10 +3,10 @@
  * name. Runs in the daemon, in the host's namespaces: what needs the host's view of paths (sources of binds, devices of
  * user namespaces, cgroups) is opened here. Thread-safe.
  *
- * Descriptors: fds[i] is what the records call i; cgroup.procs files first, then mounts in the order of their use. They
- * go behind the PLAN_FD_FIRST ones of PLAN_MSG_PLAN in this order; more may follow them there. Ownership: a plan owns
- * memfd and fds until plan_done(). The source_fd of every mount of the spec is taken in any case; rootfs_mount_fd isn't
- * touched.
+ * Descriptors: fds[i] is what the records call i; the doors of cgroups first, then mounts in the order of their use.
+ * They go behind the PLAN_FD_FIRST ones of PLAN_MSG_PLAN in this order; more may follow them there. Ownership: a plan
+ * owns memfd and fds until plan_done(). The source_fd of every mount of the spec is taken in any case; rootfs_mount_fd
+ * isn't touched.
  *
  * What liblxc must have done when init runs: root pivoted, procfs on /proc, sysfs on /sys, all namespaces but the
  * cgroup one. A spec's own mounts of proc on /proc and sysfs on /sys only set the flags of those. Everything else is
