@@ -238,28 +238,27 @@ int cgroup_update(struct cgroups *c, const char *path, const struct spec_resourc
         return res;
 }
 
-int cgroup_open_doors(struct cgroups *c, const char *path, struct cgroup_door doors[CGROUP_MAX_DOORS],
+int cgroup_open_doors(struct cgroups *c, const char *path, bool to_clone, struct cgroup_door doors[CGROUP_MAX_DOORS],
                       struct err *err) {
-        char tasks[GROUP_PATH_MAX + 32];
+        char file[GROUP_PATH_MAX + 32];
         int r = path_check(path, err);
 
         if (r < 0)
                 return r;
-        (void) snprintf(tasks, sizeof(tasks), "%s/tasks", path + 1);
         for (size_t h = 0; h < c->n; h++) {
-                bool v2 = c->hiers[h].v2;
-                int fd = v2 ? openat(c->hiers[h].fd, path + 1, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
-                            : openat(c->hiers[h].fd, tasks, O_WRONLY | O_CLOEXEC);
+                bool v2 = c->hiers[h].v2, folder = v2 && to_clone;
+                int e;
 
-                if (fd < 0) {
-                        int e = errno;
-
-                        while (h-- > 0)
-                                (void) close(doors[h].fd);
-                        return e == ENOENT ? err_set(err, ERR_NOT_FOUND, "no control group %s", path)
-                                           : err_sys(err, e, "open the control group %s", path);
-                }
-                doors[h] = (struct cgroup_door){ fd, v2 };
+                (void) snprintf(file, sizeof(file), "%s/%s", path + 1, folder ? "." : v2 ? "cgroup.procs" : "tasks");
+                doors[h].folder = folder;
+                doors[h].fd = openat(c->hiers[h].fd, file, (folder ? O_PATH | O_DIRECTORY : O_WRONLY) | O_CLOEXEC);
+                if (doors[h].fd >= 0)
+                        continue;
+                e = errno;
+                while (h-- > 0)
+                        (void) close(doors[h].fd);
+                return e == ENOENT ? err_set(err, ERR_NOT_FOUND, "no control group %s", path)
+                                   : err_sys(err, e, "open the control group %s", path);
         }
         return (int) c->n;
 }

@@ -94,13 +94,14 @@ int plan_host_init(struct plan_host *ret, struct cgroups *cgroups, struct err *e
 
 /* --- parts ------------------------------------------------------------------------------------------------------- */
 
-static int put_cgroups(struct plan_writer *w, struct cgroups *cgroups, const char *path, struct err *err) {
+static int put_cgroups(struct plan_writer *w, struct cgroups *cgroups, const char *path, bool to_clone,
+                       struct err *err) {
         struct cgroup_door doors[CGROUP_MAX_DOORS];
         int n, index, r = 0;
 
         if (str_empty(path))
                 return 0;
-        n = cgroup_open_doors(cgroups, path, doors, err);
+        n = cgroup_open_doors(cgroups, path, to_clone, doors, err);
         for (int i = 0; i < n; i++) {
                 if (r < 0) {
                         (void) fd_close(doors[i].fd);
@@ -111,7 +112,7 @@ static int put_cgroups(struct plan_writer *w, struct cgroups *cgroups, const cha
                         r = index;
                 else
                         PLAN_PUT_REC(w, ((struct plan_record){ .op = PLAN_CGROUP_JOIN,
-                                                               .flags = doors[i].v2 ? PLAN_CGROUP_FOLDER : 0,
+                                                               .flags = doors[i].folder ? PLAN_CGROUP_FOLDER : 0,
                                                                .fd = index }));
         }
         return n < 0 ? n : r;
@@ -241,7 +242,7 @@ static int put_init(struct plan_writer *w, const struct spec *spec, const struct
 }
 
 static int put_start(struct plan_writer *w, const struct spec *spec, const struct plan_host *host, struct err *err) {
-        int r = put_cgroups(w, host->cgroups, spec->cgroup_path, err);
+        int r = put_cgroups(w, host->cgroups, spec->cgroup_path, false, err);
 
         if (r < 0)
                 return r;
@@ -284,7 +285,7 @@ int plan_build_exec(const struct spec_process *process, struct cgroups *cgroups,
         plan_writer_init(&w, &plan);
         if (!process->user.resolved || count(process->args) == 0)
                 return err_set(err, ERR_INVALID, "an exec needs a resolved user and a command");
-        r = put_cgroups(&w, cgroups, cgroup_path, err);
+        r = put_cgroups(&w, cgroups, cgroup_path, true, err);
         if (r == 0)
                 r = put_user(&w, &process->user, err);
         if (r == 0)
