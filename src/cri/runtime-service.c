@@ -122,6 +122,14 @@ CRI_HANDLER(UpdateContainerResources) {
         return pods_update_resources(PODS(userdata), &ctx, req, err);
 }
 
+CRI_HANDLER(UpdatePodSandboxResources) {
+        REQUEST(UpdatePodSandboxResourcesRequest);
+        const struct pods_ctx ctx = cri_ctx(call);
+
+        *ret = cri_message_new(grpc_call_arena(call), CRI_DESC(update_pod_sandbox_resources_response));
+        return pods_update_sandbox(PODS(userdata), &ctx, req, err);
+}
+
 CRI_HANDLER(ReopenContainerLog) {
         REQUEST(ReopenContainerLogRequest);
         const struct pods_ctx ctx = cri_ctx(call);

@@ -14,6 +14,7 @@ struct cri {
         X(RuntimeService, Version, version_request, DEFAULT, true)                                                     \
         X(RuntimeService, Status, status_request, DEFAULT, false)                                                      \
         X(RuntimeService, RuntimeConfig, runtime_config_request, DEFAULT, true)                                        \
+        X(RuntimeService, UpdateRuntimeConfig, update_runtime_config_request, DEFAULT, false)                          \
         X(RuntimeService, RunPodSandbox, run_pod_sandbox_request, DEFAULT, false)                                      \
         X(RuntimeService, StopPodSandbox, stop_pod_sandbox_request, DEFAULT, false)                                    \
         X(RuntimeService, RemovePodSandbox, remove_pod_sandbox_request, DEFAULT, false)                                \
@@ -26,6 +27,7 @@ struct cri {
         X(RuntimeService, ListContainers, list_containers_request, DEFAULT, true)                                      \
         X(RuntimeService, ContainerStatus, container_status_request, DEFAULT, true)                                    \
         X(RuntimeService, UpdateContainerResources, update_container_resources_request, DEFAULT, false)                \
+        X(RuntimeService, UpdatePodSandboxResources, update_pod_sandbox_resources_request, DEFAULT, false)             \
         X(RuntimeService, ReopenContainerLog, reopen_container_log_request, DEFAULT, false)                            \
         X(RuntimeService, ExecSync, exec_sync_request, DEFAULT, false)                                                 \
         X(RuntimeService, Exec, exec_request, DEFAULT, true)                                                           \

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* status - Version, Status and RuntimeConfig: what the runtime is and whether it works. */
+/* status - Version, Status and RuntimeConfig: what the runtime is and whether it works. UpdateRuntimeConfig: what the
+ * kubelet tells it. */
 #include "cri/service.h"
 
 enum { MAX_INFO = 4 };
@@ -24,6 +25,15 @@ CRI_HANDLER(RuntimeConfig) {
         resp->linux->cgroup_driver = CRI_(CGROUP_DRIVER__CGROUPFS);
         *ret = &resp->base;
         return 0;
+}
+
+CRI_HANDLER(UpdateRuntimeConfig) {
+        const CRI(UpdateRuntimeConfigRequest) *req = (const CRI(UpdateRuntimeConfigRequest) *) request;
+        const struct cri *c = userdata;
+        const CRI(NetworkConfig) *network = req->runtime_config ? req->runtime_config->network_config : NULL;
+
+        *ret = cri_message_new(grpc_call_arena(call), CRI_DESC(update_runtime_config_response));
+        return cni_set_pod_cidr(c->args.cni, network ? network->pod_cidr : NULL, err);
 }
 
 static CRI(RuntimeCondition) * condition(struct arena *a, const char *type, const char *reason, const char *message) {

@@ -129,12 +129,12 @@ void config_write_flags(FILE *out) {
                 char name[64];
 
                 (void) snprintf(name, sizeof(name), "%s %s", k->name,
-                                k->type == CONFIG_PATH || k->type == CONFIG_SOCKET ? "PATH"
-                                : k->type == CONFIG_NUMBER                         ? "N"
-                                : k->type == CONFIG_BYTES                          ? "BYTES"
-                                : k->type == CONFIG_PATHS                          ? "PATH:PATH"
-                                : k->type == CONFIG_REGISTRIES                     ? "YAML"
-                                                                                   : "WORD");
+                                k->type == CONFIG_PATH || k->type == CONFIG_FILE || k->type == CONFIG_SOCKET ? "PATH"
+                                : k->type == CONFIG_NUMBER                                                   ? "N"
+                                : k->type == CONFIG_BYTES                                                    ? "BYTES"
+                                : k->type == CONFIG_PATHS      ? "PATH:PATH"
+                                : k->type == CONFIG_REGISTRIES ? "YAML"
+                                                               : "WORD");
                 fprintf(out, "  --%-22s %.*s", name, (int) strcspn(k->help, "\n"), k->help);
                 fprintf(out, "%s%s%s\n", *k->def ? " [" : "", k->def, *k->def ? "]" : "");
         }
@@ -169,6 +169,7 @@ static json_t *key_json(const struct config *c, const struct config_key *k) {
 
         switch (k->type) {
         case CONFIG_PATH:
+        case CONFIG_FILE:
         case CONFIG_SOCKET:
         case CONFIG_ADDRESS:
         case CONFIG_CGROUP:

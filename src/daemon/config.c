@@ -173,6 +173,9 @@ static int set_text(struct config *c, const struct config_key *k, const struct p
         case CONFIG_PATH:
                 *(const char **) field = arena_strdup(c->arena, text);
                 return check_path(p, text, err);
+        case CONFIG_FILE:
+                *(const char **) field = arena_strdup(c->arena, text);
+                return *text ? check_path(p, text, err) : 0;
         case CONFIG_PATHS:
                 return set_paths(c, p, text, field, err);
         case CONFIG_SOCKET:

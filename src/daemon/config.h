@@ -15,6 +15,7 @@
 
 enum config_type {
         CONFIG_PATH,       /* const char *, absolute */
+        CONFIG_FILE,       /* const char *, absolute, or "": none */
         CONFIG_PATHS,      /* const char *const *, NULL-terminated; "a:b" or a YAML list */
         CONFIG_SOCKET,     /* const char *, absolute, short enough for a unix socket; "" until defaults are settled */
         CONFIG_ADDRESS,    /* const char *, an IP address */
@@ -45,6 +46,11 @@ struct config_registries {
           "Folder of CNI configurations; the first by name is used, and changes are seen at once.")                    \
         X("cni-bin-dir", cni_bin_dir, const char *const *, CONFIG_PATHS, "/opt/cni/bin:/usr/lib/cni", 0, 0,            \
           "Folders of CNI plug-ins, searched in order; separated by colons, or a list.")                               \
+        X("cni-conf-template", cni_conf_template, const char *, CONFIG_FILE, "", 0, 0,                                 \
+          "Template of a CNI configuration, for nodes without a network add-on. Empty: none.\n"                        \
+          "Once the kubelet tells the node's pod ranges it is filled in and written into cni-conf-dir as\n"            \
+          "10-proxmox-lxcri.conflist, unless there is another configuration. Templates for containerd work:\n"         \
+          "{{.PodCIDR}}, {{if}} and {{range}} over .PodCIDRRanges and .Routes.")                                       \
         X("log-level", log_level, enum log_level, CONFIG_LOG_LEVEL, "info", 0, 0, "debug, info, warn or error.")       \
         X("log-format", log_format, enum log_format, CONFIG_LOG_FORMAT, "text", 0, 0,                                  \
           "text or json (on standard error), or journal.")                                                             \

@@ -93,10 +93,14 @@ static int open_images(struct daemon *d, struct err *err) {
 
 static int open_network(struct daemon *d, struct err *err) {
         _cleanup_strbuf_ struct strbuf dirs = STRBUF(65536);
+        int r;
 
         for (const char *const *p = d->conf->cni_bin_dir; *p; p++)
                 strbuf_printf(&dirs, "%s%s", dirs.len ? ":" : "", *p);
-        return cni_new(d->conf->cni_conf_dir, strbuf_str(&dirs), &d->cni, err);
+        r = cni_new(d->conf->cni_conf_dir, strbuf_str(&dirs), &d->cni, err);
+        if (r == 0 && !str_empty(d->conf->cni_conf_template))
+                cni_set_template(d->cni, d->conf->cni_conf_template);
+        return r;
 }
 
 static int open_pods(struct daemon *d, struct err *err) {

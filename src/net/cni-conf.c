@@ -274,6 +274,19 @@ int cni_conf_load(const char *dir, struct cni_conf **ret, bool *ret_none, struct
         return r < 0 ? -ERR_PRECONDITION : 0;
 }
 
+int cni_conf_has_others(const char *dir, const char *name, bool *ret, struct err *err) {
+        struct dirent **names = NULL;
+        int n = scandir(dir, &names, is_conf, NULL);
+
+        if (n < 0 && errno != ENOENT)
+                return err_sys(err, errno, "list %s", dir);
+        *ret = false;
+        for (int i = 0; i < n; i++)
+                *ret = *ret || !str_eq(names[i]->d_name, name);
+        free_names(names, n);
+        return 0;
+}
+
 /* --- what plug-ins read ---------------------------------------------------------------------------------------------
  */
 

@@ -35,6 +35,9 @@ json_t *cni_conf_to_json(const struct cni_conf *c); /* new reference */
  * network, instead of the next one that may be another. ERR_PRECONDITION with the reason; @ret_none: there is none. */
 _must_use_ int cni_conf_load(const char *dir, struct cni_conf **ret, bool *ret_none, struct err *err);
 
+/* Has @dir a configuration but @name? A missing folder has none. */
+_must_use_ int cni_conf_has_others(const char *dir, const char *name, bool *ret, struct err *err);
+
 const char *cni_conf_type(const struct cni_conf *c, size_t i);
 /* The plug-in that plug-in @i delegates addresses to, or NULL. */
 const char *cni_conf_ipam_type(const struct cni_conf *c, size_t i);

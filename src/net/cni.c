@@ -15,6 +15,7 @@
 #include "base/str.h"
 #include "net/cni-conf.h"
 #include "net/cni-exec.h"
+#include "net/cni-generate.h"
 #include "net/cni-result.h"
 #include "net/net.h"
 
@@ -28,7 +29,7 @@ enum {
 #define IFNAME "eth0"
 
 struct cni {
-        char *conf_dir, *bin_dirs;
+        char *conf_dir, *bin_dirs, *template;
         uint64_t timeout_ms;
 };
 
@@ -66,6 +67,7 @@ struct cni *cni_free(struct cni *c) {
                 return NULL;
         free(c->conf_dir);
         free(c->bin_dirs);
+        free(c->template);
         free(c);
         return NULL;
 }
@@ -73,6 +75,21 @@ struct cni *cni_free(struct cni *c) {
 void cni_set_timeout(struct cni *c, uint64_t timeout_ms) {
         assert(timeout_ms > 0);
         c->timeout_ms = timeout_ms;
+}
+
+void cni_set_template(struct cni *c, const char *path) {
+        free(c->template);
+        c->template = path ? xstrdup(path) : NULL;
+}
+
+int cni_set_pod_cidr(struct cni *c, const char *pod_cidr, struct err *err) {
+        struct cni_ranges ranges;
+        int r;
+
+        if (str_empty(pod_cidr))
+                return 0;
+        r = cni_ranges_parse(pod_cidr, &ranges, err);
+        return r < 0 || !c->template ? r : cni_generate(c->conf_dir, c->template, &ranges, err);
 }
 
 /* --- capabilities ---------------------------------------------------------------------------------------------------

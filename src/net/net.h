@@ -56,6 +56,12 @@ struct cni *cni_free(struct cni *c);
 DEFINE_CLEANUP(struct cni *, cni_free)
 /* Time that one plug-in may take (60 s by default). Before the first call. */
 void cni_set_timeout(struct cni *c, uint64_t timeout_ms);
+/* A file from which cni_set_pod_cidr() makes the configuration; NULL: none. Before the first call. */
+void cni_set_template(struct cni *c, const char *path);
+/* The node's pod ranges, "CIDR" or "CIDR,CIDR" of both families, as the kubelet says them; "" says nothing. Where there
+ * is a template and no configuration but the one made from it, that is made, or made anew. ERR_INVALID for bad ranges,
+ * ERR_PRECONDITION for a template that can't be used. Repeatable. */
+_must_use_ int cni_set_pod_cidr(struct cni *c, const char *pod_cidr, struct err *err);
 /* Is there a usable network configuration, with its plug-ins present? ERR_PRECONDITION with the reason when not. */
 _must_use_ int cni_status(struct cni *c, struct err *err);
 /* The chosen configuration's name and the file, for Status(verbose). */

@@ -21,6 +21,8 @@ enum tag {
         TAG_CNI_CACHED = 8,
         TAG_PAUSE_PID = 9,
         TAG_PAUSE_START = 10,
+        TAG_OVERHEAD = 11,      /* packed LinuxContainerResources */
+        TAG_POD_RESOURCES = 12, /* the same */
         TAG_SANDBOX_ID = 16,
         TAG_IMAGE_ID = 17,
         TAG_IMAGE_NAME = 18,
@@ -121,6 +123,8 @@ int sandbox_encode(struct sandbox *s, void **ret, size_t *ret_len, struct err *e
         put_str(&b, TAG_CNI_CACHED, s->cni_cached);
         put_u64(&b, TAG_PAUSE_PID, (uint64_t) s->pause_pid);
         put_u64(&b, TAG_PAUSE_START, s->pause_start_time);
+        put_message(&b, TAG_OVERHEAD, s->overhead);
+        put_message(&b, TAG_POD_RESOURCES, s->resources);
         return finish(&b, ret, ret_len, err);
 }
 
@@ -279,6 +283,11 @@ static int damaged(struct err *err, const char *what, const char *id) {
         return err_set(err, ERR_DATA_LOSS, "the record of %s %s is damaged", what, id);
 }
 
+static void get_resources(struct reader *r, const struct field *f, CRI(LinuxContainerResources) * *to) {
+        cri_message_free(*to);
+        *to = get_message(r, f, CRI_DESC(linux_container_resources));
+}
+
 static void sandbox_take_field(struct sandbox *s, struct reader *r, const struct field *f, size_t *n_ips) {
         switch (f->tag) {
         case TAG_PHASE:
@@ -307,6 +316,12 @@ static void sandbox_take_field(struct sandbox *s, struct reader *r, const struct
                 break;
         case TAG_PAUSE_START:
                 s->pause_start_time = get_u64(r, f);
+                break;
+        case TAG_OVERHEAD:
+                get_resources(r, f, &s->overhead);
+                break;
+        case TAG_POD_RESOURCES:
+                get_resources(r, f, &s->resources);
                 break;
         default:
                 break;
@@ -415,8 +430,7 @@ static void container_take_state(struct container *c, struct reader *r, const st
                 c->created_at_ns = get_u64(r, f);
                 break;
         case TAG_LIMITS:
-                cri_message_free(c->limits);
-                c->limits = get_message(r, f, CRI_DESC(linux_container_resources));
+                get_resources(r, f, &c->limits);
                 break;
         case TAG_STARTED_AT:
                 c->started_at_ns = get_u64(r, f);

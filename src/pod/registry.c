@@ -56,6 +56,8 @@ struct sandbox *sandbox_unref(struct sandbox *s) {
         free(s->handler);
         free(s->cgroup_parent);
         free(s->item);
+        cri_message_free(s->overhead);
+        cri_message_free(s->resources);
         free(s->containers);
         free(s->cni_cached);
         pthread_mutex_destroy(&s->lock);

@@ -59,11 +59,12 @@ struct sandbox {
 
         pthread_mutex_t lock;
 
-        enum sandbox_phase phase;      /* [L] */
-        bool visible;                  /* [L] */
-        char **ips;                    /* [L] NULL-terminated */
-        struct packed_item *item;      /* [L] */
-        struct container **containers; /* [L] counted; visible or not */
+        enum sandbox_phase phase;                            /* [L] */
+        bool visible;                                        /* [L] */
+        char **ips;                                          /* [L] NULL-terminated */
+        struct packed_item *item;                            /* [L] */
+        CRI(LinuxContainerResources) * overhead, *resources; /* [L] as last updated; NULL: as in ->config */
+        struct container **containers;                       /* [L] counted; visible or not */
         size_t n_containers, cap_containers;
 
         /* Under ->lock. */

@@ -28,6 +28,41 @@ static int add_info(CRI(PodSandboxStatusResponse__InfoEntry) * **ret, size_t *re
 
 /* --- sandbox ------------------------------------------------------------------------------------------------------ */
 
+/* The numbers that are set. */
+static json_t *resources_json(const CRI(LinuxContainerResources) * r) {
+        json_t *o = json_object();
+        const struct {
+                const char *name;
+                int64_t value;
+        } numbers[] = {
+                { "cpuPeriod", r->cpu_period },
+                { "cpuQuota", r->cpu_quota },
+                { "cpuShares", r->cpu_shares },
+                { "memoryLimitInBytes", r->memory_limit_in_bytes },
+                { "memorySwapLimitInBytes", r->memory_swap_limit_in_bytes },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(numbers); i++)
+                if (numbers[i].value != 0)
+                        (void) json_object_set_new(o, numbers[i].name, json_integer(numbers[i].value));
+        if (!str_empty(r->cpuset_cpus))
+                (void) json_object_set_new(o, "cpusetCpus", json_string(r->cpuset_cpus));
+        if (!str_empty(r->cpuset_mems))
+                (void) json_object_set_new(o, "cpusetMems", json_string(r->cpuset_mems));
+        return o;
+}
+
+static void add_pod_resources(json_t *o, const struct sandbox *s) {
+        const CRI(LinuxPodSandboxConfig) *l = s->config->linux;
+        const CRI(LinuxContainerResources) *overhead = s->overhead ? s->overhead : l ? l->overhead : NULL;
+        const CRI(LinuxContainerResources) *resources = s->resources ? s->resources : l ? l->resources : NULL;
+
+        if (overhead)
+                (void) json_object_set_new(o, "overhead", resources_json(overhead));
+        if (resources)
+                (void) json_object_set_new(o, "resources", resources_json(resources));
+}
+
 static json_t *sandbox_info(const struct sandbox *s) {
         json_t *o = json_object(), *ns = json_object();
         const struct pods *p = s->pods;
@@ -42,6 +77,7 @@ static json_t *sandbox_info(const struct sandbox *s) {
         (void) json_object_set_new(o, "cgroupParent", json_string(s->cgroup_parent));
         (void) json_object_set_new(o, "runtimeHandler", json_string(PODS_HANDLER));
         (void) json_object_set_new(o, "namespaces", ns);
+        add_pod_resources(o, s);
         (void) snprintf(path, sizeof(path), "%s/pods/%s", p->state, s->id);
         (void) json_object_set_new(o, "files", json_string(path));
         return o;

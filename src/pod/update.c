@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* update - UpdateContainerResources: all or nothing, in the cgroup and in the record. */
+/* update - UpdateContainerResources: all or nothing, in the cgroup and in the record. UpdatePodSandboxResources: a note
+ * of what the kubelet has set in the pod's own cgroup, which is its. */
 #include "base/log.h"
 #include "pod/operations.h"
 #include "pod/record.h"
@@ -74,4 +75,67 @@ int pods_update_resources(struct pods *p, const struct pods_ctx *ctx, const CRI(
         r = update(c, req->linux, work, err);
         pthread_mutex_unlock(&c->sandbox->lock);
         return r < 0 ? err_wrap(err, "update container %s", c->id) : 0;
+}
+
+/* --- pods --------------------------------------------------------------------------------------------------------- */
+
+static void exchange(CRI(LinuxContainerResources) * *a, CRI(LinuxContainerResources) * *b) {
+        CRI(LinuxContainerResources) *t = *a;
+
+        *a = *b;
+        *b = t;
+}
+
+/* What is given replaces what was; @overhead and @resources (either may be NULL) are left with what is to be freed. */
+static void swap_pod(struct sandbox *s, CRI(LinuxContainerResources) * *overhead,
+                     CRI(LinuxContainerResources) * *resources, bool has_overhead, bool has_resources) {
+        pthread_rwlock_wrlock(&s->pods->lock);
+        if (has_overhead)
+                exchange(&s->overhead, overhead);
+        if (has_resources)
+                exchange(&s->resources, resources);
+        pthread_rwlock_unlock(&s->pods->lock);
+}
+
+/* Under the pod's lock. */
+static int update_pod(struct sandbox *s, const CRI(UpdatePodSandboxResourcesRequest) * req, struct err *err) {
+        CRI(LinuxContainerResources) *overhead = NULL, *resources = NULL;
+        int r;
+
+        if (s->removed)
+                return err_set(err, ERR_NOT_FOUND, "pod sandbox %s is gone", s->id);
+        if (sandbox_get_phase(s) != SANDBOX_READY)
+                return err_set(err, ERR_PRECONDITION, "pod sandbox %s is not ready", s->id);
+        if (req->overhead)
+                overhead = cri_dup(LinuxContainerResources, req->overhead);
+        if (req->resources)
+                resources = cri_dup(LinuxContainerResources, req->resources);
+        swap_pod(s, &overhead, &resources, req->overhead, req->resources);
+        r = sandbox_save(s, err);
+        if (r < 0)
+                swap_pod(s, &overhead, &resources, req->overhead, req->resources);
+        cri_message_free(overhead);
+        cri_message_free(resources);
+        return r;
+}
+
+int pods_update_sandbox(struct pods *p, const struct pods_ctx *ctx, const CRI(UpdatePodSandboxResourcesRequest) * req,
+                        struct err *err) {
+        _cleanup_(arena_freep) struct arena *work = arena_new(WORK_ARENA_MAX);
+        _cleanup_(sandbox_unrefp) struct sandbox *s = NULL;
+        struct spec_resources ignored;
+        int r;
+
+        r = registry_find_sandbox(p, req->pod_sandbox_id, &s, err);
+        if (r == 0)
+                r = resources_build(req->overhead, work, &ignored, err);
+        if (r == 0)
+                r = resources_build(req->resources, work, &ignored, err);
+        if (r == 0)
+                r = sandbox_lock(s, ctx, err);
+        if (r < 0)
+                return r;
+        r = update_pod(s, req, err);
+        pthread_mutex_unlock(&s->lock);
+        return r < 0 ? err_wrap(err, "update pod sandbox %s", s->id) : 0;
 }

@@ -120,3 +120,62 @@ def test_a_broken_config_file_is_told(own_daemon):
         condition = conditions['NetworkReady']
         return not condition.status and '10-test.conflist' in condition.message
     eventually(told)
+
+
+TEMPLATE = '''{{- /* as Kubernetes' scripts have it for containerd */ -}}
+{"cniVersion": "1.0.0", "name": "templated", "plugins": [
+  {"type": "bridge", "bridge": "BRIDGE", "isGateway": true, "ipam": {
+    "type": "host-local", "dataDir": "DATA",
+    "ranges": [{{range $i, $range := .PodCIDRRanges}}{{if $i}}, {{end}}[{"subnet": "{{$range}}"}]{{end}}],
+    "routes": [{{range $i, $route := .Routes}}{{if $i}}, {{end}}{"dst": "{{$route}}"}{{end}}]}},
+  {"type": "portmap", "capabilities": {"portMappings": true}}]}
+'''
+
+
+@pytest.mark.ours
+@pytest.mark.parametrize('own_daemon', [{'config': 'cni-conf-template: /run/lxcri-cni.template\n'}],
+                         indirect=True)
+def test_network_from_a_template(own_daemon, busybox, pb):
+    runtime = own_daemon.runtime
+    given = os.path.join(runtime.cni_conf, '10-test.conflist')
+    made = os.path.join(runtime.cni_conf, '10-proxmox-lxcri.conflist')
+
+    def tell(cidr):
+        own_daemon.cri.UpdateRuntimeConfig(runtime_config=pb.RuntimeConfig(
+            network_config=pb.NetworkConfig(pod_cidr=cidr)))
+
+    def network_ready():
+        return {c.type: c.status for c in own_daemon.cri.Status().status.conditions}['NetworkReady']
+    own_daemon.cri.UpdateRuntimeConfig()
+    tell('')
+    tell('10.97.0.0/24')
+    assert os.listdir(runtime.cni_conf) == ['10-test.conflist']  # somebody else's
+    os.unlink(given)
+    assert not network_ready()
+    for bad in ('10.97.0.0', '10.97.0.0/24,10.98.0.0/24', 'x', '10.97.0.0/24,'):
+        with refused(CODE.INVALID_ARGUMENT, words=['pod_cidr']):
+            tell(bad)
+    with refused(CODE.FAILED_PRECONDITION, words=['/run/lxcri-cni.template']):
+        tell('10.97.0.0/24')
+    text = TEMPLATE.replace('BRIDGE', f'tmpl{os.getpid() % 100000}').replace(
+        'DATA', os.path.join(own_daemon.directory, 'ipam'))
+    try:
+        with open('/run/lxcri-cni.template', 'w', encoding='utf-8') as f:
+            f.write(text)
+        calls = [own_daemon.cri.future('UpdateRuntimeConfig', runtime_config=pb.RuntimeConfig(
+            network_config=pb.NetworkConfig(pod_cidr='10.97.0.0/24,fd97::/64'))) for _ in range(8)]
+        for call in calls:
+            call.result()
+        tell('10.97.0.0/24,fd97::/64')
+    finally:
+        os.unlink('/run/lxcri-cni.template')
+    assert os.listdir(runtime.cni_conf) == ['10-proxmox-lxcri.conflist']
+    assert network_ready()
+    with open(made, encoding='utf-8') as f:
+        routes = json.load(f)['plugins'][0]['ipam']['routes']
+    assert routes == [{'dst': '0.0.0.0/0'}, {'dst': '::/0'}]
+    with own_daemon.pod(host_network=False) as pod:
+        network = pod.status().network
+        assert network.ip.startswith('10.97.0.') and network.additional_ips[0].ip.startswith('fd97::')
+        shown = pod.run(busybox, ['sleep', '100']).output('ip', 'addr', 'show', 'eth0')
+        assert network.ip in shown and network.additional_ips[0].ip in shown

@@ -1,6 +1,7 @@
 """The life of a pod sandbox."""
 
 import concurrent.futures
+import json
 import os
 
 import pytest
@@ -165,3 +166,33 @@ def test_many_at_once(daemon, busybox, clean):
             return container.output('echo', 'up')
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         assert list(pool.map(one, range(16))) == ['up'] * 16
+
+
+@pytest.mark.ours
+def test_limits_of_a_pod_are_noted(own_daemon, pb):
+    def info():
+        return json.loads(pod.status(verbose=True).info['info'])
+
+    def update(**fields):
+        own_daemon.cri.UpdatePodSandboxResources(pod_sandbox_id=pod.id, **fields)
+    limits = pb.LinuxContainerResources
+    pod = own_daemon.pod(linux={
+        'overhead': limits(memory_limit_in_bytes=1 << 20), 'resources': limits(cpu_shares=100)})
+    assert info()['overhead'] == {'memoryLimitInBytes': 1 << 20}
+    assert info()['resources'] == {'cpuShares': 100}
+    update(resources=limits(cpu_quota=5000, cpu_period=100000, cpuset_cpus='0'))
+    update()
+    own_daemon.runtime.kill()
+    own_daemon.start()
+    pod.cri = own_daemon.cri
+    assert info()['overhead'] == {'memoryLimitInBytes': 1 << 20}
+    assert info()['resources'] == {'cpuQuota': 5000, 'cpuPeriod': 100000, 'cpusetCpus': '0'}
+    update(overhead=limits(memory_limit_in_bytes=2 << 20))
+    assert info()['overhead'] == {'memoryLimitInBytes': 2 << 20}
+    with refused(CODE.INVALID_ARGUMENT, words=['cpuset']):
+        update(resources=limits(cpuset_cpus='all'))
+    with refused(CODE.NOT_FOUND):
+        own_daemon.cri.UpdatePodSandboxResources(pod_sandbox_id='0' * 64)
+    pod.stop()
+    with refused(CODE.FAILED_PRECONDITION):
+        update(resources=limits(cpu_shares=5))
