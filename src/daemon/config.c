@@ -360,6 +360,28 @@ static int set_flag(struct config *c, const struct config_key *k, const char *te
         return read_registries(c, n, &p, err);
 }
 
+static bool is_loopback(const char *address) {
+        struct in6_addr v6;
+
+        return str_after(address, "127.") != NULL ||
+               (inet_pton(AF_INET6, address, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6));
+}
+
+static int settle_streaming(const struct config *c, struct err *err) {
+        bool cert = !str_empty(c->streaming_tls_cert), key = !str_empty(c->streaming_tls_key);
+
+        if (cert != key)
+                return err_set(err, ERR_INVALID,
+                               "streaming-tls-cert and streaming-tls-key belong together: %s is missing",
+                               cert ? "streaming-tls-key" : "streaming-tls-cert");
+        if (!cert && !is_loopback(c->streaming_address))
+                return err_set(err, ERR_INVALID,
+                               "streaming-address: on %s, which others can reach, exec and attach need TLS: set "
+                               "streaming-tls-cert and streaming-tls-key, or use 127.0.0.1",
+                               c->streaming_address);
+        return 0;
+}
+
 /* What holds between keys. */
 static int settle(struct config *c, struct err *err) {
         if (str_empty(c->socket)) {
@@ -371,7 +393,7 @@ static int settle(struct config *c, struct err *err) {
         if (str_eq(c->root, c->state))
                 return err_set(err, ERR_INVALID,
                                "root and state are the same folder (%s): state must not outlive a reboot", c->root);
-        return 0;
+        return settle_streaming(c, err);
 }
 
 static int load_tree(struct config *c, const char *name, const struct yaml_node *root, bool seen[CONFIG_N_KEYS],

@@ -74,6 +74,12 @@ struct config_registries {
           "IP address on which exec, attach and port-forward are served.")                                             \
         X("streaming-port", streaming_port, int64_t, CONFIG_NUMBER, "0", 0, 65535,                                     \
           "Port for them. 0: any that is free.")                                                                       \
+        X("streaming-tls-cert", streaming_tls_cert, const char *, CONFIG_FILE, "", 0, 0,                               \
+          "Certificate (PEM, with those that signed it) to serve them over TLS. Empty: plain HTTP.\n"                  \
+          "Needed where streaming-address is not a loopback one. Read again when the file has changed; its names\n"    \
+          "must cover the streaming address (127.0.0.1 or ::1 for \"all addresses\").")                                \
+        X("streaming-tls-key", streaming_tls_key, const char *, CONFIG_FILE, "", 0, 0,                                 \
+          "The certificate's private key (PEM, without a passphrase).")                                                \
         X("pids-limit", pids_limit, int64_t, CONFIG_NUMBER, "-1", -1, 4194304,                                         \
           "Processes a container may have. -1: no limit of its own (the kubelet limits the pod).")                     \
         X("registries", registries, struct config_registries, CONFIG_REGISTRIES, "[]", 0, 0,                           \

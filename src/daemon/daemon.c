@@ -169,6 +169,8 @@ static int open_streaming(struct daemon *d, struct err *err) {
                 .backend = cri_streaming_backend(d->pods),
                 .address = d->conf->streaming_address,
                 .port = (uint16_t) d->conf->streaming_port,
+                .tls_cert = str_empty(d->conf->streaming_tls_cert) ? NULL : d->conf->streaming_tls_cert,
+                .tls_key = str_empty(d->conf->streaming_tls_key) ? NULL : d->conf->streaming_tls_key,
         };
 
         /* Each exec holds a thread for as long as it runs. */

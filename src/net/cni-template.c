@@ -410,9 +410,9 @@ static int do_range(struct filler *f, struct action *a, bool run) {
         static const char *const none[] = { NULL };
         char names[2][NAME_MAX_LEN];
         const char *body = f->at;
-        struct action last;
+        struct action last = { 0 };
         struct value v;
-        enum stop stop;
+        enum stop stop = STOP_TEXT;
         size_t n, i = 0;
         int r = take_declared(f, a, names, &n);
 
@@ -439,7 +439,9 @@ static int do_range(struct filler *f, struct action *a, bool run) {
 }
 
 static bool is_comment(const struct action *a) {
-        return a->end - a->p >= 4 && memcmp(a->p, "/*", 2) == 0 && memcmp(a->end - 2, "*/", 2) == 0;
+        size_t n = (size_t) (a->end - a->p);
+
+        return n >= 4 && a->p[0] == '/' && a->p[1] == '*' && a->p[n - 2] == '*' && a->p[n - 1] == '/';
 }
 
 /* Text and actions up to one that ends the block. */

@@ -37,8 +37,12 @@ static int on_io(sd_event_source *io, int fd, uint32_t revents, void *userdata);
 
 int client_new(struct streaming *server, int fd, struct client **ret, struct err *err) {
         struct client *c = xnew(struct client);
-        int r;
+        int r = server->tls ? tls_accept(server->tls, fd, &c->tls, err) : 0;
 
+        if (r < 0) {
+                free(c);
+                return r;
+        }
         c->server = server;
         c->head = STRBUF(UPGRADE_HEAD_MAX + SERVER_BUFFER_BYTES);
         c->out = QUEUE(CLIENT_OUT_MAX);
@@ -47,6 +51,7 @@ int client_new(struct streaming *server, int fd, struct client **ret, struct err
         c->due_ns = c->used_ns + HEAD_SECONDS * SECOND_NS;
         r = sd_event_add_io(server->loop, &c->io, fd, c->events, on_io, c);
         if (r < 0) {
+                (void) tls_conn_free(c->tls);
                 free(c);
                 return err_sys(err, -r, "watch a connection");
         }
@@ -83,6 +88,7 @@ struct client *client_free(struct client *c) {
         strbuf_done(&c->head);
         queue_done(&c->out);
         c->io = sd_event_source_disable_unref(c->io);
+        (void) tls_conn_free(c->tls);
         c->fd = fd_close(c->fd);
         free(c);
         return NULL;
@@ -282,13 +288,26 @@ static void take_input(struct client *c, uint8_t *data, size_t len) {
         }
 }
 
+/* As recv(2) and send(2), but -errno. */
+static ssize_t receive(struct client *c, void *buffer, size_t size) {
+        ssize_t n = c->tls ? tls_read(c->tls, buffer, size) : recv(c->fd, buffer, size, MSG_DONTWAIT);
+
+        return n < 0 && !c->tls ? -errno : n;
+}
+
+static ssize_t transmit(struct client *c, const void *data, size_t len) {
+        ssize_t n = c->tls ? tls_write(c->tls, data, len) : send(c->fd, data, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+        return n < 0 && !c->tls ? -errno : n;
+}
+
 static void read_socket(struct client *c) {
         for (unsigned i = 0; i < MAX_READS && wants_input(c); i++) {
-                ssize_t n = recv(c->fd, c->server->client_buffer, SERVER_BUFFER_BYTES, MSG_DONTWAIT);
+                ssize_t n = receive(c, c->server->client_buffer, SERVER_BUFFER_BYTES);
 
-                if (n < 0 && errno == EINTR)
+                if (n == -EINTR)
                         continue;
-                if (n < 0 && errno == EAGAIN)
+                if (n == -EAGAIN)
                         return;
                 if (n <= 0) {
                         /* Who has sent all may still want to read the answer to a request that failed. */
@@ -298,19 +317,20 @@ static void read_socket(struct client *c) {
                         return;
                 }
                 take_input(c, c->server->client_buffer, (size_t) n);
-                if (n < SERVER_BUFFER_BYTES)
+                /* TLS gives a record at a time, and keeps nothing back between them. */
+                if (n < SERVER_BUFFER_BYTES && !c->tls)
                         return;
         }
 }
 
 static void write_socket(struct client *c) {
         while (queue_len(&c->out)) {
-                ssize_t n = send(c->fd, queue_front(&c->out), queue_len(&c->out), MSG_NOSIGNAL | MSG_DONTWAIT);
+                ssize_t n = transmit(c, queue_front(&c->out), queue_len(&c->out));
 
-                if (n < 0 && errno == EINTR)
+                if (n == -EINTR)
                         continue;
                 if (n < 0) {
-                        if (errno != EAGAIN)
+                        if (n != -EAGAIN)
                                 client_fail(c);
                         return;
                 }
@@ -324,7 +344,7 @@ static int on_io(sd_event_source *io, int fd, uint32_t revents, void *userdata) 
 
         if (revents & (EPOLLERR | EPOLLHUP)) {
                 client_fail(c);
-        } else if (revents & EPOLLIN && wants_input(c)) {
+        } else if ((revents & EPOLLIN || (c->tls && tls_wants_out(c->tls))) && wants_input(c)) {
                 read_socket(c);
         } else if (revents & EPOLLRDHUP && !c->peer_hung_up) {
                 /* Not to be told again. What it sent may still be wanted; tick() does not wait for that for long. */
@@ -347,6 +367,8 @@ static void update_sources(struct client *c) {
 }
 
 static void linger(struct client *c) {
+        if (c->tls)
+                tls_end(c->tls);
         if (c->peer_hung_up || shutdown(c->fd, SHUT_WR) < 0) {
                 client_fail(c);
                 return;
@@ -385,7 +407,7 @@ static void watch(struct client *c) {
                 events |= EPOLLIN;
         if (!c->peer_hung_up)
                 events |= EPOLLRDHUP;
-        if (queue_len(&c->out))
+        if (queue_len(&c->out) || (c->tls && tls_wants_out(c->tls)))
                 events |= EPOLLOUT;
         if (events == c->events)
                 return;
@@ -462,7 +484,9 @@ void client_tick(struct client *c, uint64_t now_ns) {
         }
         if (c->used_ns + c->server->idle_ns <= now_ns)
                 log_debug("streaming: connection was idle for too long", NULL);
-        if (c->state == CLIENT_HEAD)
+        if (c->state == CLIENT_HEAD && c->tls && !tls_is_ready(c->tls))
+                client_fail(c); /* nothing can be said yet */
+        else if (c->state == CLIENT_HEAD)
                 client_refuse(c, 408, "the request did not come in time");
         else if (c->state == CLIENT_OPEN && c->used_ns + c->server->idle_ns > now_ns)
                 tick_open(c, now_ns);

@@ -10,6 +10,7 @@
 #include "streaming/queue.h"
 #include "streaming/streaming.h"
 #include "streaming/ticket.h"
+#include "streaming/tls.h"
 #include "streaming/upgrade.h"
 #include "streaming/wire.h"
 
@@ -54,6 +55,7 @@ struct client {
         struct client *prev, *next;
         enum client_state state;
         int fd;
+        struct tls_conn *tls; /* NULL: plain */
         sd_event_source *io;
         uint32_t events;
         bool peer_hung_up; /* it sends no more; there may be something to read still */

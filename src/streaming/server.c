@@ -83,7 +83,8 @@ static void take_client(struct streaming *s, int fd) {
                         "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
 
                 log_warn("streaming: too many connections", "maximum", LOG_U64(s->max_clients), NULL);
-                (void) send(own, busy, sizeof(busy) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+                if (!s->tls)
+                        (void) send(own, busy, sizeof(busy) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
                 return;
         }
         r = client_new(s, own, &c, &err);
@@ -141,6 +142,7 @@ static bool parse_address(const char *text, uint16_t port, union address *ret, s
 
 /* What listens on every address is reached through this host's own. */
 static void make_base_url(struct streaming *s, const union address *a) {
+        const char *scheme = s->tls ? "https" : "http";
         char text[INET6_ADDRSTRLEN];
 
         if (a->any.sa_family == AF_INET6) {
@@ -148,14 +150,15 @@ static void make_base_url(struct streaming *s, const union address *a) {
 
                 (void) inet_ntop(AF_INET6, IN6_IS_ADDR_UNSPECIFIED(host) ? &in6addr_loopback : host, text,
                                  sizeof(text));
-                (void) snprintf(s->base_url, sizeof(s->base_url), "http://[%s]:%u", text, ntohs(a->in6.sin6_port));
+                (void) snprintf(s->base_url, sizeof(s->base_url), "%s://[%s]:%u", scheme, text,
+                                ntohs(a->in6.sin6_port));
         } else {
                 struct in_addr host = a->in.sin_addr;
 
                 if (host.s_addr == htonl(INADDR_ANY))
                         host.s_addr = htonl(INADDR_LOOPBACK);
                 (void) inet_ntop(AF_INET, &host, text, sizeof(text));
-                (void) snprintf(s->base_url, sizeof(s->base_url), "http://%s:%u", text, ntohs(a->in.sin_port));
+                (void) snprintf(s->base_url, sizeof(s->base_url), "%s://%s:%u", scheme, text, ntohs(a->in.sin_port));
         }
 }
 
@@ -208,6 +211,8 @@ int streaming_new(const struct streaming_args *args, struct streaming **ret, str
         s->creation_ns = ms_or(args->creation_timeout_ms, 30 * 1000);
         s->tickets = tickets_new(args->max_tokens ? args->max_tokens : 1000, ms_or(args->token_ttl_ms, 60 * 1000));
         r = jobs_new(args->pool, &s->jobs, err);
+        if (r == 0 && args->tls_cert)
+                r = tls_new(args->tls_cert, args->tls_key, &s->tls, err);
         if (r == 0)
                 r = listen_on(s, args->address ? args->address : "127.0.0.1", args->port, err);
         if (r == 0)
@@ -228,6 +233,7 @@ struct streaming *streaming_free(struct streaming *s) {
         s->timer = sd_event_source_disable_unref(s->timer);
         s->jobs = jobs_close(s->jobs);
         s->tickets = tickets_free(s->tickets);
+        s->tls = tls_free(s->tls);
         s->listen_fd = fd_close(s->listen_fd);
         s->loop = sd_event_unref(s->loop);
         free(s);

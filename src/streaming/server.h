@@ -10,6 +10,7 @@ struct streaming {
         struct streaming_backend backend;
         struct jobs *jobs;
         struct tickets *tickets;
+        struct tls *tls; /* NULL: plain HTTP */
         char base_url[128];
 
         int listen_fd;

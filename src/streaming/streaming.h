@@ -72,6 +72,7 @@ struct streaming_args {
         struct streaming_backend backend; /* copied; must live until the pool is freed */
         const char *address;              /* IP address to listen on (NULL: 127.0.0.1) */
         uint16_t port;                    /* 0: any */
+        const char *tls_cert, *tls_key;   /* PEM files, read again when they change; NULL: plain HTTP */
         /* 0 means the default in parentheses. */
         size_t max_connections;       /* (256) */
         uint64_t idle_timeout_ms;     /* (4 hours) without a frame in either direction */
@@ -86,7 +87,7 @@ _must_use_ int streaming_new(const struct streaming_args *args, struct streaming
 struct streaming *streaming_free(struct streaming *s);
 DEFINE_CLEANUP(struct streaming *, streaming_free)
 
-/* "http://127.0.0.1:36541"; lives as long as the server. */
+/* "http://127.0.0.1:36541", with TLS "https://..."; lives as long as the server. */
 const char *streaming_base_url(const struct streaming *s);
 
 /* Check the request, keep a copy, and make the single-use URL for it, in @arena. ERR_INVALID for what CRI forbids,

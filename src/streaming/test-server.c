@@ -258,6 +258,8 @@ int main(void) {
                 .pool = pool,
                 .backend = { .exec = backend_exec, .attach = backend_attach, .port_forward = backend_port_forward },
                 .address = getenv("STREAMING_ADDRESS"),
+                .tls_cert = getenv("STREAMING_CERT"),
+                .tls_key = getenv("STREAMING_KEY"),
                 .max_connections = number("STREAMING_CONNECTIONS"),
                 .idle_timeout_ms = number("STREAMING_IDLE_MS"),
                 .creation_timeout_ms = number("STREAMING_CREATION_MS"),

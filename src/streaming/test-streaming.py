@@ -4,6 +4,8 @@
 are there, against client-go's executors (tests/tools/streaming-client), which kubectl, crictl and kubelet are made of.
 
 usage: test-streaming.py TEST-SERVER [STREAMING-CLIENT-FOLDER]
+
+With STREAMING_TLS=1 all of it goes over TLS.
 """
 
 import base64
@@ -14,9 +16,11 @@ import re
 import select
 import shutil
 import socket
+import ssl
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -37,10 +41,42 @@ def sanitized():
     return b'__asan_init' in program or b'__tsan_init' in program
 
 
+class Pair:
+    """A certificate that signs itself, and its key, in files."""
+
+    def __init__(self, name='localhost'):
+        self.folder = tempfile.TemporaryDirectory()
+        self.cert, self.key = (os.path.join(self.folder.name, x) for x in ('cert.pem', 'key.pem'))
+        self.renew(name)
+
+    def renew(self, name):
+        subprocess.run(['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes',
+                        '-keyout', self.key + '.new', '-out', self.cert + '.new', '-days', '2', '-subj', f'/CN={name}',
+                        '-addext', f'subjectAltName=DNS:{name},IP:127.0.0.1,IP:::1'], check=True,
+                       stderr=subprocess.DEVNULL)
+        for path in (self.cert, self.key):
+            os.rename(path + '.new', path)
+
+    def env(self):
+        return {'STREAMING_CERT': self.cert, 'STREAMING_KEY': self.key}
+
+
+TLS = Pair() if os.environ.get('STREAMING_TLS') else None
+HTTP = 'https' if TLS else 'http'
+
+
+def trusting():
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
 class Server:
     """test-server; ask() for URLs."""
 
     def __init__(self, **env):
+        env = {**(TLS.env() if TLS else {}), **env}
         self.process = subprocess.Popen([SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                                         env={**os.environ, **env})
         self.base = self.process.stdout.readline().strip()
@@ -77,8 +113,10 @@ class Raw:
     """A socket on a URL's host."""
 
     def __init__(self, url):
-        host, port, self.path = re.match(r'http://\[?([^/\]]+)\]?:(\d+)(/.*)?$', url).groups()
+        scheme, host, port, self.path = re.match(r'(https?)://\[?([^/\]]+)\]?:(\d+)(/.*)?$', url).groups()
         self.socket = socket.create_connection((host, int(port)), PATIENCE)
+        if scheme == 'https':
+            self.socket = trusting().wrap_socket(self.socket, server_hostname='localhost')
         self.buffer = b''
 
     def send(self, data):
@@ -263,16 +301,16 @@ def status_of(head):
 
 def test_urls():
     with Server() as s:
-        assert re.match(r'http://127\.0\.0\.1:\d+/exec/[\w-]{24}$', s.exec('o', 'true'))
-        assert re.match(r'http://127\.0\.0\.1:\d+/attach/[\w-]{24}$', s.ask('attach o true'))
-        assert re.match(r'http://127\.0\.0\.1:\d+/portforward/[\w-]{24}$', s.ask('forward 80'))
+        assert re.match(HTTP + r'://127\.0\.0\.1:\d+/exec/[\w-]{24}$', s.exec('o', 'true'))
+        assert re.match(HTTP + r'://127\.0\.0\.1:\d+/attach/[\w-]{24}$', s.ask('attach o true'))
+        assert re.match(HTTP + r'://127\.0\.0\.1:\d+/portforward/[\w-]{24}$', s.ask('forward 80'))
         for bad in ('exec - true', 'exec te true', 'attach - true', 'attach ote x', 'forward 0', 'forward 70000'):
             assert s.ask(bad).startswith('error INVALID_ARGUMENT '), bad
         for _ in range(1000 - 3):
             assert s.exec('o', 'true').startswith('http')
         assert s.exec('o', 'true').startswith('error RESOURCE_EXHAUSTED ')
     with Server(STREAMING_ADDRESS='::') as s:
-        assert s.base.startswith('http://[::1]:')
+        assert s.base.startswith(HTTP + '://[::1]:')
         assert status_of(Raw(s.base).request(path='/exec/x')) == 404
 
 
@@ -769,10 +807,95 @@ def test_connections():
             c = Spdy(s.exec('io', 'cat'), PLAIN_V4)
             assert status_of(c.head) == 101
             clients.append(c)
-        eleventh = Raw(s.exec('io', 'cat'))
-        assert eleventh.read_rest().startswith(b'HTTP/1.1 503 ')
-        for c in clients + strangers + [eleventh]:
+        url = s.exec('io', 'cat')
+        if TLS:
+            try:
+                Raw(url)
+                raise AssertionError('an eleventh connection was taken')
+            except (ssl.SSLError, ConnectionError):
+                pass
+        else:
+            eleventh = Raw(url)
+            assert eleventh.read_rest().startswith(b'HTTP/1.1 503 ')
+            eleventh.close()
+        for c in clients + strangers:
             c.close()
+
+
+def test_tls_handshake():
+    """Who is slow with his handshake waits alone, and not for ever; who speaks no TLS is let go."""
+    pair = Pair()
+    with Server(**pair.env()) as s:
+        assert s.base.startswith('https://127.0.0.1:')
+        before = s.fds()
+        port = int(s.base.rsplit(':', 1)[1])
+        silent = [socket.create_connection(('127.0.0.1', port), PATIENCE) for _ in range(20)]
+        for c in silent[10:]:
+            c.sendall(b'\x16\x03\x01\x02\x00\x01\x00')  # a hello that never ends
+        begun = time.monotonic()
+        plain = socket.create_connection(('127.0.0.1', port), PATIENCE)
+        plain.sendall(b'GET /exec/x HTTP/1.1\r\nHost: x\r\n\r\n')
+        c = Spdy(s.exec('o', 'echo', 'hello'), PLAIN_V4)
+        assert status_of(c.head) == 101 and time.monotonic() - begun < 3
+        c.close()
+        try:
+            assert plain.recv(100)[:1] in (b'', b'\x15')  # an alert, perhaps
+        except ConnectionResetError:
+            pass
+        for c in silent:
+            c.settimeout(PATIENCE)
+            assert c.recv(100) == b''  # closed after ten seconds
+            c.close()
+        assert 8 < time.monotonic() - begun < 20
+        plain.close()
+        eventually(lambda: s.fds() == before, 'descriptors stay')
+
+
+def test_tls_versions():
+    pair = Pair()
+    with Server(**pair.env()) as s:
+        port = int(s.base.rsplit(':', 1)[1])
+        trusted = ssl.create_default_context(cafile=pair.cert)
+        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            trusted.minimum_version = trusted.maximum_version = version
+            with socket.create_connection(('127.0.0.1', port), PATIENCE) as c:
+                with trusted.wrap_socket(c, server_hostname='localhost') as t:
+                    t.sendall(b'GET /exec/x HTTP/1.1\r\nHost: x\r\n\r\n')
+                    assert t.recv(100).startswith(b'HTTP/1.1 404 ')
+
+
+def test_tls_renewal():
+    """A new certificate is used without a restart; a broken one is not, and the old one stays."""
+    pair = Pair('first')
+
+    def name(s):
+        host, port = s.base[8:].split(':')
+        text = ssl.get_server_certificate((host, int(port)))
+        shown = subprocess.run(['openssl', 'x509', '-noout', '-subject'], input=text, stdout=subprocess.PIPE, text=True,
+                               check=True)
+        return shown.stdout.strip().split('=')[-1].strip()
+    with Server(**pair.env()) as s:
+        assert name(s) == 'first'
+        running = Spdy(s.exec('io', 'cat'), PLAIN_V4)
+        pair.renew('second')
+        eventually(lambda: name(s) == 'second', 'the old certificate stays')
+        with open(pair.cert, 'w', encoding='ascii') as f:
+            f.write('nothing')
+        time.sleep(1.1)
+        assert name(s) == 'second' and name(s) == 'second'
+        pair.renew('third')
+        eventually(lambda: name(s) == 'third', 'the old certificate stays')
+        running.close()
+
+
+def test_tls_bad_files():
+    pair, other = Pair(), Pair()
+    for env in ({'STREAMING_CERT': '/no/such', 'STREAMING_KEY': pair.key},
+                {'STREAMING_CERT': pair.cert, 'STREAMING_KEY': pair.cert},
+                {'STREAMING_CERT': pair.cert, 'STREAMING_KEY': other.key}):
+        done = subprocess.run([SERVER], env={**os.environ, **env}, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.PIPE, text=True, check=False)
+        assert done.returncode == 1 and 'streaming over TLS' in done.stderr, done.stderr
 
 
 def test_many():

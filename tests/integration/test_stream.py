@@ -9,6 +9,7 @@ import signal
 import socket
 import struct
 import subprocess
+import tempfile
 import termios
 import time
 
@@ -219,3 +220,61 @@ def test_what_can_not_be_streamed_is_refused(daemon, busybox, pb):
         url = daemon.cri.Exec(container_id=created.id, cmd=['true'], stdout=True).url
         assert url.startswith('http://127.0.0.1:')
         assert len({daemon.cri.Exec(container_id=created.id, cmd=['true'], stdout=True).url for _ in range(50)}) == 50
+
+
+@pytest.fixture(scope='module')
+def certificate():
+    """(certificate, key) for this host's loopback."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = os.path.join(folder, 'cert.pem'), os.path.join(folder, 'key.pem')
+        subprocess.run(['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes',
+                        '-out', files[0], '-keyout', files[1], '-days', '2', '-subj', '/CN=localhost',
+                        '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1'], check=True, stderr=subprocess.DEVNULL)
+        yield files
+
+
+@pytest.mark.ours
+def test_streaming_over_tls(own_daemon, busybox, certificate, crictl_program):
+    runtime = own_daemon.runtime
+    with own_daemon.logged_pod(host_network=False) as pod:
+        container = pod.sh(busybox, 'while :; do nc -l -p 8081 -e cat; done')
+        runtime.stop()
+        runtime.args += ['--streaming-address', '0.0.0.0']
+        with pytest.raises(RuntimeError, match='streaming-tls-cert'):
+            runtime.start()
+        runtime.args += ['--streaming-tls-cert', certificate[0], '--streaming-tls-key', certificate[1]]
+        own_daemon.start()
+        pod.cri = container.cri = own_daemon.cri
+        url = own_daemon.cri.Exec(container_id=container.id, cmd=['true'], stdout=True).url
+        assert url.startswith('https://127.0.0.1:')
+
+        def crictl(verb, *args, trust=True):
+            return [crictl_program, '--runtime-endpoint', runtime.endpoint, '--timeout', '30s', verb,
+                    *(['--tls-ca', certificate[0]] if trust else []), *args]
+        for transport in TRANSPORTS:
+            done = run(crictl('exec', '--transport', transport, container.id, 'echo', 'hello'))
+            assert done.stdout == b'hello\n', done
+            done = run(crictl('exec', '--transport', transport, '-i', container.id, 'cat'), input=bytes(3 << 20))
+            assert done.stdout == bytes(3 << 20), done.stderr
+            local = free_port()
+            forward = subprocess.Popen(crictl('port-forward', '--transport', transport, pod.id, f'{local}:8081'),
+                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            try:
+                eventually(lambda at=local: echoed(at), seconds=15)
+            finally:
+                forward.kill()
+                forward.wait()
+        assert b'certificate' in run(crictl('exec', container.id, 'echo', trust=False)).stderr
+        terminal = Terminal(crictl('exec', '-it', container.id, 'sh'))
+        terminal.expect('# ')
+        terminal.type('exit 5\n')
+        assert terminal.wait() != 0
+
+
+def echoed(port):
+    try:
+        with socket.create_connection(('127.0.0.1', port), timeout=3) as s:
+            s.sendall(b'ping')
+            return s.recv(4) == b'ping'
+    except OSError:
+        return False

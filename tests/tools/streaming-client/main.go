@@ -126,7 +126,7 @@ func runForward(args []string) error {
 	if err != nil {
 		return err
 	}
-	config := &rest.Config{}
+	config := &rest.Config{TLSClientConfig: rest.TLSClientConfig{Insecure: true}}
 	stop, ready := make(chan struct{}), make(chan struct{})
 	var forwarder *portforward.PortForwarder
 	if *transport == "websocket" {
