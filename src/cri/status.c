@@ -46,12 +46,13 @@ static CRI(RuntimeCondition) * condition(struct arena *a, const char *type, cons
         return m;
 }
 
-static CRI(RuntimeHandler) * handler(struct arena *a, const char *name) {
+static CRI(RuntimeHandler) * handler(const struct cri *c, struct arena *a, const char *name) {
         CRI(RuntimeHandler) *m = cri_make(a, RuntimeHandler, runtime_handler);
 
         m->name = (char *) name;
         m->features = cri_make(a, RuntimeHandlerFeatures, runtime_handler_features);
         m->features->recursive_read_only_mounts = pods_can_recursive_readonly();
+        m->features->user_namespaces = pods_can_user_namespaces(c->args.pods);
         return m;
 }
 
@@ -97,8 +98,8 @@ CRI_HANDLER(Status) {
                                                 network_ok ? NULL : network.msg);
         resp->runtime_handlers = arena_array(a, CRI(RuntimeHandler) *, 2);
         resp->n_runtime_handlers = 2;
-        resp->runtime_handlers[0] = handler(a, "");
-        resp->runtime_handlers[1] = handler(a, PODS_HANDLER);
+        resp->runtime_handlers[0] = handler(c, a, "");
+        resp->runtime_handlers[1] = handler(c, a, PODS_HANDLER);
         resp->features = cri_make(a, RuntimeFeatures, runtime_features);
         resp->features->supplemental_groups_policy = true;
         *ret = &resp->base;

@@ -8,6 +8,7 @@
 #include "base/arena.h"
 #include "base/cleanup.h"
 #include "base/err.h"
+#include "base/id-map.h"
 #include "store/store.h"
 
 struct images;
@@ -92,17 +93,26 @@ _must_use_ int images_fs_info(struct images *s, struct arena *arena, struct imag
 
 /* --- snapshots: a container's writable layer on top of an image ------------------------------------------------- */
 
-/* Make the snapshot @id of image @image_id (upper and work folder). ERR_EXISTS, ERR_NOT_FOUND. */
-_must_use_ int snapshot_create(struct images *s, const char *id, const char *image_id, struct err *err);
+/* Make the snapshot @id of image @image_id (upper and work folder). @maps: the ids of the user namespace whose root
+ * shall own it; NULL: the host's. ERR_EXISTS, ERR_NOT_FOUND. */
+_must_use_ int snapshot_create(struct images *s, const char *id, const char *image_id, const struct id_maps *maps,
+                               struct err *err);
 /* A detached mount (fsmount) of the snapshot, to be placed by move_mount(2); nothing appears in this mount namespace.
- */
-_must_use_ int snapshot_mount(struct images *s, const char *id, int *ret_mount_fd, struct err *err);
+ * @userns_fd: the user namespace that it was made for, in which owners of the image's files are what the image says;
+ * -1: none. ERR_PRECONDITION: idmapped layers can't be had here. */
+_must_use_ int snapshot_mount(struct images *s, const char *id, int userns_fd, int *ret_mount_fd, struct err *err);
 _must_use_ int snapshot_remove(struct images *s, const char *id, struct err *err); /* missing is fine */
-/* The image @image_id, or only @sub_path of it ("": all), as a detached read-only mount for the snapshot's container.
- * Its layers stay until the snapshot is removed. ERR_INVALID: no such sub path. For one caller at a time per snapshot.
- */
-_must_use_ int snapshot_mount_volume(struct images *s, const char *id, const char *image_id, const char *sub_path,
+struct snapshot_volume {
+        const char *image_id;
+        const char *sub_path; /* only this part of it; "": all */
+        int userns_fd;        /* as of snapshot_mount() */
+};
+/* An image, or a part of it, as a detached read-only mount for the snapshot's container. Its layers stay until the
+ * snapshot is removed. ERR_INVALID: no such sub path. For one caller at a time per snapshot. */
+_must_use_ int snapshot_mount_volume(struct images *s, const char *id, const struct snapshot_volume *volume,
                                      int *ret_fd, struct err *err);
+/* Do idmapped layers work here: kernel and file system? Tried with @userns_fd, any user namespace. */
+_must_use_ int snapshots_check_idmap(struct images *s, int userns_fd, struct err *err);
 /* Bytes and inodes of the writable layer. */
 _must_use_ int snapshot_usage(struct images *s, const char *id, uint64_t *ret_bytes, uint64_t *ret_inodes,
                               struct err *err);

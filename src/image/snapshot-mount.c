@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -163,21 +164,68 @@ static bool is_long(const struct job *j) {
         return j->a->way == OVERLAY_MOUNT || strlen(j->lower) > MAX_STRING;
 }
 
+static bool has_own_mounts(const struct job *j) {
+        return is_long(j) || j->a->userns_fd > 0;
+}
+
+/* Idmapped mounts of the layers on the layers themselves, where only this thread sees them. Overlay keeps private
+ * clones of what it finds there. */
+static int map_layers(const struct overlay_args *a, struct err *err) {
+        struct mount_attr attr = { .attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t) a->userns_fd };
+
+        for (size_t i = 0; i < a->n_layers; i++) {
+                _cleanup_(fd_closep) int tree =
+                        (int) syscall(SYS_open_tree, AT_FDCWD, a->layers[i], OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+
+                if (tree < 0)
+                        return err_sys(err, errno, "clone a layer");
+                if (syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0)
+                        return errno == EINVAL ? err_set(err, ERR_PRECONDITION,
+                                                         "the file system of %s has no idmapped mounts, which pods "
+                                                         "with a user namespace need",
+                                                         a->layers_path)
+                                               : err_sys(err, errno, "map the owners in a layer");
+                if (syscall(SYS_move_mount, tree, "", AT_FDCWD, a->layers[i], MOVE_MOUNT_F_EMPTY_PATH) < 0)
+                        return err_sys(err, errno, "attach a layer");
+        }
+        return 0;
+}
+
+static bool fits_append_way(const struct overlay_args *a) {
+        return a->way == OVERLAY_APPEND || (a->way == OVERLAY_ANY && overlay_has_append() && fits_append(a));
+}
+
+static int mount_mapped(const struct job *j, int *ret_fd, struct err *err) {
+        int r = map_layers(j->a, err);
+
+        if (r < 0)
+                return r;
+        if (fits_append_way(j->a))
+                r = mount_append(j->a, ret_fd, err);
+        else
+                r = is_long(j) ? mount_old(j->a, j->lower, ret_fd, err) : mount_string(j->a, j->lower, ret_fd, err);
+        if (r < 0 && err->sys_errno == EINVAL)
+                err->code = ERR_PRECONDITION; /* before 5.19 */
+        return r < 0 ? -(int) err->code : 0;
+}
+
 static void *run(void *arg) {
         struct job *j = arg;
 
-        if (unshare(is_long(j) ? CLONE_NEWNS : CLONE_FS) < 0) {
+        if (unshare(has_own_mounts(j) ? CLONE_NEWNS : CLONE_FS) < 0) {
                 j->r = err_sys(j->err, errno, "leave the working directory that threads share");
                 return NULL;
         }
-        if (is_long(j) && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) {
+        if (has_own_mounts(j) && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) {
                 j->r = err_sys(j->err, errno, "make mount namespace private");
                 return NULL;
         }
         /* The descriptor belongs to a mount of the namespace we left, on which nothing may be mounted: go by path then.
          */
-        if ((is_long(j) ? chdir(j->a->layers_path) : fchdir(j->a->layers_fd)) < 0)
+        if ((has_own_mounts(j) ? chdir(j->a->layers_path) : fchdir(j->a->layers_fd)) < 0)
                 j->r = err_sys(j->err, errno, "go to the folder of layers");
+        else if (j->a->userns_fd > 0)
+                j->r = mount_mapped(j, &j->fd, j->err);
         else if (is_long(j))
                 j->r = mount_old(j->a, j->lower, &j->fd, j->err);
         else
@@ -205,7 +253,7 @@ int overlay_mount(const struct overlay_args *args, int *ret_fd, struct err *err)
         struct job job = { .a = args, .fd = -1, .err = err };
         int r;
 
-        if (args->way == OVERLAY_APPEND || (args->way == OVERLAY_ANY && overlay_has_append() && fits_append(args)))
+        if (args->userns_fd <= 0 && fits_append_way(args))
                 return mount_append(args, ret_fd, err);
         for (size_t i = args->n_layers; i-- > 0;)
                 strbuf_printf(&lower, "%s%s", args->layers[i], i ? ":" : "");

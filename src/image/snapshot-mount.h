@@ -18,6 +18,10 @@ struct overlay_args {
         size_t n_layers;
         const char *upper, *work; /* relative to layers_fd; NULL: read-only */
         enum overlay_way way;     /* OVERLAY_ANY but in tests */
+        /* A user namespace (borrowed): owners of files in the layers are taken as its ids, by idmapped mounts of them
+         * (Linux 5.19). Not so upper's, which has the host's. 0: none. ERR_PRECONDITION: this kernel, or the file
+         * system that layers are on, can't. */
+        int userns_fd;
 };
 
 /* @ret_fd: the detached mount. */

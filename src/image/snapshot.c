@@ -125,37 +125,60 @@ int layers_name(struct images *s, const char *const *layers, struct arena *arena
 
 /* --- folders ----------------------------------------------------------------------------------------------------- */
 
+static int map_owner(int fd, const struct id_maps *maps, struct err *err) {
+        struct stat st;
+        uint32_t uid, gid;
+
+        if (fstat(fd, &st) < 0)
+                return err_sys(err, errno, "look at folder of snapshot");
+        /* Nobody's in there is its root's. */
+        if (!id_map_find(maps->uids, maps->n_uids, st.st_uid, &uid))
+                uid = maps->uids[0].outside;
+        if (!id_map_find(maps->gids, maps->n_gids, st.st_gid, &gid))
+                gid = maps->gids[0].outside;
+        return fchown(fd, uid, gid) < 0 ? err_sys(err, errno, "give away folder of snapshot") : 0;
+}
+
 /* The root folder of a container looks as upper does: give it what the image's root has. */
-static int make_upper(struct images *s, int dir, const char *top_layer, struct err *err) {
+static int make_upper(struct images *s, int dir, const char *top_layer, const struct id_maps *maps, struct err *err) {
         _cleanup_(fd_closep) int upper = -1, root = -1;
+        int r = 0;
 
         if (mkdirat(dir, "work", 0700) < 0 || mkdirat(dir, "upper", 0755) < 0)
                 return err_sys(err, errno, "create folders of snapshot");
         upper = openat(dir, "upper", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (upper < 0 || fchmod(upper, 0755) < 0)
                 return err_sys(err, errno, "open folder of snapshot");
-        if (!top_layer)
-                return 0;
-        root = openat(layers_dirfd(images_layers(s)), top_layer, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        return root < 0 ? err_sys(err, errno, "open top layer") : layer_copy_meta(root, upper, err);
+        if (top_layer) {
+                root = openat(layers_dirfd(images_layers(s)), top_layer,
+                              O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+                r = root < 0 ? err_sys(err, errno, "open top layer") : layer_copy_meta(root, upper, err);
+        }
+        return r == 0 && maps ? map_owner(upper, maps, err) : r;
 }
 
-static int fill(struct images *s, int snapshots_fd, const char *id, const char *image_id, const char *const *layers,
-                struct arena *arena, struct err *err) {
-        _cleanup_(fd_closep) int dir = openat(snapshots_fd, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+struct creation {
+        const char *id, *image_id;
+        const char *const *layers;
+        const struct id_maps *maps;
+};
+
+static int fill(struct images *s, int snapshots_fd, const struct creation *c, struct arena *arena, struct err *err) {
+        _cleanup_(fd_closep) int dir = openat(snapshots_fd, c->id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         const char **names;
         size_t n;
         int r;
 
         if (dir < 0)
                 return err_sys(err, errno, "open folder of snapshot");
-        r = layers_name(s, layers, arena, &names, &n, err);
+        r = layers_name(s, c->layers, arena, &names, &n, err);
         if (r == 0)
-                r = make_upper(s, dir, n ? names[n - 1] : NULL, err);
-        return r == 0 ? put_record(s, id, image_id, layers, err) : r;
+                r = make_upper(s, dir, n ? names[n - 1] : NULL, c->maps, err);
+        return r == 0 ? put_record(s, c->id, c->image_id, c->layers, err) : r;
 }
 
-int snapshot_create(struct images *s, const char *id, const char *image_id, struct err *err) {
+int snapshot_create(struct images *s, const char *id, const char *image_id, const struct id_maps *maps,
+                    struct err *err) {
         _cleanup_(arena_freep) struct arena *arena = arena_new(ARENA_BYTES);
         _cleanup_(fd_closep) int fd = -1;
         const char **layers;
@@ -173,7 +196,9 @@ int snapshot_create(struct images *s, const char *id, const char *image_id, stru
                 r = errno == EEXIST ? err_set(err, ERR_EXISTS, "snapshot %s exists", id)
                                     : err_sys(err, errno, "create snapshot %s", id);
         } else {
-                r = fill(s, fd, id, image_id, layers, arena, err);
+                struct creation c = { id, image_id, layers, maps };
+
+                r = fill(s, fd, &c, arena, err);
                 if (r < 0 && fs_remove_tree(fd, id, &later) < 0)
                         log_warn("can't remove a half-made snapshot", "snapshot", id, "error", later.msg, NULL);
                 if (r < 0)
@@ -241,9 +266,9 @@ static int allow_again(int snapshots_fd, const char *id, struct err *err) {
         return fs_remove_tree(snapshots_fd, mark, err);
 }
 
-static int mount_snapshot(struct images *s, const char *id, int *ret_mount_fd, struct err *err) {
+static int mount_snapshot(struct images *s, const char *id, int userns_fd, int *ret_mount_fd, struct err *err) {
         _cleanup_(arena_freep) struct arena *arena = arena_new(ARENA_BYTES);
-        struct overlay_args args = { .layers_fd = layers_dirfd(images_layers(s)) };
+        struct overlay_args args = { .layers_fd = layers_dirfd(images_layers(s)), .userns_fd = userns_fd };
         _cleanup_(fd_closep) int fd = -1;
         const char **layers, **names;
         int r;
@@ -266,13 +291,31 @@ static int mount_snapshot(struct images *s, const char *id, int *ret_mount_fd, s
         return overlay_mount(&args, ret_mount_fd, err);
 }
 
-int snapshot_mount(struct images *s, const char *id, int *ret_mount_fd, struct err *err) {
+int snapshot_mount(struct images *s, const char *id, int userns_fd, int *ret_mount_fd, struct err *err) {
         int r = check_id(id, err);
 
         if (r < 0)
                 return r;
-        r = mount_snapshot(s, id, ret_mount_fd, err);
+        r = mount_snapshot(s, id, userns_fd, ret_mount_fd, err);
         return r < 0 && r != -ERR_NOT_FOUND ? err_wrap(err, "mount snapshot %s", id) : r;
+}
+
+/* Two folders that are there in any case. */
+int snapshots_check_idmap(struct images *s, int userns_fd, struct err *err) {
+        static const char *const layers[] = { "tmp", "by-chain" };
+        _cleanup_(arena_freep) struct arena *arena = arena_new(ARENA_BYTES);
+        struct overlay_args args = {
+                .layers_fd = layers_dirfd(images_layers(s)),
+                .layers_path = arena_printf(arena, "%s/layers", images_root(s)),
+                .layers = layers,
+                .n_layers = ELEMENTSOF(layers),
+                .userns_fd = userns_fd,
+        };
+        int fd, r = overlay_mount(&args, &fd, err);
+
+        if (r == 0)
+                (void) fd_close(fd);
+        return r;
 }
 
 int snapshot_usage(struct images *s, const char *id, uint64_t *ret_bytes, uint64_t *ret_inodes, struct err *err) {
@@ -340,7 +383,7 @@ static int note_volume(struct images *s, const char *id, const char *const *laye
         return put_json(s, id, o, err);
 }
 
-int snapshot_mount_volume(struct images *s, const char *id, const char *image_id, const char *sub_path, int *ret_fd,
+int snapshot_mount_volume(struct images *s, const char *id, const struct snapshot_volume *volume, int *ret_fd,
                           struct err *err) {
         _cleanup_(arena_freep) struct arena *arena = arena_new(ARENA_BYTES);
         const char **layers;
@@ -348,7 +391,7 @@ int snapshot_mount_volume(struct images *s, const char *id, const char *image_id
         int r = check_id(id, err);
 
         if (r == 0)
-                r = images_hold(s, image_id, arena, &layers, err);
+                r = images_hold(s, volume->image_id, arena, &layers, err);
         if (r < 0)
                 return r;
         r = note_volume(s, id, layers, err);
@@ -357,7 +400,7 @@ int snapshot_mount_volume(struct images *s, const char *id, const char *image_id
                         log_warn("can't release layers", "snapshot", id, "error", later.msg, NULL);
                 return r;
         }
-        return volume_mount(s, layers, sub_path, arena, ret_fd, err);
+        return volume_mount(s, layers, volume, arena, ret_fd, err);
 }
 
 /* --- after a crash ------------------------------------------------------------------------------------------------ */

@@ -241,7 +241,7 @@ static void command(char **words) {
                 r = images_release(images, (const char *const *) words + 1, &err);
                 answer(outcome(r, &err));
         } else if (str_eq(words[0], "snapshot") && words[1] && words[2]) {
-                r = snapshot_create(images, words[1], words[2], &err);
+                r = snapshot_create(images, words[1], words[2], NULL, &err);
                 answer(outcome(r, &err));
         } else if (str_eq(words[0], "unsnapshot") && words[1]) {
                 r = snapshot_remove(images, words[1], &err);

@@ -102,7 +102,7 @@ static size_t count(void) {
 static int must_mount(const char *id) {
         int fd = -1;
 
-        if (snapshot_mount(&s, id, &fd, &err) < 0)
+        if (snapshot_mount(&s, id, -1, &fd, &err) < 0)
                 fprintf(stderr, "%s\n", err.msg);
         assert(fd >= 0);
         return fd;
@@ -125,16 +125,16 @@ static void test_life(void) {
         int fd;
 
         for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
-                assert(snapshot_create(&s, bad[i], "sha256:image", &err) == -ERR_INVALID);
-                assert(snapshot_mount(&s, bad[i], &fd, &err) < 0 && snapshot_remove(&s, bad[i], &err) == -ERR_INVALID);
+                assert(snapshot_create(&s, bad[i], "sha256:image", NULL, &err) == -ERR_INVALID);
+                assert(snapshot_mount(&s, bad[i], -1, &fd, &err) < 0 && snapshot_remove(&s, bad[i], &err) == -ERR_INVALID);
         }
-        assert(snapshot_create(&s, "a", "sha256:other", &err) == -ERR_NOT_FOUND);
-        assert(snapshot_mount(&s, "a", &fd, &err) == -ERR_NOT_FOUND);
+        assert(snapshot_create(&s, "a", "sha256:other", NULL, &err) == -ERR_NOT_FOUND);
+        assert(snapshot_mount(&s, "a", -1, &fd, &err) == -ERR_NOT_FOUND);
         assert(snapshot_usage(&s, "a", &bytes, &inodes, &err) == -ERR_NOT_FOUND);
         assert(count() == 0 && s.holds == 0);
         umask(077);
-        assert(snapshot_create(&s, "a", "sha256:image", &err) == 0);
-        assert(snapshot_create(&s, "a", "sha256:image", &err) == -ERR_EXISTS);
+        assert(snapshot_create(&s, "a", "sha256:image", NULL, &err) == 0);
+        assert(snapshot_create(&s, "a", "sha256:image", NULL, &err) == -ERR_EXISTS);
         assert(count() == 1 && s.holds == 1);
 
         fd = must_mount("a");
@@ -165,11 +165,11 @@ static void test_crash(void) {
         char path[200];
         int fd;
 
-        assert(snapshot_create(&s, "b", "sha256:image", &err) == 0);
+        assert(snapshot_create(&s, "b", "sha256:image", NULL, &err) == 0);
         fd_close(must_mount("b"));
         snprintf(path, sizeof(path), "%s/snapshots/b/boot", s.root);
         assert(fs_write_atomic(AT_FDCWD, path, "another", 7, 0600, false, &err) == 0);
-        assert(snapshot_mount(&s, "b", &fd, &err) == -ERR_DATA_LOSS);
+        assert(snapshot_mount(&s, "b", -1, &fd, &err) == -ERR_DATA_LOSS);
         assert(snapshot_remove(&s, "b", &err) == 0);
 }
 
@@ -178,17 +178,17 @@ static void test_reconcile(void) {
         char path[200];
 
         assert(snapshots_reconcile(&s, &err) == 0);
-        assert(snapshot_create(&s, "kept", "sha256:image", &err) == 0);
-        assert(snapshot_create(&s, "no-folder", "sha256:image", &err) == 0);
-        assert(snapshot_create(&s, "no-record", "sha256:image", &err) == 0);
-        assert(snapshot_create(&s, "torn", "sha256:image", &err) == 0);
+        assert(snapshot_create(&s, "kept", "sha256:image", NULL, &err) == 0);
+        assert(snapshot_create(&s, "no-folder", "sha256:image", NULL, &err) == 0);
+        assert(snapshot_create(&s, "no-record", "sha256:image", NULL, &err) == 0);
+        assert(snapshot_create(&s, "torn", "sha256:image", NULL, &err) == 0);
         snprintf(path, sizeof(path), "%s/snapshots/no-folder", root);
         assert(fs_remove_tree(AT_FDCWD, path, &err) == 0);
         snprintf(path, sizeof(path), "%s/snapshots/.gone-x/upper", root);
         assert(fs_mkdir_p(path, 0755, &err) == 0);
         assert(store_delete(s.store, STORE_SNAPSHOT, "no-record", &err) == 0);
         assert(store_put(s.store, STORE_SNAPSHOT, "torn", "{\"lay", 5, &err) == 0);
-        assert(snapshot_mount(&s, "torn", &(int){ 0 }, &err) == -ERR_DATA_LOSS);
+        assert(snapshot_mount(&s, "torn", -1, &(int){ 0 }, &err) == -ERR_DATA_LOSS);
         assert(s.holds == 4 && snapshots_reconcile(&s, &err) == 0);
         assert(s.holds == 3); /* of no-record's hold the store knows nothing, so at a start it is not there */
         assert(count() == 2 && snapshot_remove(&s, "torn", &err) == 0);
@@ -200,7 +200,7 @@ static void test_reconcile(void) {
 static int must_mount_volume(const char *sub_path) {
         int fd = -1;
 
-        if (snapshot_mount_volume(&s, "v", "sha256:image", sub_path, &fd, &err) < 0)
+        if (snapshot_mount_volume(&s, "v", &(struct snapshot_volume){ "sha256:image", sub_path, -1 }, &fd, &err) < 0)
                 fprintf(stderr, "%s\n", err.msg);
         assert(fd >= 0);
         return fd;
@@ -213,12 +213,12 @@ static void test_volumes(void) {
         struct stat st;
         int fd;
 
-        assert(snapshot_mount_volume(&s, "v", "sha256:image", "", &fd, &err) == -ERR_NOT_FOUND && s.holds == holds);
-        assert(snapshot_create(&s, "v", "sha256:image", &err) == 0);
-        assert(snapshot_mount_volume(&s, "v", "sha256:other", "", &fd, &err) == -ERR_NOT_FOUND);
+        assert(snapshot_mount_volume(&s, "v", &(struct snapshot_volume){ "sha256:image", "", -1 }, &fd, &err) == -ERR_NOT_FOUND && s.holds == holds);
+        assert(snapshot_create(&s, "v", "sha256:image", NULL, &err) == 0);
+        assert(snapshot_mount_volume(&s, "v", &(struct snapshot_volume){ "sha256:other", "", -1 }, &fd, &err) == -ERR_NOT_FOUND);
         assert(snapshot_remove(&s, "v", &err) == 0);
         for (image.n = 1; image.n <= n; image.n++) { /* one layer is bound, several are an overlay */
-                assert(snapshot_create(&s, "v", "sha256:image", &err) == 0);
+                assert(snapshot_create(&s, "v", "sha256:image", NULL, &err) == 0);
                 fd = must_mount_volume("");
                 kit_expect_file(fd, "file", "lower");
                 assert(kit_missing(fd, "other") == (image.n == 1));
@@ -232,7 +232,7 @@ static void test_volumes(void) {
                 assert(fstat(fd, &st) == 0 && S_ISREG(st.st_mode));
                 fd_close(fd);
                 for (size_t i = 0; i < ELEMENTSOF(missing); i++)
-                        assert(snapshot_mount_volume(&s, "v", "sha256:image", missing[i], &fd, &err) == -ERR_INVALID);
+                        assert(snapshot_mount_volume(&s, "v", &(struct snapshot_volume){ "sha256:image", missing[i], -1 }, &fd, &err) == -ERR_INVALID);
                 assert(s.holds > 4 && snapshot_remove(&s, "v", &err) == 0 && s.holds == holds);
         }
         image.n = n;
@@ -242,10 +242,10 @@ static void test_lost_layer(void) {
         char path[100];
         int fd;
 
-        assert(snapshot_create(&s, "c", "sha256:image", &err) == 0);
+        assert(snapshot_create(&s, "c", "sha256:image", NULL, &err) == 0);
         assert(layer_remove(s.layers, image.chains[0], &err) == 0);
-        assert(snapshot_mount(&s, "c", &fd, &err) == -ERR_DATA_LOSS && strstr(err.msg, "pull"));
-        assert(snapshot_create(&s, "d", "sha256:image", &err) == -ERR_DATA_LOSS); /* and nothing is left of it */
+        assert(snapshot_mount(&s, "c", -1, &fd, &err) == -ERR_DATA_LOSS && strstr(err.msg, "pull"));
+        assert(snapshot_create(&s, "d", "sha256:image", NULL, &err) == -ERR_DATA_LOSS); /* and nothing is left of it */
         assert(count() == 1 && snapshot_remove(&s, "c", &err) == 0);
         snprintf(path, sizeof(path), "%s/snapshots", s.root);
         assert(kit_is_empty(AT_FDCWD, path));

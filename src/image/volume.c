@@ -72,30 +72,46 @@ static int clone_part_of_detached(int root_fd, const char *at, const char *sub_p
         return job.r;
 }
 
-static int mount_layers(struct images *s, const char *const *names, size_t n, const char *sub_path, int *ret_fd,
-                        struct err *err) {
-        int layers_fd = layers_dirfd(images_layers(s)), r;
-        struct overlay_args args = { .layers_fd = layers_fd, .layers = names, .n_layers = n };
+/* The only layer, of which overlay makes no mount: it is the image as it is. */
+static int mount_one(struct images *s, const char *name, const struct snapshot_volume *v, int *ret_fd,
+                     struct err *err) {
+        struct mount_attr attr = { .attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t) v->userns_fd };
+        _cleanup_(fd_closep) int root = openat(layers_dirfd(images_layers(s)), name,
+                                               O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC),
+                                 fd = -1;
+        int r = root < 0 ? err_sys(err, errno, "open the image's layer") : clone_part(root, v->sub_path, &fd, err);
+
+        if (r < 0)
+                return r;
+        if (v->userns_fd >= 0 && mount_setattr(fd, "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0)
+                return err_sys(err, errno, "map the owners in the image's layer");
+        *ret_fd = TAKE_FD(fd);
+        return 0;
+}
+
+static int mount_layers(struct images *s, const char *const *names, size_t n, const struct snapshot_volume *v,
+                        int *ret_fd, struct err *err) {
+        struct overlay_args args = {
+                .layers_fd = layers_dirfd(images_layers(s)), .layers = names, .n_layers = n, .userns_fd = v->userns_fd
+        };
         _cleanup_(arena_freep) struct arena *arena = arena_new(64 << 10);
         _cleanup_(fd_closep) int root = -1;
+        int r;
 
+        if (n == 1)
+                return mount_one(s, names[0], v, ret_fd, err);
         args.layers_path = arena_printf(arena, "%s/layers", images_root(s));
-        if (n == 1) { /* of which overlay makes no mount; it is the image as it is */
-                root = openat(layers_fd, names[0], O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-                return root < 0 ? err_sys(err, errno, "open the image's layer")
-                                : clone_part(root, sub_path, ret_fd, err);
-        }
         r = overlay_mount(&args, &root, err);
         if (r < 0)
                 return r;
-        if (!str_empty(sub_path))
-                return clone_part_of_detached(root, args.layers_path, sub_path, ret_fd, err);
+        if (!str_empty(v->sub_path))
+                return clone_part_of_detached(root, args.layers_path, v->sub_path, ret_fd, err);
         *ret_fd = TAKE_FD(root);
         return 0;
 }
 
-int volume_mount(struct images *s, const char *const *layers, const char *sub_path, struct arena *arena, int *ret_fd,
-                 struct err *err) {
+int volume_mount(struct images *s, const char *const *layers, const struct snapshot_volume *volume, struct arena *arena,
+                 int *ret_fd, struct err *err) {
         struct mount_attr attr = { .attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV };
         _cleanup_(fd_closep) int fd = -1;
         const char **names;
@@ -105,7 +121,7 @@ int volume_mount(struct images *s, const char *const *layers, const char *sub_pa
         if (r == 0 && n == 0)
                 r = err_set(err, ERR_PRECONDITION, "the image has no layers");
         if (r == 0)
-                r = mount_layers(s, names, n, sub_path, &fd, err);
+                r = mount_layers(s, names, n, volume, &fd, err);
         if (r < 0)
                 return r;
         /* What is below is the image itself, other containers' too: nobody may write to it. */

@@ -65,6 +65,7 @@ enum {
         SYS_ATTR_NOATIME = 0x10,
         SYS_ATTR_STRICTATIME = 0x20,
         SYS_ATTR_NODIRATIME = 0x80,
+        SYS_ATTR_IDMAP = 0x100000,
         SYS_ATTR_NOSYMFOLLOW = 0x200000,
 };
 

@@ -307,6 +307,8 @@ static int send_call(struct keeper_client *c, const struct keeper_call *call, ui
         memset(&req, 0, offsetof(struct keeper_request, config));
         req.type = call->type;
         req.flags = call->flags;
+        req.root_uid = call->root_uid;
+        req.root_gid = call->root_gid;
         req.seq = seq;
         req.config_len = (uint32_t) config_len;
         (void) snprintf(req.id, sizeof(req.id), "%s", call->id);

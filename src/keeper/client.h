@@ -30,6 +30,7 @@ pid_t keeper_client_pid(struct keeper_client *c); /* 0: none at the moment */
 
 struct keeper_call {
         uint32_t type, flags;
+        uint32_t root_uid, root_gid;
         const char *id, *config; /* config may be NULL */
         const int *fds;          /* borrowed */
         size_t n_fds;

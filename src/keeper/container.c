@@ -345,7 +345,23 @@ static int make_pipe(int *ret_read, int *ret_write) {
         return 0;
 }
 
-static int make_channels(struct container *c, struct spawn_fds *f, int *out_r, int *err_r, struct err *err) {
+/* A user namespace's root could not change the owner of what it has no number for; then /dev/stdout could not be opened
+ * again by the container's user. */
+static int give_pipes(const struct keeper_request *req, const struct spawn_fds *f) {
+        const int fds[] = { f->stdin_r, f->out_w, f->err_w };
+        struct stat st;
+
+        if (!(req->flags & KEEPER_SPAWN_USER_NS))
+                return 0;
+        for (size_t i = 0; i < ELEMENTSOF(fds); i++)
+                if (fstat(fds[i], &st) < 0 ||
+                    (S_ISFIFO(st.st_mode) && fchown(fds[i], req->root_uid, req->root_gid) < 0))
+                        return -errno;
+        return 0;
+}
+
+static int make_channels(struct container *c, const struct keeper_request *req, struct spawn_fds *f, int *out_r,
+                         int *err_r, struct err *err) {
         int sv[2], one = 1, r = 0;
 
         if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) < 0)
@@ -370,6 +386,8 @@ static int make_channels(struct container *c, struct spawn_fds *f, int *out_r, i
                 r = make_pipe(&f->stdin_r, &c->stdin_fd);
         else if (r == 0)
                 r = (f->stdin_r = open("/dev/null", O_RDONLY | O_CLOEXEC)) < 0 ? -errno : 0;
+        if (r == 0)
+                r = give_pipes(req, f);
         return r < 0 ? err_sys(err, -r, "create pipes of a container") : 0;
 }
 
@@ -470,7 +488,7 @@ static int spawn(struct container *c, const struct keeper_request *req, const in
         r = expand_config(req, fds, n_fds, &config, err);
         if (r < 0)
                 return r;
-        r = make_channels(c, &f, &out_r, &err_r, err);
+        r = make_channels(c, req, &f, &out_r, &err_r, err);
         if (r < 0)
                 return r;
         /* The plan waits in the socket before anybody could read it. It is queued on our end, read on init's. */

@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
@@ -14,6 +15,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -21,6 +23,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "init/path.h"
 #include "init/process.h"
 #include "init/reader.h"
 #include "keeper/keeper.h"
@@ -68,6 +71,7 @@ struct helper_args {
         const int *fds; /* of the request: plan, init's pidfd, stdio, the plan's own */
         size_t n_fds;
         bool terminal; /* stdin is the socket to send its master on */
+        const struct keeper_request *req;
         int status_w;
         pid_t pid;               /* result */
         struct plan_error error; /* result: why there is none */
@@ -77,18 +81,46 @@ static _noreturn_ void refuse(int status_w, const struct plan_error *e) {
         _exit(process_report(status_w, e));
 }
 
+/* What takes the host's root: streams for the container's, and a score below ours. */
+static int prepare_for_user_ns(const struct helper_args *a, const struct reader *plan, struct plan_error *e) {
+        int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC), proc = root < 0 ? -1 : path_open_proc(root), r;
+        struct stat st;
+
+        for (int i = 2; i < PLAN_FD_FIRST; i++)
+                if (fstat(a->fds[i], &st) == 0 && S_ISFIFO(st.st_mode) && st.st_uid == 0)
+                        (void) !fchown(a->fds[i], a->req->root_uid, a->req->root_gid);
+        r = process_set_oom(plan, proc, e);
+        (void) fd_close(proc);
+        (void) fd_close(root);
+        return r;
+}
+
+static int fail_to(const char *what, struct plan_error *e) {
+        e->sys_errno = errno;
+        (void) snprintf(e->text, sizeof(e->text), "%s", what);
+        return -1;
+}
+
+/* The user namespace last of all: from inside it nobody may enter, or join, what belongs to the host. */
+static int enter_last(const struct helper_args *a, struct plan_error *e) {
+        if (setns(a->fds[1], CLONE_NEWCGROUP) < 0)
+                return fail_to("enter the container's cgroup namespace", e);
+        if (!(a->req->flags & KEEPER_EXEC_USER_NS))
+                return 0;
+        if (setns(a->fds[1], CLONE_NEWUSER) < 0)
+                return fail_to("enter the container's user namespace", e);
+        if (setgroups(0, NULL) < 0 || setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
+                return fail_to("become root of the container's user namespace", e);
+        return 0;
+}
+
 static _noreturn_ void run_process(const struct helper_args *a, const struct reader *plan, int join) {
         struct plan_error e = { .type = PLAN_MSG_ERROR };
 
         process_reset();
         /* The namespace last: from inside it, nobody may be moved into the group, if the mount delegates. */
-        if (join >= 0 && process_join_cgroup(join, true, &e) < 0)
+        if ((join >= 0 && process_join_cgroup(join, true, &e) < 0) || enter_last(a, &e) < 0)
                 refuse(a->status_w, &e);
-        if (setns(a->fds[1], CLONE_NEWCGROUP) < 0) {
-                e.sys_errno = errno;
-                (void) snprintf(e.text, sizeof(e.text), "enter the container's cgroup namespace");
-                refuse(a->status_w, &e);
-        }
         /* Its own session: what it leaves behind can be told from the rest of the container. */
         (void) setsid();
         for (int i = 0; i < 3; i++)
@@ -125,7 +157,8 @@ static int helper(void *arg) {
         int folder;
 
         if (reader_map(&plan, a->fds[0], a->n_fds - EXEC_FDS_FIXED, &e) < 0 ||
-            process_join_cgroups(&plan, a->fds + EXEC_FDS_FIXED, &folder, &e) < 0) {
+            process_join_cgroups(&plan, a->fds + EXEC_FDS_FIXED, &folder, &e) < 0 ||
+            (a->req->flags & KEEPER_EXEC_USER_NS && prepare_for_user_ns(a, &plan, &e) < 0)) {
                 a->error = e;
                 return 1;
         }
@@ -168,10 +201,13 @@ static void on_status(struct source *s, uint32_t events) {
                 send_exited(x);
 }
 
-static int start_process(struct exec *x, const int *fds, size_t n_fds, bool terminal, struct err *err) {
+static int start_process(struct exec *x, const int *fds, size_t n_fds, const struct keeper_request *req,
+                         struct err *err) {
         static char stack[HELPER_STACK] __attribute__((aligned(16)));
         int p[2];
-        struct helper_args args = { .fds = fds, .n_fds = n_fds, .terminal = terminal, .pid = -1 };
+        struct helper_args args = {
+                .fds = fds, .n_fds = n_fds, .terminal = req->flags & KEEPER_EXEC_TERMINAL, .req = req, .pid = -1
+        };
         pid_t helper_pid;
 
         if (pipe2(p, O_CLOEXEC | O_NONBLOCK) < 0)
@@ -203,7 +239,7 @@ int exec_start(struct keeper *k, struct connection *from, const struct keeper_re
         x->seq = req->seq;
         x->status_fd = x->status_source.fd = -1;
         (void) snprintf(x->id, sizeof(x->id), "%s", req->id);
-        r = start_process(x, fds, n_fds, req->flags & KEEPER_EXEC_TERMINAL, err);
+        r = start_process(x, fds, n_fds, req, err);
         if (r == 0) {
                 x->next = k->execs;
                 k->execs = x;

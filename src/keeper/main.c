@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
@@ -83,7 +84,8 @@ static int prepare_folders(struct keeper *k, struct err *err) {
                 return err_sys(err, ENAMETOOLONG, "use state folder %s", k->state_dir);
         (void) snprintf(k->rootfs_dir, sizeof(k->rootfs_dir), "%s/rootfs", k->state_dir);
         (void) snprintf(path, sizeof(path), "%s/containers", k->state_dir);
-        if (fs_mkdir_p(k->lxc_path, 0700, err) < 0 || fs_mkdir_p(k->rootfs_dir, 0700, err) < 0 ||
+        /* liblxc goes through the first two as the root of a container's user namespace; they are empty. */
+        if (fs_mkdir_p(k->lxc_path, 0711, err) < 0 || fs_mkdir_p(k->rootfs_dir, 0711, err) < 0 ||
             fs_mkdir_p(path, 0700, err) < 0)
                 return -(int) err->code;
         k->containers_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -94,6 +96,9 @@ static int start(struct keeper *k, const char *init_path, struct err *err) {
         struct rlimit files = { 1048576, 1048576 };
         int r;
 
+        /* A process on its way into a container is a copy of us: who may trace there must not see into it. */
+        if (prctl(PR_SET_DUMPABLE, 0) < 0)
+                return err_sys(err, errno, "hide memory from tracers");
         /* Environment is inherited by monitors: liblxc would run newuidmap if it found it in PATH. */
         (void) clearenv();
         (void) setenv("PATH", "/nonexistent", 1);

@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include "init/plan.h"
 
-enum { KEEPER_VERSION = 1, KEEPER_ID_MAX = 65, KEEPER_TEXT_MAX = 768, KEEPER_CONFIG_MAX = 16384 };
+enum { KEEPER_VERSION = 2, KEEPER_ID_MAX = 65, KEEPER_TEXT_MAX = 768, KEEPER_CONFIG_MAX = 16384 };
 
 enum keeper_msg_type {
         /* daemon -> keeper */
@@ -27,12 +27,15 @@ enum keeper_msg_type {
 
 /* A container whose input ends with the first client's keeps that pipe nowhere else: then the client's end is its end.
  */
-enum { KEEPER_SPAWN_STDIN = 1, KEEPER_SPAWN_STDIN_ONCE = 2, KEEPER_SPAWN_TERMINAL = 4 };
+enum { KEEPER_SPAWN_STDIN = 1, KEEPER_SPAWN_STDIN_ONCE = 2, KEEPER_SPAWN_TERMINAL = 4, KEEPER_SPAWN_USER_NS = 8 };
 enum { KEEPER_ATTACH_STDIN = 1 };
-enum { KEEPER_EXEC_TERMINAL = 1 }; /* stdin is a socket, on which the terminal's master is sent */
+/* TERMINAL: stdin is a socket, on which the terminal's master is sent. USER_NS: the container has a user namespace of
+ * its own, which is entered, too. */
+enum { KEEPER_EXEC_TERMINAL = 1, KEEPER_EXEC_USER_NS = 2 };
 
 struct keeper_request {
         uint32_t type, seq, flags, config_len;
+        uint32_t root_uid, root_gid; /* with a user namespace: its root is this user of the host's */
         char id[KEEPER_ID_MAX];
         char config[KEEPER_CONFIG_MAX]; /* only config_len bytes are sent. "@N@" in it stands for "/proc/self/fd/M", M
                                            being where the plan's descriptor N is in the monitor */

@@ -94,7 +94,7 @@ static int private_run(const struct keeper *k, struct err *err) {
         if (mount("tmpfs", "/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=16m") < 0)
                 return err_sys(err, errno, "mount a private /run");
         if (access(k->state_dir, F_OK) < 0) {
-                if (fs_mkdir_p(k->state_dir, 0700, err) < 0)
+                if (fs_mkdir_p(k->state_dir, 0711, err) < 0)
                         return -(int) err->code;
                 if (syscall(SYS_move_mount, state, "", AT_FDCWD, k->state_dir, MOVE_MOUNT_F_EMPTY_PATH) < 0)
                         return err_sys(err, errno, "put %s back", k->state_dir);

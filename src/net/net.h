@@ -8,19 +8,21 @@
 #include "base/arena.h"
 #include "base/cleanup.h"
 #include "base/err.h"
+#include "base/id-map.h"
 
 /* --- namespaces ----------------------------------------------------------------------------------------------------
  */
 
 struct netns_args {
-        const char *dir;      /* folder for the files "net", "ipc", "uts"; made if missing */
-        bool net, ipc, uts;   /* which to make; the others get no file */
-        const char *hostname; /* for uts, may be NULL */
+        const char *dir;            /* folder for the files "net", "ipc", "uts", "user"; made if missing */
+        bool net, ipc, uts;         /* which to make; the others get no file */
+        const struct id_maps *user; /* a user namespace with these ids, which then owns the others; NULL: the host's */
+        const char *hostname;       /* for uts, may be NULL */
         const char *const
                 *sysctls; /* "net.ipv4.ip_forward", "1", ..., NULL: written inside the new namespaces; may be NULL */
 };
-/* Makes the namespaces in a short-lived thread, brings lo up, writes sysctls, binds them to files. On failure nothing
- * stays. */
+/* Makes the namespaces in a short-lived thread (with a user namespace: child, see userns.h), brings lo up, writes
+ * sysctls, binds them to files. On failure nothing stays. */
 _must_use_ int netns_create(const struct netns_args *args, struct err *err);
 /* Unmounts and removes the files and the folder; missing is fine. */
 _must_use_ int netns_remove(const char *dir, struct err *err);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* netns - see net.h. unshare(2) in a thread that ends right away: the daemon never forks, and a namespace lives on by
- * the bind mount of its /proc file. Where the folder's mount is shared, mounts and unmounts propagate to its peers
- * alike. */
+/* netns - see net.h. unshare(2) in a thread that ends right away, or in a child where a user namespace must come first;
+ * a namespace lives on by the bind mount of its /proc file. Where the folder's mount is shared, mounts and unmounts
+ * propagate to its peers alike. */
 #include "net/net.h"
 
 #include <assert.h>
@@ -23,13 +23,14 @@
 #include "base/fs.h"
 #include "base/str.h"
 #include "net/sysctl.h"
+#include "net/userns.h"
 
 enum { STACK_BYTES = 128 * 1024, SYSCTLS_MAX = 256, HOSTNAME_MAX = 64 };
 
 static const struct {
         const char *name;
         int flag;
-} kinds[] = { { "net", CLONE_NEWNET }, { "ipc", CLONE_NEWIPC }, { "uts", CLONE_NEWUTS } };
+} kinds[] = { { "net", CLONE_NEWNET }, { "ipc", CLONE_NEWIPC }, { "uts", CLONE_NEWUTS }, { "user", CLONE_NEWUSER } };
 
 struct job {
         const struct netns_args *args;
@@ -70,8 +71,8 @@ static int ns_file(const char *dir, const char *name, char ret[PATH_MAX], struct
         return n < 0 || n >= PATH_MAX ? err_sys(err, ENAMETOOLONG, "name the namespace file in %s", dir) : 0;
 }
 
-/* The thread's own namespaces onto fresh files. */
-static int bind_all(struct job *j, struct err *err) {
+/* The namespaces of @task (in /proc) onto fresh files. */
+static int bind_all(struct job *j, const char *task, struct err *err) {
         char path[PATH_MAX], source[64];
         int r, fd;
 
@@ -88,29 +89,48 @@ static int bind_all(struct job *j, struct err *err) {
                         return err_sys(err, errno, "create %s", path);
                 (void) close(fd);
                 j->made |= kinds[i].flag;
-                (void) snprintf(source, sizeof(source), "/proc/thread-self/ns/%s", kinds[i].name);
+                (void) snprintf(source, sizeof(source), "/proc/%s/ns/%s", task, kinds[i].name);
                 if (mount(source, path, NULL, MS_BIND, NULL) < 0)
                         return err_sys(err, errno, "bind %s to %s", source, path);
         }
         return 0;
 }
 
-static void *run(void *arg) {
+/* Also in the child of a user namespace: async-signal-safe. */
+static int make_all(void *arg, struct err *err) {
         struct job *j = arg;
         const struct netns_args *a = j->args;
-        struct err *err = j->err;
+        int r = 0;
 
-        if (unshare(j->flags) < 0)
-                j->r = err_sys(err, errno, "make namespaces");
-        if (j->r == 0 && a->uts && a->hostname && sethostname(a->hostname, strlen(a->hostname)) < 0)
-                j->r = err_sys(err, errno, "set the host name \"%s\"", a->hostname);
-        if (j->r == 0 && a->net)
-                j->r = loopback_up(err);
+        if (unshare(j->flags & ~CLONE_NEWUSER) < 0)
+                r = err_sys(err, errno, "make namespaces");
+        if (r == 0 && a->uts && a->hostname && sethostname(a->hostname, strlen(a->hostname)) < 0)
+                r = err_sys(err, errno, "set the host name \"%s\"", a->hostname);
+        if (r == 0 && a->net)
+                r = loopback_up(err);
+        return r < 0 ? r : write_sysctls(a, err);
+}
+
+static void *run(void *arg) {
+        struct job *j = arg;
+
+        j->r = make_all(j, j->err);
         if (j->r == 0)
-                j->r = write_sysctls(a, err);
-        if (j->r == 0)
-                j->r = bind_all(j, err);
+                j->r = bind_all(j, "thread-self", j->err);
         return NULL;
+}
+
+static int run_in_child(struct job *j, struct err *err) {
+        struct userns_child child;
+        char task[16];
+        int r = userns_start(j->args->user, make_all, j, &child, err);
+
+        if (r < 0)
+                return r;
+        (void) snprintf(task, sizeof(task), "%d", (int) child.pid);
+        r = bind_all(j, task, err);
+        userns_end(&child);
+        return r;
 }
 
 /* No signal of the process may be handled in the pod's namespaces, so the thread is born with all blocked. */
@@ -189,14 +209,15 @@ int netns_create(const struct netns_args *args, struct err *err) {
         bool made_dir;
         int r;
 
-        j.flags = (args->net ? CLONE_NEWNET : 0) | (args->ipc ? CLONE_NEWIPC : 0) | (args->uts ? CLONE_NEWUTS : 0);
+        j.flags = (args->net ? CLONE_NEWNET : 0) | (args->ipc ? CLONE_NEWIPC : 0) | (args->uts ? CLONE_NEWUTS : 0) |
+                  (args->user ? CLONE_NEWUSER : 0);
         r = check_args(args, err);
         if (r < 0 || j.flags == 0)
                 return r;
         made_dir = access(args->dir, F_OK) < 0;
         r = fs_mkdir_p(args->dir, 0711, err);
         if (r == 0)
-                r = run_in_thread(&j, err);
+                r = args->user ? run_in_child(&j, err) : run_in_thread(&j, err);
         if (r < 0)
                 undo(&j, made_dir);
         return r;

@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -137,6 +138,71 @@ static void test_whole(void) {
         assert(netns_remove(dir, &err) == 0);
 }
 
+static const struct id_map a_range = { 0, 100000, 65536 };
+static const struct id_maps a_maps = { &a_range, &a_range, 1, 1 };
+
+/* As a pod's root does: into the user namespace first. */
+static void look_inside_user(const char *dir) {
+        char path[256], host[65], map[64] = "";
+        unsigned inside, outside, length;
+        int status, fd;
+        pid_t pid = fork();
+
+        assert(pid >= 0);
+        if (pid == 0) {
+                for (const char *const *n = (const char *const[]){ "user", "net", "ipc", "uts", NULL }; *n; n++) {
+                        (void) snprintf(path, sizeof(path), "%s/%s", dir, *n);
+                        fd = open(path, O_RDONLY | O_CLOEXEC);
+                        assert(fd >= 0);
+                        /* Opened from outside: the folder is not for the pod's root. */
+                        assert(setns(fd, 0) == 0 && close(fd) == 0);
+                }
+                assert(setresgid(0, 0, 0) == 0 && setresuid(0, 0, 0) == 0);
+                assert(gethostname(host, sizeof(host)) == 0 && str_eq(host, "pod-1") && sethostname("x", 1) == 0);
+                expect_file("/proc/sys/net/ipv4/ping_group_range", "0\t65535");
+                expect_file("/proc/sys/kernel/shm_rmid_forced", "1");
+                fd = open("/proc/self/uid_map", O_RDONLY | O_CLOEXEC);
+                assert(fd >= 0 && read(fd, map, sizeof(map) - 1) > 0 &&
+                       sscanf(map, "%u %u %u", &inside, &outside, &length) == 3);
+                assert(inside == 0 && outside == 100000 && length == 65536);
+                assert(socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, 1) >= 0);
+                _exit(0);
+        }
+        assert(waitpid(pid, &status, 0) == pid && status == 0);
+}
+
+static void test_user(void) {
+        static const struct id_map none = { 0, 100000, 0 }, twice[] = { { 0, 100000, 10 }, { 5, 200000, 10 } };
+        const struct id_maps bad[] = { { &none, &a_range, 1, 1 }, { &a_range, twice, 1, 2 }, { &a_range, NULL, 1, 0 } };
+        const char *const sysctls[] = { "net.ipv4.ping_group_range", "0 65535", "kernel.shm_rmid_forced", "1", NULL };
+        const char *const refused[] = { "net.ipv4.ping_group_range", "0 70000", NULL };
+        char dir[128];
+        struct netns_args args = { .dir = dir,
+                                   .net = true,
+                                   .ipc = true,
+                                   .uts = true,
+                                   .user = &a_maps,
+                                   .hostname = "pod-1",
+                                   .sysctls = sysctls };
+        struct err err;
+
+        (void) snprintf(dir, sizeof(dir), "%s/u", root);
+        if (netns_create(&args, &err) < 0) {
+                fprintf(stderr, "%s\n", err.msg);
+                abort();
+        }
+        assert(inode(dir, "user") && inode(dir, "user") != inode("/proc/self/ns", "user"));
+        look_inside_user(dir);
+        assert(netns_remove(dir, &err) == 0 && access(dir, F_OK) < 0);
+        args.sysctls = refused;
+        assert(netns_create(&args, &err) == -ERR_INVALID && access(dir, F_OK) < 0);
+        args.sysctls = NULL;
+        for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
+                args.user = &bad[i];
+                assert(netns_create(&args, &err) == -ERR_INVALID && access(dir, F_OK) < 0);
+        }
+}
+
 static void test_parts_and_failures(void) {
         char dir[128], path[160];
         struct netns_args args = { .dir = dir, .uts = true };
@@ -183,6 +249,7 @@ static void *churn(void *arg) {
         struct err err;
 
         for (int i = 0; i < 5; i++) {
+                args.user = i % 2 ? &a_maps : NULL;
                 (void) snprintf(dir, sizeof(dir), "%s/t%d-%d", root, *(int *) arg, i);
                 assert(netns_create(&args, &err) == 0 && netns_remove(dir, &err) == 0);
         }
@@ -213,6 +280,7 @@ int main(void) {
                 return 77;
         assert(mkdtemp(root));
         test_whole();
+        test_user();
         test_parts_and_failures();
         test_threads_and_time();
         assert(fs_remove_tree(AT_FDCWD, root, &err) == 0);

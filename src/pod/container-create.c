@@ -7,6 +7,7 @@
 #include "pod/record.h"
 #include "pod/rules.h"
 #include "pod/specgen.h"
+#include "pod/user-ns.h"
 
 enum { WORK_ARENA_MAX = 64 << 20 };
 
@@ -105,11 +106,13 @@ static int make_in_engine(struct container *c, const struct image *image, struct
         struct engine_stdio io = { .log_path = c->log_path,
                                    .open_stdin = c->config->stdin,
                                    .stdin_once = c->config->stdin_once };
-        _cleanup_(fd_closep) int ns_fd = -1;
+        _cleanup_(fd_closep) int ns_fd = -1, userns = -1;
         struct spec *spec = arena_new_of(arena, struct spec);
         int rootfs, r;
 
-        r = snapshot_mount(c->pods->images, c->id, &rootfs, err);
+        r = user_ns_open(c->sandbox, &userns, err);
+        if (r == 0)
+                r = snapshot_mount(c->pods->images, c->id, userns, &rootfs, err);
         if (r < 0)
                 return r;
         r = specgen_container(c, image, rootfs, arena, spec, &ns_fd, err);
@@ -135,7 +138,7 @@ static int make(struct container *c, const struct image *image, struct arena *ar
         if (r == 0)
                 r = make_log_folder(c, arena, err);
         if (r == 0)
-                r = snapshot_create(c->pods->images, c->id, image->id, err);
+                r = snapshot_create(c->pods->images, c->id, image->id, sandbox_user_ids(c->sandbox), err);
         if (r == 0)
                 r = make_in_engine(c, image, arena, err);
         return r;

@@ -18,6 +18,7 @@ struct gather {
         struct spec_device *devices;
         size_t n, cap;
         const char *access; /* for rules; NULL: none are made */
+        bool only_public;   /* devices that everybody may open */
         struct spec_device_rule *rules;
         size_t n_rules, cap_rules;
 };
@@ -118,6 +119,11 @@ static bool is_skipped(const char *name) {
         return false;
 }
 
+/* The host's devices are no property of a user namespace's root: most it could only look at, and they are hundreds. */
+static bool is_out_of_reach(const struct gather *g, const struct stat *st) {
+        return g->only_public && (st->st_mode & 0006) != 0006;
+}
+
 /* All devices below the folder @fd (taken), which the container sees as @as. Links are not followed. */
 static int add_folder(struct gather *g, int fd, const char *as, unsigned depth, struct err *err) {
         _cleanup_(closedirp) DIR *dir = fdopendir(fd);
@@ -141,7 +147,7 @@ static int add_folder(struct gather *g, int fd, const char *as, unsigned depth, 
                         int sub = openat(fd, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
                         if (sub >= 0)
                                 r = add_folder(g, sub, path, depth + 1, err);
-                } else if (is_device(&st))
+                } else if (is_device(&st) && !is_out_of_reach(g, &st))
                         r = add_node(g, path, &st, err);
                 if (r < 0)
                         return r;
@@ -180,9 +186,9 @@ static int add_all_of_host(struct gather *g, struct err *err) {
         return add_folder(g, fd, "/dev", 0, err);
 }
 
-int devices_build(const CRI(ContainerConfig) * config, bool privileged, struct arena *arena, struct spec *spec,
-                  struct err *err) {
-        struct gather g = { .arena = arena };
+int devices_build(const CRI(ContainerConfig) * config, struct arena *arena, struct spec *spec, struct err *err) {
+        struct gather g = { .arena = arena, .only_public = SPEC_HAS_USER_NS(spec) };
+        bool privileged = container_is_privileged(config);
         int r = 0;
 
         add_rule(&g, &(struct spec_device_rule){
@@ -191,6 +197,7 @@ int devices_build(const CRI(ContainerConfig) * config, bool privileged, struct a
                 add_rule(&g, &default_rules[i]);
         if (privileged)
                 r = add_all_of_host(&g, err);
+        g.only_public = false; /* what is named is given */
         for (size_t i = 0; r == 0 && i < config->n_devices; i++)
                 r = add_cri(&g, config->devices[i], err);
         if (r < 0)

@@ -144,6 +144,7 @@ static int exec_captured(struct container *c, const struct pods_ctx *ctx, const 
                 .stdin_fd = -1,
                 .timeout_ms = timeout_s > 0 ? (uint64_t) MIN_OF(timeout_s, INT64_C(1) << 31) * 1000 : 0,
                 .cancel_fd = ctx->cancel_fd,
+                .user_ids = sandbox_user_ids(c->sandbox),
         };
         CRI(ExecSyncResponse) *resp = cri_make(arena, ExecSyncResponse, exec_sync_response);
         int write_fds[2] = { -1, -1 }, code = 0, r;

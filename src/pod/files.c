@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include "base/fs.h"
 #include "base/strbuf.h"
+#include "pod/user-ns.h"
 
 enum { FILE_MAX = 1 << 20, HOST_NAME_SIZE = 256 };
 
@@ -65,13 +66,15 @@ void hosts_write(const char *hostname, char *const *ips, struct strbuf *out) {
                 strbuf_printf(out, "%s\t%s\n", ips[i], hostname);
 }
 
-static int write_file(int dirfd, const char *name, const struct strbuf *content, struct err *err) {
+static int write_file(struct sandbox *s, int dirfd, const char *name, const struct strbuf *content, struct err *err) {
         _cleanup_(fd_closep) int fd = openat(dirfd, name, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644);
+        uint32_t uid, gid;
         int r;
 
+        user_ns_root(s, &uid, &gid);
         if (content->overflow)
                 return err_set(err, ERR_EXHAUSTED, "the pod's %s would be too large", name);
-        if (fd < 0)
+        if (fd < 0 || (uid && fchown(fd, uid, gid) < 0))
                 return err_sys(err, errno, "create the pod's %s", name);
         r = fs_write_all(fd, strbuf_str(content), content->len);
         return r < 0 ? err_sys(err, -r, "write the pod's %s", name) : 0;
@@ -99,7 +102,7 @@ static int write_hosts(struct sandbox *s, const struct pod_rules *rules, const c
                         return r;
         } else
                 hosts_write(hostname, ips, &b);
-        return write_file(dirfd, "hosts", &b, err);
+        return write_file(s, dirfd, "hosts", &b, err);
 }
 
 static int write_resolv_conf(struct sandbox *s, int dirfd, struct err *err) {
@@ -114,13 +117,18 @@ static int write_resolv_conf(struct sandbox *s, int dirfd, struct err *err) {
                 if (r < 0)
                         return r;
         }
-        return write_file(dirfd, "resolv.conf", &b, err);
+        return write_file(s, dirfd, "resolv.conf", &b, err);
 }
 
-static int mount_shm(const char *path, struct err *err) {
+static int mount_shm(struct sandbox *s, const char *path, struct err *err) {
+        uint32_t uid, gid;
+        char options[96];
+
+        user_ns_root(s, &uid, &gid);
+        (void) snprintf(options, sizeof(options), "mode=1777,size=67108864,uid=%u,gid=%u", uid, gid);
         if (mkdir(path, 0755) < 0 && errno != EEXIST)
                 return err_sys(err, errno, "create %s", path);
-        if (mount("shm", path, "tmpfs", MS_NOSUID | MS_NOEXEC | MS_NODEV, "mode=1777,size=67108864") < 0)
+        if (mount("shm", path, "tmpfs", MS_NOSUID | MS_NOEXEC | MS_NODEV, options) < 0)
                 return err_sys(err, errno, "mount the pod's shared memory on %s", path);
         return 0;
 }
@@ -138,13 +146,13 @@ int pod_files_create(struct sandbox *s, const struct pod_rules *rules, char *con
         if (dirfd < 0)
                 return err_sys(err, errno, "open %s", dir);
         strbuf_printf(&b, "%s\n", hostname);
-        r = write_file(dirfd, "hostname", &b, err);
+        r = write_file(s, dirfd, "hostname", &b, err);
         if (r == 0)
                 r = write_hosts(s, rules, hostname, ips, dirfd, err);
         if (r == 0)
                 r = write_resolv_conf(s, dirfd, err);
         if (r == 0 && !rules->host_ipc)
-                r = mount_shm(pod_file(s, "shm", arena), err);
+                r = mount_shm(s, pod_file(s, "shm", arena), err);
         return r;
 }
 

@@ -3,6 +3,7 @@
  * word by which kubelet knows them. */
 #include "base/str.h"
 #include "pod/specgen.h"
+#include "pod/user-ns.h"
 
 #define REASON "ImageVolumeMountFailed: "
 
@@ -47,8 +48,14 @@ int image_volumes_resolve(struct images *images, const CRI(ContainerConfig) * co
 
 int image_volume_open(void *container, const CRI(Mount) * m, int *ret_fd, struct err *err) {
         struct container *c = container;
-        int r = snapshot_mount_volume(c->pods->images, c->id, m->image->image_ref, m->image_sub_path, ret_fd, err);
+        _cleanup_(fd_closep) int userns = -1;
+        struct snapshot_volume volume = { .image_id = m->image->image_ref, .sub_path = m->image_sub_path };
+        int r = user_ns_open(c->sandbox, &userns, err);
 
+        if (r == 0) {
+                volume.userns_fd = userns;
+                r = snapshot_mount_volume(c->pods->images, c->id, &volume, ret_fd, err);
+        }
         /* Once more: the image may have gone since. */
         return r < 0 ? err_wrap(err, REASON "mount on %.128s", m->container_path) : 0;
 }

@@ -33,7 +33,13 @@ static void add_bind(struct list *l, const char *destination, const char *source
                 add(l, destination, "bind", source, flags, "")->recursive = true;
 }
 
-enum { MAX_OWN = 12 };
+enum { MAX_OWN = 12, MAX_MAPS = 340, TTY_GROUP = 5 };
+
+static bool has_tty_group(const struct id_maps *ids) {
+        uint32_t gid;
+
+        return !ids || id_map_find(ids->gids, ids->n_gids, TTY_GROUP, &gid);
+}
 
 static void add_own(struct list *l, const CRI(ContainerConfig) * config, const struct pod_sources *sources,
                     bool readonly_rootfs) {
@@ -41,7 +47,9 @@ static void add_own(struct list *l, const CRI(ContainerConfig) * config, const s
 
         add(l, "/proc", "proc", "proc", SECURE, "");
         add(l, "/dev", "tmpfs", "tmpfs", MS_NOSUID | MS_STRICTATIME, "mode=755,size=65536k");
-        add(l, "/dev/pts", "devpts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620,gid=5");
+        add(l, "/dev/pts", "devpts", "devpts", MS_NOSUID | MS_NOEXEC,
+            has_tty_group(sources->user_ids) ? "newinstance,ptmxmode=0666,mode=0620,gid=5"
+                                             : "newinstance,ptmxmode=0666,mode=0620");
         add_bind(l, "/dev/shm", sources->shm, SECURE);
         add(l, "/dev/mqueue", "mqueue", "mqueue", SECURE, "");
         add(l, "/sys", "sysfs", "sysfs", SECURE | sys, "");
@@ -56,9 +64,6 @@ static void add_own(struct list *l, const CRI(ContainerConfig) * config, const s
 static int check_source(const CRI(Mount) * m, struct err *err) {
         struct stat st;
 
-        if (m->n_uidmappings > 0 || m->n_gidmappings > 0)
-                return err_set(err, ERR_UNIMPLEMENTED, "idmapped mounts are not supported yet (%.128s)",
-                               m->container_path);
         if (m->n_mount_options > 0)
                 return err_set(err, ERR_UNIMPLEMENTED, "mount options are not supported yet (%.128s)",
                                m->container_path);
@@ -118,6 +123,49 @@ static int take_readonly(const CRI(Mount) * m, struct spec_mount *to, struct err
         return 0;
 }
 
+static const struct id_map *take_maps(CRI(IDMapping) *const *from, size_t n, struct arena *arena) {
+        struct id_map *maps = arena_array(arena, struct id_map, n);
+
+        for (size_t i = 0; i < n; i++)
+                maps[i] = (struct id_map){ from[i]->container_id, from[i]->host_id, from[i]->length };
+        return maps;
+}
+
+static bool same_maps(const struct id_map *a, size_t n_a, const struct id_map *b, size_t n_b) {
+        return n_a == n_b && (n_a == 0 || memcmp(a, b, n_a * sizeof(*a)) == 0);
+}
+
+/* Owners of files are mapped as the container's ids are, as kubelet asks for each mount. What the layers of an image
+ * are mapped by is the pod's user namespace, in any case. */
+static int take_owners(const CRI(Mount) * m, const struct id_maps *pod, struct spec_mount *to, struct arena *arena,
+                       struct err *err) {
+        static const struct id_maps none;
+        struct id_maps *maps;
+
+        if (m->n_uidmappings == 0 && m->n_gidmappings == 0)
+                return 0;
+        if (m->n_uidmappings == 0 || m->n_gidmappings == 0 || m->n_uidmappings > MAX_MAPS ||
+            m->n_gidmappings > MAX_MAPS)
+                return err_set(err, ERR_INVALID,
+                               "the mount at %.128s must have mappings of uids and gids or none, at most %d",
+                               m->container_path, MAX_MAPS);
+        maps = arena_new_of(arena, struct id_maps);
+        *maps = (struct id_maps){ take_maps(m->uidmappings, m->n_uidmappings, arena),
+                                  take_maps(m->gidmappings, m->n_gidmappings, arena), m->n_uidmappings,
+                                  m->n_gidmappings };
+        if (!mount_is_image(m)) {
+                to->owners = maps;
+                return 0;
+        }
+        pod = pod ? pod : &none;
+        if (!same_maps(maps->uids, maps->n_uids, pod->uids, pod->n_uids) ||
+            !same_maps(maps->gids, maps->n_gids, pod->gids, pod->n_gids))
+                return err_set(err, ERR_INVALID,
+                               "the mount of an image at %.128s can only be mapped as its pod's user namespace is",
+                               m->container_path);
+        return 0;
+}
+
 static int add_cri(struct list *l, const CRI(Mount) * m, const struct pod_sources *sources, struct arena *arena,
                    unsigned long *root, struct err *err) {
         const char *destination = path_clean(arena, m->container_path);
@@ -133,6 +181,8 @@ static int add_cri(struct list *l, const CRI(Mount) * m, const struct pod_source
         to = add(l, destination, "bind", m->host_path, 0, "");
         to->recursive = true;
         r = take_readonly(m, to, err);
+        if (r == 0)
+                r = take_owners(m, sources->user_ids, to, arena, err);
         if (r < 0)
                 return r;
         return mount_is_image(m) ? image_volume_open(sources->container, m, &to->source_fd, err)

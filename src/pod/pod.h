@@ -142,5 +142,7 @@ _must_use_ int pods_list_sandbox_stats(struct pods *p, const CRI(PodSandboxStats
 
 #define PODS_HANDLER "lxc"              /* the only RuntimeClass handler so far; "" means it, too */
 bool pods_can_recursive_readonly(void); /* mount_setattr(2), Linux 5.12 */
+/* Pods with a user namespace of their own; looked at once, by pods_new(). */
+bool pods_can_user_namespaces(const struct pods *p);
 size_t pods_count_sandboxes(struct pods *p);
 size_t pods_count_containers(struct pods *p);

@@ -8,6 +8,7 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "pod/registry.h"
+#include "pod/user-ns.h"
 #include "security/apparmor.h"
 
 enum { BACKGROUND_THREADS = 8, BACKGROUND_QUEUE = 65536, ARENA_MAX = 64 << 10 };
@@ -58,6 +59,14 @@ static char *default_apparmor(const struct pods_args *args) {
         return xstrdup(APPARMOR_DEFAULT_PROFILE);
 }
 
+static void look_at_user_namespaces(struct pods *p) {
+        struct err err;
+
+        p->user_namespaces = user_ns_check(p->images, p->state, &err) == 0;
+        if (!p->user_namespaces)
+                log_info("pods with user namespaces are not offered", "reason", err.msg, NULL);
+}
+
 int pods_new(const struct pods_args *args, struct pods **ret, struct err *err) {
         _cleanup_(pods_freep) struct pods *p = xnew(struct pods);
         const char *parent = str_empty(args->cgroup_parent) ? "/proxmox-lxcri" : args->cgroup_parent;
@@ -90,6 +99,7 @@ int pods_new(const struct pods_args *args, struct pods **ret, struct err *err) {
                 r = find_mountpoint(p, err);
         if (r < 0)
                 return r;
+        look_at_user_namespaces(p);
         *ret = TAKE_PTR(p);
         return 0;
 }
@@ -159,6 +169,10 @@ struct pods *pods_free(struct pods *p) {
         free(p->image_mountpoint);
         free(p);
         return NULL;
+}
+
+bool pods_can_user_namespaces(const struct pods *p) {
+        return p->user_namespaces;
 }
 
 bool pods_can_recursive_readonly(void) {

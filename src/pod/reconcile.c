@@ -180,6 +180,8 @@ static bool namespaces_live(struct reconcile *rc, const struct sandbox *s) {
         if (!(o && o->network == CRI_(NAMESPACE_MODE__NODE)) &&
             !pod_ns_is_live(pod_ns_file(s, "net", false, rc->arena)))
                 return false;
+        if (sandbox_user_ids(s) && !pod_ns_is_live(pod_ns_file(s, "user", false, rc->arena)))
+                return false;
         return (o && o->ipc == CRI_(NAMESPACE_MODE__NODE)) || pod_ns_is_live(pod_ns_file(s, "ipc", false, rc->arena));
 }
 

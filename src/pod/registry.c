@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <time.h>
 #include "base/alloc.h"
+#include "pod/rules.h"
 #ifdef __SANITIZE_THREAD__
 #include <sanitizer/tsan_interface.h>
 #endif
@@ -35,6 +36,8 @@ struct sandbox *sandbox_new(struct pods *p, const char *id, CRI(PodSandboxConfig
         s->handler = xstrdup(handler);
         s->cgroup_parent = xstrdup("");
         s->created_at_ns = clock_realtime_ns();
+        if (pod_user_ids(config, &s->user_range))
+                s->user_ids = (struct id_maps){ &s->user_range, &s->user_range, 1, 1 };
         pthread_mutex_init(&s->lock, NULL);
         return s;
 }

@@ -56,6 +56,8 @@ struct sandbox {
         char *handler;
         uint64_t created_at_ns;
         char *cgroup_parent;
+        struct id_map user_range; /* of the pod's own user namespace; length 0: it has none */
+        struct id_maps user_ids;  /* the same, as others want it; see sandbox_user_ids() */
 
         pthread_mutex_t lock;
 
@@ -138,6 +140,7 @@ struct pods {
         pthread_mutex_t background_lock;
         struct pool *background; /* exits, measurements of layers; NULL once they are stopped */
         char *image_mountpoint;
+        bool user_namespaces; /* can pods have their own here? */
 
         pthread_rwlock_t lock;
         struct map *sandboxes, *containers; /* [L] by id */
@@ -150,6 +153,10 @@ bool registry_background(struct pods *p, void (*fn)(void *arg), void *arg);
 /* --- objects --- */
 /* Takes @config. */
 struct sandbox *sandbox_new(struct pods *p, const char *id, CRI(PodSandboxConfig) * config, const char *handler);
+/* Of its own user namespace; NULL when it has the host's. */
+static inline const struct id_maps *sandbox_user_ids(const struct sandbox *s) {
+        return s->user_range.length ? &s->user_ids : NULL;
+}
 struct sandbox *sandbox_ref(struct sandbox *s);
 struct sandbox *sandbox_unref(struct sandbox *s);
 DEFINE_CLEANUP(struct sandbox *, sandbox_unref)

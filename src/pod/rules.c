@@ -98,12 +98,82 @@ static int check_hostname(const char *s, struct err *err) {
 
 /* --- namespaces --------------------------------------------------------------------------------------------------- */
 
-static int check_userns(const CRI(UserNamespace) * u, struct err *err) {
+static bool same_mapping(const CRI(IDMapping) * a, const CRI(IDMapping) * b) {
+        return a->container_id == b->container_id && a->host_id == b->host_id && a->length == b->length;
+}
+
+/* What kubelet gives: one range, the same for users and groups, root in it, and the host's root not. */
+static int check_user_ids(const CRI(UserNamespace) * u, struct id_map *ret, struct err *err) {
+        const CRI(IDMapping) * m;
+
+        if (u->n_uids != 1 || u->n_gids != 1)
+                return err_set(err, ERR_INVALID,
+                               "userns_options must have exactly one mapping of uids and one of gids, not %zu and %zu",
+                               u->n_uids, u->n_gids);
+        m = u->uids[0];
+        if (!same_mapping(m, u->gids[0]))
+                return err_set(err, ERR_INVALID, "userns_options: the mappings of uids and gids differ");
+        if (m->length == 0)
+                return err_set(err, ERR_INVALID, "userns_options: the mapping has no length");
+        if (m->container_id != 0)
+                return err_set(err, ERR_INVALID, "userns_options: container_id 0 is not mapped");
+        if (m->host_id == 0)
+                return err_set(err, ERR_INVALID, "userns_options: host_id 0 would make the host's root the pod's");
+        if (m->length > UINT32_MAX - m->host_id)
+                return err_set(err, ERR_INVALID, "userns_options: host_id %u and length %u go past the last id",
+                               m->host_id, m->length);
+        *ret = (struct id_map){ .inside = 0, .outside = m->host_id, .length = m->length };
+        return 0;
+}
+
+static bool is_pod_userns(const CRI(UserNamespace) * u) {
+        return u && u->mode == CRI_(NAMESPACE_MODE__POD);
+}
+
+/* The kernel lets a user namespace have /proc and /sys only of namespaces that it owns. */
+static int check_userns(const CRI(NamespaceOption) * o, struct pod_rules *ret, struct err *err) {
+        const CRI(UserNamespace) *u = o->userns_options;
+
         if (!u || u->mode == CRI_(NAMESPACE_MODE__NODE))
                 return 0;
         if (u->mode != CRI_(NAMESPACE_MODE__POD))
                 return err_set(err, ERR_INVALID, "userns_options.mode must be POD or NODE");
-        return err_set(err, ERR_UNIMPLEMENTED, "pods with a user namespace of their own are not supported yet");
+        if (ret->host_network)
+                return err_set(err, ERR_UNIMPLEMENTED,
+                               "a pod with a user namespace of its own can't use the host's network (the feature "
+                               "user_namespaces_host_network is not offered)");
+        if (ret->host_ipc || o->pid == CRI_(NAMESPACE_MODE__NODE))
+                return err_set(err, ERR_INVALID,
+                               "a pod with a user namespace of its own can't use the host's %s namespace",
+                               ret->host_ipc ? "IPC" : "PID");
+        ret->own_user = true;
+        return check_user_ids(u, &ret->user_ids, err);
+}
+
+bool pod_user_ids(const CRI(PodSandboxConfig) * config, struct id_map *ret) {
+        const CRI(LinuxSandboxSecurityContext) *sc = config->linux ? config->linux->security_context : NULL;
+        const CRI(UserNamespace) *u = sc && sc->namespace_options ? sc->namespace_options->userns_options : NULL;
+        struct err err;
+
+        return is_pod_userns(u) && check_user_ids(u, ret, &err) == 0;
+}
+
+static int check_same_userns(const CRI(UserNamespace) * u, const CRI(UserNamespace) * of_pod, struct err *err) {
+        struct id_map ids, pod_ids;
+        int r;
+
+        if (u && u->mode != CRI_(NAMESPACE_MODE__POD) && u->mode != CRI_(NAMESPACE_MODE__NODE))
+                return err_set(err, ERR_INVALID, "userns_options.mode must be POD or NODE");
+        if (is_pod_userns(u) != is_pod_userns(of_pod))
+                return err_set(err, ERR_INVALID, "the container's user namespace differs from its pod's");
+        if (!is_pod_userns(u))
+                return 0;
+        r = check_user_ids(u, &ids, err);
+        if (r == 0)
+                r = check_user_ids(of_pod, &pod_ids, err);
+        return r == 0 && memcmp(&ids, &pod_ids, sizeof(ids)) != 0
+                       ? err_set(err, ERR_INVALID, "the ids of the container's user namespace differ from its pod's")
+                       : r;
 }
 
 static int check_namespaces(const CRI(NamespaceOption) * o, struct pod_rules *ret, struct err *err) {
@@ -119,7 +189,7 @@ static int check_namespaces(const CRI(NamespaceOption) * o, struct pod_rules *re
         ret->host_network = o->network == CRI_(NAMESPACE_MODE__NODE);
         ret->host_ipc = o->ipc == CRI_(NAMESPACE_MODE__NODE);
         ret->shared_pid = o->pid == CRI_(NAMESPACE_MODE__POD);
-        return check_userns(o->userns_options, err);
+        return check_userns(o, ret, err);
 }
 
 static bool selinux_asked(const CRI(SELinuxOption) * o) {
@@ -350,14 +420,15 @@ static int check_container_security(const CRI(LinuxContainerSecurityContext) * s
                         return err_set(err, ERR_INVALID, "the container's IPC namespace differs from its pod's");
                 if ((unsigned) o->pid > CRI_(NAMESPACE_MODE__TARGET))
                         return err_set(err, ERR_INVALID, "unknown mode of namespace_options.pid");
-                r = check_userns(o->userns_options, err);
-                if (r < 0)
-                        return r;
         }
+        r = check_same_userns(o ? o->userns_options : NULL, of_pod ? of_pod->userns_options : NULL, err);
+        if (r < 0)
+                return r;
         return check_selinux(sc->selinux_options, err);
 }
 
 int container_rules_check(const CRI(ContainerConfig) * config, const CRI(PodSandboxConfig) * pod, struct err *err) {
+        const CRI(LinuxContainerSecurityContext) no_context = CRI_(LINUX_CONTAINER_SECURITY_CONTEXT__INIT);
         const CRI(LinuxContainerConfig) * l;
         int r;
 
@@ -371,8 +442,6 @@ int container_rules_check(const CRI(ContainerConfig) * config, const CRI(PodSand
         if (config->n_mounts > MAX_CONTAINER_ITEMS || config->n_devices > MAX_CONTAINER_ITEMS)
                 return err_set(err, ERR_INVALID, "more than %d mounts or devices", MAX_CONTAINER_ITEMS);
         l = config->linux;
-        return l && l->security_context
-                       ? check_container_security(l->security_context, pod->linux ? pod->linux->security_context : NULL,
-                                                  err)
-                       : 0;
+        return check_container_security(l && l->security_context ? l->security_context : &no_context,
+                                        pod->linux ? pod->linux->security_context : NULL, err);
 }

@@ -13,6 +13,8 @@ struct pod_rules {
         bool host_network, host_ipc; /* the host's UTS namespace goes with its network */
         bool shared_pid;             /* one PID namespace for the pod: needs a pause process */
         bool privileged;
+        bool own_user;              /* a user namespace of the pod's own, whose user and group ids are user_ids */
+        struct id_map user_ids;     /* inside is 0, outside is not */
         const char *const *sysctls; /* key, value, ..., NULL */
         const struct cni_port *ports;
         size_t n_ports;
@@ -22,6 +24,9 @@ struct pod_rules {
 
 _must_use_ int pod_rules_check(const CRI(PodSandboxConfig) * config, const char *default_cgroup_parent,
                                struct arena *arena, struct pod_rules *ret, struct err *err);
+
+/* What @config, checked before, says of a user namespace: false when the pod has the host's. */
+bool pod_user_ids(const CRI(PodSandboxConfig) * config, struct id_map *ret);
 
 /* Does a container's request fit its pod: namespaces, privileged, what is not there yet. */
 _must_use_ int container_rules_check(const CRI(ContainerConfig) * config, const CRI(PodSandboxConfig) * pod,

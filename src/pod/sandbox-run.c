@@ -143,6 +143,7 @@ static int make_namespaces(struct sandbox *s, const struct pod_rules *rules, str
                 .net = !rules->host_network,
                 .uts = !rules->host_network,
                 .ipc = !rules->host_ipc,
+                .user = sandbox_user_ids(s),
                 .hostname = pod_hostname(s->config, rules->host_network, arena),
                 .sysctls = rules->sysctls,
         };

@@ -11,6 +11,7 @@
 #include "base/proc.h"
 #include "pod/cdi.h"
 #include "pod/files.h"
+#include "pod/user-ns.h"
 
 enum { PAUSE_ID = 65535, PAUSE_OOM_SCORE = -998 };
 
@@ -38,6 +39,10 @@ static void pod_namespaces(const struct sandbox *s, const struct pod_rules *rule
         ret->ns[SPEC_NS_UTS].path = pod_ns_file(s, "uts", rules->host_network, arena);
         ret->ns[SPEC_NS_IPC].path = pod_ns_file(s, "ipc", rules->host_ipc, arena);
         ret->ns[SPEC_NS_MNT].create = true;
+        if (sandbox_user_ids(s)) {
+                ret->ns[SPEC_NS_USER].path = pod_ns_file(s, "user", false, arena);
+                ret->user_ids = s->user_ids;
+        }
 }
 
 /* --- pid ---------------------------------------------------------------------------------------------------------- */
@@ -128,14 +133,13 @@ static int take_mounts(struct container *c, const struct image *image, const str
                 .resolv_conf = pod_file(c->sandbox, "resolv.conf", arena),
                 .shm = rules->host_ipc ? "/dev/shm" : pod_file(c->sandbox, "shm", arena),
                 .container = c,
+                .user_ids = sandbox_user_ids(c->sandbox),
                 .more = devices->mounts,
                 .n_more = devices->n_mounts,
         };
         int r = mounts_build(c->config, &sources, arena, spec, err);
 
-        return r < 0 ? r
-                     : volumes_prepare((const char *const *) image->config.volumes, spec->readonly_rootfs,
-                                       &spec->rootfs_mount_fd, arena, spec, err);
+        return r < 0 ? r : volumes_prepare((const char *const *) image->config.volumes, arena, spec, err);
 }
 
 /* Also kept for later: processes that join get the same environment. */
@@ -166,9 +170,10 @@ int specgen_container(struct container *c, const struct image *image, int rootfs
                 .cgroup_path = c->cgroup_path,
         };
         pod_namespaces(c->sandbox, &rules, arena, ret);
-        /* Privileged containers are to see the host's cgroups, as with the other runtimes. */
-        ret->ns[SPEC_NS_CGROUP].create = !privileged;
-        ret->ns[SPEC_NS_CGROUP].path = privileged ? "/proc/1/ns/cgroup" : NULL;
+        /* Privileged containers are to see the host's cgroups, as with the other runtimes; not those that have no right
+         * to them, in a user namespace. */
+        ret->ns[SPEC_NS_CGROUP].create = !privileged || SPEC_HAS_USER_NS(ret);
+        ret->ns[SPEC_NS_CGROUP].path = ret->ns[SPEC_NS_CGROUP].create ? NULL : "/proc/1/ns/cgroup";
         r = pid_namespace(c, arena, ret, ret_ns_fd, err);
         if (r == 0)
                 r = take_cdi(c, arena, &devices, err);
@@ -176,7 +181,7 @@ int specgen_container(struct container *c, const struct image *image, int rootfs
                 r = resources_build(l ? l->resources : NULL, arena, &ret->resources, err);
         ret->resources.pids_limit = c->pods->pids_limit;
         if (r == 0)
-                r = devices_build(c->config, privileged, arena, ret, err);
+                r = devices_build(c->config, arena, ret, err);
         if (r == 0)
                 r = take_process(c, image, &rules, arena, &ret->process, err);
         if (r == 0)
@@ -228,10 +233,12 @@ int specgen_exec(struct container *c, char *const *args, size_t n_args, struct a
 /* --- pause -------------------------------------------------------------------------------------------------------- */
 
 /* A root file system with nothing but the folders that mounts need. */
-static int make_pause_root(int *ret_fd, struct err *err) {
+static int make_pause_root(const struct sandbox *s, int *ret_fd, struct err *err) {
         static const char *const folders[] = { "proc", "sys", "dev" };
         _cleanup_(fd_closep) int fs = fsopen("tmpfs", FSOPEN_CLOEXEC), mnt = -1;
+        uint32_t uid, gid;
 
+        user_ns_root(s, &uid, &gid);
         if (fs < 0 || fsconfig(fs, FSCONFIG_SET_STRING, "size", "64k", 0) < 0 ||
             fsconfig(fs, FSCONFIG_SET_STRING, "mode", "0755", 0) < 0 ||
             fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
@@ -240,8 +247,10 @@ static int make_pause_root(int *ret_fd, struct err *err) {
         if (mnt < 0)
                 return err_sys(err, errno, "mount a tmpfs for the pod's first process");
         for (size_t i = 0; i < ELEMENTSOF(folders); i++)
-                if (mkdirat(mnt, folders[i], 0755) < 0)
+                if (mkdirat(mnt, folders[i], 0755) < 0 || fchownat(mnt, folders[i], uid, gid, 0) < 0)
                         return err_sys(err, errno, "make /%s for the pod's first process", folders[i]);
+        if (fchownat(mnt, ".", uid, gid, 0) < 0)
+                return err_sys(err, errno, "give away the root of the pod's first process");
         *ret_fd = TAKE_FD(mnt);
         return 0;
 }
@@ -250,7 +259,8 @@ int specgen_pause(struct sandbox *s, struct arena *arena, struct spec *ret, stru
         static const char *const env[] = { "PATH=/", NULL };
         struct pod_rules rules;
         struct spec_mount *mounts = arena_array(arena, struct spec_mount, 1);
-        int rootfs = -1, r = make_pause_root(&rootfs, err);
+        int rootfs = -1, r = make_pause_root(s, &rootfs, err);
+        uint32_t id = s->user_range.length ? MIN_OF((uint32_t) PAUSE_ID, s->user_range.length - 1) : PAUSE_ID;
 
         if (r < 0)
                 return r;
@@ -277,7 +287,7 @@ int specgen_pause(struct sandbox *s, struct arena *arena, struct spec *ret, stru
                              .no_new_privs = true,
                              .has_oom_score_adj = true,
                              .oom_score_adj = PAUSE_OOM_SCORE,
-                             .user = { .uid = PAUSE_ID, .gid = PAUSE_ID, .has_gid = true, .resolved = true } },
+                             .user = { .uid = id, .gid = id, .has_gid = true, .resolved = true } },
         };
         ret->resources.cpuset_cpus = ret->resources.cpuset_mems = "";
         pod_namespaces(s, &rules, arena, ret);

@@ -35,6 +35,7 @@ _must_use_ int process_stop_signal(const CRI(ContainerConfig) * config, const st
 struct pod_sources {
         const char *hostname, *hosts, *resolv_conf, *shm; /* files on the host */
         void *container;                                  /* for image_volume_open() */
+        const struct id_maps *user_ids;                   /* of the pod's own user namespace, or NULL */
         const struct spec_mount *more;                    /* of CDI devices */
         size_t n_more;
 };
@@ -59,13 +60,13 @@ _must_use_ int mount_peers_in(const char *mountinfo, uint64_t mount_id, unsigned
 
 /* --- volumes.c --- */
 /* The folders that the image declares as volumes, inside the container's own layer. With a read-only root each gets a
- * mount of its own, so that it stays writable; @rootfs_fd may be replaced. */
-_must_use_ int volumes_prepare(const char *const *paths, bool readonly_rootfs, int *rootfs_fd, struct arena *arena,
-                               struct spec *spec, struct err *err);
+ * mount of its own, so that it stays writable; the spec's rootfs_mount_fd may be replaced. */
+_must_use_ int volumes_prepare(const char *const *paths, struct arena *arena, struct spec *spec, struct err *err);
 
 /* --- devices.c --- */
-_must_use_ int devices_build(const CRI(ContainerConfig) * config, bool privileged, struct arena *arena,
-                             struct spec *spec, struct err *err);
+/* @spec's namespaces are known. */
+_must_use_ int devices_build(const CRI(ContainerConfig) * config, struct arena *arena, struct spec *spec,
+                             struct err *err);
 
 /* --- resources.c --- */
 _must_use_ int resources_build(const CRI(LinuxContainerResources) * r, struct arena *arena, struct spec_resources *ret,

@@ -66,7 +66,7 @@ static void add_pod_resources(json_t *o, const struct sandbox *s) {
 static json_t *sandbox_info(const struct sandbox *s) {
         json_t *o = json_object(), *ns = json_object();
         const struct pods *p = s->pods;
-        static const char *const names[] = { "net", "ipc", "uts" };
+        static const char *const names[] = { "net", "ipc", "uts", "user" };
         char path[4096];
 
         for (size_t i = 0; i < ELEMENTSOF(names); i++) {

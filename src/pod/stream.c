@@ -67,6 +67,7 @@ int pods_exec(struct pods *p, const struct pods_exec_args *args, int *ret_code, 
                 return r;
         process.terminal = args->tty;
         exec.id = c->id;
+        exec.user_ids = sandbox_user_ids(c->sandbox);
         r = p->engine->ops->exec(p->engine, &exec, ret_code, err);
         if (r == -ERR_NOT_FOUND)
                 return err_set(err, ERR_PRECONDITION, "container %s has ended", c->id);

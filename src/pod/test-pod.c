@@ -205,7 +205,7 @@ static void test_pod_namespaces(void) {
         assert(check_pod(c, a, &rules) == -ERR_INVALID);
         o->pid = CRI_(NAMESPACE_MODE__CONTAINER);
         o->userns_options = cri_make(a, UserNamespace, user_namespace);
-        assert(check_pod(c, a, &rules) == -ERR_UNIMPLEMENTED);
+        assert(check_pod(c, a, &rules) == -ERR_INVALID);
         o->userns_options->mode = CRI_(NAMESPACE_MODE__CONTAINER);
         assert(check_pod(c, a, &rules) == -ERR_INVALID);
         o->userns_options->mode = CRI_(NAMESPACE_MODE__NODE);
@@ -543,7 +543,7 @@ static void test_refused_mounts(void) {
                   ERR_INVALID },
                 { "/tmp", "/a", true, true, false, CRI_(MOUNT_PROPAGATION__PROPAGATION_BIDIRECTIONAL), ERR_INVALID },
                 { "/proc/self/ns", "/a", false, false, false, 7, ERR_INVALID },
-                { "/tmp", "/a", false, false, true, 0, ERR_UNIMPLEMENTED },
+                { "/tmp", "/a", false, false, true, 0, ERR_INVALID },
         };
 
         for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
@@ -613,26 +613,35 @@ static void test_devices(void) {
         CRI(Device) *d = cri_make(a, Device, device);
         struct spec spec = { 0 };
         struct err err;
+        size_t n_all;
 
         d->host_path = arena_strdup(a, "/dev/zero");
         d->container_path = arena_strdup(a, "/dev/mine");
         d->permissions = arena_strdup(a, "r");
         c->n_devices = 1;
         c->devices = &d;
-        assert(devices_build(c, false, a, &spec, &err) == 0);
+        assert(devices_build(c, a, &spec, &err) == 0);
         assert(spec.n_devices == 7 && str_eq(spec.devices[0].path, "/dev/mine") && spec.devices[0].major == 1 &&
                spec.devices[0].minor == 5);
         assert(rule_allows(&spec, 'c', 1, 3, 'w') && rule_allows(&spec, 'b', 8, 0, 'm') &&
                !rule_allows(&spec, 'b', 8, 0, 'r'));
-        assert(devices_build(c, true, a, &spec, &err) == 0);
+        c->linux->security_context->privileged = true;
+        assert(devices_build(c, a, &spec, &err) == 0);
         assert(rule_allows(&spec, 'b', 8, 0, 'r'));
+        n_all = spec.n_devices;
+        spec.ns[SPEC_NS_USER].path = "/proc/self/ns/user";
+        assert(devices_build(c, a, &spec, &err) == 0 && spec.n_devices >= 7 && spec.n_devices <= n_all);
+        for (size_t i = 0; i < spec.n_devices; i++)
+                assert((spec.devices[i].mode & 0006) == 0006);
+        spec.ns[SPEC_NS_USER].path = NULL;
+        c->linux->security_context->privileged = false;
         d->permissions = arena_strdup(a, "x");
-        assert(devices_build(c, false, a, &spec, &err) == -ERR_INVALID);
+        assert(devices_build(c, a, &spec, &err) == -ERR_INVALID);
         d->permissions = no_text;
         d->host_path = arena_strdup(a, "/etc/passwd");
-        assert(devices_build(c, false, a, &spec, &err) == -ERR_INVALID);
+        assert(devices_build(c, a, &spec, &err) == -ERR_INVALID);
         d->host_path = arena_strdup(a, "/dev/no-such-device");
-        assert(devices_build(c, false, a, &spec, &err) == -ERR_INVALID);
+        assert(devices_build(c, a, &spec, &err) == -ERR_INVALID);
 }
 
 /* --- limits ------------------------------------------------------------------------------------------------------- */

@@ -16,8 +16,14 @@
 enum { MAX_VOLUMES = 256 };
 
 /* mkdir -p inside the root; links of the image are followed, but never out of it. An open folder or -errno. */
-static int make_folder(int rootfs_fd, const char *path, struct arena *arena) {
+static int make_folder(const struct spec *spec, const char *path, struct arena *arena) {
+        const struct id_maps *ids = &spec->user_ids;
+        int rootfs_fd = spec->rootfs_mount_fd;
         _cleanup_(fd_closep) int at = -1;
+        uint32_t uid = 0, gid = 0;
+
+        if (id_map_find(ids->uids, ids->n_uids, 0, &uid))
+                (void) id_map_find(ids->gids, ids->n_gids, 0, &gid);
 
         for (const char *slash = path; slash;) {
                 const char *name = slash + 1, *next = strchr(name, '/');
@@ -29,6 +35,8 @@ static int make_folder(int rootfs_fd, const char *path, struct arena *arena) {
                         if (mkdirat(at >= 0 ? at : rootfs_fd, leaf, 0755) < 0 && errno != EEXIST)
                                 return -errno;
                         fd = fs_open_in_root(rootfs_fd, prefix, O_PATH | O_DIRECTORY, 0);
+                        if (fd >= 0 && uid && fchownat(fd, "", uid, gid, AT_EMPTY_PATH) < 0)
+                                return -errno;
                 }
                 if (fd < 0)
                         return fd;
@@ -134,8 +142,7 @@ static bool is_mounted(const struct spec *spec, const char *path) {
         return false;
 }
 
-int volumes_prepare(const char *const *paths, bool readonly_rootfs, int *rootfs_fd, struct arena *arena,
-                    struct spec *spec, struct err *err) {
+int volumes_prepare(const char *const *paths, struct arena *arena, struct spec *spec, struct err *err) {
         struct split *s = arena_new_of(arena, struct split);
         const char **wanted = arena_array(arena, const char *, MAX_VOLUMES);
         int r;
@@ -148,21 +155,21 @@ int volumes_prepare(const char *const *paths, bool readonly_rootfs, int *rootfs_
                         continue;
                 if (s->n == MAX_VOLUMES)
                         return err_set(err, ERR_EXHAUSTED, "the image declares more than %d volumes", MAX_VOLUMES);
-                fd = make_folder(*rootfs_fd, path, arena);
+                fd = make_folder(spec, path, arena);
                 if (fd < 0)
                         return err_sys(err, -fd, "make the image's volume %.256s", path);
                 (void) fd_close(fd);
                 wanted[s->n++] = path;
         }
-        if (s->n == 0 || !readonly_rootfs)
+        if (s->n == 0 || !spec->readonly_rootfs)
                 return 0;
         s->paths = wanted;
-        s->rootfs_fd = *rootfs_fd;
+        s->rootfs_fd = spec->rootfs_mount_fd;
         r = split_root(s, err);
         if (r < 0)
                 return r;
-        (void) fd_close(*rootfs_fd);
-        *rootfs_fd = s->root_clone;
+        (void) fd_close(spec->rootfs_mount_fd);
+        spec->rootfs_mount_fd = s->root_clone;
         add_mounts(s, arena, spec);
         return 0;
 }

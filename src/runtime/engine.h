@@ -44,8 +44,9 @@ struct engine_exec_args {
         /* With process->terminal instead of them: a SOCK_SEQPACKET socket (borrowed) on which one byte comes with the
          * terminal's master (SCM_RIGHTS) as soon as the process is made. */
         int terminal_socket;
-        uint64_t timeout_ms; /* 0: none; past it every process of the exec is killed, ERR_DEADLINE */
-        int cancel_fd;       /* readable: killed, ERR_CANCELLED; -1: none */
+        uint64_t timeout_ms;            /* 0: none; past it every process of the exec is killed, ERR_DEADLINE */
+        int cancel_fd;                  /* readable: killed, ERR_CANCELLED; -1: none */
+        const struct id_maps *user_ids; /* of the container's user namespace; NULL: it has the host's */
 };
 
 /* A running container's standard streams; owned by the caller, -1: not there. */

@@ -44,6 +44,21 @@ static void add_cloned(const struct spec *spec, struct lxc_config *c) {
         strbuf_putc(&c->text, '\n');
 }
 
+/* liblxc must know the ids of a namespace that it joins, too. And what lowers oom_score_adj has to come from outside.
+ */
+static void add_user(const struct spec *spec, struct lxc_config *c) {
+        const struct id_maps *ids = &spec->user_ids;
+
+        for (size_t i = 0; i < ids->n_uids; i++)
+                strbuf_printf(&c->text, "lxc.idmap = u %u %u %u\n", ids->uids[i].inside, ids->uids[i].outside,
+                              ids->uids[i].length);
+        for (size_t i = 0; i < ids->n_gids; i++)
+                strbuf_printf(&c->text, "lxc.idmap = g %u %u %u\n", ids->gids[i].inside, ids->gids[i].outside,
+                              ids->gids[i].length);
+        if (spec->process.has_oom_score_adj)
+                strbuf_printf(&c->text, "lxc.proc.oom_score_adj = %d\n", spec->process.oom_score_adj);
+}
+
 /* An init that dies of SIGHUP makes liblxc run it again ("reboot"), unless a post-stop hook fails. It costs a fork at
  * stop, so only where that signal can come from: a PID namespace that is not the container's own, or the right to call
  * reboot(2). */
@@ -66,6 +81,8 @@ int lxc_config_build(const struct spec *spec, size_t first_fd, const char *log_p
                 return r;
         }
         add_cloned(spec, &c);
+        if (SPEC_HAS_USER_NS(spec))
+                add_user(spec, &c);
         if (spec->ns[SPEC_NS_UTS].create)
                 strbuf_printf(&c.text, "lxc.uts.name = %.63s\n", spec->id);
         strbuf_puts(&c.text, "lxc.mount.entry = proc proc proc nosuid,nodev,noexec 0 0\n"

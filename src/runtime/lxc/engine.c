@@ -186,6 +186,15 @@ static void fill_created(const struct keeper_reply *reply, struct engine_created
         qsort(ret->groups, ret->n_groups, sizeof(ret->groups[0]), compare_gid);
 }
 
+/* Whoever is root in there on the host: streams are made for that user. */
+static int take_root(const struct id_maps *ids, struct keeper_call *call, struct err *err) {
+        if (!id_map_find(ids->uids, ids->n_uids, 0, &call->root_uid) ||
+            !id_map_find(ids->gids, ids->n_gids, 0, &call->root_gid))
+                return err_set(err, ERR_INVALID, "a user namespace without root");
+        call->flags |= call->type == KEEPER_EXEC ? KEEPER_EXEC_USER_NS : KEEPER_SPAWN_USER_NS;
+        return 0;
+}
+
 static int spawn(struct engine_lxc *e, const struct spec *spec, const struct plan *plan,
                  const struct lxc_config *config, const struct engine_stdio *io, struct keeper_reply *reply,
                  struct err *err) {
@@ -201,6 +210,10 @@ static int spawn(struct engine_lxc *e, const struct spec *spec, const struct pla
                          (spec->process.terminal ? KEEPER_SPAWN_TERMINAL : 0u),
         };
 
+        int r = SPEC_HAS_USER_NS(spec) ? take_root(&spec->user_ids, &call, err) : 0;
+
+        if (r < 0)
+                return r;
         if (call.n_fds + PLAN_FD_FIRST > SOCK_MAX_FDS)
                 return err_set(err, ERR_EXHAUSTED, "the container has more mounts than the %d that are possible",
                                SOCK_MAX_FDS - PLAN_FD_FIRST - 2 - LXC_CONFIG_MAX_FDS);
@@ -458,6 +471,9 @@ static int lxc_exec(struct engine *engine, const struct engine_exec_args *args, 
                 return unknown(args->id, err);
         if (has_ended(h.item) || h.item->init_fd < 0)
                 return err_set(err, ERR_PRECONDITION, "container %s is not running", args->id);
+        r = args->user_ids ? take_root(args->user_ids, &call, err) : 0;
+        if (r < 0)
+                return r;
         null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
         if (null_fd < 0)
                 return err_sys(err, errno, "open /dev/null");

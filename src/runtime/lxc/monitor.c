@@ -81,9 +81,14 @@ static void ensure_folder(const struct monitor_args *args, int rootfd, const cha
                 .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS,
         };
         long fd = syscall(SYS_openat2, rootfd, name, &how, sizeof(how));
+        struct stat st;
 
-        if (fd < 0 && errno == ENOENT && mkdirat(rootfd, name, 0755) == 0)
+        if (fd < 0 && errno == ENOENT && mkdirat(rootfd, name, 0755) == 0) {
                 fd = syscall(SYS_openat2, rootfd, name, &how, sizeof(how));
+                /* With a user namespace that is its root's, not ours. */
+                if (fd >= 0 && fstat(rootfd, &st) == 0)
+                        (void) !fchownat((int) fd, "", st.st_uid, st.st_gid, AT_EMPTY_PATH);
+        }
         if (fd < 0)
                 fail(args, errno, "the image's /%s is not a folder that can be mounted on", name);
         (void) close((int) fd);

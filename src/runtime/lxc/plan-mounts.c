@@ -48,20 +48,18 @@ static int put_attach(struct plan_writer *w, int tree, const char *target, struc
         return 0;
 }
 
-static int put_bind(struct plan_writer *w, const struct spec_mount *m, const char *target, struct err *err) {
-        int tree, r;
+static int put_bind(struct plan_writer *w, const struct spec *spec, const struct spec_mount *m, const char *target,
+                    struct err *err) {
+        _cleanup_(fd_closep) int tree = m->source_fd;
+        int r;
 
-        if (m->source_fd < 0)
-                tree = plan_clone_source(m, m->source, err);
-        else {
-                tree = m->source_fd;
+        if (tree < 0)
+                r = tree = plan_clone_source(m, m->source, err);
+        else
                 r = plan_set_attributes(tree, m, err);
-                if (r < 0) {
-                        (void) fd_close(tree);
-                        return r;
-                }
-        }
-        return tree < 0 ? tree : put_attach(w, tree, target, err);
+        if (r >= 0)
+                r = plan_map_owners(tree, m, spec, err);
+        return r < 0 ? r : put_attach(w, TAKE_FD(tree), target, err);
 }
 
 /* "cpu,cpuacct" -> links "cpu" and "cpuacct". */
@@ -138,7 +136,7 @@ static int put_mount(struct plan_writer *w, const struct spec *spec, const struc
                 target = relative;
         }
         if (is_bind(m))
-                return put_bind(w, m, target, err);
+                return put_bind(w, spec, m, target, err);
         if ((is_on(m, "/proc") && str_eq(m->type, "proc")) || (is_on(m, "/sys") && str_eq(m->type, "sysfs"))) {
                 put_setattr(w, target, flags);
                 return 0;
@@ -197,7 +195,7 @@ static int put_device(struct plan_writer *w, const struct spec *spec, const stru
                 .d = d->gid,
         };
 
-        if (spec->ns[SPEC_NS_USER].create || spec->ns[SPEC_NS_USER].path)
+        if (SPEC_HAS_USER_NS(spec))
                 return put_host_device(w, d, err);
         PLAN_PUT_REC(w, rec, d->path);
         return 0;

@@ -9,6 +9,7 @@
 #include "base/fs.h"
 #include "base/str.h"
 #include "init/sys.h"
+#include "net/userns.h"
 #include "runtime/lxc/plan-writer.h"
 
 #ifndef STATX_MNT_ID
@@ -56,6 +57,42 @@ int plan_set_attributes(int mount_fd, const struct spec_mount *m, struct err *er
         if ((top.set || top.clear) && sys_mount_setattr(mount_fd, 0, &top) < 0)
                 return err_sys(err, errno, "set attributes of the mount on %s", m->destination);
         return 0;
+}
+
+static bool same_maps(const struct id_map *a, size_t n_a, const struct id_map *b, size_t n_b) {
+        return n_a == n_b && (n_a == 0 || memcmp(a, b, n_a * sizeof(*a)) == 0);
+}
+
+static int open_owners(const struct id_maps *maps, const struct spec *spec, int *ret_fd, struct err *err) {
+        const struct id_maps *own = &spec->user_ids;
+        const char *path = spec->ns[SPEC_NS_USER].path;
+
+        if (!path || !same_maps(maps->uids, maps->n_uids, own->uids, own->n_uids) ||
+            !same_maps(maps->gids, maps->n_gids, own->gids, own->n_gids))
+                return userns_new(maps, ret_fd, err);
+        *ret_fd = open(path, O_RDONLY | O_CLOEXEC);
+        return *ret_fd < 0 ? err_sys(err, errno, "open the user namespace %s", path) : 0;
+}
+
+int plan_map_owners(int mount_fd, const struct spec_mount *m, const struct spec *spec, struct err *err) {
+        struct sys_mount_attr attr = { .set = SYS_ATTR_IDMAP };
+        _cleanup_(fd_closep) int fd = -1;
+        int r;
+
+        if (!m->owners)
+                return 0;
+        r = open_owners(m->owners, spec, &fd, err);
+        if (r < 0)
+                return err_wrap(err, "mount on %s: map the owners", m->destination);
+        attr.userns_fd = (uint64_t) fd;
+        if (sys_mount_setattr(mount_fd, m->recursive ? SYS_AT_RECURSIVE : 0, &attr) == 0)
+                return 0;
+        if (errno == EINVAL || errno == EPERM)
+                return err_set(err, ERR_PRECONDITION,
+                               "mount on %s: the owners in %s can't be mapped: its file system, or that of a mount "
+                               "below it, has no idmapped mounts with this kernel, or is mapped already",
+                               m->destination, m->source);
+        return err_sys(err, errno, "mount on %s: map the owners in %s", m->destination, m->source);
 }
 
 /* Do the optional fields of mount @id in mountinfo have "shared:" (or "master:", with @or_slave)? */

@@ -40,5 +40,7 @@ void plan_put_protection(struct plan_writer *w, const struct spec *spec);
 _must_use_ int plan_clone_source(const struct spec_mount *m, const char *path, struct err *err);
 /* Give a detached mount the attributes of @m. */
 _must_use_ int plan_set_attributes(int mount_fd, const struct spec_mount *m, struct err *err);
+/* Map the owners in a detached mount as @m asks; @spec: whose user namespace is used if it has the same ids. */
+_must_use_ int plan_map_owners(int mount_fd, const struct spec_mount *m, const struct spec *spec, struct err *err);
 /* MS_* -> MOUNT_ATTR_*. */
 void plan_attributes(unsigned long flags, uint64_t *ret_set, uint64_t *ret_clear);

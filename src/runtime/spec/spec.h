@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include "base/id-map.h"
 
 enum { SPEC_MAX_GROUPS = 1024 };
 
@@ -23,6 +24,9 @@ struct spec_mount {
         bool recursive_readonly;
         unsigned long propagation; /* MS_PRIVATE, MS_SLAVE or MS_SHARED (always recursive); 0: private */
         int source_fd;             /* >= 0: a detached mount to use instead of @source; taken by the engine */
+        /* For a bind: owners of its files are ids inside these maps and become those outside (idmapped mount, for all
+         * of its tree when recursive); NULL: they stay. */
+        const struct id_maps *owners;
 };
 
 struct spec_device {
@@ -129,12 +133,16 @@ struct spec_namespace {
         const char *path; /* when !create; NULL: not unshared at all (stays the monitor's; only for user and time) */
 };
 
+/* Is there a user namespace of its own? Its ids are struct spec's user_ids then. */
+#define SPEC_HAS_USER_NS(spec) ((spec)->ns[SPEC_NS_USER].create || (spec)->ns[SPEC_NS_USER].path)
+
 struct spec {
         const char *id;
         int rootfs_mount_fd; /* detached mount of the root file system; taken by the engine */
         bool readonly_rootfs;
         unsigned long rootfs_propagation; /* 0: private */
         struct spec_namespace ns[SPEC_NS_MAX];
+        struct id_maps user_ids;
         const char *cgroup_path; /* absolute below the cgroup mount, "/kubepods/.../<id>" */
         const struct spec_mount *mounts;
         size_t n_mounts;
