@@ -95,13 +95,15 @@ class Pod:
         pb = self.pb = cri.pb
         self.cri = cri
         name = name or f'pod{Pod.count}-{os.getpid()}'
-        options = pb.NamespaceOption(network=NODE if host_network else POD, pid=pid, ipc=ipc)
+        security = dict(security or {})
+        options = pb.NamespaceOption(network=NODE if host_network else POD, pid=pid, ipc=ipc,
+                                     userns_options=security.pop('userns', None))
         self.config = pb.PodSandboxConfig(
             metadata=pb.PodSandboxMetadata(name=name, namespace='tests', uid=f'uid-{name}'),
             log_directory=log_directory,
             linux=pb.LinuxPodSandboxConfig(
                 security_context=pb.LinuxSandboxSecurityContext(namespace_options=options,
-                                                                **(security or {})),
+                                                                **security),
                 **(linux or {})),
             **config)
         self.options = options

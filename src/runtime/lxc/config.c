@@ -44,8 +44,7 @@ static void add_cloned(const struct spec *spec, struct lxc_config *c) {
         strbuf_putc(&c->text, '\n');
 }
 
-/* liblxc must know the ids of a namespace that it joins, too. And what lowers oom_score_adj has to come from outside.
- */
+/* liblxc must know the ids of a namespace that it joins, too. */
 static void add_user(const struct spec *spec, struct lxc_config *c) {
         const struct id_maps *ids = &spec->user_ids;
 
@@ -55,8 +54,6 @@ static void add_user(const struct spec *spec, struct lxc_config *c) {
         for (size_t i = 0; i < ids->n_gids; i++)
                 strbuf_printf(&c->text, "lxc.idmap = g %u %u %u\n", ids->gids[i].inside, ids->gids[i].outside,
                               ids->gids[i].length);
-        if (spec->process.has_oom_score_adj)
-                strbuf_printf(&c->text, "lxc.proc.oom_score_adj = %d\n", spec->process.oom_score_adj);
 }
 
 /* An init that dies of SIGHUP makes liblxc run it again ("reboot"), unless a post-stop hook fails. It costs a fork at
