@@ -5,16 +5,20 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/mount.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/fs.h"
 #include "base/str.h"
 #include "image/images.h"
+#include "image/snapshot-mount.h"
 #include "image/snapshot.h"
 #include "image/test-layer-kit.h"
 
@@ -126,7 +130,8 @@ static void test_life(void) {
 
         for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
                 assert(snapshot_create(&s, bad[i], "sha256:image", NULL, &err) == -ERR_INVALID);
-                assert(snapshot_mount(&s, bad[i], -1, &fd, &err) < 0 && snapshot_remove(&s, bad[i], &err) == -ERR_INVALID);
+                assert(snapshot_mount(&s, bad[i], -1, &fd, &err) < 0 &&
+                       snapshot_remove(&s, bad[i], &err) == -ERR_INVALID);
         }
         assert(snapshot_create(&s, "a", "sha256:other", NULL, &err) == -ERR_NOT_FOUND);
         assert(snapshot_mount(&s, "a", -1, &fd, &err) == -ERR_NOT_FOUND);
@@ -197,6 +202,16 @@ static void test_reconcile(void) {
         assert(kit_is_empty(AT_FDCWD, path));
 }
 
+static int must_mount_volume_of(const char *id, int userns) {
+        const struct snapshot_volume all = { "sha256:image", "", userns };
+        int fd = -1;
+
+        if (snapshot_mount_volume(&s, id, &all, &fd, &err) < 0)
+                fprintf(stderr, "%s\n", err.msg);
+        assert(fd >= 0);
+        return fd;
+}
+
 static int must_mount_volume(const char *sub_path) {
         int fd = -1;
 
@@ -213,9 +228,12 @@ static void test_volumes(void) {
         struct stat st;
         int fd;
 
-        assert(snapshot_mount_volume(&s, "v", &(struct snapshot_volume){ "sha256:image", "", -1 }, &fd, &err) == -ERR_NOT_FOUND && s.holds == holds);
+        assert(snapshot_mount_volume(&s, "v", &(struct snapshot_volume){ "sha256:image", "", -1 }, &fd, &err) ==
+                       -ERR_NOT_FOUND &&
+               s.holds == holds);
         assert(snapshot_create(&s, "v", "sha256:image", NULL, &err) == 0);
-        assert(snapshot_mount_volume(&s, "v", &(struct snapshot_volume){ "sha256:other", "", -1 }, &fd, &err) == -ERR_NOT_FOUND);
+        assert(snapshot_mount_volume(&s, "v", &(struct snapshot_volume){ "sha256:other", "", -1 }, &fd, &err) ==
+               -ERR_NOT_FOUND);
         assert(snapshot_remove(&s, "v", &err) == 0);
         for (image.n = 1; image.n <= n; image.n++) { /* one layer is bound, several are an overlay */
                 assert(snapshot_create(&s, "v", "sha256:image", NULL, &err) == 0);
@@ -232,7 +250,9 @@ static void test_volumes(void) {
                 assert(fstat(fd, &st) == 0 && S_ISREG(st.st_mode));
                 fd_close(fd);
                 for (size_t i = 0; i < ELEMENTSOF(missing); i++)
-                        assert(snapshot_mount_volume(&s, "v", &(struct snapshot_volume){ "sha256:image", missing[i], -1 }, &fd, &err) == -ERR_INVALID);
+                        assert(snapshot_mount_volume(&s, "v",
+                                                     &(struct snapshot_volume){ "sha256:image", missing[i], -1 }, &fd,
+                                                     &err) == -ERR_INVALID);
                 assert(s.holds > 4 && snapshot_remove(&s, "v", &err) == 0 && s.holds == holds);
         }
         image.n = n;
@@ -251,12 +271,111 @@ static void test_lost_layer(void) {
         assert(kit_is_empty(AT_FDCWD, path));
 }
 
+/* As net/userns.c does, which is not below us. */
+static int make_userns(void) {
+        int p[2], fd;
+        char path[64], byte;
+        pid_t pid;
+
+        assert(pipe2(p, O_CLOEXEC) == 0);
+        pid = fork();
+        if (pid == 0) {
+                assert(unshare(CLONE_NEWUSER) == 0 && write(p[1], "x", 1) == 1);
+                for (;;)
+                        (void) pause();
+        }
+        assert(pid > 0 && read(p[0], &byte, 1) == 1);
+        for (int i = 0; i < 2; i++) {
+                snprintf(path, sizeof(path), "/proc/%d/%cid_map", (int) pid, "ug"[i]);
+                assert(fs_write_existing(AT_FDCWD, path, "0 100000 65536\n", &err) == 0);
+        }
+        snprintf(path, sizeof(path), "/proc/%d/ns/user", (int) pid);
+        fd = open(path, O_RDONLY | O_CLOEXEC);
+        assert(fd >= 0 && kill(pid, SIGKILL) == 0 && waitpid(pid, NULL, 0) == pid);
+        (void) close(p[0]);
+        (void) close(p[1]);
+        return fd;
+}
+
+static void expect_owner(int dirfd, const char *name, uid_t uid, gid_t gid) {
+        struct stat st;
+
+        assert(fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0);
+        if (st.st_uid != uid || st.st_gid != gid)
+                fprintf(stderr, "%s: %u:%u\n", name, st.st_uid, st.st_gid);
+        assert(st.st_uid == uid && st.st_gid == gid);
+}
+
+/* Of the image in a user namespace: the same layers with other owners, by each way that a kernel may have. */
+static void test_mapped_owners(void) {
+        static const enum overlay_way ways[] = { OVERLAY_ANY, OVERLAY_STRING, OVERLAY_MOUNT };
+        const struct id_map range = { 0, 100000, 65536 };
+        const struct id_maps maps = { &range, &range, 1, 1 };
+        const size_t n_all = image.n;
+        int userns = make_userns(), fd;
+        char path[100];
+        const char **chains, **names;
+        size_t n;
+
+        if (snapshots_check_idmap(&s, userns, &err) < 0) {
+                fprintf(stderr, "%s\n", err.msg);
+                abort();
+        }
+        assert(snapshots_check_idmap(&s, s.root_fd, &err) < 0);
+        assert(snapshot_create(&s, "m", "sha256:image", &maps, &err) == 0);
+        assert(snapshot_mount(&s, "m", userns, &fd, &err) == 0);
+        expect_owner(fd, ".", 100005, 100006);
+        expect_owner(fd, "file", 100000, 100000);
+        kit_expect_file(fd, "file", "lower");
+        /* Copied up with the owner that it is seen with, which its layer keeps. */
+        assert(fchmodat(fd, "file", 0604, 0) == 0);
+        snprintf(path, sizeof(path), "%s/snapshots/m/upper/file", s.root);
+        expect_owner(AT_FDCWD, path, 100000, 100000);
+        fd_close(fd);
+        fd = must_mount_volume_of("m", userns);
+        expect_owner(fd, "dir", 100000, 100000);
+        fd_close(fd);
+        assert(snapshot_remove(&s, "m", &err) == 0);
+        image.n = 1;
+        assert(snapshot_create(&s, "m", "sha256:image", &maps, &err) == 0);
+        fd = must_mount_volume_of("m", userns);
+        expect_owner(fd, "dir", 100000, 100000);
+        fd_close(fd);
+        assert(snapshot_remove(&s, "m", &err) == 0);
+        image.n = n_all;
+        /* And nobody else's. */
+        assert(snapshot_create(&s, "n", "sha256:image", NULL, &err) == 0);
+        fd = must_mount("n");
+        expect_owner(fd, "file", 0, 0);
+        fd_close(fd);
+        assert(snapshot_remove(&s, "n", &err) == 0);
+
+        assert(images_hold(&s, "sha256:image", arena, &chains, &err) == 0);
+        assert(layers_name(&s, chains, arena, &names, &n, &err) == 0);
+        for (size_t i = 0; i < ELEMENTSOF(ways); i++) {
+                struct overlay_args args = { .layers_fd = layers_dirfd(s.layers),
+                                             .layers_path = arena_printf(arena, "%s/layers", s.root),
+                                             .layers = names,
+                                             .n_layers = n,
+                                             .way = ways[i],
+                                             .userns_fd = userns };
+                if (overlay_mount(&args, &fd, &err) < 0)
+                        fprintf(stderr, "way %d: %s\n", (int) ways[i], err.msg);
+                assert(fd >= 0);
+                expect_owner(fd, "file", 100000, 100000);
+                fd = fd_close(fd);
+        }
+        s.holds--;
+        fd_close(userns);
+}
+
 int main(void) {
         set_up();
         test_life();
         test_crash();
         test_reconcile();
         test_volumes();
+        test_mapped_owners();
         test_lost_layer();
         fd_close(s.root_fd);
         s.store = store_close(s.store);

@@ -214,6 +214,81 @@ static void test_pod_namespaces(void) {
         assert(check_pod(c, a, &rules) == -ERR_INVALID);
 }
 
+static CRI(UserNamespace) * user_ns(struct arena *a, uint32_t inside, uint32_t outside, uint32_t length) {
+        CRI(UserNamespace) *u = cri_make(a, UserNamespace, user_namespace);
+        CRI(IDMapping) **list = arena_array(a, CRI(IDMapping) *, 2);
+
+        list[0] = list[1] = cri_make(a, IDMapping, idmapping);
+        list[0]->container_id = inside;
+        list[0]->host_id = outside;
+        list[0]->length = length;
+        u->n_uids = u->n_gids = 1;
+        u->uids = u->gids = list;
+        return u;
+}
+
+static void test_user_namespaces(void) {
+        static const struct {
+                uint32_t inside, outside, length;
+                size_t n_uids, n_gids;
+                int code;
+        } cases[] = {
+                { 0, 65536, 65536, 1, 1, 0 },
+                { 0, 1, 1, 1, 1, 0 },
+                { 0, 1000, 100000, 1, 1, 0 },
+                { 0, UINT32_MAX - 10, 10, 1, 1, 0 },
+                { 0, UINT32_MAX - 10, 11, 1, 1, ERR_INVALID },
+                { 0, 65536, UINT32_MAX, 1, 1, ERR_INVALID },
+                { 0, 0, 65536, 1, 1, ERR_INVALID },
+                { 1, 65536, 65536, 1, 1, ERR_INVALID },
+                { 0, 65536, 0, 1, 1, ERR_INVALID },
+                { 0, 65536, 65536, 2, 1, ERR_INVALID },
+                { 0, 65536, 65536, 1, 2, ERR_INVALID },
+                { 0, 65536, 65536, 0, 1, ERR_INVALID },
+                { 0, 65536, 65536, 1, 0, ERR_INVALID },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                _cleanup_(arena_freep) struct arena *a = arena_new(ARENA_MAX);
+                CRI(PodSandboxConfig) *pod = pod_config(a);
+                CRI(NamespaceOption) *o = pod->linux->security_context->namespace_options;
+                CRI(ContainerConfig) *c = container_config(a);
+                struct pod_rules rules;
+                struct id_map ids;
+                struct err err;
+
+                o->pid = CRI_(NAMESPACE_MODE__CONTAINER);
+                assert(!pod_user_ids(pod, &ids));
+                o->userns_options = user_ns(a, cases[i].inside, cases[i].outside, cases[i].length);
+                o->userns_options->n_uids = cases[i].n_uids;
+                o->userns_options->n_gids = cases[i].n_gids;
+                assert(check_pod(pod, a, &rules) == -cases[i].code);
+                assert(pod_user_ids(pod, &ids) == (cases[i].code == 0));
+                if (cases[i].code)
+                        continue;
+                assert(rules.own_user && ids.outside == cases[i].outside && ids.length == cases[i].length);
+                /* Its containers must say the same. */
+                assert(container_rules_check(c, pod, &err) == -ERR_INVALID);
+                c->linux->security_context->namespace_options = cri_make(a, NamespaceOption, namespace_option);
+                c->linux->security_context->namespace_options->userns_options =
+                        user_ns(a, 0, cases[i].outside, cases[i].length);
+                assert(container_rules_check(c, pod, &err) == 0);
+                c->linux->security_context->namespace_options->userns_options->uids[0]->host_id ^= 1;
+                assert(container_rules_check(c, pod, &err) == -ERR_INVALID);
+                c->linux = NULL;
+                assert(container_rules_check(c, pod, &err) == -ERR_INVALID);
+                /* What belongs to the host can't be had. */
+                o->network = CRI_(NAMESPACE_MODE__NODE);
+                assert(check_pod(pod, a, &rules) == -ERR_UNIMPLEMENTED);
+                o->network = CRI_(NAMESPACE_MODE__POD);
+                o->ipc = CRI_(NAMESPACE_MODE__NODE);
+                assert(check_pod(pod, a, &rules) == -ERR_INVALID);
+                o->ipc = CRI_(NAMESPACE_MODE__POD);
+                o->pid = CRI_(NAMESPACE_MODE__NODE);
+                assert(check_pod(pod, a, &rules) == -ERR_INVALID);
+        }
+}
+
 static void test_pod_sysctls(void) {
         static const struct {
                 const char *key;
@@ -565,6 +640,36 @@ static void test_refused_mounts(void) {
                 c->mounts = &m;
                 assert(mounts_build(c, &sources, a, &spec, &err) == -cases[i].code);
         }
+}
+
+static void test_mapped_mounts(void) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(ARENA_MAX);
+        static const struct id_map few = { 0, 7, 5 };
+        const struct id_maps pod_ids = { &few, &few, 1, 1 };
+        const struct pod_sources mapped = { .user_ids = &pod_ids };
+        CRI(ContainerConfig) *c = container_config(a);
+        CRI(Mount) *m = a_mount(a, "/tmp", "/a");
+        CRI(UserNamespace) *u = user_ns(a, 0, 100000, 10);
+        struct spec spec = { 0 };
+        struct err err;
+
+        m->n_uidmappings = m->n_gidmappings = 1;
+        m->uidmappings = u->uids;
+        m->gidmappings = u->gids;
+        c->n_mounts = 1;
+        c->mounts = &m;
+        assert(mounts_build(c, &sources, a, &spec, &err) == 0);
+        for (size_t i = 0; i < spec.n_mounts; i++) {
+                const struct spec_mount *s = &spec.mounts[i];
+
+                assert((s->owners != NULL) == str_eq(s->destination, "/a"));
+                assert(!s->owners || (s->owners->n_uids == 1 && s->owners->gids[0].outside == 100000));
+                assert(!str_eq(s->destination, "/dev/pts") || strstr(s->data, "gid=5"));
+        }
+        c->n_mounts = 0;
+        assert(mounts_build(c, &mapped, a, &spec, &err) == 0);
+        for (size_t i = 0; i < spec.n_mounts; i++)
+                assert(!strstr(spec.mounts[i].data, "gid=5")); /* has no number in there */
 }
 
 static void test_refused_image_volumes(void) {
@@ -926,6 +1031,8 @@ int main(void) {
         test_cri_mounts();
         test_refused_mounts();
         test_refused_image_volumes();
+        test_user_namespaces();
+        test_mapped_mounts();
         test_devices();
         test_resources();
         test_identity_and_lookup();
