@@ -78,7 +78,8 @@ static int check_source(const CRI(Mount) * m, struct err *err) {
         return 0;
 }
 
-static int take_propagation(const CRI(Mount) * m, struct spec_mount *to, unsigned long *root, struct err *err) {
+static int take_propagation(const CRI(Mount) * m, const struct id_maps *user_ids, struct spec_mount *to,
+                            unsigned long *root, struct err *err) {
         unsigned peers;
         int r;
 
@@ -91,6 +92,12 @@ static int take_propagation(const CRI(Mount) * m, struct spec_mount *to, unsigne
                         *root = MS_SLAVE;
                 break;
         case CRI_(MOUNT_PROPAGATION__PROPAGATION_BIDIRECTIONAL):
+                /* Its root may mount what it likes there: the kernel would let all of it through to the host. */
+                if (user_ids)
+                        return err_set(err, ERR_INVALID,
+                                       "the mount at %.128s is bidirectional, which a pod with a user namespace of its "
+                                       "own can't have",
+                                       m->container_path);
                 to->propagation = *root = MS_SHARED;
                 break;
         default:
@@ -186,7 +193,7 @@ static int add_cri(struct list *l, const CRI(Mount) * m, const struct pod_source
         if (r < 0)
                 return r;
         return mount_is_image(m) ? image_volume_open(sources->container, m, &to->source_fd, err)
-                                 : take_propagation(m, to, root, err);
+                                 : take_propagation(m, sources->user_ids, to, root, err);
 }
 
 /* A mount of CRI's replaces ours at the same place; of two of CRI's the later one wins, as it would if both were made.

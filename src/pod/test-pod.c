@@ -666,6 +666,8 @@ static void test_mapped_mounts(void) {
                 assert(!s->owners || (s->owners->n_uids == 1 && s->owners->gids[0].outside == 100000));
                 assert(!str_eq(s->destination, "/dev/pts") || strstr(s->data, "gid=5"));
         }
+        m->propagation = CRI_(MOUNT_PROPAGATION__PROPAGATION_BIDIRECTIONAL);
+        assert(mounts_build(c, &mapped, a, &spec, &err) == -ERR_INVALID && strstr(err.msg, "bidirectional"));
         c->n_mounts = 0;
         assert(mounts_build(c, &mapped, a, &spec, &err) == 0);
         for (size_t i = 0; i < spec.n_mounts; i++)

@@ -13,7 +13,9 @@ from cri import CONTAINER, NODE, POD, Container, Pod, eventually
 from helpers import CODE, refused
 from leftovers import processes
 from oci import Layer
+from registry import free_port
 from test_crash import allowed, keeper_pid, monitor_pid, reconnect
+from test_stream import Terminal, crictl  # noqa: F401, a fixture
 
 pytestmark = pytest.mark.ours
 FIRST, LENGTH = 200000, 65536
@@ -221,6 +223,26 @@ def test_a_volume_that_cannot_be_mapped(daemon, busybox, folder, pb):
         assert pod.run(busybox, ['true']).wait().exit_code == 0
 
 
+def test_no_mount_of_a_pod_shows_on_the_host(daemon, busybox, folder, pb):
+    subprocess.run(['mount', '-t', 'tmpfs', 'x', folder], check=True)
+    subprocess.run(['mount', '--make-rshared', folder], check=True)
+    try:
+        with userns_pod(daemon, security={'privileged': True}) as pod:
+            with refused(CODE.INVALID_ARGUMENT, words=['bidirectional', '/v']):
+                pod.create(busybox, ['true'], mounts=[idmapped(pb, folder, '/v', propagation=2)])
+            c = pod.run(busybox, ['sleep', '1000'], security={'privileged': True},
+                        mounts=[idmapped(pb, folder, '/v', propagation=1)])
+            c.sh('mkdir /v/inside && mount -t tmpfs x /v/inside && touch /v/inside/x')
+            assert os.listdir(f'{folder}/inside') == []
+            # The other way it does.
+            os.mkdir(f'{folder}/outside')
+            subprocess.run(['mount', '-t', 'tmpfs', 'x', f'{folder}/outside'], check=True)
+            assert f'/v/outside' in c.sh('cat /proc/mounts')
+            subprocess.run(['umount', f'{folder}/outside'], check=True)
+    finally:
+        subprocess.run(['umount', folder], check=True)
+
+
 def test_a_volume_mapped_without_a_user_namespace(daemon, busybox, folder, pb):
     with daemon.pod() as pod:
         c = pod.run(busybox, ['sleep', '1000'], mounts=[idmapped(pb, folder, '/mapped', 5000, 100)])
@@ -335,6 +357,35 @@ def test_exec(daemon, busybox):
                        security={'run_as_user': daemon.pb.Int64Value(value=1000)})
         assert user.sh('id -u; echo x >/dev/stdout') == '1000\nx'
         assert user.exec('touch', '/x').exit_code != 0
+
+
+def test_terminal(daemon, busybox, crictl):
+    with userns_pod(daemon) as pod:
+        user = {'run_as_user': daemon.pb.Int64Value(value=1000)}
+        c = pod.run(busybox, ['sh'], stdin=True, tty=True, security=user)
+        shell = Terminal(crictl('exec', '-it', c.id, 'sh'))
+        shell.type('tty; stat -c "owner %u" $(tty); id -u; stty size\n')
+        shell.expect(r'/dev/pts/\d+\r\nowner 1000\r\n1000\r\n50 132')
+        shell.type('exit 4\n')
+        shell.wait()
+        attached = Terminal(crictl('attach', '-i', '-t', c.id))
+        attached.type('echo $((6 * 7)); echo x >/dev/tty; exit 5\n')
+        attached.expect(r'42\r\n.*x')
+        assert c.wait(10).exit_code == 5
+        attached.wait()
+
+
+def test_port_forward(daemon, busybox, crictl):
+    port = free_port()
+    with userns_pod(daemon) as pod:
+        pod.sh(busybox, 'while :; do echo mapped | nc -l -p 80; done')
+        client = subprocess.Popen(crictl('port-forward', pod.id, f'{port}:80'), stdout=subprocess.DEVNULL,
+                                  stderr=subprocess.DEVNULL)
+        try:
+            eventually(lambda: fetch('127.0.0.1', port) == b'mapped\n', 30)
+        finally:
+            client.terminate()
+            client.wait()
 
 
 def test_log(daemon, busybox):
