@@ -108,7 +108,7 @@ static int make_in_engine(struct container *c, const struct image *image, struct
                                    .stdin_once = c->config->stdin_once };
         _cleanup_(fd_closep) int ns_fd = -1, userns = -1;
         struct spec *spec = arena_new_of(arena, struct spec);
-        int rootfs, r;
+        int rootfs = -1, r;
 
         r = user_ns_open(c->sandbox, &userns, err);
         if (r == 0)
