@@ -24,7 +24,8 @@ static size_t item_size(const struct items *all, size_t i) {
                                               : protobuf_c_message_get_packed_size(all->list[i]);
 }
 
-/* @list: a List's answer. An empty one is a stream without any message. */
+/* @list: a List's answer. An empty one is a stream without any message. All is handed over at once, so that a slow
+ * reader holds memory, as with the List, but no thread; the server ends the stream when nothing is taken for a minute. */
 static int send_all(struct grpc_call *call, const ProtobufCMessage *list, const ProtobufCMessageDescriptor *desc,
                     struct err *err) {
         const struct items *all = (const struct items *) list;
@@ -46,7 +47,7 @@ static int send_all(struct grpc_call *call, const ProtobufCMessage *list, const 
                         chunk.n = end - i;
                         chunk.list = all->list + i;
                 }
-                r = grpc_call_send(call, &chunk.base, err);
+                r = grpc_call_post(call, &chunk.base, 0, err);
         }
         return r;
 }

@@ -8,10 +8,13 @@ struct cri *cri_new(const struct cri_args *args) {
         struct cri *c = xnew(struct cri);
 
         c->args = *args;
+        c->events = events_new(args->pods);
         return c;
 }
 
 struct cri *cri_free(struct cri *c) {
+        if (c)
+                c->events = events_free(c->events);
         free(c);
         return NULL;
 }

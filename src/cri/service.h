@@ -4,8 +4,11 @@
 #include "cri/cri.h"
 #include "pod/cri.h"
 
+struct events;
+
 struct cri {
         struct cri_args args;
+        struct events *events;
 };
 
 /* Every RPC that there is: X(service, method, request descriptor, pool, inline).
@@ -49,6 +52,7 @@ struct cri {
         X(RuntimeService, StreamContainers, stream_containers_request)                                                 \
         X(RuntimeService, StreamContainerStats, stream_container_stats_request)                                        \
         X(RuntimeService, StreamPodSandboxStats, stream_pod_sandbox_stats_request)                                     \
+        X(RuntimeService, GetContainerEvents, get_events_request)                                                      \
         X(ImageService, StreamImages, stream_images_request)
 
 #define CRI_STREAM_HANDLER(method)                                                                                     \
@@ -66,6 +70,10 @@ CRI_METHODS(DECLARE)
 #define DECLARE(service, method, desc) CRI_STREAM_HANDLER(method);
 CRI_STREAMS(DECLARE)
 #undef DECLARE
+
+/* events.c: those who listen to GetContainerEvents. */
+struct events *events_new(struct pods *pods);
+struct events *events_free(struct events *e);
 
 static inline struct pods_ctx cri_ctx(struct grpc_call *call) {
         return (struct pods_ctx){ .cancel_fd = grpc_call_cancel_fd(call), .deadline_ns = grpc_call_deadline_ns(call) };

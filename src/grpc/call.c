@@ -4,12 +4,14 @@
 #include <assert.h>
 #include <errno.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include "base/alloc.h"
 #include "proto/message.h"
 
 enum {
-        /* What a streaming handler may have under way before it waits. */
+        /* What a streaming handler may have under way before it waits, and for how long. */
         STREAM_BUFFER_BYTES = 256 * 1024,
+        STREAM_WAIT_S = 60,
         /* A request that is longer is not decoded on the loop thread, however cheap its method. */
         INLINE_REQUEST_BYTES = 64 * 1024,
         /* A decoded request may take this much and so many times the largest message; an arena, with what the handler
@@ -30,6 +32,7 @@ struct chunk *chunk_free(struct chunk *c) {
 
 struct grpc_call *call_new(struct hub *hub) {
         struct grpc_call *c = xnew(struct grpc_call);
+        pthread_condattr_t attr;
 
         atomic_init(&c->refs, 1);
         atomic_init(&c->cancelled, ERR_OK);
@@ -39,7 +42,10 @@ struct grpc_call *call_new(struct hub *hub) {
         c->cancel_fd = -1;
         c->posted_tail = &c->posted;
         c->out_tail = &c->out;
-        (void) pthread_cond_init(&c->room, NULL);
+        (void) pthread_condattr_init(&attr);
+        (void) pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+        (void) pthread_cond_init(&c->room, &attr);
+        (void) pthread_condattr_destroy(&attr);
         frame_parser_init(&c->frame, hub->max.message_bytes);
         return c;
 }
@@ -66,6 +72,7 @@ struct grpc_call *call_unref(struct grpc_call *c) {
 }
 
 void call_cancel(struct grpc_call *c, enum err_code why) {
+        grpc_cancelled_fn tell = NULL;
         int none = ERR_OK;
         uint64_t one = 1;
 
@@ -75,7 +82,20 @@ void call_cancel(struct grpc_call *c, enum err_code why) {
         if (c->cancel_fd >= 0)
                 (void) !write(c->cancel_fd, &one, sizeof(one));
         (void) pthread_cond_broadcast(&c->room);
+        if (c->kept && !c->ended)
+                tell = c->on_cancelled;
         (void) pthread_mutex_unlock(&c->hub->lock);
+        if (tell)
+                tell(c, c->cancelled_userdata);
+}
+
+bool call_is_kept(struct grpc_call *c) {
+        bool kept;
+
+        (void) pthread_mutex_lock(&c->hub->lock);
+        kept = c->kept;
+        (void) pthread_mutex_unlock(&c->hub->lock);
+        return kept;
 }
 
 void call_sent(struct grpc_call *c, size_t bytes) {
@@ -183,26 +203,37 @@ static struct chunk *run(struct grpc_call *c) {
 static void finish_locked(struct grpc_call *c, struct chunk *answer) {
         if (answer)
                 post_chunk_locked(c, answer);
+        if (c->kept)
+                c->result = c->end;
         c->finished = true;
 }
 
-/* Owns a reference to the call, which goes to the loop with the result, and one to the hub: the loop may free the call
- * before we unlock. */
-static void run_as_job(void *arg) {
-        struct grpc_call *c = arg;
+/* Takes the lock, and gives it back. Gives the run's reference to the call to the loop with the result, and the one to
+ * the hub away: the loop may free the call before we unlock. */
+static void finish_and_unlock(struct grpc_call *c, struct chunk *answer) {
         struct hub *h = c->hub;
-        struct chunk *answer = run(c);
-        bool closed;
+        bool closed = h->closed;
 
-        (void) pthread_mutex_lock(&h->lock);
         finish_locked(c, answer);
-        closed = h->closed;
         if (!closed)
                 hub_post_locked(h, c);
         (void) pthread_mutex_unlock(&h->lock);
         if (closed)
                 (void) call_unref(c);
         (void) hub_unref(h);
+}
+
+/* Owns a reference to the call and one to the hub. */
+static void run_as_job(void *arg) {
+        struct grpc_call *c = arg;
+        struct chunk *answer = run(c);
+
+        (void) pthread_mutex_lock(&c->hub->lock);
+        c->returned = true;
+        if (c->kept && !c->ended)
+                (void) pthread_mutex_unlock(&c->hub->lock);
+        else
+                finish_and_unlock(c, answer);
 }
 
 int call_dispatch(struct grpc_call *c, bool *ret_done, struct err *err) {
@@ -262,8 +293,55 @@ uint64_t grpc_call_deadline_ns(struct grpc_call *call) {
         return call->deadline_ns;
 }
 
-int grpc_call_send(struct grpc_call *call, const ProtobufCMessage *message, struct err *err) {
+static int no_room(const struct grpc_call *call, struct err *err) {
+        return err_set(err, ERR_EXHAUSTED, "%s: the client reads too slowly, %zu bytes wait for it; call again and read on",
+                       call->method->path, call->queued_bytes);
+}
+
+/* Until the peer has taken enough, a minute passed or it went away. */
+static int wait_for_room_locked(struct grpc_call *call, struct err *err) {
+        struct timespec until;
+
+        (void) clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_sec += STREAM_WAIT_S;
+        while (call->queued_bytes >= STREAM_BUFFER_BYTES && !grpc_call_cancelled(call))
+                if (pthread_cond_timedwait(&call->room, &call->hub->lock, &until) != 0)
+                        return no_room(call, err);
+        return 0;
+}
+
+/* Takes @k. @wait: for room, else @max_bytes is all there may be. */
+static int send_chunk(struct grpc_call *call, struct chunk *k, bool wait, size_t max_bytes, struct err *err) {
         struct hub *h = call->hub;
+        int r = 0;
+
+        (void) pthread_mutex_lock(&h->lock);
+        if (wait)
+                r = wait_for_room_locked(call, err);
+        else if (call->queued_bytes > 0 && call->queued_bytes + k->len > max_bytes)
+                r = no_room(call, err);
+        if (grpc_call_cancelled(call))
+                r = grpc_call_cancel_err(call, err);
+        if (r == 0)
+                post_chunk_locked(call, k);
+        if (r == 0 && !h->closed)
+                hub_post_locked(h, call);
+        (void) pthread_mutex_unlock(&h->lock);
+        if (r < 0)
+                (void) chunk_free(k);
+        return r;
+}
+
+int grpc_call_send(struct grpc_call *call, const ProtobufCMessage *message, struct err *err) {
+        struct chunk *k;
+        int r;
+
+        assert(call->method->stream);
+        r = pack(call, message, &k, err);
+        return r < 0 ? r : send_chunk(call, k, true, 0, err);
+}
+
+int grpc_call_post(struct grpc_call *call, const ProtobufCMessage *message, size_t max_bytes, struct err *err) {
         struct chunk *k;
         int r;
 
@@ -271,17 +349,37 @@ int grpc_call_send(struct grpc_call *call, const ProtobufCMessage *message, stru
         r = pack(call, message, &k, err);
         if (r < 0)
                 return r;
+        return send_chunk(call, k, false, max_bytes ? max_bytes : call->hub->max.connection_bytes, err);
+}
+
+int grpc_call_keep(struct grpc_call *call, grpc_cancelled_fn cancelled, void *userdata, struct err *err) {
+        struct hub *h = call->hub;
+        int r = 0;
+
+        assert(call->method->stream && !call->kept);
         (void) pthread_mutex_lock(&h->lock);
-        while (call->queued_bytes >= STREAM_BUFFER_BYTES && !grpc_call_cancelled(call))
-                (void) pthread_cond_wait(&call->room, &h->lock);
         if (grpc_call_cancelled(call)) {
-                (void) pthread_mutex_unlock(&h->lock);
-                (void) chunk_free(k);
-                return grpc_call_cancel_err(call, err);
-        }
-        post_chunk_locked(call, k);
-        if (!h->closed)
+                r = grpc_call_cancel_err(call, err);
+        } else if (h->stopping || h->closed) {
+                r = err_set(err, ERR_UNAVAILABLE, "the server is shutting down");
+        } else {
+                call->kept = true;
+                call->on_cancelled = cancelled;
+                call->cancelled_userdata = userdata;
                 hub_post_locked(h, call);
+        }
         (void) pthread_mutex_unlock(&h->lock);
-        return 0;
+        return r;
+}
+
+void grpc_call_end(struct grpc_call *call, const struct err *verdict) {
+        (void) pthread_mutex_lock(&call->hub->lock);
+        assert(call->kept && !call->ended);
+        call->ended = true;
+        if (verdict)
+                call->end = *verdict;
+        if (call->returned)
+                finish_and_unlock(call, NULL);
+        else
+                (void) pthread_mutex_unlock(&call->hub->lock);
 }

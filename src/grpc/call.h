@@ -37,6 +37,11 @@ struct grpc_call {
         size_t queued_bytes; /* all that the peer has not got yet: what the handler waits for */
         pthread_cond_t room;
         int cancel_fd;
+        /* A call that was kept is finished when its handler has returned and it was ended. */
+        bool kept, returned, ended;
+        struct err end;
+        grpc_cancelled_fn on_cancelled;
+        void *cancelled_userdata;
 
         atomic_int cancelled; /* ERR_OK, ERR_CANCELLED or ERR_DEADLINE */
 
@@ -61,6 +66,8 @@ struct grpc_call *call_unref(struct grpc_call *c);
 
 /* Loop thread. Tell the handler that nobody waits any more; the first reason stays. */
 void call_cancel(struct grpc_call *c, enum err_code why);
+/* Loop thread: does it go on without a handler? */
+bool call_is_kept(struct grpc_call *c);
 
 /* Loop thread: run the handler, here or on its pool. When it ran here the result is in @c and true is returned through
  * @ret_done; chunks are posted in both cases. ERR_EXHAUSTED when the pool's queue is full. */

@@ -24,6 +24,7 @@ enum {
 
 static const struct err deadline_exceeded = { .code = ERR_DEADLINE, .msg = "context deadline exceeded" };
 static const struct err request_too_slow = { .code = ERR_DEADLINE, .msg = "the request did not arrive in time" };
+static const struct err going_away = { .code = ERR_UNAVAILABLE, .msg = "the server is shutting down" };
 static const struct err out_of_memory = { .code = ERR_EXHAUSTED,
                                           .msg = "too many bytes are waiting on this connection" };
 
@@ -387,4 +388,7 @@ bool conn_tick(struct conn *c, uint64_t now_ns) {
 void conn_go_away(struct conn *c) {
         (void) nghttp2_submit_goaway(c->session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(c->session),
                                      NGHTTP2_NO_ERROR, NULL, 0);
+        for (struct grpc_call *call = c->calls; call; call = call->next)
+                if (call->stream_id && !call->verdict && call_is_kept(call))
+                        abort_call(call, &going_away);
 }

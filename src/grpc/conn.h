@@ -39,5 +39,5 @@ void conn_deliver(struct hub_item *item, uint64_t now_ns);
 /* End what is overdue; sets wake_ns anew. False: close the connection. */
 _must_use_ bool conn_tick(struct conn *c, uint64_t now_ns);
 
-/* No new calls; those in progress go on. */
+/* No new calls; those in progress go on, save the ones that were kept (grpc_call_keep()). */
 void conn_go_away(struct conn *c);

@@ -113,6 +113,12 @@ void hub_take_inline(struct hub *h, struct grpc_call *call, struct hub_item *ret
         (void) pthread_mutex_unlock(&h->lock);
 }
 
+void hub_stop(struct hub *h) {
+        (void) pthread_mutex_lock(&h->lock);
+        h->stopping = true;
+        (void) pthread_mutex_unlock(&h->lock);
+}
+
 void hub_close(struct hub *h) {
         struct hub_item item;
 

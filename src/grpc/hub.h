@@ -21,7 +21,8 @@ struct hub {
         int wake_fd;          /* eventfd: readable when "ready" became non-empty */
         pthread_mutex_t lock; /* of what follows, and of each call's shared part */
         struct grpc_call *ready, **ready_tail;
-        bool closed; /* the server is gone: nobody takes from the queue */
+        bool stopping; /* no more calls may be kept */
+        bool closed;   /* the server is gone: nobody takes from the queue */
 };
 
 /* Copies the methods and limits of @args. */
@@ -46,5 +47,7 @@ struct hub_item {
 _must_use_ bool hub_take(struct hub *h, struct hub_item *ret);
 /* Loop thread: what a call that ran inline has; its reference is not the taker's. */
 void hub_take_inline(struct hub *h, struct grpc_call *call, struct hub_item *ret);
+/* Loop thread: the server shuts down; grpc_call_keep() is refused from here on. */
+void hub_stop(struct hub *h);
 /* Loop thread: no more will be taken; handlers that finish later drop their calls themselves. */
 void hub_close(struct hub *h);

@@ -249,6 +249,7 @@ void grpc_server_shutdown(struct grpc_server *s, uint64_t timeout_ms, void (*don
         s->listen_source = sd_event_source_disable_unref(s->listen_source);
         s->listen_fd = fd_close(s->listen_fd);
         s->is_closing = true;
+        hub_stop(s->hub);
         s->done = done;
         s->done_userdata = userdata;
         for (struct peer *p = s->peers, *next; p; p = next) {

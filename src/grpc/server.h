@@ -53,7 +53,7 @@ struct grpc_server_args {
 };
 
 _must_use_ int grpc_server_new(const struct grpc_server_args *args, struct grpc_server **ret, struct err *err);
-/* Stop accepting, send GOAWAY; @done is called on the loop when the last RPC has ended or @timeout_ms passed. */
+/* Stop accepting, send GOAWAY, end kept calls with UNAVAILABLE; @done is called on the loop when the last RPC has ended or @timeout_ms passed. */
 void grpc_server_shutdown(struct grpc_server *s, uint64_t timeout_ms, void (*done)(void *userdata), void *userdata);
 /* After shutdown's done (or in it). Closes what is left and cancels handlers that still run; they keep what they need
  * of the server, so free the pools and what "userdata" points to after it. */
@@ -67,5 +67,21 @@ bool grpc_call_cancelled(struct grpc_call *call); /* the client went away or the
 int grpc_call_cancel_err(struct grpc_call *call, struct err *err);
 int grpc_call_cancel_fd(struct grpc_call *call); /* becomes readable when cancelled; borrowed; -1: no descriptor left */
 uint64_t grpc_call_deadline_ns(struct grpc_call *call); /* CLOCK_MONOTONIC, UINT64_MAX: none */
-/* Server streaming: blocks while the peer's window is full (bounded buffer). ERR_CANCELLED when the stream is gone. */
+/* Server streaming: blocks while the peer's window is full (bounded buffer), for a minute at most, then ERR_EXHAUSTED.
+ * ERR_CANCELLED when the stream is gone. */
 _must_use_ int grpc_call_send(struct grpc_call *call, const ProtobufCMessage *message, struct err *err);
+/* Server streaming, never waits. ERR_EXHAUSTED when the peer has not taken @max_bytes of what was sent before (0: the
+ * most that one connection may hold); a message of any size goes to a peer that is up to date. */
+_must_use_ int grpc_call_post(struct grpc_call *call, const ProtobufCMessage *message, size_t max_bytes,
+                              struct err *err);
+
+/* Server streaming: the call goes on after its handler has returned 0, without a thread, until grpc_call_end(). The
+ * response's headers go out at once. From here on any thread may call grpc_call_post() and, once, grpc_call_end().
+ * @cancelled is called on the loop thread, at most once, when nobody waits any more (the client is gone, the deadline
+ * has passed, the server shuts down), possibly at the same time as grpc_call_end() elsewhere; @userdata must outlive the
+ * server. On failure (ERR_CANCELLED, ERR_DEADLINE, ERR_UNAVAILABLE) nothing was kept: return it. */
+typedef void (*grpc_cancelled_fn)(struct grpc_call *call, void *userdata);
+_must_use_ int grpc_call_keep(struct grpc_call *call, grpc_cancelled_fn cancelled, void *userdata, struct err *err);
+/* Ends a kept call with @verdict's code and message, NULL: OK. What was posted before still goes out. @call is invalid
+ * afterwards. */
+void grpc_call_end(struct grpc_call *call, const struct err *verdict);

@@ -125,21 +125,18 @@ static int add_items(ProtobufCMessage *message, unsigned tag, const struct packe
         return 0;
 }
 
-int lists_add_packed(ProtobufCMessage *message, unsigned tag, const ProtobufCMessage *sub, struct arena *arena,
+int lists_pack_field(ProtobufCMessageUnknownField *ret, unsigned tag, const ProtobufCMessage *sub, struct arena *arena,
                      struct err *err) {
         size_t len = protobuf_c_message_get_packed_size(sub);
         uint8_t *data = arena_alloc(arena, len + 10);
-        ProtobufCMessageUnknownField *field = arena_alloc(arena, sizeof(*field));
 
-        if (!data || !field)
+        if (!data)
                 return err_set(err, ERR_EXHAUSTED, "the answer would be too large");
-        *field = (ProtobufCMessageUnknownField){ .tag = tag,
-                                                 .wire_type = PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED,
-                                                 .data = data };
-        field->len = put_varint(data, len);
-        field->len += protobuf_c_message_pack(sub, data + field->len);
-        message->n_unknown_fields = 1;
-        message->unknown_fields = field;
+        *ret = (ProtobufCMessageUnknownField){ .tag = tag,
+                                               .wire_type = PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED,
+                                               .data = data };
+        ret->len = put_varint(data, len);
+        ret->len += protobuf_c_message_pack(sub, data + ret->len);
         return 0;
 }
 

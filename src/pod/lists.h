@@ -12,6 +12,11 @@ struct packed_item *container_pack_item(const struct container *c);
 bool sandbox_matches(const struct sandbox *s, const CRI(PodSandboxFilter) * f);
 bool container_matches(const struct container *c, const CRI(ContainerFilter) * f);
 
-/* Adds @sub, packed, to @message as its field @tag. @sub may point to what changes once pods->lock is given up. */
-_must_use_ int lists_add_packed(ProtobufCMessage *message, unsigned tag, const ProtobufCMessage *sub,
+/* @sub, packed, as the field @tag of some message. @sub may point to what changes once pods->lock is given up. */
+_must_use_ int lists_pack_field(ProtobufCMessageUnknownField *ret, unsigned tag, const ProtobufCMessage *sub,
                                 struct arena *arena, struct err *err);
+/* Status of an object as the field @tag of some message. The caller holds pods->lock. */
+_must_use_ int status_pack_sandbox(const struct sandbox *s, unsigned tag, struct arena *arena,
+                                   ProtobufCMessageUnknownField *ret, struct err *err);
+_must_use_ int status_pack_container(const struct container *c, unsigned tag, struct arena *arena,
+                                     ProtobufCMessageUnknownField *ret, struct err *err);

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <time.h>
 #include "base/alloc.h"
+#include "pod/events.h"
 #include "pod/rules.h"
 #ifdef __SANITIZE_THREAD__
 #include <sanitizer/tsan_interface.h>
@@ -146,6 +147,7 @@ void registry_drop_sandbox(struct pods *p, struct sandbox *s) {
         if (map_get(p->names, s->name_key) == s)
                 (void) map_take(p->names, s->name_key);
         found = map_take(p->sandboxes, s->id) != NULL;
+        event_sandbox_gone(s);
         s->visible = false;
         pthread_rwlock_unlock(&p->lock);
         if (found)
@@ -189,6 +191,7 @@ void registry_drop_container(struct pods *p, struct container *c) {
                         found = true;
                         break;
                 }
+        event_container_gone(c);
         c->visible = false;
         pthread_rwlock_unlock(&p->lock);
         if (found)

@@ -63,6 +63,7 @@ struct sandbox {
 
         enum sandbox_phase phase;                            /* [L] */
         bool visible;                                        /* [L] */
+        bool stop_told;                                      /* [L] that it is not ready any more was an event */
         char **ips;                                          /* [L] NULL-terminated */
         struct packed_item *item;                            /* [L] */
         CRI(LinuxContainerResources) * overhead, *resources; /* [L] as last updated; NULL: as in ->config */
@@ -141,6 +142,10 @@ struct pods {
         struct pool *background; /* exits, measurements of layers; NULL once they are stopped */
         char *image_mountpoint;
         bool user_namespaces; /* can pods have their own here? */
+
+        pods_event_fn event;  /* [L] */
+        void *event_userdata; /* [L] */
+        atomic_bool listened; /* somebody wants events */
 
         pthread_rwlock_t lock;
         struct map *sandboxes, *containers; /* [L] by id */

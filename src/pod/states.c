@@ -2,6 +2,7 @@
 /* states - the life of a sandbox and of a container as tables of steps, and the list items that show it. */
 #include <assert.h>
 #include "base/alloc.h"
+#include "pod/events.h"
 #include "pod/lists.h"
 #include "pod/registry.h"
 
@@ -34,6 +35,7 @@ void sandbox_set_phase(struct sandbox *s, enum sandbox_phase phase) {
         s->phase = phase;
         old = s->item;
         s->item = sandbox_pack_item(s);
+        event_sandbox_phase(s);
         pthread_rwlock_unlock(&s->pods->lock);
         free(old);
 }
@@ -46,6 +48,7 @@ void container_set_phase(struct container *c, enum container_phase phase) {
         c->phase = phase;
         old = c->item;
         c->item = container_pack_item(c);
+        event_container_phase(c);
         pthread_rwlock_unlock(&c->pods->lock);
         free(old);
 }
@@ -73,6 +76,7 @@ void sandbox_show(struct sandbox *s) {
         if (!s->item)
                 s->item = sandbox_pack_item(s);
         s->visible = true;
+        event_sandbox_made(s);
         pthread_rwlock_unlock(&s->pods->lock);
 }
 
@@ -81,5 +85,6 @@ void container_show(struct container *c) {
         if (!c->item)
                 c->item = container_pack_item(c);
         c->visible = true;
+        event_container_made(c);
         pthread_rwlock_unlock(&c->pods->lock);
 }

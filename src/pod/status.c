@@ -83,7 +83,7 @@ static json_t *sandbox_info(const struct sandbox *s) {
         return o;
 }
 
-static int pack_sandbox(const struct sandbox *s, CRI(PodSandboxStatusResponse) * resp, struct arena *arena,
+int status_pack_sandbox(const struct sandbox *s, unsigned tag, struct arena *arena, ProtobufCMessageUnknownField *ret,
                         struct err *err) {
         CRI(PodSandboxStatus) m = CRI_(POD_SANDBOX_STATUS__INIT);
         CRI(PodSandboxNetworkStatus) network = CRI_(POD_SANDBOX_NETWORK_STATUS__INIT);
@@ -116,27 +116,32 @@ static int pack_sandbox(const struct sandbox *s, CRI(PodSandboxStatusResponse) *
                 l.namespaces = &namespaces;
                 namespaces.options = s->config->linux->security_context->namespace_options;
         }
-        return lists_add_packed(&resp->base, 1, &m.base, arena, err);
+        return lists_pack_field(ret, tag, &m.base, arena, err);
 }
 
 int pods_sandbox_status(struct pods *p, const char *id, bool verbose, struct arena *arena,
                         CRI(PodSandboxStatusResponse) * *ret, struct err *err) {
         CRI(PodSandboxStatusResponse) *resp = cri_make(arena, PodSandboxStatusResponse, pod_sandbox_status_response);
+        ProtobufCMessageUnknownField *status = arena_new_of(arena, ProtobufCMessageUnknownField);
         json_t *info = NULL;
         struct sandbox *s;
         int r;
 
         pthread_rwlock_rdlock(&p->lock);
         s = registry_get_sandbox(p, id);
-        r = s ? pack_sandbox(s, resp, arena, err) : err_set(err, ERR_NOT_FOUND, "no pod sandbox \"%.128s\"", id);
+        r = s ? status_pack_sandbox(s, 1, arena, status, err)
+              : err_set(err, ERR_NOT_FOUND, "no pod sandbox \"%.128s\"", id);
         if (r == 0 && verbose)
                 info = sandbox_info(s);
         pthread_rwlock_unlock(&p->lock);
         if (r == 0 && info)
                 r = add_info(&resp->info, &resp->n_info, info, arena, err);
-        if (r == 0)
-                *ret = resp;
-        return r;
+        if (r < 0)
+                return r;
+        resp->base.n_unknown_fields = 1;
+        resp->base.unknown_fields = status;
+        *ret = resp;
+        return 0;
 }
 
 /* --- container ---------------------------------------------------------------------------------------------------- */
@@ -172,8 +177,8 @@ static void fill_user(const struct container *c, CRI(LinuxContainerUser) * u, st
                 u->supplemental_groups[u->n_supplemental_groups++] = c->groups[i];
 }
 
-static int pack_container(const struct container *c, CRI(ContainerStatusResponse) * resp, struct arena *arena,
-                          struct err *err) {
+int status_pack_container(const struct container *c, unsigned tag, struct arena *arena,
+                          ProtobufCMessageUnknownField *ret, struct err *err) {
         CRI(ContainerStatus) m = CRI_(CONTAINER_STATUS__INIT);
         CRI(ImageSpec) image = *c->config->image;
         CRI(ContainerResources) resources = CRI_(CONTAINER_RESOURCES__INIT);
@@ -209,26 +214,31 @@ static int pack_container(const struct container *c, CRI(ContainerStatusResponse
         fill_user(c, &linux_user, arena);
         user.linux = &linux_user;
         m.user = &user;
-        return lists_add_packed(&resp->base, 1, &m.base, arena, err);
+        return lists_pack_field(ret, tag, &m.base, arena, err);
 }
 
 int pods_container_status(struct pods *p, const char *id, bool verbose, struct arena *arena,
                           CRI(ContainerStatusResponse) * *ret, struct err *err) {
         CRI(ContainerStatusResponse) *resp = cri_make(arena, ContainerStatusResponse, container_status_response);
+        ProtobufCMessageUnknownField *status = arena_new_of(arena, ProtobufCMessageUnknownField);
         json_t *info = NULL;
         struct container *c;
         int r;
 
         pthread_rwlock_rdlock(&p->lock);
         c = registry_get_container(p, id);
-        r = c ? pack_container(c, resp, arena, err) : err_set(err, ERR_NOT_FOUND, "no container \"%.128s\"", id);
+        r = c ? status_pack_container(c, 1, arena, status, err)
+              : err_set(err, ERR_NOT_FOUND, "no container \"%.128s\"", id);
         if (r == 0 && verbose)
                 info = container_info(c);
         pthread_rwlock_unlock(&p->lock);
         if (r == 0 && info)
                 r = add_info((CRI(PodSandboxStatusResponse__InfoEntry) ***) &resp->info, &resp->n_info, info, arena,
                              err);
-        if (r == 0)
-                *ret = resp;
-        return r;
+        if (r < 0)
+                return r;
+        resp->base.n_unknown_fields = 1;
+        resp->base.unknown_fields = status;
+        *ret = resp;
+        return 0;
 }
