@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* events - GetContainerEvents: what pod/ tells goes to all who listen. A stream is a kept call, without a thread. Who
- * reads too slowly loses his stream with RESOURCE_EXHAUSTED, so that he knows that he has missed something; nobody waits
- * for him. Lock order: pods->lock (held by who tells), events->lock, the server's own. */
+ * reads too slowly loses his stream with RESOURCE_EXHAUSTED, so that he knows that he has missed something; nobody
+ * waits for him. Lock order: pods->lock (held by who tells), events->lock, the server's own. */
 #include <assert.h>
 #include <pthread.h>
 #include "base/alloc.h"

@@ -25,7 +25,8 @@ static size_t item_size(const struct items *all, size_t i) {
 }
 
 /* @list: a List's answer. An empty one is a stream without any message. All is handed over at once, so that a slow
- * reader holds memory, as with the List, but no thread; the server ends the stream when nothing is taken for a minute. */
+ * reader holds memory, as with the List, but no thread; the server ends the stream when nothing is taken for a minute.
+ */
 static int send_all(struct grpc_call *call, const ProtobufCMessage *list, const ProtobufCMessageDescriptor *desc,
                     struct err *err) {
         const struct items *all = (const struct items *) list;

@@ -294,7 +294,8 @@ uint64_t grpc_call_deadline_ns(struct grpc_call *call) {
 }
 
 static int no_room(const struct grpc_call *call, struct err *err) {
-        return err_set(err, ERR_EXHAUSTED, "%s: the client reads too slowly, %zu bytes wait for it; call again and read on",
+        return err_set(err, ERR_EXHAUSTED,
+                       "%s: the client reads too slowly, %zu bytes wait for it; call again and read on",
                        call->method->path, call->queued_bytes);
 }
 

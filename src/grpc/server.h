@@ -53,7 +53,8 @@ struct grpc_server_args {
 };
 
 _must_use_ int grpc_server_new(const struct grpc_server_args *args, struct grpc_server **ret, struct err *err);
-/* Stop accepting, send GOAWAY, end kept calls with UNAVAILABLE; @done is called on the loop when the last RPC has ended or @timeout_ms passed. */
+/* Stop accepting, send GOAWAY, end kept calls with UNAVAILABLE; @done is called on the loop when the last RPC has ended
+ * or @timeout_ms passed. */
 void grpc_server_shutdown(struct grpc_server *s, uint64_t timeout_ms, void (*done)(void *userdata), void *userdata);
 /* After shutdown's done (or in it). Closes what is left and cancels handlers that still run; they keep what they need
  * of the server, so free the pools and what "userdata" points to after it. */
@@ -78,8 +79,8 @@ _must_use_ int grpc_call_post(struct grpc_call *call, const ProtobufCMessage *me
 /* Server streaming: the call goes on after its handler has returned 0, without a thread, until grpc_call_end(). The
  * response's headers go out at once. From here on any thread may call grpc_call_post() and, once, grpc_call_end().
  * @cancelled is called on the loop thread, at most once, when nobody waits any more (the client is gone, the deadline
- * has passed, the server shuts down), possibly at the same time as grpc_call_end() elsewhere; @userdata must outlive the
- * server. On failure (ERR_CANCELLED, ERR_DEADLINE, ERR_UNAVAILABLE) nothing was kept: return it. */
+ * has passed, the server shuts down), possibly at the same time as grpc_call_end() elsewhere; @userdata must outlive
+ * the server. On failure (ERR_CANCELLED, ERR_DEADLINE, ERR_UNAVAILABLE) nothing was kept: return it. */
 typedef void (*grpc_cancelled_fn)(struct grpc_call *call, void *userdata);
 _must_use_ int grpc_call_keep(struct grpc_call *call, grpc_cancelled_fn cancelled, void *userdata, struct err *err);
 /* Ends a kept call with @verdict's code and message, NULL: OK. What was posted before still goes out. @call is invalid

@@ -228,6 +228,44 @@ def test_slow_reader(server, client):
         s.cancel()
 
 
+def test_kept(server, client):
+    """Calls that go on without a handler: more than there are threads, fed by others."""
+    before = client.cancels()
+    calls = [client.runtime.StreamContainers(pb2.StreamContainersRequest()) for _ in range(40)]
+    for call in calls:
+        call.initial_metadata()
+    client.exec("publish", number=7)
+    for call in calls:
+        assert next(call).containers[0].id == "c" * 7
+    for call in calls[20:]:
+        call.cancel()
+    until(lambda: client.cancels() == before + 20)
+    client.exec("publish", number=8)
+    client.exec("end")
+    for call in calls[:20]:
+        assert [len(m.containers[0].id) for m in call] == [8]
+    with fails(StatusCode.DEADLINE_EXCEEDED):
+        list(client.runtime.StreamContainers(pb2.StreamContainersRequest(), timeout=0.2))
+    until(lambda: client.cancels() == before + 21)
+    # Who reads nothing is told so, in the end; what was taken in for him still comes.
+    slow = client.runtime.StreamContainers(pb2.StreamContainersRequest())
+    slow.initial_metadata()
+    for _ in range(40):
+        client.exec("publish", number=400000)
+    got = 0
+    with fails(StatusCode.RESOURCE_EXHAUSTED, "reads too slowly"):
+        for _ in slow:
+            got += 1
+    assert 0 < got < 40
+    # An event of any size goes to who is up to date.
+    call = client.runtime.StreamContainers(pb2.StreamContainersRequest())
+    call.initial_metadata()
+    client.exec("publish", number=3 * MIB)
+    assert len(next(call).containers[0].id) == 3 * MIB
+    client.exec("end")
+    assert not list(call)
+
+
 def test_hundred(server, client):
     requests = [pb2.ExecSyncRequest(container_id="sleep", timeout=100 + i) for i in range(100)]
     start = time.monotonic()
@@ -423,6 +461,18 @@ def test_shutdown(server, client):
         with fails(StatusCode.UNAVAILABLE):
             for _ in events:
                 pass
+
+
+def test_shutdown_of_kept(server, client):
+    own = Server(sys.argv[1], folder)
+    with own.channel() as channel:
+        call = Client(channel).runtime.StreamContainers(pb2.StreamContainersRequest())
+        call.initial_metadata()
+        start = time.monotonic()
+        own.stop()
+        assert time.monotonic() - start < 2
+        with fails(StatusCode.UNAVAILABLE, "shutting down"):
+            list(call)
 
 
 def main():

@@ -2,6 +2,7 @@
 #include "grpc/test-service.h"
 
 #include <poll.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <time.h>
@@ -9,6 +10,65 @@
 #include "proto/cri.h"
 
 static atomic_int cancels;
+
+/* Kept calls, and who ends them. */
+static struct {
+        pthread_mutex_t lock;
+        struct grpc_call *calls[64];
+        size_t n;
+} kept = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static void kept_cancelled(struct grpc_call *call, void *userdata) {
+        struct err err;
+
+        pthread_mutex_lock(&kept.lock);
+        for (size_t i = 0; i < kept.n; i++)
+                if (kept.calls[i] == call) {
+                        kept.calls[i] = kept.calls[--kept.n];
+                        (void) grpc_call_cancel_err(call, &err);
+                        grpc_call_end(call, &err);
+                        (void) atomic_fetch_add(&cancels, 1);
+                        break;
+                }
+        pthread_mutex_unlock(&kept.lock);
+}
+
+static int keep(struct grpc_call *call, const ProtobufCMessage *request, void *userdata, struct err *err) {
+        int r = 0;
+
+        pthread_mutex_lock(&kept.lock);
+        if (kept.n == ELEMENTSOF(kept.calls))
+                r = err_set(err, ERR_EXHAUSTED, "too many");
+        if (r == 0)
+                r = grpc_call_keep(call, kept_cancelled, NULL, err);
+        if (r == 0)
+                kept.calls[kept.n++] = call;
+        pthread_mutex_unlock(&kept.lock);
+        return r;
+}
+
+/* A message of @bytes to all who are kept, or the end. */
+static void publish(int64_t bytes, bool end, struct arena *arena) {
+        Runtime__V1__Container container = RUNTIME__V1__CONTAINER__INIT, *list = &container;
+        Runtime__V1__StreamContainersResponse a = RUNTIME__V1__STREAM_CONTAINERS_RESPONSE__INIT;
+        struct err err;
+
+        container.id = arena_xalloc(arena, 1, (size_t) bytes + 1);
+        memset(container.id, 'c', (size_t) bytes);
+        a.n_containers = 1;
+        a.containers = &list;
+        pthread_mutex_lock(&kept.lock);
+        for (size_t i = kept.n; i-- > 0;) {
+                struct grpc_call *call = kept.calls[i];
+                int r = end ? 0 : grpc_call_post(call, &a.base, 1 << 20, &err);
+
+                if (!end && r == 0)
+                        continue;
+                kept.calls[i] = kept.calls[--kept.n];
+                grpc_call_end(call, r < 0 ? &err : NULL);
+        }
+        pthread_mutex_unlock(&kept.lock);
+}
 
 static int version(struct grpc_call *call, const ProtobufCMessage *request, ProtobufCMessage **ret, void *userdata,
                    struct err *err) {
@@ -61,6 +121,8 @@ static int exec_sync(struct grpc_call *call, const ProtobufCMessage *request, Pr
         if (str_eq(q->container_id, "fill"))
                 a->stdout = (ProtobufCBinaryData){ (size_t) q->timeout,
                                                    arena_array(grpc_call_arena(call), uint8_t, (size_t) q->timeout) };
+        if (str_eq(q->container_id, "publish") || str_eq(q->container_id, "end"))
+                publish(q->timeout, *q->container_id == 'e', grpc_call_arena(call));
         if (str_eq(q->container_id, "cancels"))
                 a->exit_code = atomic_load(&cancels);
         if (str_eq(q->container_id, "count"))
@@ -117,6 +179,7 @@ const struct grpc_method test_service[] = {
         { "/runtime.v1.RuntimeService/Status", DESC(status_request), .unary = status },
         { "/runtime.v1.RuntimeService/ExecSync", DESC(exec_sync_request), .unary = exec_sync },
         { "/runtime.v1.RuntimeService/GetContainerEvents", DESC(get_events_request), .stream = container_events },
+        { "/runtime.v1.RuntimeService/StreamContainers", DESC(stream_containers_request), .stream = keep },
         { "/runtime.v1.ImageService/StreamImages", DESC(stream_images_request), .stream = stream_images },
 };
 const size_t test_service_len = ELEMENTSOF(test_service);

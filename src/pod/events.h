@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* events - what GetContainerEvents tells (kubelet's evented PLEG): each change of a visible sandbox or container, with
  * the pod's status and that of all its containers at this moment. Called where the change is made, under the write lock
- * of pods->lock, so that events have the order of the changes. A sandbox is told of under its own id. Free of cost while
- * nobody listens. Private to pod/. */
+ * of pods->lock, so that events have the order of the changes. A sandbox is told of under its own id. Free of cost
+ * while nobody listens. Private to pod/. */
 #pragma once
 #include "pod/registry.h"
 

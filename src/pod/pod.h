@@ -126,9 +126,9 @@ _must_use_ int pods_port_forward(struct pods *p, const char *sandbox_id, uint16_
 /* --- events ---------------------------------------------------------------------------------------------------------
  */
 
-/* Whoever passes events on. @event is valid during the call only; NULL when it could not be built, with @err: then those
- * who listen have missed one. Called in the order of the changes, from any thread, with the registry locked: it must
- * neither wait nor call any operation of this header but pods_listen(). NULL: nobody, from when this returns. */
+/* Whoever passes events on. @event is valid during the call only; NULL when it could not be built, with @err: then
+ * those who listen have missed one. Called in the order of the changes, from any thread, with the registry locked: it
+ * must neither wait nor call any operation of this header but pods_listen(). NULL: nobody, from when this returns. */
 typedef void (*pods_event_fn)(const CRI(ContainerEventResponse) * event, const struct err *err, void *userdata);
 void pods_set_event_fn(struct pods *p, pods_event_fn fn, void *userdata);
 /* Events are built only while somebody listens. Never waits, may be called from anywhere. */

@@ -1,8 +1,10 @@
 """Statistics of pods, and the Stream* RPCs."""
 
+import time
+
 import pytest
 
-from cri import eventually
+from cri import Cri, eventually
 from helpers import CODE, refused
 
 pytestmark = pytest.mark.ours
@@ -133,3 +135,27 @@ def test_stats_of_many_pods(daemon, busybox):
     finally:
         for pod in pods:
             pod.remove()
+
+
+def test_slow_readers_of_streams_hold_no_worker(daemon, pb, busybox):
+    """More of them than there are workers, each with far more unread than a socket takes; others are served."""
+    with daemon.pod() as pod:
+        for _ in range(12):
+            pod.create(busybox, ['true'], annotations={'blob': 'x' * 200000})
+        narrow = [('grpc.http2.lookahead_bytes', 65536), ('grpc.http2.bdp_probe', 0)]
+        clients = [Cri(daemon.runtime.endpoint, pb, narrow) for _ in range(5)]
+        try:
+            calls = [client.StreamContainers(deadline=30) for client in clients for _ in range(8)]
+            for call in calls:
+                call.initial_metadata()
+            start = time.monotonic()
+            daemon.cri.Status(deadline=10)
+            daemon.cri.ListContainerStats(deadline=10)
+            assert time.monotonic() - start < 5
+            # Who reads after all gets everything.
+            assert sum(len(chunk.containers) for chunk in calls[0]) >= 12
+            for call in calls:
+                call.cancel()
+        finally:
+            for client in clients:
+                client.close()
