@@ -133,7 +133,8 @@ def test_a_create_that_fails_is_no_event(daemon, busybox):
 def test_a_slow_reader_is_cut_off_and_nobody_waits(daemon, busybox):
     """Events that he doesn't take are bounded; others get all of theirs, and operations take no longer."""
     big = {'blob': 'x' * 100000}
-    slow_cri = Cri(daemon.runtime.endpoint, daemon.pb)
+    slow_cri = Cri(daemon.runtime.endpoint, daemon.pb,
+                   [('grpc.http2.lookahead_bytes', 65536), ('grpc.http2.bdp_probe', 0)])
     try:
         with daemon.pod(annotations=big) as pod, listeners(daemon, 1) as (quick,), \
                 Listener(slow_cri, read=False) as slow:
