@@ -196,46 +196,6 @@ int fs_remove_tree(int dirfd, const char *path, struct err *err) {
         return r < 0 ? err_sys(err, -r, "remove %s", path) : 0;
 }
 
-static int usage(int dirfd, uint64_t *bytes, uint64_t *inodes) {
-        _cleanup_(closedirp) DIR *d = fdopendir(dirfd);
-        struct dirent *e;
-        struct stat st;
-        int fd, r;
-
-        if (!d) {
-                (void) close(dirfd);
-                return -errno;
-        }
-        while ((errno = 0, e = readdir(d))) {
-                if (str_eq(e->d_name, "..") || fstatat(dirfd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-                        continue;
-                if (S_ISDIR(st.st_mode) && !str_eq(e->d_name, ".")) {
-                        fd = openat(dirfd, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-                        if (fd >= 0 && (r = usage(fd, bytes, inodes)) < 0)
-                                return r;
-                        continue;
-                }
-                *bytes += (uint64_t) st.st_blocks * 512;
-                *inodes += 1;
-        }
-        return -errno;
-}
-
-int fs_usage(int dirfd, uint64_t *ret_bytes, uint64_t *ret_inodes, struct err *err) {
-        uint64_t bytes = 0, inodes = 0;
-        int fd, r;
-
-        fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (fd < 0)
-                return err_sys(err, errno, "open folder to measure it");
-        r = usage(fd, &bytes, &inodes);
-        if (r < 0)
-                return err_sys(err, -r, "measure folder");
-        *ret_bytes = bytes;
-        *ret_inodes = inodes;
-        return 0;
-}
-
 int fs_sealed_copy(const char *path, const char *name, int *ret_fd, struct err *err) {
         _cleanup_(fd_closep) int fd = -1;
         _cleanup_(freep) char *program = NULL;

@@ -2,6 +2,7 @@
 /* fs - files and folders, safely: atomic replacement, bounded reads, removal that never leaves its root. Thread-safe.
  */
 #pragma once
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -25,8 +26,13 @@ _must_use_ int fs_mkdir_p(const char *path, mode_t mode, struct err *err);
 /* rm -rf without following symlinks or crossing into other mounts; missing is fine. */
 _must_use_ int fs_remove_tree(int dirfd, const char *path, struct err *err);
 
-/* Bytes (blocks) and inodes used below an open folder, hardlinks counted once per name. */
-_must_use_ int fs_usage(int dirfd, uint64_t *ret_bytes, uint64_t *ret_inodes, struct err *err);
+/* Bytes (blocks) and inodes used below an open folder, itself included, hardlinks counted once per name. The tree may
+ * be anybody's, of any depth, and change meanwhile; ERR_ABORTED when it was moved under our feet. Takes about a second
+ * for a few hundred thousand files that are in the cache. @give_up: ERR_CANCELLED soon after it becomes true; NULL:
+ * never.
+ */
+_must_use_ int fs_usage(int dirfd, const atomic_bool *give_up, uint64_t *ret_bytes, uint64_t *ret_inodes,
+                        struct err *err);
 
 /* openat2(2) with RESOLVE_IN_ROOT: symlinks are followed, but never out of @rootfd. Returns the descriptor
  * (O_CLOEXEC added) or -errno, without an err since callers decide what a miss means. */

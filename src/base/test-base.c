@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -170,8 +171,42 @@ static void test_fs(void) {
         assert(fs_open_in_root(root, "a/evil", O_RDONLY, 0) == -ENOENT);
         fd = fs_open_in_root(root, "a/f", O_RDONLY, 0);
         assert(fd >= 0 && close(fd) == 0);
-        assert(fs_usage(root, &bytes, &inodes, &err) == 0 && inodes == 6);
+        assert(fs_usage(root, NULL, &bytes, &inodes, &err) == 0 && inodes == 6);
         assert(fs_remove_tree(AT_FDCWD, dir, &err) == 0 && access(dir, F_OK) < 0);
+        assert(fs_remove_tree(AT_FDCWD, dir, &err) == 0);
+        (void) close(root);
+}
+
+/* Deeper than there are descriptors, and each level is come back to. */
+static void test_usage_of_a_deep_tree(void) {
+        char dir[] = "/tmp/test-base.XXXXXX";
+        enum { DEPTH = 200 };
+        struct rlimit old, few;
+        uint64_t bytes, inodes;
+        atomic_bool give_up;
+        struct err err = { 0 };
+        int root, at;
+
+        assert(mkdtemp(dir));
+        root = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        at = dup(root);
+        for (int i = 0; i < DEPTH; i++) {
+                int next;
+
+                assert(mkdirat(at, "a", 0700) == 0 && mkdirat(at, "m", 0700) == 0 && mkdirat(at, "z", 0700) == 0);
+                assert(symlinkat("x", at, "l") == 0 && symlinkat("x", at, "n") == 0);
+                next = openat(at, "m", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+                assert(next >= 0 && close(at) == 0);
+                at = next;
+        }
+        (void) close(at);
+        assert(getrlimit(RLIMIT_NOFILE, &old) == 0);
+        few = (struct rlimit){ 60, old.rlim_max };
+        assert(setrlimit(RLIMIT_NOFILE, &few) == 0);
+        assert(fs_usage(root, NULL, &bytes, &inodes, &err) == 0 && inodes == 1 + DEPTH * 5);
+        assert(setrlimit(RLIMIT_NOFILE, &old) == 0);
+        atomic_init(&give_up, true);
+        assert(fs_usage(root, &give_up, &bytes, &inodes, &err) == -ERR_CANCELLED);
         assert(fs_remove_tree(AT_FDCWD, dir, &err) == 0);
         (void) close(root);
 }
@@ -187,6 +222,7 @@ int main(void) {
         test_proc();
         test_sock();
         test_fs();
+        test_usage_of_a_deep_tree();
         log_set_format(LOG_FORMAT_JSON);
         log_info("done \"all\"", "tests", LOG_U64(9), NULL);
         return 0;

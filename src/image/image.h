@@ -3,6 +3,7 @@
  * Thread-safe. What is on disk is the truth for bytes (blobs/, layers/, snapshots/ under the root folder); names and
  * records are in the store. Sources: OCI image-spec 1.1, distribution-spec 1.1. */
 #pragma once
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include "base/arena.h"
@@ -113,8 +114,8 @@ _must_use_ int snapshot_mount_volume(struct images *s, const char *id, const str
                                      int *ret_fd, struct err *err);
 /* Do idmapped layers work here: kernel and file system? Tried with @userns_fd, any user namespace. */
 _must_use_ int snapshots_check_idmap(struct images *s, int userns_fd, struct err *err);
-/* Bytes and inodes of the writable layer. */
-_must_use_ int snapshot_usage(struct images *s, const char *id, uint64_t *ret_bytes, uint64_t *ret_inodes,
-                              struct err *err);
+/* Bytes and inodes of the writable layer. Walks it, see fs_usage(). */
+_must_use_ int snapshot_usage(struct images *s, const char *id, const atomic_bool *give_up, uint64_t *ret_bytes,
+                              uint64_t *ret_inodes, struct err *err);
 /* Every snapshot on disk, for reconciling: NULL-terminated. */
 _must_use_ int snapshot_list(struct images *s, struct arena *arena, const char ***ret, struct err *err);

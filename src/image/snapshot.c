@@ -318,7 +318,8 @@ int snapshots_check_idmap(struct images *s, int userns_fd, struct err *err) {
         return r;
 }
 
-int snapshot_usage(struct images *s, const char *id, uint64_t *ret_bytes, uint64_t *ret_inodes, struct err *err) {
+int snapshot_usage(struct images *s, const char *id, const atomic_bool *give_up, uint64_t *ret_bytes,
+                   uint64_t *ret_inodes, struct err *err) {
         _cleanup_(fd_closep) int fd = -1, upper = -1;
         char path[MAX_ID + 8];
         int r;
@@ -333,7 +334,7 @@ int snapshot_usage(struct images *s, const char *id, uint64_t *ret_bytes, uint64
         if (upper < 0)
                 return errno == ENOENT ? err_set(err, ERR_NOT_FOUND, "no snapshot %s", id)
                                        : err_sys(err, errno, "open snapshot %s", id);
-        return fs_usage(upper, ret_bytes, ret_inodes, err);
+        return fs_usage(upper, give_up, ret_bytes, ret_inodes, err);
 }
 
 int snapshot_list(struct images *s, struct arena *arena, const char ***ret, struct err *err) {

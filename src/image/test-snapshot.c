@@ -135,7 +135,7 @@ static void test_life(void) {
         }
         assert(snapshot_create(&s, "a", "sha256:other", NULL, &err) == -ERR_NOT_FOUND);
         assert(snapshot_mount(&s, "a", -1, &fd, &err) == -ERR_NOT_FOUND);
-        assert(snapshot_usage(&s, "a", &bytes, &inodes, &err) == -ERR_NOT_FOUND);
+        assert(snapshot_usage(&s, "a", NULL, &bytes, &inodes, &err) == -ERR_NOT_FOUND);
         assert(count() == 0 && s.holds == 0);
         umask(077);
         assert(snapshot_create(&s, "a", "sha256:image", NULL, &err) == 0);
@@ -148,7 +148,8 @@ static void test_life(void) {
         kit_expect_file(fd, "file", "lower");
         write_file(fd, "new", 100000);
         assert(unlinkat(fd, "other", 0) == 0);
-        assert(snapshot_usage(&s, "a", &bytes, &inodes, &err) == 0 && bytes >= 100000 && bytes < 200000 && inodes == 3);
+        assert(snapshot_usage(&s, "a", NULL, &bytes, &inodes, &err) == 0 && bytes >= 100000 && bytes < 200000 &&
+               inodes == 3);
         snprintf(path, sizeof(path), "%s/at", s.root);
         assert(mkdir(path, 0755) == 0);
         assert(syscall(SYS_move_mount, fd, "", AT_FDCWD, path, MOVE_MOUNT_F_EMPTY_PATH) == 0);

@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/fs.h"
 #include "base/log.h"
+#include "pod/layer-usage.h"
 #include "pod/operations.h"
 #include "pod/record.h"
 #include "pod/rules.h"
@@ -162,6 +163,7 @@ static int create(struct container *c, const struct image *image, struct arena *
         }
         if (r == 0) {
                 container_show(c);
+                layer_usage_refresh(c); /* so that the first stats have it */
                 return 0;
         }
         if (container_remove(c, &e) < 0) {

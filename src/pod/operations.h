@@ -23,6 +23,3 @@ _must_use_ int exit_record(struct container *c, struct err *err);
 _must_use_ int exit_record_unknown(struct container *c, struct err *err);
 /* Under the pod's lock: lets the engine forget a container whose end is recorded. */
 void exit_release(struct container *c);
-
-/* Measure a container's layer in the background, if it was not for a while. */
-void usage_refresh(struct container *c);

@@ -92,6 +92,7 @@ int pods_new(const struct pods_args *args, struct pods **ret, struct err *err) {
         p->containers = map_new();
         p->names = map_new();
         p->background = pool_new("pod", BACKGROUND_THREADS, BACKGROUND_QUEUE);
+        p->measuring = pool_new("layers", 1, BACKGROUND_QUEUE);
         r = make_folders(args->state, err);
         if (r == 0)
                 r = cgroup_make(p->cgroups, p->cgroup_parent, err);
@@ -104,25 +105,35 @@ int pods_new(const struct pods_args *args, struct pods **ret, struct err *err) {
         return 0;
 }
 
-bool registry_background(struct pods *p, void (*fn)(void *arg), void *arg) {
+static bool run_on(struct pods *p, struct pool *const *pool, void (*fn)(void *arg), void *arg) {
         bool ok;
 
         pthread_mutex_lock(&p->background_lock);
-        ok = p->background && pool_run(p->background, fn, arg);
+        ok = *pool && pool_run(*pool, fn, arg);
         pthread_mutex_unlock(&p->background_lock);
         return ok;
 }
 
+bool registry_background(struct pods *p, void (*fn)(void *arg), void *arg) {
+        return run_on(p, &p->background, fn, arg);
+}
+
+bool registry_measure(struct pods *p, void (*fn)(void *arg), void *arg) {
+        return run_on(p, &p->measuring, fn, arg);
+}
+
 void pods_stop_background(struct pods *p) {
-        struct pool *pool;
+        struct pool *background, *measuring;
 
         if (!p)
                 return;
+        atomic_store(&p->stopping, true);
         pthread_mutex_lock(&p->background_lock);
-        pool = TAKE_PTR(p->background);
+        background = TAKE_PTR(p->background);
+        measuring = TAKE_PTR(p->measuring);
         pthread_mutex_unlock(&p->background_lock);
-        if (pool)
-                pool_free(pool);
+        pool_free(background);
+        pool_free(measuring);
 }
 
 void pods_set_engine(struct pods *p, struct engine *engine) {

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/proc.h"
 #include "pod/files.h"
+#include "pod/layer-usage.h"
 #include "pod/operations.h"
 #include "pod/record.h"
 
@@ -353,8 +354,7 @@ static void measure_all(struct reconcile *rc) {
         struct container **list = registry_containers(rc->pods, NULL, rc->arena, &n);
 
         for (size_t i = 0; i < n; i++)
-                if (container_get_phase(list[i]) == CONTAINER_RUNNING)
-                        usage_refresh(list[i]);
+                layer_usage_refresh(list[i]);
         registry_unref_containers(list, n);
 }
 

@@ -82,9 +82,9 @@ struct container_sample {
         pthread_mutex_t lock;
         uint64_t cpu_at_ns, cpu_usage_ns, nano_cores; /* of the last two stats calls */
         bool has_nano_cores;
-        uint64_t layer_at_ns, layer_bytes, layer_inodes,
-                layer_measured_ns; /* layer_at_ns: realtime, 0: never measured */
-        bool layer_measuring;
+        uint64_t layer_at_ns, layer_bytes, layer_inodes; /* layer_at_ns: realtime, 0: never measured */
+        uint64_t layer_next_ns;                          /* monotonic: not measured again before */
+        bool layer_measuring;                            /* or queued for it */
 };
 
 struct container {
@@ -139,7 +139,9 @@ struct pods {
         struct cgroups *cgroups;
         struct engine *engine;
         pthread_mutex_t background_lock;
-        struct pool *background; /* exits, measurements of layers; NULL once they are stopped */
+        struct pool *background; /* exits of containers; NULL once it is stopped */
+        struct pool *measuring;  /* layers, one at a time; the same */
+        atomic_bool stopping;    /* measuring is given up */
         char *image_mountpoint;
         bool user_namespaces; /* can pods have their own here? */
 
@@ -154,6 +156,8 @@ struct pods {
 
 /* Run @fn in the background; false when that is not possible (any more): the caller keeps @arg. */
 bool registry_background(struct pods *p, void (*fn)(void *arg), void *arg);
+/* The same for work that takes long: one thread, which nobody waits for. It ends soon once p->stopping. */
+bool registry_measure(struct pods *p, void (*fn)(void *arg), void *arg);
 
 /* --- objects --- */
 /* Takes @config. */

@@ -1,121 +1,35 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sandbox-stats - PodSandboxStats and ListPodSandboxStats. CPU and memory are those of the pod's own control group,
- * when the kubelet made one for it, else the sums of its containers. Network counters are read in the pod's namespace
- * by a thread that lives for one call: a namespace is a thread's, and a worker must not come back in a foreign one. */
-#include <errno.h>
-#include <fcntl.h>
-#include <sched.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
+ * when the kubelet made one for it, else the sums of its containers. */
 #include "base/alloc.h"
-#include "pod/files.h"
+#include "pod/net-counters.h"
 #include "pod/stats.h"
-
-#define DEFAULT_INTERFACE "eth0"
-enum { NET_DEV_MAX = 65536 };
 
 /* --- network ------------------------------------------------------------------------------------------------------ */
 
-struct network {
-        const char *netns; /* NULL: the host's, which is no pod's */
-        struct net_counters counters;
-        bool found;
-};
+static CRI(NetworkInterfaceUsage) * interface_usage(const struct net_interface *n, struct arena *a) {
+        CRI(NetworkInterfaceUsage) *m = cri_make(a, NetworkInterfaceUsage, network_interface_usage);
 
-struct networks {
-        struct network *list;
-        size_t n;
-};
-
-bool stats_parse_interface(const char *text, const char *name, struct net_counters *ret) {
-        uint64_t fields[11];
-        size_t len = strlen(name);
-
-        for (const char *line = text; line; line = strchr(line, '\n')) {
-                line += strspn(line, "\n ");
-                if (strncmp(line, name, len) != 0 || line[len] != ':')
-                        continue;
-                /* bytes packets errs drop fifo frame compressed multicast | bytes packets errs ... */
-                line += len + 1;
-                for (size_t i = 0; i < ELEMENTSOF(fields); i++) {
-                        char *end;
-
-                        line += strspn(line, " ");
-                        if (*line < '0' || *line > '9')
-                                return false;
-                        fields[i] = strtoull(line, &end, 10);
-                        line = end;
-                }
-                *ret = (struct net_counters){
-                        .rx_bytes = fields[0], .rx_errors = fields[2], .tx_bytes = fields[8], .tx_errors = fields[10]
-                };
-                return true;
-        }
-        return false;
+        m->name = arena_strdup(a, n->name);
+        m->rx_bytes = stats_u64(a, n->rx_bytes);
+        m->rx_errors = stats_u64(a, n->rx_errors);
+        m->tx_bytes = stats_u64(a, n->tx_bytes);
+        m->tx_errors = stats_u64(a, n->tx_errors);
+        return m;
 }
 
-static bool read_net_dev(char *text, size_t size) {
-        _cleanup_(fd_closep) int fd = open("/proc/thread-self/net/dev", O_RDONLY | O_CLOEXEC);
-        size_t len = 0;
-        ssize_t n = 1;
-
-        while (fd >= 0 && len < size - 1 && n > 0) {
-                n = read(fd, text + len, size - 1 - len);
-                if (n > 0)
-                        len += (size_t) n;
-                else if (n < 0 && errno == EINTR)
-                        n = 1;
-        }
-        text[len] = '\0';
-        return fd >= 0 && n >= 0;
-}
-
-static void *networks_thread(void *arg) {
-        const struct networks *all = arg;
-        char *text = xcalloc(1, NET_DEV_MAX);
-
-        for (size_t i = 0; i < all->n; i++) {
-                struct network *net = &all->list[i];
-                _cleanup_(fd_closep) int fd = net->netns ? open(net->netns, O_RDONLY | O_CLOEXEC) : -1;
-
-                /* A pod that is being stopped has none any more. */
-                net->found = fd >= 0 && setns(fd, CLONE_NEWNET) == 0 && read_net_dev(text, NET_DEV_MAX) &&
-                             stats_parse_interface(text, DEFAULT_INTERFACE, &net->counters);
-        }
-        free(text);
-        return NULL;
-}
-
-static int networks_read(struct networks *all, struct err *err) {
-        pthread_t thread;
-        int r = pthread_create(&thread, NULL, networks_thread, all);
-
-        if (r != 0)
-                return err_sys(err, r, "start a thread to read network counters");
-        pthread_join(thread, NULL);
-        return 0;
-}
-
-static bool host_network(const struct sandbox *s) {
-        const CRI(LinuxPodSandboxConfig) *l = s->config->linux;
-
-        return l && l->security_context && l->security_context->namespace_options &&
-               l->security_context->namespace_options->network == CRI_(NAMESPACE_MODE__NODE);
-}
-
-static CRI(NetworkUsage) * network_usage(const struct net_counters *n, struct arena *a) {
+/* The default interface, and the others. */
+static CRI(NetworkUsage) * network_usage(const struct net_counters *c, struct arena *a) {
         CRI(NetworkUsage) *m = cri_make(a, NetworkUsage, network_usage);
-        CRI(NetworkInterfaceUsage) *i = cri_make(a, NetworkInterfaceUsage, network_interface_usage);
+        const struct net_interface *first = net_counters_find(c, DEFAULT_INTERFACE);
 
-        i->name = arena_strdup(a, DEFAULT_INTERFACE);
-        i->rx_bytes = stats_u64(a, n->rx_bytes);
-        i->rx_errors = stats_u64(a, n->rx_errors);
-        i->tx_bytes = stats_u64(a, n->tx_bytes);
-        i->tx_errors = stats_u64(a, n->tx_errors);
         m->timestamp = (int64_t) clock_realtime_ns();
-        m->default_interface = i;
+        m->interfaces = arena_array(a, CRI(NetworkInterfaceUsage) *, c->n + 1);
+        if (first)
+                m->default_interface = interface_usage(first, a);
+        for (size_t i = 0; i < c->n; i++)
+                if (&c->list[i] != first)
+                        m->interfaces[m->n_interfaces++] = interface_usage(&c->list[i], a);
         return m;
 }
 
@@ -141,6 +55,7 @@ static bool owns_cgroup_parent(const struct sandbox *s, struct arena *a) {
                str_eq(base + strlen(base) - strlen(with_underscores), with_underscores);
 }
 
+/* Pressure has no sum: without a group of its own a pod has none. */
 static void add(struct cgroup_stats *sum, const struct cgroup_stats *st) {
         sum->cpu_usage_ns += st->cpu_usage_ns;
         sum->memory_usage_bytes += st->memory_usage_bytes;
@@ -195,7 +110,9 @@ static int fill_linux(struct sandbox *s, CRI(LinuxPodSandboxStats) * m, struct a
         m->cpu->usage_core_nano_seconds = stats_u64(arena, sum.cpu_usage_ns);
         if (has_rate)
                 m->cpu->usage_nano_cores = stats_u64(arena, nano_cores);
+        m->cpu->psi = stats_psi(&sum.cpu_psi, arena);
         m->memory = stats_memory(&sum, arena);
+        m->io = stats_io(&sum, arena);
         m->process = cri_make(arena, ProcessUsage, process_usage);
         m->process->timestamp = m->cpu->timestamp;
         m->process->process_count = stats_u64(arena, sum.pids);
@@ -224,15 +141,9 @@ static int copy_attributes(const struct sandbox *s, struct arena *a, CRI(PodSand
 
 static int sandboxes_stats(struct sandbox **list, size_t n, struct arena *arena, CRI(PodSandboxStats) * *out,
                            struct err *err) {
-        struct networks networks = { arena_array(arena, struct network, n + 1), n };
-        int r = 0;
+        struct net_counters *networks = arena_array(arena, struct net_counters, n + 1);
+        int r = net_counters_read(list, n, arena, networks, err);
 
-        for (size_t i = 0; i < n; i++)
-                networks.list[i] =
-                        (struct network){ .netns = host_network(list[i]) ? NULL
-                                                                         : pod_ns_file(list[i], "net", false, arena) };
-        if (n > 0)
-                r = networks_read(&networks, err);
         for (size_t i = 0; i < n && r == 0; i++) {
                 CRI(PodSandboxStats) *m = out[i] = cri_make(arena, PodSandboxStats, pod_sandbox_stats);
 
@@ -240,8 +151,8 @@ static int sandboxes_stats(struct sandbox **list, size_t n, struct arena *arena,
                 r = copy_attributes(list[i], arena, &m->attributes, err);
                 if (r == 0)
                         r = fill_linux(list[i], m->linux, arena, err);
-                if (r == 0 && networks.list[i].found)
-                        m->linux->network = network_usage(&networks.list[i].counters, arena);
+                if (r == 0 && networks[i].n > 0)
+                        m->linux->network = network_usage(&networks[i], arena);
         }
         return r;
 }

@@ -1,58 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* stats - ContainerStats and ListContainerStats, from cgroups read at the time; layers are measured in the background.
+/* stats - ContainerStats and ListContainerStats, from cgroups read at the time, and layers as they were last measured.
  */
 #include "pod/stats.h"
 
 #include "base/alloc.h"
-#include "pod/operations.h"
+#include "pod/layer-usage.h"
 
-enum { MIN_SAMPLE_MS = 1000, LAYER_MAX_AGE_MS = 10000 };
-
-/* --- the writable layer ------------------------------------------------------------------------------------------- */
-
-/* Walks the container's layer: seconds for a large one, so never within a call but the first. */
-static void measure(struct container *c) {
-        uint64_t bytes, inodes;
-        struct err ignored;
-        int r = snapshot_usage(c->pods->images, c->id, &bytes, &inodes, &ignored);
-
-        pthread_mutex_lock(&c->sample.lock);
-        if (r == 0) {
-                c->sample.layer_bytes = bytes;
-                c->sample.layer_inodes = inodes;
-                c->sample.layer_at_ns = clock_realtime_ns();
-        }
-        c->sample.layer_measured_ns = clock_monotonic_ns();
-        c->sample.layer_measuring = false;
-        pthread_mutex_unlock(&c->sample.lock);
-}
-
-static void measure_job(void *arg) {
-        struct container *c = arg;
-
-        measure(c);
-        container_unref(c);
-}
-
-void usage_refresh(struct container *c) {
-        bool due;
-
-        pthread_mutex_lock(&c->sample.lock);
-        due = !c->sample.layer_measuring &&
-              (c->sample.layer_measured_ns == 0 ||
-               clock_monotonic_ns() - c->sample.layer_measured_ns > (uint64_t) LAYER_MAX_AGE_MS * 1000000);
-        if (due)
-                c->sample.layer_measuring = true;
-        pthread_mutex_unlock(&c->sample.lock);
-        if (!due)
-                return;
-        if (!registry_background(c->pods, measure_job, container_ref(c))) {
-                pthread_mutex_lock(&c->sample.lock);
-                c->sample.layer_measuring = false;
-                pthread_mutex_unlock(&c->sample.lock);
-                container_unref(c);
-        }
-}
+enum { MIN_SAMPLE_MS = 1000 };
 
 /* --- one container ------------------------------------------------------------------------------------------------ */
 
@@ -85,6 +39,38 @@ static bool sample_cpu(struct container *c, uint64_t usage_ns, uint64_t *ret_nan
         return has;
 }
 
+static CRI(PsiData) * psi_data(const struct cgroup_psi_line *line, struct arena *a) {
+        CRI(PsiData) *m = cri_make(a, PsiData, psi_data);
+
+        m->total = line->total_ns;
+        m->avg10 = line->avg10;
+        m->avg60 = line->avg60;
+        m->avg300 = line->avg300;
+        return m;
+}
+
+CRI(PsiStats) * stats_psi(const struct cgroup_psi *psi, struct arena *a) {
+        CRI(PsiStats) * m;
+
+        if (!psi->has)
+                return NULL;
+        m = cri_make(a, PsiStats, psi_stats);
+        m->some = psi_data(&psi->some, a);
+        m->full = psi_data(&psi->full, a);
+        return m;
+}
+
+CRI(IoUsage) * stats_io(const struct cgroup_stats *st, struct arena *a) {
+        CRI(IoUsage) * m;
+
+        if (!st->io_psi.has)
+                return NULL;
+        m = cri_make(a, IoUsage, io_usage);
+        m->timestamp = (int64_t) clock_realtime_ns();
+        m->psi = stats_psi(&st->io_psi, a);
+        return m;
+}
+
 CRI(MemoryUsage) * stats_memory(const struct cgroup_stats *st, struct arena *a) {
         CRI(MemoryUsage) *m = cri_make(a, MemoryUsage, memory_usage);
 
@@ -94,6 +80,7 @@ CRI(MemoryUsage) * stats_memory(const struct cgroup_stats *st, struct arena *a) 
         m->rss_bytes = stats_u64(a, st->memory_rss_bytes);
         m->page_faults = stats_u64(a, st->page_faults);
         m->major_page_faults = stats_u64(a, st->major_page_faults);
+        m->psi = stats_psi(&st->memory_psi, a);
         if (st->memory_limit_bytes > 0)
                 m->available_bytes = stats_u64(a, st->memory_limit_bytes > st->memory_working_set_bytes
                                                           ? st->memory_limit_bytes - st->memory_working_set_bytes
@@ -107,7 +94,7 @@ static void fill_swap(const struct cgroup_stats *st, struct arena *a, CRI(Contai
         m->swap = cri_make(a, SwapUsage, swap_usage);
         m->swap->timestamp = (int64_t) clock_realtime_ns();
         m->swap->swap_usage_bytes = stats_u64(a, st->swap_usage_bytes);
-        if (st->swap_limit_bytes > 0)
+        if (st->swap_limit_bytes != UINT64_MAX)
                 m->swap->swap_available_bytes = stats_u64(a, st->swap_limit_bytes > st->swap_usage_bytes
                                                                      ? st->swap_limit_bytes - st->swap_usage_bytes
                                                                      : 0);
@@ -119,24 +106,23 @@ static void fill_cpu(struct container *c, const struct cgroup_stats *st, struct 
         m->cpu = cri_make(a, CpuUsage, cpu_usage);
         m->cpu->timestamp = (int64_t) clock_realtime_ns();
         m->cpu->usage_core_nano_seconds = stats_u64(a, st->cpu_usage_ns);
+        m->cpu->psi = stats_psi(&st->cpu_psi, a);
         if (sample_cpu(c, st->cpu_usage_ns, &nano_cores))
                 m->cpu->usage_nano_cores = stats_u64(a, nano_cores);
 }
 
 static void fill_layer(struct container *c, struct arena *a, CRI(ContainerStats) * m) {
-        struct container_sample *s = &c->sample;
+        struct layer_usage u;
 
-        usage_refresh(c);
-        pthread_mutex_lock(&s->lock);
-        if (s->layer_at_ns != 0) {
-                m->writable_layer = cri_make(a, FilesystemUsage, filesystem_usage);
-                m->writable_layer->timestamp = (int64_t) s->layer_at_ns;
-                m->writable_layer->fs_id = cri_make(a, FilesystemIdentifier, filesystem_identifier);
-                m->writable_layer->fs_id->mountpoint = arena_strdup(a, c->pods->image_mountpoint);
-                m->writable_layer->used_bytes = stats_u64(a, s->layer_bytes);
-                m->writable_layer->inodes_used = stats_u64(a, s->layer_inodes);
-        }
-        pthread_mutex_unlock(&s->lock);
+        layer_usage_refresh(c);
+        if (!layer_usage_get(c, &u))
+                return;
+        m->writable_layer = cri_make(a, FilesystemUsage, filesystem_usage);
+        m->writable_layer->timestamp = (int64_t) u.at_ns;
+        m->writable_layer->fs_id = cri_make(a, FilesystemIdentifier, filesystem_identifier);
+        m->writable_layer->fs_id->mountpoint = arena_strdup(a, c->pods->image_mountpoint);
+        m->writable_layer->used_bytes = stats_u64(a, u.bytes);
+        m->writable_layer->inodes_used = stats_u64(a, u.inodes);
 }
 
 static int copy_attributes(struct container *c, struct arena *a, CRI(ContainerAttributes) * *ret, struct err *err) {
@@ -171,6 +157,7 @@ int stats_container(struct container *c, struct arena *arena, CRI(ContainerStats
                         fill_cpu(c, &st, arena, m);
                         m->memory = stats_memory(&st, arena);
                         fill_swap(&st, arena, m);
+                        m->io = stats_io(&st, arena);
                 }
                 /* Its group is gone: it has ended this moment. */
                 if (r < 0 && r != -ERR_NOT_FOUND)
@@ -186,17 +173,10 @@ int stats_container(struct container *c, struct arena *arena, CRI(ContainerStats
 int pods_container_stats(struct pods *p, const char *id, struct arena *arena, CRI(ContainerStats) * *ret,
                          struct err *err) {
         _cleanup_(container_unrefp) struct container *c = NULL;
-        bool measured;
         int r = registry_find_container(p, id, &c, err);
 
         if (r < 0)
                 return r;
-        pthread_mutex_lock(&c->sample.lock);
-        measured = c->sample.layer_measured_ns != 0;
-        pthread_mutex_unlock(&c->sample.lock);
-        /* Asked for one container, the first time: better late than without the layer. */
-        if (!measured)
-                measure(c);
         return stats_container(c, arena, ret, NULL, err);
 }
 

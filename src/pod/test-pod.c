@@ -15,7 +15,7 @@
 #include "pod/rules.h"
 #include "pod/signals.h"
 #include "pod/specgen.h"
-#include "pod/stats.h"
+#include "pod/net-counters.h"
 
 enum { ARENA_MAX = 8 << 20 };
 
@@ -1004,13 +1004,15 @@ static void test_net_counters(void) {
                            " eth01: 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7\n"
                            "  eth0:18446744073709551615 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\n"
                            "  eth2: 1 2\n";
-        struct net_counters n = { 0 };
+        struct net_interface found[4];
+        struct net_counters c = { found, net_counters_parse(text, found, ELEMENTSOF(found)) };
+        const struct net_interface *n = net_counters_find(&c, "eth0");
 
-        assert(stats_parse_interface(text, "eth0", &n));
-        assert(n.rx_bytes == UINT64_MAX && n.rx_errors == 3 && n.tx_bytes == 9 && n.tx_errors == 11);
-        assert(!stats_parse_interface(text, "eth", &n));
-        assert(!stats_parse_interface(text, "eth2", &n));
-        assert(!stats_parse_interface("", "eth0", &n));
+        assert(n && n->rx_bytes == UINT64_MAX && n->rx_packets == 2 && n->rx_errors == 3 && n->rx_dropped == 4);
+        assert(n->tx_bytes == 9 && n->tx_packets == 10 && n->tx_errors == 11 && n->tx_dropped == 12);
+        assert(!net_counters_find(&c, "eth") && !net_counters_find(&c, "eth2") && !net_counters_find(&c, "lo"));
+        assert(net_counters_parse("", found, 4) == 0 && net_counters_parse(text, found, 0) == 0);
+        assert(net_counters_parse("no colon\nx: 1\n:\n", found, 4) == 0);
 }
 
 int main(void) {

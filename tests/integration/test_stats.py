@@ -1,5 +1,8 @@
 """Statistics of pods, and the Stream* RPCs."""
 
+import json
+import os
+import subprocess
 import time
 
 import pytest
@@ -159,3 +162,101 @@ def test_slow_readers_of_streams_hold_no_worker(daemon, pb, busybox):
         finally:
             for client in clients:
                 client.close()
+
+
+HAS_PSI = os.path.exists('/proc/pressure/cpu') and any(
+    os.path.exists(f'{root}/cgroup.controllers') for root in ('/sys/fs/cgroup', '/sys/fs/cgroup/unified'))
+
+
+def cgroup_file(container, name):
+    """A file of a container's v2 group: where its first process is."""
+    with open(f'/proc/{container.pid()}/cgroup', encoding='utf-8') as f:
+        path, = [line.rstrip('\n')[3:] for line in f if line.startswith('0::')]
+    for root in ('/sys/fs/cgroup/unified', '/sys/fs/cgroup'):
+        if os.path.exists(f'{root}{path}/{name}'):
+            with open(f'{root}{path}/{name}', encoding='utf-8') as f:
+                return f.read()
+    raise AssertionError(f'no {name} of {path}')
+
+
+@pytest.mark.skipif(not HAS_PSI, reason='no PSI, or no v2 hierarchy on this host')
+def test_pressure(daemon, busybox):
+    """Two that want one CPU wait for each other: their time is the kernel's, in nanoseconds."""
+    name = 'pressure'
+    parent = f'/{daemon.runtime.cgroup_parent}/poduid-{name}'
+    with daemon.pod(name=name, linux={'cgroup_parent': parent}) as pod:
+        container = pod.sh(busybox, 'for i in 1 2 3 4 5 6; do while :; do :; done & done; wait')
+
+        def total():
+            return int(cgroup_file(container, 'cpu.pressure').split('\n')[0].rsplit('=', 1)[1]) * 1000
+        eventually(lambda: total() > 100_000_000)
+        low = total()
+        stats = daemon.cri.ContainerStats(container_id=container.id).stats
+        high = total()
+        assert low <= stats.cpu.psi.Some.Total <= high
+        assert stats.cpu.psi.HasField('Full') and stats.memory.psi.HasField('Some') and stats.io.psi.HasField('Full')
+        assert stats.io.timestamp > 0
+        # The kernel sums a group up every two seconds.
+        def of_pod():
+            linux = daemon.cri.PodSandboxStats(pod_sandbox_id=pod.id).stats.linux
+            return linux if linux.cpu.psi.Some.Total >= low else None
+        linux = eventually(of_pod)
+        assert linux.memory.psi.HasField('Full') and linux.io.psi.HasField('Some')
+
+
+def test_pressure_has_no_sum(daemon, busybox):
+    with daemon.pod() as pod:
+        pod.run(busybox, ['sleep', '100'])
+        linux = daemon.cri.PodSandboxStats(pod_sandbox_id=pod.id).stats.linux
+        assert not linux.cpu.HasField('psi') and not linux.HasField('io')
+
+
+def test_swap(daemon, busybox):
+    limits = {'memory_limit_in_bytes': 64 << 20, 'memory_swap_limit_in_bytes': 64 << 20}
+    with daemon.pod() as pod:
+        none = pod.run(busybox, ['sleep', '100'], resources=limits)
+        free = pod.run(busybox, ['sleep', '100'])
+        stats = daemon.cri.ContainerStats(container_id=none.id).stats
+        if not stats.HasField('swap'):
+            pytest.skip('the kernel does not account swap')
+        assert stats.swap.swap_usage_bytes.value == 0
+        assert stats.swap.HasField('swap_available_bytes') and stats.swap.swap_available_bytes.value == 0
+        assert 0 < stats.memory.available_bytes.value < 64 << 20
+        assert stats.memory.usage_bytes.value > 0 and stats.memory.page_faults.value > 0
+        assert not daemon.cri.ContainerStats(container_id=free.id).stats.swap.HasField('swap_available_bytes')
+
+
+def test_other_interfaces_are_counted(daemon, busybox):
+    with daemon.pod(host_network=False) as pod:
+        pod.run(busybox, ['sleep', '100'])
+        netns = pod.status(verbose=True).info['info']
+        path = json.loads(netns)['namespaces']['net']
+        subprocess.run(['nsenter', f'--net={path}', 'ip', 'link', 'add', 'other0', 'type', 'veth',
+                        'peer', 'name', 'other1'], check=True)
+        network = daemon.cri.PodSandboxStats(pod_sandbox_id=pod.id).stats.linux.network
+        assert network.default_interface.name == 'eth0'
+        assert sorted(i.name for i in network.interfaces) == ['other0', 'other1']
+
+
+def test_layers_are_measured_in_the_background(daemon, busybox):
+    """The first call has the layer as it was made, and none waits for a large one."""
+    with daemon.pod() as pod:
+        container = pod.run(busybox, ['sleep', '100'])
+
+        def layer():
+            stats = daemon.cri.ContainerStats(container_id=container.id).stats
+            return stats.writable_layer if stats.HasField('writable_layer') else None
+        first = eventually(layer, seconds=2)
+        assert first.fs_id.mountpoint and first.inodes_used.value > 0
+        container.sh('mkdir /many && cd /many && for i in $(seq 200); do mkdir $i; '
+                     'dd if=/dev/zero of=$i/file bs=4096 count=1 2>/dev/null; done')
+        made = time.time_ns()
+
+        def grown():
+            start = time.monotonic()
+            now = layer()
+            assert time.monotonic() - start < 2
+            return now if now.timestamp > made else None
+        later = eventually(grown, seconds=20, every=0.5)
+        assert later.inodes_used.value >= first.inodes_used.value + 401
+        assert later.used_bytes.value >= first.used_bytes.value + 200 * 4096

@@ -50,13 +50,24 @@ uint64_t cgroup_oom_kills(struct cgroups *c, const char *path);
 _must_use_ int cgroup_each_child(struct cgroups *c, const char *path, int (*each)(const char *name, void *userdata),
                                  void *userdata, struct err *err);
 
+/* Pressure (Documentation/accounting/psi.rst): how long some, or all, of the tasks that had work waited for lack of a
+ * resource. Averages are percent of the last 10, 60 and 300 seconds. */
+struct cgroup_psi {
+        struct cgroup_psi_line {
+                uint64_t total_ns;
+                double avg10, avg60, avg300;
+        } some, full;
+        bool has; /* false: the kernel has no PSI, or no v2 hierarchy is mounted */
+};
+
 struct cgroup_stats {
         uint64_t cpu_usage_ns;
         uint64_t memory_usage_bytes, memory_working_set_bytes, memory_rss_bytes, memory_limit_bytes; /* limit 0: none */
         uint64_t page_faults, major_page_faults;
-        uint64_t swap_usage_bytes, swap_limit_bytes; /* limit 0: none */
-        uint64_t pids;
+        uint64_t swap_usage_bytes, swap_limit_bytes; /* limit UINT64_MAX: none */
+        uint64_t pids;                               /* tasks, so threads count */
         bool has_swap;
+        struct cgroup_psi cpu_psi, memory_psi, io_psi;
 };
 /* Missing group: ERR_NOT_FOUND. */
 _must_use_ int cgroup_get_stats(struct cgroups *c, const char *path, struct cgroup_stats *ret, struct err *err);

@@ -128,5 +128,10 @@ _must_use_ int cgroups_new_from(const char *mountinfo, struct cgroups **ret, str
 /* One read(2) into @buf, NUL-terminated, last newline cut. Length or -errno. */
 ssize_t file_read_at(int dirfd, const char *file, char *buf, size_t size);
 int file_write_at(int dirfd, const char *file, const char *value); /* 0 or -errno */
+/* One number in a file; "max" and v1's "no limit" (2^63 in whole pages) are UINT64_MAX. */
+bool number_at(int dirfd, const char *file, uint64_t *ret);
+/* A file of pressure; false when it is not one. Never reads past @text's end. */
+bool psi_parse(const char *text, struct cgroup_psi *ret);
+void stats_of(struct group *g, struct cgroup_stats *ret);
 /* Number of the line "key N" in @text; false when there is none. */
 bool keyed_number(const char *text, const char *key, uint64_t *ret);

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include "base/str.h"
 #include "runtime/cgroup/internal.h"
@@ -29,19 +30,86 @@ bool keyed_number(const char *text, const char *key, uint64_t *ret) {
         return false;
 }
 
-/* One number in a file; "max" and v1's "no limit" (2^63 in whole pages) are 0. */
-static bool read_number(int dirfd, const char *file, uint64_t *ret) {
+bool number_at(int dirfd, const char *file, uint64_t *ret) {
         char text[64];
         uint64_t value;
 
         if (file_read_at(dirfd, file, text, sizeof(text)) <= 0)
                 return false;
         if (str_eq(text, "max"))
-                value = 0;
+                value = UINT64_MAX;
         else if (!str_to_u64(text, &value))
                 return false;
-        *ret = value >= 1ULL << 62 ? 0 : value;
+        *ret = value >= 1ULL << 62 ? UINT64_MAX : value;
         return true;
+}
+
+/* The same with 0 for no limit. */
+static bool read_number(int dirfd, const char *file, uint64_t *ret) {
+        uint64_t value;
+
+        if (!number_at(dirfd, file, &value))
+                return false;
+        *ret = value == UINT64_MAX ? 0 : value;
+        return true;
+}
+
+/* "avg10=0.12 avg60=... avg300=... total=MICROSECONDS" */
+static bool psi_line(const char *at, struct cgroup_psi_line *ret) {
+        static const char *const names[] = { "avg10=", "avg60=", "avg300=" };
+        double *const values[] = { &ret->avg10, &ret->avg60, &ret->avg300 };
+        unsigned long long us;
+        char *end;
+
+        for (size_t i = 0; i < ELEMENTSOF(names); i++) {
+                at += strspn(at, " ");
+                at = str_after(at, names[i]);
+                if (!at || *at < '0' || *at > '9')
+                        return false;
+                *values[i] = strtod(at, &end);
+                at = end;
+        }
+        at += strspn(at, " ");
+        at = str_after(at, "total=");
+        if (!at || *at < '0' || *at > '9')
+                return false;
+        us = strtoull(at, &end, 10);
+        ret->total_ns = us > UINT64_MAX / 1000 ? UINT64_MAX : us * 1000;
+        return *end == '\n' || *end == '\0';
+}
+
+bool psi_parse(const char *text, struct cgroup_psi *ret) {
+        const char *full = strchr(text, '\n'), *some = str_after(text, "some ");
+
+        *ret = (struct cgroup_psi){ 0 };
+        full = full ? str_after(full + 1, "full ") : NULL;
+        if (!some || !psi_line(some, &ret->some))
+                return false;
+        /* Linux before 5.13 has no "full" for the CPU. */
+        if (full && !psi_line(full, &ret->full))
+                return false;
+        ret->has = true;
+        return true;
+}
+
+static void read_psi(int dirfd, const char *file, struct cgroup_psi *ret) {
+        char text[256];
+
+        if (file_read_at(dirfd, file, text, sizeof(text)) <= 0 || !psi_parse(text, ret))
+                ret->has = false;
+}
+
+/* The v2 hierarchy has it in every group, with or without controllers, beside v1, too. */
+static void pressure(struct group *g, struct cgroup_stats *s) {
+        int fd = g->c->unified >= 0 ? group_fd(g, g->c->unified) : -1;
+
+        if (fd < 0)
+                return;
+        read_psi(fd, "cpu.pressure", &s->cpu_psi);
+        if (!s->cpu_psi.has)
+                return; /* switched off, for this group (cgroup.pressure) or at boot: then all are */
+        read_psi(fd, "memory.pressure", &s->memory_psi);
+        read_psi(fd, "io.pressure", &s->io_psi);
 }
 
 static uint64_t less(uint64_t a, uint64_t b) {
@@ -62,7 +130,8 @@ static void memory_v1(int fd, struct cgroup_stats *s) {
                 s->has_swap = keyed_number(text, "total_swap", &s->swap_usage_bytes);
         }
         s->memory_working_set_bytes = less(s->memory_usage_bytes, inactive);
-        if (s->has_swap && read_number(fd, "memory.memsw.limit_in_bytes", &memsw) && memsw)
+        s->swap_limit_bytes = UINT64_MAX;
+        if (s->has_swap && number_at(fd, "memory.memsw.limit_in_bytes", &memsw) && memsw != UINT64_MAX)
                 s->swap_limit_bytes = less(memsw, s->memory_limit_bytes);
 }
 
@@ -79,9 +148,10 @@ static void memory_v2(int fd, struct cgroup_stats *s) {
                 (void) keyed_number(text, "pgmajfault", &s->major_page_faults);
         }
         s->memory_working_set_bytes = less(s->memory_usage_bytes, inactive);
+        s->swap_limit_bytes = UINT64_MAX;
         s->has_swap = read_number(fd, "memory.swap.current", &s->swap_usage_bytes);
         if (s->has_swap)
-                (void) read_number(fd, "memory.swap.max", &s->swap_limit_bytes);
+                (void) number_at(fd, "memory.swap.max", &s->swap_limit_bytes);
 }
 
 static void cpu_stats(struct group *g, struct cgroup_stats *s) {
@@ -100,6 +170,17 @@ static void cpu_stats(struct group *g, struct cgroup_stats *s) {
                 s->cpu_usage_ns = us * 1000;
 }
 
+void stats_of(struct group *g, struct cgroup_stats *ret) {
+        int h = g->c->of[CTL_MEMORY], fd;
+
+        cpu_stats(g, ret);
+        if (h >= 0 && (fd = group_fd(g, h)) >= 0)
+                (g->c->hiers[h].v2 ? memory_v2 : memory_v1)(fd, ret);
+        if (g->c->of[CTL_PIDS] >= 0 && (fd = group_fd(g, g->c->of[CTL_PIDS])) >= 0)
+                (void) read_number(fd, "pids.current", &ret->pids);
+        pressure(g, ret);
+}
+
 int cgroup_get_stats(struct cgroups *c, const char *path, struct cgroup_stats *ret, struct err *err) {
         struct group g;
         int r = path_check(path, err), fd;
@@ -109,17 +190,12 @@ int cgroup_get_stats(struct cgroups *c, const char *path, struct cgroup_stats *r
         memset(ret, 0, sizeof(*ret));
         group_init(&g, c, path);
         fd = group_fd(&g, c->of[CTL_MEMORY] >= 0 ? c->of[CTL_MEMORY] : 0);
-        if (fd == -ENOENT) {
+        if (fd == -ENOENT)
                 r = err_set(err, ERR_NOT_FOUND, "no control group %s", path);
-        } else if (fd < 0) {
+        else if (fd < 0)
                 r = err_sys(err, -fd, "open control group %s", path);
-        } else {
-                cpu_stats(&g, ret);
-                if (c->of[CTL_MEMORY] >= 0)
-                        (c->hiers[c->of[CTL_MEMORY]].v2 ? memory_v2 : memory_v1)(fd, ret);
-                if (c->of[CTL_PIDS] >= 0 && (fd = group_fd(&g, c->of[CTL_PIDS])) >= 0)
-                        (void) read_number(fd, "pids.current", &ret->pids);
-        }
+        else
+                stats_of(&g, ret);
         group_done(&g);
         return r;
 }

@@ -38,6 +38,29 @@ static const char *path_of(const char *name) {
         return p;
 }
 
+static void test_psi(void) {
+        static const char *const bad[] = { "",
+                                           "some",
+                                           "some avg10=1.00",
+                                           "full avg10=0.00 avg60=0.00 avg300=0.00 total=1",
+                                           "some avg10=x avg60=0.00 avg300=0.00 total=1",
+                                           "some avg10=0.00 avg60=0.00 avg300=0.00 total=-1",
+                                           "some avg10=0.00 avg60=0.00 avg300=0.00 total=1x",
+                                           "some avg10=0.00 avg60=0.00 avg300=0.00 total=1\nfull ",
+                                           NULL };
+        struct cgroup_psi psi;
+
+        assert(psi_parse("some avg10=98.50 avg60=95.25 avg300=51.07 total=5398969446\n"
+                         "full avg10=0.00 avg60=0.50 avg300=0.00 total=7",
+                         &psi));
+        assert(psi.has && psi.some.total_ns == 5398969446000 && psi.some.avg10 == 98.5 && psi.some.avg60 == 95.25);
+        assert(psi.full.total_ns == 7000 && psi.full.avg60 == 0.5);
+        assert(psi_parse("some avg10=0.00 avg60=0.00 avg300=0.00 total=99999999999999999999", &psi) &&
+               psi.some.total_ns == UINT64_MAX);
+        for (size_t i = 0; bad[i]; i++)
+                assert(!psi_parse(bad[i], &psi) && !psi.has);
+}
+
 static void test_pure(void) {
         static const char *const bad[] = {
                 "", "a", "/", "//a", "/a/", "/a//b", "/a/../b", "/..", "/a/.", "/a\nb", NULL
@@ -55,6 +78,7 @@ static void test_pure(void) {
                 assert(path_check(bad[i], &err) == -ERR_INVALID);
         assert(path_check(NULL, &err) == -ERR_INVALID);
         ok(path_check("/kubepods/burstable/pod1/abc", &err));
+        test_psi();
         assert(keyed_number("oom 3\noom_kill 7\nx 1", "oom_kill", &n) && n == 7);
         assert(!keyed_number("oom_kill_x 7", "oom_kill", &n) && !keyed_number("", "a", &n) &&
                !keyed_number("a b", "a", &n));
@@ -160,12 +184,24 @@ static void test_fake_v2(void) {
         put(group, "memory.swap.current", "11\n");
         put(group, "memory.swap.max", "22\n");
         put(group, "pids.current", "3\n");
+        put(group, "cpu.pressure",
+            "some avg10=1.00 avg60=2.00 avg300=3.00 total=4\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=2\n");
+        put(group, "io.pressure",
+            "some avg10=1.00 avg60=2.00 avg300=3.00 total=9\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=8\n");
         put(group, "memory.events", "low 0\noom 2\noom_kill 2\n");
         ok(cgroup_get_stats(c, "/pod/ctr", &s, &err));
         assert(s.cpu_usage_ns == 1234000 && s.memory_usage_bytes == 5000 && s.memory_working_set_bytes == 4300 &&
                s.memory_rss_bytes == 3000 && s.memory_limit_bytes == 0 && s.page_faults == 9 &&
                s.major_page_faults == 2 && s.has_swap && s.swap_usage_bytes == 11 && s.swap_limit_bytes == 22 &&
                s.pids == 3);
+        assert(s.cpu_psi.has && s.cpu_psi.some.total_ns == 4000 && s.cpu_psi.full.total_ns == 2000 &&
+               !s.memory_psi.has && s.io_psi.full.total_ns == 8000);
+        put(group, "memory.swap.max", "0\n");
+        ok(cgroup_get_stats(c, "/pod/ctr", &s, &err));
+        assert(s.swap_limit_bytes == 0);
+        put(group, "memory.swap.max", "max\n");
+        ok(cgroup_get_stats(c, "/pod/ctr", &s, &err));
+        assert(s.swap_limit_bytes == UINT64_MAX);
         assert(cgroup_oom_kills(c, "/pod/ctr") == 2 && cgroup_oom_kills(c, "/pod/none") == 0);
         assert(cgroup_get_stats(c, "/pod/none", &s, &err) == -ERR_NOT_FOUND);
         cgroups_free(c);
