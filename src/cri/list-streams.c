@@ -85,6 +85,13 @@ CRI_STREAM_HANDLER(StreamPodSandboxStats) {
         return r < 0 ? r : send_all(call, &list->base, CRI_DESC(stream_pod_sandbox_stats_response), err);
 }
 
+CRI_STREAM_HANDLER(StreamPodSandboxMetrics) {
+        CRI(ListPodSandboxMetricsResponse) * list;
+        int r = pods_list_sandbox_metrics(PODS(userdata), grpc_call_arena(call), &list, err);
+
+        return r < 0 ? r : send_all(call, &list->base, CRI_DESC(stream_pod_sandbox_metrics_response), err);
+}
+
 CRI_STREAM_HANDLER(StreamImages) {
         REQUEST(StreamImagesRequest);
         CRI(ListImagesRequest) like = CRI_(LIST_IMAGES_REQUEST__INIT);

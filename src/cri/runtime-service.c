@@ -183,3 +183,19 @@ CRI_HANDLER(ListPodSandboxStats) {
         *ret = (ProtobufCMessage *) resp;
         return r;
 }
+
+CRI_HANDLER(ListMetricDescriptors) {
+        CRI(ListMetricDescriptorsResponse) * resp;
+
+        pods_metric_descriptors(grpc_call_arena(call), &resp);
+        *ret = &resp->base;
+        return 0;
+}
+
+CRI_HANDLER(ListPodSandboxMetrics) {
+        CRI(ListPodSandboxMetricsResponse) *resp = NULL;
+        int r = pods_list_sandbox_metrics(PODS(userdata), grpc_call_arena(call), &resp, err);
+
+        *ret = (ProtobufCMessage *) resp;
+        return r;
+}

@@ -40,6 +40,8 @@ struct cri {
         X(RuntimeService, ListContainerStats, list_container_stats_request, DEFAULT, false)                            \
         X(RuntimeService, PodSandboxStats, pod_sandbox_stats_request, DEFAULT, false)                                  \
         X(RuntimeService, ListPodSandboxStats, list_pod_sandbox_stats_request, DEFAULT, false)                         \
+        X(RuntimeService, ListMetricDescriptors, list_metric_descriptors_request, DEFAULT, true)                       \
+        X(RuntimeService, ListPodSandboxMetrics, list_pod_sandbox_metrics_request, DEFAULT, false)                     \
         X(ImageService, ListImages, list_images_request, DEFAULT, false)                                               \
         X(ImageService, ImageStatus, image_status_request, DEFAULT, false)                                             \
         X(ImageService, PullImage, pull_image_request, PULL, false)                                                    \
@@ -52,6 +54,7 @@ struct cri {
         X(RuntimeService, StreamContainers, stream_containers_request)                                                 \
         X(RuntimeService, StreamContainerStats, stream_container_stats_request)                                        \
         X(RuntimeService, StreamPodSandboxStats, stream_pod_sandbox_stats_request)                                     \
+        X(RuntimeService, StreamPodSandboxMetrics, stream_pod_sandbox_metrics_request)                                 \
         X(RuntimeService, GetContainerEvents, get_events_request)                                                      \
         X(ImageService, StreamImages, stream_images_request)
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* layer-usage - what containers' writable layers take on disk, measured by one thread in the background, never within a
- * call (docs/decisions/0009). Thread-safe. Private to pod/. */
+ * call (docs/decisions/0010). Thread-safe. Private to pod/. */
 #pragma once
 #include "pod/registry.h"
 

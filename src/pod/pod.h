@@ -148,6 +148,12 @@ _must_use_ int pods_sandbox_stats(struct pods *p, const char *id, struct arena *
 _must_use_ int pods_list_sandbox_stats(struct pods *p, const CRI(PodSandboxStatsFilter) * filter, struct arena *arena,
                                        CRI(ListPodSandboxStatsResponse) * *ret, struct err *err);
 
+/* Every metric that the next one may have. Never waits. */
+void pods_metric_descriptors(struct arena *arena, CRI(ListMetricDescriptorsResponse) * *ret);
+/* Of pods that are ready and of their containers that run. */
+_must_use_ int pods_list_sandbox_metrics(struct pods *p, struct arena *arena, CRI(ListPodSandboxMetricsResponse) * *ret,
+                                         struct err *err);
+
 /* --- what the runtime can -------------------------------------------------------------------------------------------
  */
 

@@ -307,6 +307,30 @@ struct sandbox **registry_sandboxes(struct pods *p, struct arena *arena, size_t 
         return list;
 }
 
+static bool stats_filter_matches(const struct sandbox *s, const CRI(PodSandboxStatsFilter) * f) {
+        return !f ||
+               ((str_empty(f->id) || str_after(s->id, f->id)) &&
+                cri_entries_match(f->label_selector, f->n_label_selector, s->config->labels, s->config->n_labels));
+}
+
+struct sandbox **registry_ready_sandboxes(struct pods *p, const CRI(PodSandboxStatsFilter) * f, struct arena *arena,
+                                          size_t *ret_n) {
+        struct sandbox **list;
+        size_t n = 0;
+        void *value;
+
+        pthread_rwlock_rdlock(&p->lock);
+        list = arena_array(arena, struct sandbox *, map_size(p->sandboxes) + 1);
+        for (size_t it = 0; map_next(p->sandboxes, &it, NULL, &value);) {
+                struct sandbox *s = value;
+                if (s->visible && s->phase == SANDBOX_READY && stats_filter_matches(s, f))
+                        list[n++] = sandbox_ref(s);
+        }
+        pthread_rwlock_unlock(&p->lock);
+        *ret_n = n;
+        return list;
+}
+
 size_t pods_count_sandboxes(struct pods *p) {
         size_t n;
 

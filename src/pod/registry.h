@@ -192,6 +192,9 @@ struct container *registry_get_container(const struct pods *p, const char *id);
 /* References to all containers of @s, newest last, or to all of the registry when @s is NULL. */
 struct container **registry_containers(struct pods *p, struct sandbox *s, struct arena *arena, size_t *ret_n);
 struct sandbox **registry_sandboxes(struct pods *p, struct arena *arena, size_t *ret_n);
+/* References to the visible ones that are ready and match @f (NULL: all). */
+struct sandbox **registry_ready_sandboxes(struct pods *p, const CRI(PodSandboxStatsFilter) * f, struct arena *arena,
+                                          size_t *ret_n);
 void registry_unref_containers(struct container **list, size_t n);
 
 /* --- locking --- */

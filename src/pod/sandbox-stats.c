@@ -165,29 +165,14 @@ int pods_sandbox_stats(struct pods *p, const char *id, struct arena *arena, CRI(
         return r < 0 ? r : sandboxes_stats(&s, 1, arena, ret, err);
 }
 
-static bool matches(const struct sandbox *s, const CRI(PodSandboxStatsFilter) * f) {
-        return !f ||
-               ((str_empty(f->id) || str_after(s->id, f->id)) &&
-                cri_entries_match(f->label_selector, f->n_label_selector, s->config->labels, s->config->n_labels));
-}
-
 int pods_list_sandbox_stats(struct pods *p, const CRI(PodSandboxStatsFilter) * filter, struct arena *arena,
                             CRI(ListPodSandboxStatsResponse) * *ret, struct err *err) {
         CRI(ListPodSandboxStatsResponse) *resp =
                 cri_make(arena, ListPodSandboxStatsResponse, list_pod_sandbox_stats_response);
-        struct sandbox **list;
-        size_t n = 0;
-        void *value;
+        size_t n;
+        struct sandbox **list = registry_ready_sandboxes(p, filter, arena, &n);
         int r;
 
-        pthread_rwlock_rdlock(&p->lock);
-        list = arena_array(arena, struct sandbox *, map_size(p->sandboxes) + 1);
-        for (size_t it = 0; map_next(p->sandboxes, &it, NULL, &value);) {
-                struct sandbox *s = value;
-                if (s->visible && s->phase == SANDBOX_READY && matches(s, filter))
-                        list[n++] = sandbox_ref(s);
-        }
-        pthread_rwlock_unlock(&p->lock);
         resp->stats = arena_array(arena, CRI(PodSandboxStats) *, n + 1);
         r = sandboxes_stats(list, n, arena, resp->stats, err);
         resp->n_stats = r == 0 ? n : 0;

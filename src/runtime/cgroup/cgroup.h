@@ -71,3 +71,27 @@ struct cgroup_stats {
 };
 /* Missing group: ERR_NOT_FOUND. */
 _must_use_ int cgroup_get_stats(struct cgroups *c, const char *path, struct cgroup_stats *ret, struct err *err);
+
+/* What monitoring wants beyond that. UINT64_MAX: this host does not tell. Limits: 0 is none. */
+enum { CGROUP_DEVICES_MAX = 32, CGROUP_HUGETLB_MAX = 8 };
+struct cgroup_metrics {
+        uint64_t cpu_user_ns, cpu_system_ns, cfs_periods, cfs_throttled_periods, cfs_throttled_ns;
+        uint64_t memory_cache, memory_mapped, memory_kernel, memory_max_usage, memory_failcnt, memory_reservation;
+        uint64_t own_page_faults, own_major_page_faults; /* without groups below; v2 counts them in */
+        uint64_t oom_kills, pids_max;
+        struct cgroup_device_io {
+                unsigned major, minor;
+                uint64_t read_bytes, write_bytes, reads, writes;
+        } devices[CGROUP_DEVICES_MAX];
+        size_t n_devices;
+        struct cgroup_hugetlb {
+                char page_size[16]; /* "2MB" */
+                uint64_t usage, max_usage;
+        } hugetlb[CGROUP_HUGETLB_MAX];
+        size_t n_hugetlb;
+};
+/* Both at once. Missing group: ERR_NOT_FOUND. */
+_must_use_ int cgroup_get_metrics(struct cgroups *c, const char *path, struct cgroup_stats *ret,
+                                  struct cgroup_metrics *ret_metrics, struct err *err);
+/* Each process in the group, by its id here, not those of groups below; @each returns false to stop. Missing: none. */
+void cgroup_each_process(struct cgroups *c, const char *path, bool (*each)(pid_t pid, void *userdata), void *userdata);

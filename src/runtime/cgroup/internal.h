@@ -132,6 +132,13 @@ int file_write_at(int dirfd, const char *file, const char *value); /* 0 or -errn
 bool number_at(int dirfd, const char *file, uint64_t *ret);
 /* A file of pressure; false when it is not one. Never reads past @text's end. */
 bool psi_parse(const char *text, struct cgroup_psi *ret);
-void stats_of(struct group *g, struct cgroup_stats *ret);
+/* @more may be NULL; what it finds on its way goes there. */
+void stats_of(struct group *g, struct cgroup_stats *ret, struct cgroup_metrics *more);
+/* metrics.c: the same and the rest of @more. */
+void metrics_of(struct group *g, struct cgroup_stats *ret, struct cgroup_metrics *more);
+uint64_t oom_kills_of(struct group *g);
+/* Lines "MAJOR:MINOR ..." of v2's io.stat; of v1's blkio files, which hold either bytes or operations. */
+void io_parse_v2(const char *text, struct cgroup_metrics *m);
+void io_parse_v1(const char *text, bool bytes, struct cgroup_metrics *m);
 /* Number of the line "key N" in @text; false when there is none. */
 bool keyed_number(const char *text, const char *key, uint64_t *ret);

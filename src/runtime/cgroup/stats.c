@@ -116,7 +116,7 @@ static uint64_t less(uint64_t a, uint64_t b) {
         return a > b ? a - b : 0;
 }
 
-static void memory_v1(int fd, struct cgroup_stats *s) {
+static void memory_v1(int fd, struct cgroup_stats *s, struct cgroup_metrics *more) {
         char text[STAT_TEXT_MAX];
         uint64_t inactive = 0, memsw;
 
@@ -128,6 +128,12 @@ static void memory_v1(int fd, struct cgroup_stats *s) {
                 (void) keyed_number(text, "total_pgfault", &s->page_faults);
                 (void) keyed_number(text, "total_pgmajfault", &s->major_page_faults);
                 s->has_swap = keyed_number(text, "total_swap", &s->swap_usage_bytes);
+                if (more) {
+                        (void) keyed_number(text, "total_cache", &more->memory_cache);
+                        (void) keyed_number(text, "total_mapped_file", &more->memory_mapped);
+                        (void) keyed_number(text, "pgfault", &more->own_page_faults);
+                        (void) keyed_number(text, "pgmajfault", &more->own_major_page_faults);
+                }
         }
         s->memory_working_set_bytes = less(s->memory_usage_bytes, inactive);
         s->swap_limit_bytes = UINT64_MAX;
@@ -135,7 +141,7 @@ static void memory_v1(int fd, struct cgroup_stats *s) {
                 s->swap_limit_bytes = less(memsw, s->memory_limit_bytes);
 }
 
-static void memory_v2(int fd, struct cgroup_stats *s) {
+static void memory_v2(int fd, struct cgroup_stats *s, struct cgroup_metrics *more) {
         char text[STAT_TEXT_MAX];
         uint64_t inactive = 0;
 
@@ -146,6 +152,11 @@ static void memory_v2(int fd, struct cgroup_stats *s) {
                 (void) keyed_number(text, "anon", &s->memory_rss_bytes);
                 (void) keyed_number(text, "pgfault", &s->page_faults);
                 (void) keyed_number(text, "pgmajfault", &s->major_page_faults);
+                if (more) {
+                        (void) keyed_number(text, "file", &more->memory_cache);
+                        (void) keyed_number(text, "file_mapped", &more->memory_mapped);
+                        (void) keyed_number(text, "kernel", &more->memory_kernel);
+                }
         }
         s->memory_working_set_bytes = less(s->memory_usage_bytes, inactive);
         s->swap_limit_bytes = UINT64_MAX;
@@ -154,7 +165,7 @@ static void memory_v2(int fd, struct cgroup_stats *s) {
                 (void) number_at(fd, "memory.swap.max", &s->swap_limit_bytes);
 }
 
-static void cpu_stats(struct group *g, struct cgroup_stats *s) {
+static void cpu_stats(struct group *g, struct cgroup_stats *s, struct cgroup_metrics *more) {
         int h = g->c->of[CTL_CPUACCT], fd;
         char text[2048];
         uint64_t us;
@@ -165,23 +176,40 @@ static void cpu_stats(struct group *g, struct cgroup_stats *s) {
                 return;
         }
         /* v2 counts time in every group, with or without the controller. */
-        if (g->c->unified >= 0 && (fd = group_fd(g, g->c->unified)) >= 0 &&
-            file_read_at(fd, "cpu.stat", text, sizeof(text)) > 0 && keyed_number(text, "usage_usec", &us))
+        if (g->c->unified < 0 || (fd = group_fd(g, g->c->unified)) < 0 ||
+            file_read_at(fd, "cpu.stat", text, sizeof(text)) <= 0)
+                return;
+        if (keyed_number(text, "usage_usec", &us))
                 s->cpu_usage_ns = us * 1000;
+        if (!more)
+                return;
+        if (keyed_number(text, "user_usec", &us))
+                more->cpu_user_ns = us * 1000;
+        if (keyed_number(text, "system_usec", &us))
+                more->cpu_system_ns = us * 1000;
+        (void) keyed_number(text, "nr_periods", &more->cfs_periods);
+        (void) keyed_number(text, "nr_throttled", &more->cfs_throttled_periods);
+        if (keyed_number(text, "throttled_usec", &us))
+                more->cfs_throttled_ns = us * 1000;
 }
 
-void stats_of(struct group *g, struct cgroup_stats *ret) {
+void stats_of(struct group *g, struct cgroup_stats *ret, struct cgroup_metrics *more) {
         int h = g->c->of[CTL_MEMORY], fd;
 
-        cpu_stats(g, ret);
+        cpu_stats(g, ret, more);
         if (h >= 0 && (fd = group_fd(g, h)) >= 0)
-                (g->c->hiers[h].v2 ? memory_v2 : memory_v1)(fd, ret);
+                (g->c->hiers[h].v2 ? memory_v2 : memory_v1)(fd, ret, more);
         if (g->c->of[CTL_PIDS] >= 0 && (fd = group_fd(g, g->c->of[CTL_PIDS])) >= 0)
                 (void) read_number(fd, "pids.current", &ret->pids);
         pressure(g, ret);
 }
 
 int cgroup_get_stats(struct cgroups *c, const char *path, struct cgroup_stats *ret, struct err *err) {
+        return cgroup_get_metrics(c, path, ret, NULL, err);
+}
+
+int cgroup_get_metrics(struct cgroups *c, const char *path, struct cgroup_stats *ret, struct cgroup_metrics *more,
+                       struct err *err) {
         struct group g;
         int r = path_check(path, err), fd;
 
@@ -195,7 +223,7 @@ int cgroup_get_stats(struct cgroups *c, const char *path, struct cgroup_stats *r
         else if (fd < 0)
                 r = err_sys(err, -fd, "open control group %s", path);
         else
-                stats_of(&g, ret);
+                metrics_of(&g, ret, more);
         group_done(&g);
         return r;
 }
@@ -230,18 +258,23 @@ static uint64_t oom_kills_below(int dirfd, unsigned depth) {
         return n;
 }
 
+uint64_t oom_kills_of(struct group *g) {
+        int h = g->c->of[CTL_MEMORY], fd = h < 0 ? -1 : group_fd(g, h);
+
+        if (fd < 0)
+                return 0;
+        return g->c->hiers[h].v2 ? oom_kills_in(fd, "memory.events") : oom_kills_below(fd, 0);
+}
+
 uint64_t cgroup_oom_kills(struct cgroups *c, const char *path) {
-        int h = c->of[CTL_MEMORY], fd;
         struct group g;
         struct err err;
-        uint64_t n = 0;
+        uint64_t n;
 
-        if (h < 0 || path_check(path, &err) < 0)
+        if (path_check(path, &err) < 0)
                 return 0;
         group_init(&g, c, path);
-        fd = group_fd(&g, h);
-        if (fd >= 0)
-                n = c->hiers[h].v2 ? oom_kills_in(fd, "memory.events") : oom_kills_below(fd, 0);
+        n = oom_kills_of(&g);
         group_done(&g);
         return n;
 }

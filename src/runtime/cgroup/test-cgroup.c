@@ -61,6 +61,28 @@ static void test_psi(void) {
                 assert(!psi_parse(bad[i], &psi) && !psi.has);
 }
 
+static void test_io(void) {
+        static struct cgroup_metrics m;
+
+        io_parse_v2("8:0 rbytes=10 wbytes=20 rios=1 wios=2 dbytes=0 dios=0\n259:3 rbytes=5\nx\n7:1\n", &m);
+        assert(m.n_devices == 2 && m.devices[0].major == 8 && m.devices[0].minor == 0 && m.devices[0].read_bytes == 10);
+        assert(m.devices[0].write_bytes == 20 && m.devices[0].reads == 1 && m.devices[0].writes == 2);
+        assert(m.devices[1].major == 259 && m.devices[1].read_bytes == 5 && m.devices[1].write_bytes == 0);
+        memset(&m, 0, sizeof(m));
+        io_parse_v1("8:0 Read 7\n8:0 Write 8\n8:0 Sync 9\n8:0 Total 15\nTotal 15", true, &m);
+        io_parse_v1("8:0 Read 1\n8:0 Write 2\nTotal 3", false, &m);
+        io_parse_v1("", false, &m);
+        assert(m.n_devices == 1 && m.devices[0].read_bytes == 7 && m.devices[0].write_bytes == 8);
+        assert(m.devices[0].reads == 1 && m.devices[0].writes == 2);
+        for (int i = 0; i < 100; i++) {
+                char line[32];
+
+                (void) snprintf(line, sizeof(line), "9:%d rbytes=1", i);
+                io_parse_v2(line, &m);
+        }
+        assert(m.n_devices == CGROUP_DEVICES_MAX);
+}
+
 static void test_pure(void) {
         static const char *const bad[] = {
                 "", "a", "/", "//a", "/a/", "/a//b", "/a/../b", "/..", "/a/.", "/a\nb", NULL
@@ -79,6 +101,7 @@ static void test_pure(void) {
         assert(path_check(NULL, &err) == -ERR_INVALID);
         ok(path_check("/kubepods/burstable/pod1/abc", &err));
         test_psi();
+        test_io();
         assert(keyed_number("oom 3\noom_kill 7\nx 1", "oom_kill", &n) && n == 7);
         assert(!keyed_number("oom_kill_x 7", "oom_kill", &n) && !keyed_number("", "a", &n) &&
                !keyed_number("a b", "a", &n));
