@@ -53,22 +53,21 @@ def pss_kib(pid):
 
 
 def helpers(directory, daemon):
-    """PSS in KiB of the processes a runtime keeps beside its daemon and the pods' own: {kind: [KiB]}. @directory is in
-    their command lines; our keeper and monitors are known by their titles."""
+    """PSS in KiB of what a runtime runs beside its daemon and the pods' own processes: {kind: [KiB]}. Their command lines
+    carry @directory."""
     found = {}
     for pid in filter(str.isdigit, os.listdir('/proc')):
         try:
             with open(f'/proc/{pid}/cmdline', encoding='utf-8', errors='replace') as f:
-                line = f.read().replace('\0', ' ')
+                line = f.read()
             with open(f'/proc/{pid}/comm', encoding='utf-8', errors='replace') as f:
-                comm = f.read().strip()
+                comm = f.read()
         except OSError:
             continue
-        if int(pid) != daemon and directory in line + (f' {directory}' if 'proxmox-lxcri: ' in line else ''):
-            kind = 'monitor' if 'proxmox-lxcri: ' in line else {'proxmox-lxcri-k': 'keeper', 'conmon': 'conmon'}.get(
-                comm, 'shim' if 'shim' in comm else None)
-            if kind:
-                found.setdefault(kind, []).append(pss_kib(pid))
+        program = line.split('\0', maxsplit=1)[0]
+        kind = next((k for k in ('keeper', 'conmon', 'shim') if k in program), None)
+        if kind and directory in line and int(pid) != daemon:
+            found.setdefault('monitor' if comm.startswith('mon-') else kind, []).append(pss_kib(pid))
     return found
 
 

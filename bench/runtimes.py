@@ -27,6 +27,27 @@ def cgroup_mounts():
     return v1 or v2[:1]
 
 
+def first_share():
+    """The group that all of this run is in, which goes before whatever else this machine does (v1: cpu.shares; v2 where
+    the controller is enabled): as far as that helps, its neighbours' load is not measured."""
+    mount = next((m for m, c in cgroup_mounts() if 'cpu' in c), cgroup_mounts()[0][0])
+    group = os.path.join(mount, ID)
+    os.makedirs(group, exist_ok=True)
+    for name, most in (('cpu.shares', '262144'), ('cpu.weight', '10000')):
+        if os.path.exists(os.path.join(group, name)):
+            with open(os.path.join(group, name), 'w', encoding='ascii') as f:
+                f.write(most)
+    return group
+
+
+def join_first_share():
+    """This process, the client."""
+    folder = os.path.join(first_share(), 'client')
+    os.makedirs(folder, exist_ok=True)
+    with open(os.path.join(folder, 'cgroup.procs'), 'w', encoding='ascii') as f:
+        f.write('0')
+
+
 class Cpu:
     """CPU time of a daemon (with what stays in its group: shims, keeper) and of all, its pods included."""
 
@@ -35,7 +56,10 @@ class Cpu:
                               (cgroup_mounts()[0][0], False))
         self.all = os.path.join(mount, ID, name)
         self.daemon = os.path.join(self.all, 'daemon')
-        os.makedirs(self.daemon, exist_ok=True)
+        folders = {self.daemon, os.path.join(first_share(), name, 'daemon')}
+        self.groups = [os.path.join(folder, 'cgroup.procs') for folder in folders]
+        for folder in folders:
+            os.makedirs(folder, exist_ok=True)
 
     def _ms(self, folder):
         with open(os.path.join(folder, 'cpuacct.usage' if self.v1 else 'cpu.stat'), encoding='ascii') as f:
@@ -48,8 +72,9 @@ class Cpu:
         return self._ms(self.all)
 
     def start_in(self, command):
-        """The command, begun inside the group of the daemon."""
-        return ['sh', '-c', 'echo $$ >"$0/cgroup.procs" && exec "$@"', self.daemon, *command]
+        """The command, begun inside the groups of the daemon."""
+        join = ''.join(f'echo $$ >{group} && ' for group in self.groups)
+        return ['sh', '-c', join + 'exec "$0" "$@"', *command]
 
 
 def remove_pod_cgroup(path):
