@@ -353,10 +353,12 @@ static int await(struct keeper_client *c, const struct keeper_call *call, struct
 
         while (!finished) {
                 struct pollfd fds[] = { { .fd = p->event_fd, .events = POLLIN },
-                                        { .fd = is_exec ? call->cancel_fd : -1, .events = POLLIN } };
+                                        { .fd = call->watch ? call->watch->fds[0] : -1, .events = POLLIN },
+                                        { .fd = call->watch ? call->watch->fds[1] : -1, .events = POLLIN },
+                                        { .fd = is_exec && r == 0 ? call->cancel_fd : -1, .events = POLLIN } };
 
                 now = clock_monotonic_ns();
-                if (r == 0 && (now >= deadline || fds[1].revents)) {
+                if (r == 0 && now >= deadline) {
                         r = err_set(err, ERR_DEADLINE, "%s within %llu ms",
                                     is_exec ? "the command did not end" : "the keeper did not answer",
                                     (unsigned long long) limit);
@@ -367,13 +369,16 @@ static int await(struct keeper_client *c, const struct keeper_call *call, struct
                 } else if (now >= deadline) {
                         return r;
                 }
-                if (poll(fds, r < 0 ? 1 : 2,
+                if (poll(fds, ELEMENTSOF(fds),
                          deadline == UINT64_MAX ? -1 : (int) MIN_OF((deadline - now) / 1000000 + 1, 3600000u)) < 0 &&
                     errno != EINTR)
                         return err_sys(err, errno, "wait for the keeper");
+                for (size_t i = 0; i < 2; i++)
+                        if (fds[1 + i].revents)
+                                call->watch->ready(call->watch, i);
                 if (fds[0].revents && read(p->event_fd, &count, sizeof(count)) < 0)
                         continue;
-                if (r == 0 && fds[1].revents) {
+                if (r == 0 && fds[3].revents) {
                         r = err_set(err, ERR_CANCELLED, "the command was cancelled");
                         kill_exec(c, p->seq);
                         deadline = now + 10000000000u;

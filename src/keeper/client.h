@@ -7,6 +7,7 @@
 #include <sys/types.h>
 #include "base/cleanup.h"
 #include "base/err.h"
+#include "base/watch.h"
 #include "keeper/protocol.h"
 
 struct keeper_client;
@@ -37,7 +38,8 @@ struct keeper_call {
         uint64_t
                 timeout_ms; /* for the whole call, an exec's run included; 0: none for an exec, a minute for the rest */
         int cancel_fd;      /* -1: none; exec only */
-        int *ret_fd;        /* a descriptor that came with the reply, -1: none; NULL: not wanted */
+        struct watch *watch; /* NULL: nothing */
+        int *ret_fd;         /* a descriptor that came with the reply, -1: none; NULL: not wanted */
 };
 
 /* Send and wait for the reply. The keeper's error is raised in @err. For an exec waits for its end: status is

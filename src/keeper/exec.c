@@ -31,15 +31,12 @@
 enum { HELPER_STACK = 64 * 1024, KILL_PASSES = 5, EXEC_FDS_FIXED = 5 };
 
 struct exec {
-        struct source status_source; /* first: exec status pipe, closed by exec or with an error in it */
         struct exec *next;
         struct keeper *keeper;
         struct connection *waiter;
         uint32_t seq;
         pid_t pid;
-        int status_fd;
-        bool exited, answered;
-        int status;
+        int status_fd; /* a pipe, closed by exec or with an error in it */
         char id[KEEPER_ID_MAX];
 };
 
@@ -50,18 +47,16 @@ static void exec_free(struct exec *x) {
                 ;
         if (*p)
                 *p = x->next;
-        loop_remove(&x->keeper->loop, &x->status_source);
         (void) fd_close(x->status_fd);
         free(x);
 }
 
-static void send_exited(struct exec *x) {
-        struct keeper_reply reply = { .type = KEEPER_EXEC_EXITED, .seq = x->seq, .status = x->status, .pid = x->pid };
+static void send_exited(const struct exec *x, int status) {
+        struct keeper_reply reply = { .type = KEEPER_EXEC_EXITED, .seq = x->seq, .status = status, .pid = x->pid };
 
         (void) snprintf(reply.id, sizeof(reply.id), "%s", x->id);
         if (x->waiter)
                 server_send(x->waiter, &reply);
-        exec_free(x);
 }
 
 /* --- in the helper and the new process
@@ -176,29 +171,19 @@ static int helper(void *arg) {
 /* --- in the keeper
  * ---------------------------------------------------------------------------------------------------------- */
 
-static void on_status(struct source *s, uint32_t events) {
-        struct exec *x = (struct exec *) s;
-        struct keeper_reply reply = { .type = KEEPER_REPLY, .seq = x->seq, .pid = x->pid };
+/* Why it could not be run, if that is so: what stands in the status pipe. Nobody is told when an exec succeeds: all
+ * that matters is how the process ends, and each message would take the CPU from it. */
+static bool send_failed(struct exec *x) {
         struct exec_status e = { 0 };
         struct err err = { 0 };
-        ssize_t n = read(x->status_fd, &e, sizeof(e) - 1);
 
-        if (n < 0 && (errno == EAGAIN || errno == EINTR))
-                return;
-        loop_remove(&x->keeper->loop, &x->status_source);
-        x->status_fd = fd_close(x->status_fd);
-        x->answered = true;
-        if (n > 0) {
-                (void) err_set(&err, ERR_INVALID, "%s", e.text);
-                err.sys_errno = e.sys_errno;
-                if (x->waiter)
-                        server_reply(x->waiter, x->seq, x->id, &err);
-                x->waiter = NULL;
-        } else if (x->waiter) {
-                server_send(x->waiter, &reply);
-        }
-        if (x->exited)
-                send_exited(x);
+        if (read(x->status_fd, &e, sizeof(e) - 1) <= 0)
+                return false;
+        (void) err_set(&err, ERR_INVALID, "%s", e.text);
+        err.sys_errno = e.sys_errno;
+        if (x->waiter)
+                server_reply(x->waiter, x->seq, x->id, &err);
+        return true;
 }
 
 static int start_process(struct exec *x, const int *fds, size_t n_fds, const struct keeper_request *req,
@@ -237,18 +222,15 @@ int exec_start(struct keeper *k, struct connection *from, const struct keeper_re
         x->keeper = k;
         x->waiter = from;
         x->seq = req->seq;
-        x->status_fd = x->status_source.fd = -1;
+        x->status_fd = -1;
         (void) snprintf(x->id, sizeof(x->id), "%s", req->id);
         r = start_process(x, fds, n_fds, req, err);
         if (r == 0) {
                 x->next = k->execs;
                 k->execs = x;
-                r = loop_add(&k->loop, &x->status_source, x->status_fd, EPOLLIN, on_status);
-                if (r < 0)
-                        r = err_sys(err, -r, "watch an exec");
-        }
-        if (r < 0)
+        } else {
                 exec_free(x);
+        }
         return r;
 }
 
@@ -259,12 +241,9 @@ bool exec_reaped(struct keeper *k, pid_t pid, int status) {
                 ;
         if (!x)
                 return false;
-        x->exited = true;
-        x->status = status;
-        if (!x->answered)
-                on_status(&x->status_source, EPOLLIN);
-        else
-                send_exited(x);
+        if (!send_failed(x))
+                send_exited(x, status);
+        exec_free(x);
         return true;
 }
 

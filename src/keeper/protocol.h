@@ -20,7 +20,7 @@ enum keeper_msg_type {
                           for standard input if that was asked for and is there: the pipe, or the terminal's master */
         KEEPER_END,    /* end, if there is no container; no reply */
         /* keeper -> daemon */
-        KEEPER_REPLY = 64,  /* to HELLO, SPAWN (ready or failed), START, EXEC (started or failed), SET_LOG; same seq */
+        KEEPER_REPLY = 64,  /* to HELLO, SPAWN (ready or failed), START, EXEC (failed), SET_LOG; same seq */
         KEEPER_EXEC_EXITED, /* same seq as its EXEC; status as waitpid's */
         KEEPER_EXITED,      /* container @id: monitor and init are gone; the exit record is written */
 };

@@ -2,98 +2,63 @@
 /* exec - ExecSync: run a command in a container, gather what it says. */
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
-#include <pthread.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
+#include "base/alloc.h"
 #include "base/strbuf.h"
 #include "pod/specgen.h"
 
 /* The whole answer must fit into a gRPC message of 16 MiB, kubelet's limit: past it there would be no answer at all. */
-enum { OUTPUT_MAX = (16 << 20) - 256, WORK_ARENA_MAX = 16 << 20, READ_SIZE = 64 << 10, THREAD_STACK = 64 << 10 };
+enum { OUTPUT_MAX = (16 << 20) - 256, WORK_ARENA_MAX = 16 << 20, READ_SIZE = 64 << 10, READS_AT_ONCE = 64 };
 
-/* Output is read by a thread of its own while the engine's exec blocks. */
+/* Its output, read while the engine's exec waits for its end. */
 struct capture {
-        int fds[2];  /* read ends of stdout and stderr, -1: at their end */
-        int done_fd; /* eventfd: the process has ended: take what is there, then stop */
+        struct watch watch; /* first: fds are the read ends of stdout and stderr, -1: at their end */
         struct strbuf out[2];
+        char *buf; /* READ_SIZE */
 };
 
 static void take(struct strbuf *b, const char *data, size_t n) {
         strbuf_append(b, data, MIN_OF(n, b->max - b->len));
 }
 
-/* What is there now. False at the end of the stream. */
-static bool drain(int fd, struct strbuf *to, char *buf) {
-        for (;;) {
-                ssize_t n = read(fd, buf, READ_SIZE);
-                if (n > 0)
-                        take(to, buf, (size_t) n);
-                else if (n == 0 || (errno != EINTR && errno != EAGAIN))
-                        return false;
-                else if (errno == EAGAIN)
-                        return true;
+/* What is there now, but not for ever: the program may write as fast as we read, and its time be over. */
+static void drain(struct watch *w, size_t which) {
+        struct capture *c = (struct capture *) w;
+
+        for (int i = 0; i < READS_AT_ONCE; i++) {
+                ssize_t n = read(w->fds[which], c->buf, READ_SIZE);
+
+                if (n > 0) {
+                        take(&c->out[which], c->buf, (size_t) n);
+                } else if (n == 0 || (errno != EINTR && errno != EAGAIN)) {
+                        w->fds[which] = fd_close(w->fds[which]);
+                        return;
+                } else if (errno == EAGAIN) {
+                        return;
+                }
         }
-}
-
-static void *capture_thread(void *arg) {
-        struct capture *c = arg;
-        _cleanup_(freep) char *buf = malloc(READ_SIZE);
-
-        if (!buf)
-                abort();
-        while (c->fds[0] >= 0 || c->fds[1] >= 0) {
-                struct pollfd p[3] = { { .fd = c->fds[0], .events = POLLIN },
-                                       { .fd = c->fds[1], .events = POLLIN },
-                                       { .fd = c->done_fd, .events = POLLIN } };
-
-                if (poll(p, 3, -1) < 0 && errno != EINTR)
-                        break;
-                for (int i = 0; i < 2; i++)
-                        if (c->fds[i] >= 0 && (p[i].revents || p[2].revents) && !drain(c->fds[i], &c->out[i], buf))
-                                c->fds[i] = fd_close(c->fds[i]);
-                /* Children that it left running may hold the pipes open for ever; their output is not waited for. */
-                if (p[2].revents)
-                        break;
-        }
-        return NULL;
 }
 
 static void capture_done(struct capture *c) {
-        (void) fd_close(c->fds[0]);
-        (void) fd_close(c->fds[1]);
-        (void) fd_close(c->done_fd);
+        (void) fd_close(c->watch.fds[0]);
+        (void) fd_close(c->watch.fds[1]);
         strbuf_done(&c->out[0]);
         strbuf_done(&c->out[1]);
+        free(c->buf);
 }
 
-static int start_thread(struct capture *c, pthread_t *ret) {
-        pthread_attr_t attr;
+/* Children that the command left running may hold the pipes open for ever: what is in them when it has ended is all. */
+static int run_captured(struct engine *e, struct engine_exec_args *args, struct capture *c, const int write_fds[2],
+                        int *ret_code, struct err *err) {
         int r;
 
-        pthread_attr_init(&attr);
-        (void) pthread_attr_setstacksize(&attr, THREAD_STACK);
-        r = pthread_create(ret, &attr, capture_thread, c);
-        pthread_attr_destroy(&attr);
-        return r;
-}
-
-/* @write_fds are closed when the process has its own. */
-static int run_captured(struct engine *e, struct engine_exec_args *args, struct capture *c, int write_fds[2],
-                        int *ret_code, struct err *err) {
-        pthread_t thread;
-        uint64_t one = 1;
-        int r = start_thread(c, &thread);
-
-        if (r != 0)
-                return err_sys(err, r, "start a thread");
         args->stdout_fd = write_fds[0];
         args->stderr_fd = write_fds[1];
+        args->watch = &c->watch;
         r = e->ops->exec(e, args, ret_code, err);
-        write_fds[0] = fd_close(write_fds[0]);
-        write_fds[1] = fd_close(write_fds[1]);
-        (void) !write(c->done_fd, &one, sizeof(one));
-        pthread_join(thread, NULL);
+        for (size_t i = 0; i < 2; i++)
+                if (c->watch.fds[i] >= 0)
+                        drain(&c->watch, i);
         return r;
 }
 
@@ -103,14 +68,13 @@ static int make_pipes(struct capture *c, int write_fds[2], struct err *err) {
 
                 if (pipe2(fds, O_CLOEXEC) < 0)
                         return err_sys(err, errno, "create a pipe");
-                c->fds[i] = fds[0];
+                c->watch.fds[i] = fds[0];
                 write_fds[i] = fds[1];
                 /* Only our end: the program's must block as it expects. */
                 if (fcntl(fds[0], F_SETFL, O_NONBLOCK) < 0)
                         return err_sys(err, errno, "set up a pipe");
         }
-        c->done_fd = eventfd(0, EFD_CLOEXEC);
-        return c->done_fd < 0 ? err_sys(err, errno, "create an eventfd") : 0;
+        return 0;
 }
 
 /* Both streams are long: each gets half, and what the other one leaves. */
@@ -135,9 +99,9 @@ static int to_bytes(const struct strbuf *b, struct arena *arena, ProtobufCBinary
 
 static int exec_captured(struct container *c, const struct pods_ctx *ctx, const struct spec_process *process,
                          int64_t timeout_s, struct arena *arena, CRI(ExecSyncResponse) * *ret, struct err *err) {
-        _cleanup_(capture_done) struct capture cap = { .fds = { -1, -1 },
-                                                       .done_fd = -1,
-                                                       .out = { STRBUF(OUTPUT_MAX), STRBUF(OUTPUT_MAX) } };
+        _cleanup_(capture_done) struct capture cap = { .watch = { { -1, -1 }, drain },
+                                                       .out = { STRBUF(OUTPUT_MAX), STRBUF(OUTPUT_MAX) },
+                                                       .buf = xrealloc(NULL, READ_SIZE, 1) };
         struct engine_exec_args args = {
                 .id = c->id,
                 .process = process,

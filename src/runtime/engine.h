@@ -8,6 +8,7 @@
 #include "base/arena.h"
 #include "base/cleanup.h"
 #include "base/err.h"
+#include "base/watch.h"
 #include "runtime/cgroup/cgroup.h"
 #include "runtime/spec/spec.h"
 
@@ -46,6 +47,7 @@ struct engine_exec_args {
         int terminal_socket;
         uint64_t timeout_ms;            /* 0: none; past it every process of the exec is killed, ERR_DEADLINE */
         int cancel_fd;                  /* readable: killed, ERR_CANCELLED; -1: none */
+        struct watch *watch;            /* looked after meanwhile, as the read ends of its output; NULL: nothing */
         const struct id_maps *user_ids; /* of the container's user namespace; NULL: it has the host's */
 };
 

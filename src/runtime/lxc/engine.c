@@ -485,6 +485,7 @@ static int lxc_exec(struct engine *engine, const struct engine_exec_args *args, 
                 .flags = args->process->terminal ? KEEPER_EXEC_TERMINAL : 0,
                 .timeout_ms = args->timeout_ms,
                 .cancel_fd = args->cancel_fd,
+                .watch = args->watch,
         };
         struct keeper_reply reply;
         int r;
