@@ -373,7 +373,7 @@ static int await(struct keeper_client *c, const struct keeper_call *call, struct
                          deadline == UINT64_MAX ? -1 : (int) MIN_OF((deadline - now) / 1000000 + 1, 3600000u)) < 0 &&
                     errno != EINTR)
                         return err_sys(err, errno, "wait for the keeper");
-                for (size_t i = 0; i < 2; i++)
+                for (size_t i = 0; call->watch && i < 2; i++)
                         if (fds[1 + i].revents)
                                 call->watch->ready(call->watch, i);
                 if (fds[0].revents && read(p->event_fd, &count, sizeof(count)) < 0)
