@@ -12,8 +12,8 @@ enum { CPU_PERIOD_US = 100000, NAME_LEN_MAX = 63 };
 const struct cli_option pod_run_options[] = {
         { 'd', "detach", NULL, "print the pod's id and leave it running" },
         { 0, "rm", NULL, "remove the pod when its program has ended" },
-        { 't', "tty", NULL, "the program gets a terminal; its output is shown, for typing see \"crictl attach -it\"" },
-        { 'i', "interactive", NULL, "with this command's input (not there yet)" },
+        { 't', "tty", NULL, "the program gets a terminal" },
+        { 'i', "interactive", NULL, "with this command's input" },
         { 0, "name", "NAME", "of pod and container (default: run-, then random digits)" },
         { 'n', "namespace", "NAME", "Kubernetes namespace (default: default)" },
         { 0, "runtime", "HANDLER", "runtime handler (default: the daemon's)" },
@@ -209,8 +209,10 @@ static int make_container(const struct cli_args *args, struct arena *a, struct p
         if (args_value(args, "workdir"))
                 c->working_dir = borrow(args_value(args, "workdir"));
         c->log_path = arena_printf(a, "%s.log", p->name);
-        /* A terminal without somebody at it: input stays open, as "crictl attach" may come later. */
-        c->tty = c->stdin = args_has(args, "tty");
+        /* A terminal without somebody at it: input stays open, as "pod attach" may come later. */
+        c->tty = args_has(args, "tty");
+        c->stdin = c->tty || args_has(args, "interactive");
+        c->stdin_once = args_has(args, "interactive") && !args_has(args, "detach");
         c->linux = new_message(a, Runtime__V1__LinuxContainerConfig, runtime__v1__linux_container_config__init);
         sec = new_message(a, Runtime__V1__LinuxContainerSecurityContext,
                           runtime__v1__linux_container_security_context__init);

@@ -3,8 +3,10 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #include "base/fs.h"
 #include "base/str.h"
+#include "cli/attach.h"
 #include "cli/json.h"
 #include "cli/logs.h"
 #include "cli/pod-config.h"
@@ -18,6 +20,7 @@ struct run {
         const struct cli_args *args;
         struct pod_config config;
         const char *pod_id, *container_id; /* NULL until made */
+        bool is_started;
 };
 
 static int pull_if_missing(struct run *run, struct err *err) {
@@ -59,8 +62,6 @@ static int make_pod(struct run *run, struct err *err) {
 static int make_container(struct run *run, struct err *err) {
         Runtime__V1__CreateContainerRequest req = RUNTIME__V1__CREATE_CONTAINER_REQUEST__INIT;
         Runtime__V1__CreateContainerResponse *res;
-        Runtime__V1__StartContainerRequest start = RUNTIME__V1__START_CONTAINER_REQUEST__INIT;
-        Runtime__V1__StartContainerResponse *started;
         int r;
 
         req.pod_sandbox_id = (char *) (uintptr_t) run->pod_id;
@@ -71,7 +72,15 @@ static int make_container(struct run *run, struct err *err) {
         if (r < 0)
                 return err_wrap(err, "make the container");
         run->container_id = res->container_id;
-        start.container_id = res->container_id;
+        return 0;
+}
+
+static int start_container(struct run *run, struct err *err) {
+        Runtime__V1__StartContainerRequest start = RUNTIME__V1__START_CONTAINER_REQUEST__INIT;
+        Runtime__V1__StartContainerResponse *started;
+        int r;
+
+        start.container_id = (char *) (uintptr_t) run->container_id;
         r = cli_call(run->cli, "/runtime.v1.RuntimeService/StartContainer", &start.base,
                      &runtime__v1__start_container_response__descriptor, CLI_TIMEOUT_MS, &started, err);
         return r < 0 ? err_wrap(err, "start it") : 0;
@@ -139,20 +148,62 @@ static int exit_status_of(const Runtime__V1__ContainerStatus *s) {
         return s->exit_code & 255;
 }
 
+static int start_attached(void *userdata, struct err *err) {
+        struct run *run = userdata;
+        int r = start_container(run, err);
+
+        run->is_started = r == 0;
+        return r;
+}
+
+/* The program is started once we are attached, so that nothing of it is missed. */
+static int interact(struct run *run, Runtime__V1__ContainerStatusResponse **ret, struct err *err) {
+        const struct attach_args a = { .container_id = run->container_id,
+                                       .tty = args_has(run->args, "tty"),
+                                       .interactive = true,
+                                       .ready = start_attached,
+                                       .userdata = run };
+        int r = attach_run(run->cli, &a, err);
+
+        if (r < 0 && !run->is_started)
+                return r;
+        if (r < 0) {
+                fprintf(stderr, "proxmox-lxcri: %s; stopping it ...\n", err->msg);
+                cli_forget_interrupt();
+                r = cri_stop_container(run->cli, run->container_id, STOP_GRACE_S, err);
+        }
+        if (r < 0)
+                return r;
+        for (;;) {
+                r = cri_container_status(run->cli, run->container_id, false, ret, err);
+                if (r < 0 || (*ret)->status->state == RUNTIME__V1__CONTAINER_STATE__CONTAINER_EXITED)
+                        return r;
+                (void) usleep(STATUS_EVERY_MS * 1000);
+        }
+}
+
 static int attached(struct run *run) {
         Runtime__V1__ContainerStatusResponse *res = NULL;
         struct err err;
         int status = EXIT_OURS;
 
-        if (follow(run, &res, &err) < 0)
+        if ((run->is_started ? follow(run, &res, &err) : interact(run, &res, &err)) < 0)
                 (void) cli_fail(&err);
         else
                 status = exit_status_of(res->status);
         cli_forget_interrupt();
+        if (!run->is_started) {
+                take_back(run);
+                return status;
+        }
         if ((args_has(run->args, "rm") ? cri_remove_pod(run->cli, run->pod_id, &err)
                                        : cri_stop_pod(run->cli, run->pod_id, &err)) < 0)
                 (void) cli_fail(&err);
         return status;
+}
+
+static bool is_interactive(const struct cli_args *args) {
+        return args_has(args, "interactive") && !args_has(args, "detach");
 }
 
 static int run_pod(struct cli *cli, const struct cli_args *args) {
@@ -160,11 +211,6 @@ static int run_pod(struct cli *cli, const struct cli_args *args) {
         Proxmoxlxcri__V1__InfoResponse *info;
         struct err err;
 
-        if (args_has(args, "interactive")) {
-                fprintf(stderr, "proxmox-lxcri: pod run: -i is not there yet. Run it with -d -t, then \"crictl attach "
-                                "-it\" or \"crictl exec -it\".\n");
-                return EXIT_OURS;
-        }
         if (args_has(args, "rm") && args_has(args, "detach")) {
                 (void) cli_usage(&verb_pod_run, "--rm and --detach exclude each other: nobody is left to remove it");
                 return EXIT_OURS;
@@ -183,7 +229,8 @@ static int run_pod(struct cli *cli, const struct cli_args *args) {
                 (void) cli_fail(&err);
                 return cli_interrupted() ? 130 : EXIT_OURS;
         }
-        if (make_pod(&run, &err) < 0 || make_container(&run, &err) < 0) {
+        if (make_pod(&run, &err) < 0 || make_container(&run, &err) < 0 ||
+            (!is_interactive(args) && start_attached(&run, &err) < 0)) {
                 (void) cli_fail(&err);
                 take_back(&run);
                 return EXIT_OURS;

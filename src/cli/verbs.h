@@ -9,6 +9,8 @@
         X(verb_pod_ps)                                                                                                 \
         X(verb_pod_logs)                                                                                               \
         X(verb_pod_exec)                                                                                               \
+        X(verb_pod_attach)                                                                                             \
+        X(verb_pod_port_forward)                                                                                       \
         X(verb_pod_stop)                                                                                               \
         X(verb_pod_rm)                                                                                                 \
         X(verb_pod_inspect)                                                                                            \

@@ -44,7 +44,7 @@ CRI_HANDLER(Attach) {
                 .want_stderr = req->stderr,
         };
         const char *url = NULL;
-        int r = pods_check_running(PODS(userdata), req->container_id, err);
+        int r = pods_check_attachable(PODS(userdata), req->container_id, err);
 
         if (r == 0)
                 r = streaming_attach_url(STREAMING(userdata), &attach, a, &url, err);

@@ -100,6 +100,7 @@ _must_use_ int pods_list_containers(struct pods *p, const CRI(ContainerFilter) *
 
 /* What Exec, Attach and PortForward are checked for before a URL is handed out. ERR_NOT_FOUND, ERR_PRECONDITION. */
 _must_use_ int pods_check_running(struct pods *p, const char *container_id, struct err *err);
+_must_use_ int pods_check_attachable(struct pods *p, const char *container_id, struct err *err); /* created, too */
 _must_use_ int pods_check_ready(struct pods *p, const char *sandbox_id, struct err *err);
 
 struct pods_exec_args {

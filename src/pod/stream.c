@@ -24,6 +24,25 @@ static int find_running(struct pods *p, const char *id, struct container **ret, 
         return 0;
 }
 
+/* Who attaches before the program starts misses nothing of it. */
+static int find_attachable(struct pods *p, const char *id, struct container **ret, struct err *err) {
+        int r = registry_find_container(p, id, ret, err);
+        enum container_phase phase;
+
+        if (r < 0)
+                return r;
+        phase = container_get_phase(*ret);
+        if (phase != CONTAINER_RUNNING && phase != CONTAINER_CREATED && phase != CONTAINER_STARTING)
+                return err_set(err, ERR_PRECONDITION, "container %s does not run", (*ret)->id);
+        return 0;
+}
+
+int pods_check_attachable(struct pods *p, const char *id, struct err *err) {
+        _cleanup_(container_unrefp) struct container *c = NULL;
+
+        return find_attachable(p, id, &c, err);
+}
+
 int pods_check_running(struct pods *p, const char *id, struct err *err) {
         _cleanup_(container_unrefp) struct container *c = NULL;
 
@@ -76,7 +95,7 @@ int pods_exec(struct pods *p, const struct pods_exec_args *args, int *ret_code, 
 
 int pods_attach(struct pods *p, const struct pods_attach_args *args, struct engine_attached *ret, struct err *err) {
         _cleanup_(container_unrefp) struct container *c = NULL;
-        int r = find_running(p, args->container_id, &c, err);
+        int r = find_attachable(p, args->container_id, &c, err);
 
         if (r < 0)
                 return r;

@@ -14,8 +14,8 @@ enum {
         MAX_READS = 4,
         /* What a draining source may still have: the longest pipe there is. Others may go on writing to it. */
         DRAIN_MAX = 1024 * 1024,
-        /* Of one sink: what waits when the client is paused, and the piece that made it so. */
-        SINK_MAX = CLIENT_IN_HIGH + SERVER_BUFFER_BYTES,
+        /* Of one sink: what waits when the client is paused, the piece that made it so, and what is written already. */
+        SINK_MAX = CLIENT_IN_HIGH + SERVER_BUFFER_BYTES + QUEUE_COMPACT_BYTES,
 };
 
 static int set_nonblocking(int fd, struct err *err) {

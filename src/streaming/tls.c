@@ -161,6 +161,24 @@ int tls_accept(struct tls *t, int fd, struct tls_conn **ret, struct err *err) {
         return 0;
 }
 
+int tls_connect(int fd, struct tls_conn **ret, struct err *err) {
+        SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+        SSL *ssl = context ? SSL_new(context) : NULL;
+
+        SSL_CTX_free(context);
+        if (!ssl || SSL_set_fd(ssl, fd) != 1) {
+                SSL_free(ssl);
+                ERR_clear_error();
+                return err_set(err, ERR_EXHAUSTED, "set up TLS for a connection: out of memory");
+        }
+        (void) SSL_set_mode(ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+        (void) SSL_set_options(ssl, SSL_OP_IGNORE_UNEXPECTED_EOF);
+        SSL_set_connect_state(ssl);
+        *ret = xnew(struct tls_conn);
+        (*ret)->ssl = ssl;
+        return 0;
+}
+
 struct tls_conn *tls_conn_free(struct tls_conn *c) {
         if (!c)
                 return NULL;

@@ -22,6 +22,9 @@ struct tls_conn;
 
 /* A connection on the non-blocking socket @fd, which stays the caller's. The handshake is done by the first reads. */
 _must_use_ int tls_accept(struct tls *t, int fd, struct tls_conn **ret, struct err *err);
+/* The client's side, for the command line, whose URLs come from the daemon over its own socket: the token is what
+ * matters, and the certificate is not checked. It does not say who may come either. */
+_must_use_ int tls_connect(int fd, struct tls_conn **ret, struct err *err);
 struct tls_conn *tls_conn_free(struct tls_conn *c);
 
 /* As recv(2) and send(2) on a non-blocking socket, but -errno instead of -1. A write that was refused with -EAGAIN has

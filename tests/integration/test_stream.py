@@ -1,16 +1,10 @@
 """Exec, Attach and PortForward, by crictl (client-go's SPDY and WebSocket) and a terminal."""
 
-import fcntl
 import os
-import pty
-import re
-import select
 import signal
 import socket
-import struct
 import subprocess
 import tempfile
-import termios
 import time
 
 import pytest
@@ -18,53 +12,9 @@ import pytest
 from cri import eventually
 from helpers import CODE, refused
 from registry import free_port
+from terminal import Terminal, resize
 
 TRANSPORTS = ['spdy', 'websocket']
-
-
-class Terminal:
-    """A program on a pseudo terminal, to type into and to read from."""
-
-    def __init__(self, command):
-        self.pid, self.fd = pty.fork()
-        if self.pid == 0:
-            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack('HHHH', 50, 132, 0, 0))
-            os.execv(command[0], command)
-        self.text = ''
-
-    def type(self, text):
-        os.write(self.fd, text.encode())
-
-    def expect(self, pattern, seconds=15):
-        deadline = time.monotonic() + seconds
-        while not re.search(pattern, self.text):
-            left = deadline - time.monotonic()
-            assert left > 0, f'no {pattern!r} in {self.text!r}'
-            if select.select([self.fd], [], [], left)[0]:
-                try:
-                    data = os.read(self.fd, 4096)
-                except OSError:
-                    data = b''
-                assert data, f'ended without {pattern!r}: {self.text!r}'
-                self.text += data.decode(errors='replace')
-        found, self.text = self.text, re.split(pattern, self.text, maxsplit=1)[-1]
-        return found
-
-    def wait(self, seconds=15):
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                os.close(self.fd)
-                return os.waitstatus_to_exitcode(status)
-            time.sleep(0.02)
-            if select.select([self.fd], [], [], 0)[0]:
-                try:
-                    os.read(self.fd, 4096)
-                except OSError:
-                    pass
-        os.kill(self.pid, signal.SIGKILL)
-        raise AssertionError('the program does not end')
 
 
 @pytest.fixture
@@ -102,7 +52,7 @@ def test_exec_on_a_terminal(container, crictl, transport):
     shell.expect(r'/dev/pts/\d+')
     shell.expect(r'42\r\n')
     shell.expect(r'50 132\r\n')
-    fcntl.ioctl(shell.fd, termios.TIOCSWINSZ, struct.pack('HHHH', 20, 70, 0, 0))
+    resize(shell, 20, 70)
     time.sleep(0.5)
     shell.type('stty size\n')
     shell.expect(r'20 70\r\n')
@@ -211,12 +161,17 @@ def test_what_can_not_be_streamed_is_refused(daemon, busybox, pb):
     with daemon.pod() as pod:
         created = pod.create(busybox, ['sleep', '100'])
         with refused(CODE.FAILED_PRECONDITION):
-            daemon.cri.Attach(container_id=created.id, stdout=True)
+            daemon.cri.Exec(container_id=created.id, cmd=['sh'], stdout=True)
+        assert daemon.cri.Attach(container_id=created.id, stdout=True).url  # to miss nothing of it
         created.start()
         with refused(CODE.INVALID_ARGUMENT):
             daemon.cri.Exec(container_id=created.id, cmd=['sh'], tty=True, stdout=True, stderr=True)
         with refused(CODE.INVALID_ARGUMENT):
             daemon.cri.Exec(container_id=created.id, cmd=['sh'])
+        ended = pod.run(busybox, ['true'])
+        ended.wait()
+        with refused(CODE.FAILED_PRECONDITION):
+            daemon.cri.Attach(container_id=ended.id, stdout=True)
         url = daemon.cri.Exec(container_id=created.id, cmd=['true'], stdout=True).url
         assert url.startswith('http://127.0.0.1:')
         assert len({daemon.cri.Exec(container_id=created.id, cmd=['true'], stdout=True).url for _ in range(50)}) == 50
@@ -266,6 +221,9 @@ def test_streaming_over_tls(own_daemon, busybox, certificate, crictl_program):
             finally:
                 forward.kill()
                 forward.wait()
+        done = run([runtime.program(), '--socket', runtime.socket, 'pod', 'exec', '-i', container.id, 'sh', '-c',
+                    'cat; exit 4'], input=bytes(3 << 20))
+        assert (done.returncode, done.stdout) == (4, bytes(3 << 20)), done.stderr
         terminal = Terminal(crictl('exec', '-it', container.id, 'sh'))
         terminal.expect('# ')
         terminal.type('exit 5\n')
