@@ -12,6 +12,7 @@
 #include "base/str.h"
 #include "cli/doctor.h"
 #include "runtime/cgroup/cgroup.h"
+#include "security/selinux.h"
 
 #ifndef SYS_mount_setattr
 #define SYS_mount_setattr 442
@@ -84,6 +85,20 @@ static void check_calls(struct doctor *d) {
                    setattr ? "available" : "missing");
 }
 
+/* Of no account where it is off: few hosts have it. */
+static void check_selinux(struct doctor *d) {
+        _cleanup_(freep) char *process = NULL, *file = NULL;
+        struct err err;
+
+        if (!selinux_enabled())
+                return;
+        if (selinux_container_labels(&process, &file, &err) == 0)
+                doctor_add(d, DOCTOR_OK, "SELinux", NULL, "containers run as %s", process);
+        else
+                doctor_add(d, DOCTOR_WARN, "SELinux", "containers run without labels of their own until then", "%s",
+                           err.msg);
+}
+
 static void check_security(struct doctor *d) {
         char text[4096];
 
@@ -98,6 +113,7 @@ static void check_security(struct doctor *d) {
                            "containers run without it; to have it, boot with \"lsm=...,apparmor\" (\"apparmor=1 "
                            "security=apparmor\")",
                            "not enabled");
+        check_selinux(d);
         if (read_small("/proc/sys/user/max_user_namespaces", text, sizeof(text)) && !str_eq(text, "0"))
                 doctor_add(d, DOCTOR_OK, "user namespaces", NULL, "%s at most", text);
         else

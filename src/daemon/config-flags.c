@@ -131,7 +131,8 @@ void config_write_flags(FILE *out) {
                 (void) snprintf(name, sizeof(name), "%s %s", k->name,
                                 k->type == CONFIG_PATH || k->type == CONFIG_FILE || k->type == CONFIG_SOCKET ? "PATH"
                                 : k->type == CONFIG_NUMBER                                                   ? "N"
-                                : k->type == CONFIG_BYTES                                                    ? "BYTES"
+                                : k->type == CONFIG_BOOL       ? "true|false"
+                                : k->type == CONFIG_BYTES      ? "BYTES"
                                 : k->type == CONFIG_PATHS      ? "PATH:PATH"
                                 : k->type == CONFIG_REGISTRIES ? "YAML"
                                                                : "WORD");
@@ -188,6 +189,8 @@ static json_t *key_json(const struct config *c, const struct config_key *k) {
                 return json_integer((json_int_t) * (const uint64_t *) field);
         case CONFIG_NUMBER:
                 return json_integer(*(const int64_t *) field);
+        case CONFIG_BOOL:
+                return json_boolean(*(const bool *) field);
         case CONFIG_REGISTRIES:
                 return registries_json(field);
         }

@@ -134,6 +134,11 @@ static int set_number(const struct config_key *k, const struct place *p, const c
         return 0;
 }
 
+static int set_bool(const struct place *p, const char *text, bool *ret, struct err *err) {
+        *ret = str_eq(text, "true");
+        return *ret || str_eq(text, "false") ? 0 : bad(p, err, "expected true or false, found '%.100s'", text);
+}
+
 static int set_bytes(const struct config_key *k, const struct place *p, const char *text, uint64_t *ret,
                      struct err *err) {
         if (!str_to_bytes(text, ret) || *ret < (uint64_t) k->min || *ret > (uint64_t) k->max)
@@ -198,6 +203,8 @@ static int set_text(struct config *c, const struct config_key *k, const struct p
                 return set_bytes(k, p, text, field, err);
         case CONFIG_NUMBER:
                 return set_number(k, p, text, field, err);
+        case CONFIG_BOOL:
+                return set_bool(p, text, field, err);
         case CONFIG_REGISTRIES:
                 break; /* never text */
         }
@@ -259,10 +266,7 @@ static int read_registry_key(struct config *c, const struct yaml_node *n, struct
         if (str_eq(n->key, "mirrors"))
                 return read_mirrors(c, n, p, &reg->mirrors, err);
         if (str_eq(n->key, "insecure")) {
-                if (!str_eq(n->text, "true") && !str_eq(n->text, "false"))
-                        return bad(p, err, "expected true or false, found '%.100s'", n->text);
-                reg->insecure = str_eq(n->text, "true");
-                return 0;
+                return set_bool(p, n->text, &reg->insecure, err);
         }
         if (str_eq(n->key, "ca-file")) {
                 reg->ca_file = n->text;

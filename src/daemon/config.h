@@ -25,6 +25,7 @@ enum config_type {
         CONFIG_LOG_FORMAT, /* enum log_format */
         CONFIG_BYTES,      /* uint64_t */
         CONFIG_NUMBER,     /* int64_t, between min and max */
+        CONFIG_BOOL,       /* bool */
         CONFIG_REGISTRIES, /* struct config_registries */
 };
 
@@ -82,6 +83,9 @@ struct config_registries {
           "The certificate's private key (PEM, without a passphrase).")                                                \
         X("pids-limit", pids_limit, int64_t, CONFIG_NUMBER, "-1", -1, 4194304,                                         \
           "Processes a container may have. -1: no limit of its own (the kubelet limits the pod).")                     \
+        X("selinux", selinux, bool, CONFIG_BOOL, "true", 0, 0,                                                         \
+          "Give pods labels of their own where SELinux is on; needs a policy for containers.\n"                        \
+          "With false their SELinux options are ignored.")                                                             \
         X("registries", registries, struct config_registries, CONFIG_REGISTRIES, "[]", 0, 0,                           \
           "How registries are reached, by the host as it stands in image names (\"*\": all others).\n"                 \
           "Each entry:\n"                                                                                              \

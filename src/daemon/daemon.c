@@ -113,6 +113,7 @@ static int open_pods(struct daemon *d, struct err *err) {
                 .cgroups = d->cgroups,
                 .cgroup_parent = d->conf->cgroup_parent,
                 .pids_limit = d->conf->pids_limit,
+                .selinux = d->conf->selinux,
         };
         struct engine_lxc_args engine = {
                 .state_dir = d->conf->state,

@@ -98,15 +98,20 @@ _must_use_ int images_fs_info(struct images *s, struct arena *arena, struct imag
  * shall own it; NULL: the host's. ERR_EXISTS, ERR_NOT_FOUND. */
 _must_use_ int snapshot_create(struct images *s, const char *id, const char *image_id, const struct id_maps *maps,
                                struct err *err);
+struct snapshot_args {
+        int userns_fd;     /* the user namespace that it was made for, in which owners of the image's files are what the
+                              image says; -1: none */
+        const char *label; /* SELinux context of all its files; NULL: none */
+};
 /* A detached mount (fsmount) of the snapshot, to be placed by move_mount(2); nothing appears in this mount namespace.
- * @userns_fd: the user namespace that it was made for, in which owners of the image's files are what the image says;
- * -1: none. ERR_PRECONDITION: idmapped layers can't be had here. */
-_must_use_ int snapshot_mount(struct images *s, const char *id, int userns_fd, int *ret_mount_fd, struct err *err);
+ * ERR_PRECONDITION: idmapped layers can't be had here. */
+_must_use_ int snapshot_mount(struct images *s, const char *id, const struct snapshot_args *args, int *ret_mount_fd,
+                              struct err *err);
 _must_use_ int snapshot_remove(struct images *s, const char *id, struct err *err); /* missing is fine */
 struct snapshot_volume {
         const char *image_id;
         const char *sub_path; /* only this part of it; "": all */
-        int userns_fd;        /* as of snapshot_mount() */
+        struct snapshot_args args;
 };
 /* An image, or a part of it, as a detached read-only mount for the snapshot's container. Its layers stay until the
  * snapshot is removed. ERR_INVALID: no such sub path. For one caller at a time per snapshot. */

@@ -71,7 +71,9 @@ static int set_upper(int fs, const char *upper, const char *work) {
                        : 0;
 }
 
-static int create(int fs, int *ret_fd, struct err *err) {
+static int create(const struct overlay_args *a, int fs, int *ret_fd, struct err *err) {
+        if (a->label && set(fs, "context", a->label) < 0)
+                return raise_with_log(fs, errno, "set SELinux context of overlay", err);
         if (syscall(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
                 return raise_with_log(fs, errno, "make overlay file system", err);
         *ret_fd = (int) syscall(SYS_fsmount, fs, FSMOUNT_CLOEXEC, 0);
@@ -121,7 +123,7 @@ static int mount_append(const struct overlay_args *a, int *ret_fd, struct err *e
                 if (set_upper(fs, path, work) < 0)
                         return raise_with_log(fs, errno, "set upper folder of overlay", err);
         }
-        return create(fs, ret_fd, err);
+        return create(a, fs, ret_fd, err);
 }
 
 struct job {
@@ -139,22 +141,21 @@ static int mount_string(const struct overlay_args *a, const char *lower, int *re
         (void) set(fs, "source", "overlay");
         if (set(fs, "lowerdir", lower) < 0 || (a->upper && set_upper(fs, a->upper, a->work) < 0))
                 return raise_with_log(fs, errno, "set folders of overlay", err);
-        return create(fs, ret_fd, err);
+        return create(a, fs, ret_fd, err);
 }
 
 static int mount_old(const struct overlay_args *a, const char *lower, int *ret_fd, struct err *err) {
-        char data[MAX_MOUNT_DATA + 1];
-        int n;
+        _cleanup_strbuf_ struct strbuf data = STRBUF(MAX_MOUNT_DATA);
 
+        strbuf_printf(&data, "lowerdir=%s", lower);
         if (a->upper)
-                n = snprintf(data, sizeof(data), "lowerdir=%s,upperdir=%s,workdir=%s,volatile,index=off,metacopy=off",
-                             lower, a->upper, a->work);
-        else
-                n = snprintf(data, sizeof(data), "lowerdir=%s", lower);
-        if (n >= (int) sizeof(data))
+                strbuf_printf(&data, ",upperdir=%s,workdir=%s,volatile,index=off,metacopy=off", a->upper, a->work);
+        if (a->label)
+                strbuf_printf(&data, ",context=\"%s\"", a->label);
+        if (data.overflow)
                 return err_set(err, ERR_EXHAUSTED, "image has too many layers for this kernel");
         /* In the namespace of this thread; "tmp" is there in any case. */
-        if (mount("overlay", "tmp", "overlay", a->upper ? 0 : MS_RDONLY, data) < 0)
+        if (mount("overlay", "tmp", "overlay", a->upper ? 0 : MS_RDONLY, strbuf_str(&data)) < 0)
                 return err_sys(err, errno, "mount overlay");
         *ret_fd = (int) syscall(SYS_open_tree, AT_FDCWD, "tmp", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
         return *ret_fd < 0 ? err_sys(err, errno, "detach overlay mount") : 0;

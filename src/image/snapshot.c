@@ -266,9 +266,12 @@ static int allow_again(int snapshots_fd, const char *id, struct err *err) {
         return fs_remove_tree(snapshots_fd, mark, err);
 }
 
-static int mount_snapshot(struct images *s, const char *id, int userns_fd, int *ret_mount_fd, struct err *err) {
+static int mount_snapshot(struct images *s, const char *id, const struct snapshot_args *how, int *ret_mount_fd,
+                          struct err *err) {
         _cleanup_(arena_freep) struct arena *arena = arena_new(ARENA_BYTES);
-        struct overlay_args args = { .layers_fd = layers_dirfd(images_layers(s)), .userns_fd = userns_fd };
+        struct overlay_args args = { .layers_fd = layers_dirfd(images_layers(s)),
+                                     .userns_fd = how->userns_fd,
+                                     .label = how->label };
         _cleanup_(fd_closep) int fd = -1;
         const char **layers, **names;
         int r;
@@ -291,12 +294,13 @@ static int mount_snapshot(struct images *s, const char *id, int userns_fd, int *
         return overlay_mount(&args, ret_mount_fd, err);
 }
 
-int snapshot_mount(struct images *s, const char *id, int userns_fd, int *ret_mount_fd, struct err *err) {
+int snapshot_mount(struct images *s, const char *id, const struct snapshot_args *args, int *ret_mount_fd,
+                   struct err *err) {
         int r = check_id(id, err);
 
         if (r < 0)
                 return r;
-        r = mount_snapshot(s, id, userns_fd, ret_mount_fd, err);
+        r = mount_snapshot(s, id, args, ret_mount_fd, err);
         return r < 0 && r != -ERR_NOT_FOUND ? err_wrap(err, "mount snapshot %s", id) : r;
 }
 
@@ -401,7 +405,7 @@ int snapshot_mount_volume(struct images *s, const char *id, const struct snapsho
                         log_warn("can't release layers", "snapshot", id, "error", later.msg, NULL);
                 return r;
         }
-        return volume_mount(s, layers, volume, arena, ret_fd, err);
+        return volume_mount(s, id, layers, volume, ret_fd, err);
 }
 
 /* --- after a crash ------------------------------------------------------------------------------------------------ */

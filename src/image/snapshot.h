@@ -8,8 +8,9 @@
 /* Short names of @layers (chain ids, lowest first), in @arena. */
 _must_use_ int layers_name(struct images *s, const char *const *layers, struct arena *arena, const char ***ret,
                            size_t *ret_n, struct err *err);
-/* volume.c: an image whose layers the caller holds, or a part of it, as a detached read-only mount. */
-_must_use_ int volume_mount(struct images *s, const char *const *layers, const struct snapshot_volume *volume,
-                            struct arena *arena, int *ret_fd, struct err *err);
+/* volume.c: an image whose layers the caller holds for the snapshot @id, or a part of it, as a detached read-only
+ * mount. */
+_must_use_ int volume_mount(struct images *s, const char *id, const char *const *layers,
+                            const struct snapshot_volume *volume, int *ret_fd, struct err *err);
 /* Removes what has a folder but no record, or a record but no folder: left over by a crash. Before serving. */
 _must_use_ int snapshots_reconcile(struct images *s, struct err *err);

@@ -106,7 +106,7 @@ static size_t count(void) {
 static int must_mount(const char *id) {
         int fd = -1;
 
-        if (snapshot_mount(&s, id, -1, &fd, &err) < 0)
+        if (snapshot_mount(&s, id, &(struct snapshot_args){ .userns_fd = -1 }, &fd, &err) < 0)
                 fprintf(stderr, "%s\n", err.msg);
         assert(fd >= 0);
         return fd;
@@ -130,11 +130,11 @@ static void test_life(void) {
 
         for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
                 assert(snapshot_create(&s, bad[i], "sha256:image", NULL, &err) == -ERR_INVALID);
-                assert(snapshot_mount(&s, bad[i], -1, &fd, &err) < 0 &&
+                assert(snapshot_mount(&s, bad[i], &(struct snapshot_args){ .userns_fd = -1 }, &fd, &err) < 0 &&
                        snapshot_remove(&s, bad[i], &err) == -ERR_INVALID);
         }
         assert(snapshot_create(&s, "a", "sha256:other", NULL, &err) == -ERR_NOT_FOUND);
-        assert(snapshot_mount(&s, "a", -1, &fd, &err) == -ERR_NOT_FOUND);
+        assert(snapshot_mount(&s, "a", &(struct snapshot_args){ .userns_fd = -1 }, &fd, &err) == -ERR_NOT_FOUND);
         assert(snapshot_usage(&s, "a", NULL, &bytes, &inodes, &err) == -ERR_NOT_FOUND);
         assert(count() == 0 && s.holds == 0);
         umask(077);
@@ -175,7 +175,7 @@ static void test_crash(void) {
         fd_close(must_mount("b"));
         snprintf(path, sizeof(path), "%s/snapshots/b/boot", s.root);
         assert(fs_write_atomic(AT_FDCWD, path, "another", 7, 0600, false, &err) == 0);
-        assert(snapshot_mount(&s, "b", -1, &fd, &err) == -ERR_DATA_LOSS);
+        assert(snapshot_mount(&s, "b", &(struct snapshot_args){ .userns_fd = -1 }, &fd, &err) == -ERR_DATA_LOSS);
         assert(snapshot_remove(&s, "b", &err) == 0);
 }
 
@@ -194,7 +194,8 @@ static void test_reconcile(void) {
         assert(fs_mkdir_p(path, 0755, &err) == 0);
         assert(store_delete(s.store, STORE_SNAPSHOT, "no-record", &err) == 0);
         assert(store_put(s.store, STORE_SNAPSHOT, "torn", "{\"lay", 5, &err) == 0);
-        assert(snapshot_mount(&s, "torn", -1, &(int){ 0 }, &err) == -ERR_DATA_LOSS);
+        assert(snapshot_mount(&s, "torn", &(struct snapshot_args){ .userns_fd = -1 }, &(int){ 0 }, &err) ==
+               -ERR_DATA_LOSS);
         assert(s.holds == 4 && snapshots_reconcile(&s, &err) == 0);
         assert(s.holds == 3); /* of no-record's hold the store knows nothing, so at a start it is not there */
         assert(count() == 2 && snapshot_remove(&s, "torn", &err) == 0);
@@ -204,7 +205,7 @@ static void test_reconcile(void) {
 }
 
 static int must_mount_volume_of(const char *id, int userns) {
-        const struct snapshot_volume all = { "sha256:image", "", userns };
+        const struct snapshot_volume all = { "sha256:image", "", { .userns_fd = userns } };
         int fd = -1;
 
         if (snapshot_mount_volume(&s, id, &all, &fd, &err) < 0)
@@ -216,7 +217,8 @@ static int must_mount_volume_of(const char *id, int userns) {
 static int must_mount_volume(const char *sub_path) {
         int fd = -1;
 
-        if (snapshot_mount_volume(&s, "v", &(struct snapshot_volume){ "sha256:image", sub_path, -1 }, &fd, &err) < 0)
+        if (snapshot_mount_volume(&s, "v", &(struct snapshot_volume){ "sha256:image", sub_path, { .userns_fd = -1 } },
+                                  &fd, &err) < 0)
                 fprintf(stderr, "%s\n", err.msg);
         assert(fd >= 0);
         return fd;
@@ -229,12 +231,12 @@ static void test_volumes(void) {
         struct stat st;
         int fd;
 
-        assert(snapshot_mount_volume(&s, "v", &(struct snapshot_volume){ "sha256:image", "", -1 }, &fd, &err) ==
-                       -ERR_NOT_FOUND &&
+        assert(snapshot_mount_volume(&s, "v", &(struct snapshot_volume){ "sha256:image", "", { .userns_fd = -1 } }, &fd,
+                                     &err) == -ERR_NOT_FOUND &&
                s.holds == holds);
         assert(snapshot_create(&s, "v", "sha256:image", NULL, &err) == 0);
-        assert(snapshot_mount_volume(&s, "v", &(struct snapshot_volume){ "sha256:other", "", -1 }, &fd, &err) ==
-               -ERR_NOT_FOUND);
+        assert(snapshot_mount_volume(&s, "v", &(struct snapshot_volume){ "sha256:other", "", { .userns_fd = -1 } }, &fd,
+                                     &err) == -ERR_NOT_FOUND);
         assert(snapshot_remove(&s, "v", &err) == 0);
         for (image.n = 1; image.n <= n; image.n++) { /* one layer is bound, several are an overlay */
                 assert(snapshot_create(&s, "v", "sha256:image", NULL, &err) == 0);
@@ -251,9 +253,10 @@ static void test_volumes(void) {
                 assert(fstat(fd, &st) == 0 && S_ISREG(st.st_mode));
                 fd_close(fd);
                 for (size_t i = 0; i < ELEMENTSOF(missing); i++)
-                        assert(snapshot_mount_volume(&s, "v",
-                                                     &(struct snapshot_volume){ "sha256:image", missing[i], -1 }, &fd,
-                                                     &err) == -ERR_INVALID);
+                        assert(snapshot_mount_volume(
+                                       &s, "v",
+                                       &(struct snapshot_volume){ "sha256:image", missing[i], { .userns_fd = -1 } },
+                                       &fd, &err) == -ERR_INVALID);
                 assert(s.holds > 4 && snapshot_remove(&s, "v", &err) == 0 && s.holds == holds);
         }
         image.n = n;
@@ -265,7 +268,8 @@ static void test_lost_layer(void) {
 
         assert(snapshot_create(&s, "c", "sha256:image", NULL, &err) == 0);
         assert(layer_remove(s.layers, image.chains[0], &err) == 0);
-        assert(snapshot_mount(&s, "c", -1, &fd, &err) == -ERR_DATA_LOSS && strstr(err.msg, "pull"));
+        assert(snapshot_mount(&s, "c", &(struct snapshot_args){ .userns_fd = -1 }, &fd, &err) == -ERR_DATA_LOSS &&
+               strstr(err.msg, "pull"));
         assert(snapshot_create(&s, "d", "sha256:image", NULL, &err) == -ERR_DATA_LOSS); /* and nothing is left of it */
         assert(count() == 1 && snapshot_remove(&s, "c", &err) == 0);
         snprintf(path, sizeof(path), "%s/snapshots", s.root);
@@ -324,7 +328,7 @@ static void test_mapped_owners(void) {
         }
         assert(snapshots_check_idmap(&s, s.root_fd, &err) < 0);
         assert(snapshot_create(&s, "m", "sha256:image", &maps, &err) == 0);
-        assert(snapshot_mount(&s, "m", userns, &fd, &err) == 0);
+        assert(snapshot_mount(&s, "m", &(struct snapshot_args){ .userns_fd = userns }, &fd, &err) == 0);
         expect_owner(fd, ".", 100005, 100006);
         expect_owner(fd, "file", 100000, 100000);
         kit_expect_file(fd, "file", "lower");

@@ -75,7 +75,7 @@ static int clone_part_of_detached(int root_fd, const char *at, const char *sub_p
 /* The only layer, of which overlay makes no mount: it is the image as it is. */
 static int mount_one(struct images *s, const char *name, const struct snapshot_volume *v, int *ret_fd,
                      struct err *err) {
-        struct mount_attr attr = { .attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t) v->userns_fd };
+        struct mount_attr attr = { .attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t) v->args.userns_fd };
         _cleanup_(fd_closep) int root = openat(layers_dirfd(images_layers(s)), name,
                                                O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC),
                                  fd = -1;
@@ -83,45 +83,59 @@ static int mount_one(struct images *s, const char *name, const struct snapshot_v
 
         if (r < 0)
                 return r;
-        if (v->userns_fd >= 0 && mount_setattr(fd, "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0)
+        if (v->args.userns_fd >= 0 && mount_setattr(fd, "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0)
                 return err_sys(err, errno, "map the owners in the image's layer");
         *ret_fd = TAKE_FD(fd);
         return 0;
 }
 
-static int mount_layers(struct images *s, const char *const *names, size_t n, const struct snapshot_volume *v,
-                        int *ret_fd, struct err *err) {
-        struct overlay_args args = {
-                .layers_fd = layers_dirfd(images_layers(s)), .layers = names, .n_layers = n, .userns_fd = v->userns_fd
-        };
-        _cleanup_(arena_freep) struct arena *arena = arena_new(64 << 10);
-        _cleanup_(fd_closep) int root = -1;
-        int r;
+/* A file system of its own is what carries a label, and overlay makes none of one layer: an empty folder of the
+ * snapshot is the second. */
+static int add_empty_layer(const char *id, struct arena *arena, struct overlay_args *args, struct err *err) {
+        const char **both = arena_array(arena, const char *, 2);
 
-        if (n == 1)
-                return mount_one(s, names[0], v, ret_fd, err);
-        args.layers_path = arena_printf(arena, "%s/layers", images_root(s));
-        r = overlay_mount(&args, &root, err);
+        both[0] = arena_printf(arena, "../snapshots/%s/empty", id);
+        both[1] = args->layers[0];
+        if (mkdirat(args->layers_fd, both[0], 0755) < 0 && errno != EEXIST)
+                return err_sys(err, errno, "make an empty layer");
+        args->layers = both;
+        args->n_layers = 2;
+        return 0;
+}
+
+static int mount_layers(const char *id, struct overlay_args *args, const char *sub_path, struct arena *arena,
+                        int *ret_fd, struct err *err) {
+        _cleanup_(fd_closep) int root = -1;
+        int r = args->n_layers == 1 ? add_empty_layer(id, arena, args, err) : 0;
+
+        if (r == 0)
+                r = overlay_mount(args, &root, err);
         if (r < 0)
                 return r;
-        if (!str_empty(v->sub_path))
-                return clone_part_of_detached(root, args.layers_path, v->sub_path, ret_fd, err);
+        if (!str_empty(sub_path))
+                return clone_part_of_detached(root, args->layers_path, sub_path, ret_fd, err);
         *ret_fd = TAKE_FD(root);
         return 0;
 }
 
-int volume_mount(struct images *s, const char *const *layers, const struct snapshot_volume *volume, struct arena *arena,
+int volume_mount(struct images *s, const char *id, const char *const *layers, const struct snapshot_volume *volume,
                  int *ret_fd, struct err *err) {
+        _cleanup_(arena_freep) struct arena *arena = arena_new(1 << 20);
+        struct overlay_args args = { .layers_fd = layers_dirfd(images_layers(s)),
+                                     .layers_path = arena_printf(arena, "%s/layers", images_root(s)),
+                                     .userns_fd = volume->args.userns_fd,
+                                     .label = volume->args.label };
         struct mount_attr attr = { .attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV };
         _cleanup_(fd_closep) int fd = -1;
-        const char **names;
-        size_t n;
-        int r = layers_name(s, layers, arena, &names, &n, err);
+        const char **names = NULL;
+        int r = layers_name(s, layers, arena, &names, &args.n_layers, err);
 
-        if (r == 0 && n == 0)
+        args.layers = names;
+        if (r == 0 && args.n_layers == 0)
                 r = err_set(err, ERR_PRECONDITION, "the image has no layers");
         if (r == 0)
-                r = mount_layers(s, names, n, volume, &fd, err);
+                r = args.n_layers == 1 && !args.label ? mount_one(s, names[0], volume, &fd, err)
+                                                      : mount_layers(id, &args, volume->sub_path, arena, &fd, err);
         if (r < 0)
                 return r;
         /* What is below is the image itself, other containers' too: nobody may write to it. */

@@ -73,7 +73,7 @@ static int open_null(struct mask *m) {
 }
 
 /* One file system for all masked folders, mounted when first needed and cloned from there. */
-static int mount_empty(struct mask *m, int target_fd) {
+static int mount_empty(struct mask *m, int target_fd, const char *label) {
         int fs, fd = -1, r = 0;
 
         if (m->tmpfs_fd >= 0)
@@ -82,6 +82,7 @@ static int mount_empty(struct mask *m, int target_fd) {
         if (fs < 0)
                 return -errno;
         if (sys_fsconfig(fs, SYS_FSCONFIG_SET_STRING, "nr_inodes", "1") < 0 ||
+            (*label && sys_fsconfig(fs, SYS_FSCONFIG_SET_STRING, "context", label) < 0) ||
             sys_fsconfig(fs, SYS_FSCONFIG_CMD_CREATE, NULL, NULL) < 0)
                 r = -errno;
         if (r == 0) {
@@ -103,7 +104,7 @@ static int bind_null(struct mask *m, int target_fd) {
         return r < 0 ? r : clone_on(m->null_fd, 0, NULL, target_fd);
 }
 
-int mask_path(struct mask *m, const char *path, struct plan_error *e) {
+int mask_path(struct mask *m, const char *path, const char *label, struct plan_error *e) {
         struct stat st;
         int fd, r;
 
@@ -114,7 +115,7 @@ int mask_path(struct mask *m, const char *path, struct plan_error *e) {
         if (fstat(fd, &st) < 0)
                 r = -errno;
         else
-                r = S_ISDIR(st.st_mode) ? mount_empty(m, fd) : bind_null(m, fd);
+                r = S_ISDIR(st.st_mode) ? mount_empty(m, fd, label) : bind_null(m, fd);
         (void) close(fd);
         return r < 0 ? fail_set(e, -r, "mask ", path, NULL) : 0;
 }

@@ -12,5 +12,6 @@ struct mask {
 
 void mask_init(struct mask *m, int root_fd);
 void mask_done(struct mask *m);
-int mask_path(struct mask *m, const char *path, struct plan_error *e);
+/* @label: SELinux context of the file system that hides folders, "": none; the first one counts. */
+int mask_path(struct mask *m, const char *path, const char *label, struct plan_error *e);
 int mask_readonly(struct mask *m, const char *path, struct plan_error *e);

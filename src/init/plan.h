@@ -62,7 +62,8 @@ enum plan_op {
         /* str: path; a: mode with S_IFCHR, S_IFBLK or S_IFIFO; b: dev_t; c: uid; d: gid. The same device existing is
          * fine. Not in a user namespace: there the planner attaches the host's. */
         PLAN_MKNOD,
-        /* str: path: folder -> empty read-only tmpfs, else /dev/null bound over it; missing is fine. */
+        /* str: path: folder -> empty read-only tmpfs, else /dev/null bound over it; missing is fine. Second str: the
+         * tmpfs' SELinux context, "": none; that of the first folder counts for all. */
         PLAN_MASK,
         /* str: path: bound on itself read-only, recursively; missing is fine. */
         PLAN_READONLY,
@@ -84,6 +85,8 @@ enum plan_op {
         PLAN_OOM_SCORE_ADJ,
         /* str: path of a mount; a: MOUNT_ATTR_* to set; b: to clear; flags PLAN_ATTACH_RECURSIVE_ATTR. */
         PLAN_SETATTR,
+        /* str: path of a folder, its SELinux label. */
+        PLAN_LABEL,
         PLAN_SETUP_END,
 
         /* The process, on START (exec: at once). */

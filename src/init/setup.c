@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
+#include <sys/xattr.h>
 #include "init/fail.h"
 #include "init/mask.h"
 #include "init/path.h"
@@ -116,6 +117,15 @@ static int do_setattr(struct setup *s, const struct plan_record *rec, struct pla
         return close_and(fd, r < 0 ? fail_set(e, -r, "change the mount on ", path, NULL) : 0);
 }
 
+static int do_label(struct setup *s, const struct plan_record *rec, struct plan_error *e) {
+        const char *path = reader_string(rec, 0), *label = reader_string(rec, 1);
+        int fd = path_open(s->root_fd, path, O_RDONLY | O_DIRECTORY), r = fd < 0 ? fd : 0;
+
+        if (r == 0 && fsetxattr(fd, "security.selinux", label, strlen(label) + 1, 0) < 0 && errno != ENOTSUP)
+                r = -errno;
+        return close_and(fd, r < 0 ? fail_set(e, -r, "set the SELinux label of ", path, NULL) : 0);
+}
+
 static int do_dir(struct setup *s, const struct plan_record *rec, struct plan_error *e) {
         const char *path = reader_string(rec, 0);
         bool made = false;
@@ -162,7 +172,7 @@ static int do_mknod(struct setup *s, const struct plan_record *rec, struct plan_
 }
 
 static int do_mask(struct setup *s, const struct plan_record *rec, struct plan_error *e) {
-        return mask_path(&s->mask, reader_string(rec, 0), e);
+        return mask_path(&s->mask, reader_string(rec, 0), reader_string(rec, 1), e);
 }
 
 static int do_readonly(struct setup *s, const struct plan_record *rec, struct plan_error *e) {
@@ -232,6 +242,7 @@ static int (*const operations[PLAN_SETUP_END])(struct setup *s, const struct pla
         [PLAN_CWD] = do_cwd,
         [PLAN_OOM_SCORE_ADJ] = do_oom_score_adj,
         [PLAN_SETATTR] = do_setattr,
+        [PLAN_LABEL] = do_label,
 };
 
 int setup_run(const struct reader *plan, const int *fds, struct setup_result *ret, struct plan_error *e) {

@@ -7,6 +7,7 @@
 #include "pod/operations.h"
 #include "pod/record.h"
 #include "pod/rules.h"
+#include "pod/selinux.h"
 #include "pod/specgen.h"
 #include "pod/user-ns.h"
 
@@ -71,6 +72,8 @@ static int prepare(struct container *c, const struct image *image, struct arena 
         r = process_stop_signal(c->config, image, &c->stop_signal, err);
         if (r == 0)
                 r = take_log_path(c, arena, err);
+        if (r == 0)
+                r = container_choose_labels(c, arena, err);
         if (r < 0)
                 return r;
         c->cgroup_path = xstrdup(arena_printf(arena, "%s/%s", str_eq(parent, "/") ? "" : parent, c->id));
@@ -113,7 +116,9 @@ static int make_in_engine(struct container *c, const struct image *image, struct
 
         r = user_ns_open(c->sandbox, &userns, err);
         if (r == 0)
-                r = snapshot_mount(c->pods->images, c->id, userns, &rootfs, err);
+                r = snapshot_mount(c->pods->images, c->id,
+                                   &(struct snapshot_args){ .userns_fd = userns, .label = c->mount_label }, &rootfs,
+                                   err);
         if (r < 0)
                 return r;
         r = specgen_container(c, image, rootfs, arena, spec, &ns_fd, err);

@@ -49,11 +49,13 @@ int image_volumes_resolve(struct images *images, const CRI(ContainerConfig) * co
 int image_volume_open(void *container, const CRI(Mount) * m, int *ret_fd, struct err *err) {
         struct container *c = container;
         _cleanup_(fd_closep) int userns = -1;
-        struct snapshot_volume volume = { .image_id = m->image->image_ref, .sub_path = m->image_sub_path };
+        struct snapshot_volume volume = { .image_id = m->image->image_ref,
+                                          .sub_path = m->image_sub_path,
+                                          .args.label = c->mount_label };
         int r = user_ns_open(c->sandbox, &userns, err);
 
         if (r == 0) {
-                volume.userns_fd = userns;
+                volume.args.userns_fd = userns;
                 r = snapshot_mount_volume(c->pods->images, c->id, &volume, ret_fd, err);
         }
         /* Once more: the image may have gone since. */

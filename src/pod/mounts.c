@@ -7,6 +7,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include "pod/specgen.h"
+#include "security/selinux.h"
 
 #define SECURE (MS_NOSUID | MS_NOEXEC | MS_NODEV)
 
@@ -190,6 +191,8 @@ static int add_cri(struct list *l, const CRI(Mount) * m, const struct pod_source
         r = take_readonly(m, to, err);
         if (r == 0)
                 r = take_owners(m, sources->user_ids, to, arena, err);
+        if (r == 0 && m->selinux_relabel && sources->label && !mount_is_image(m))
+                r = selinux_relabel(m->host_path, sources->label, err);
         if (r < 0)
                 return r;
         return mount_is_image(m) ? image_volume_open(sources->container, m, &to->source_fd, err)

@@ -29,6 +29,7 @@ struct pods_args {
         const char *cgroup_parent;    /* for pods that name none; NULL: "/proxmox-lxcri" */
         const char *apparmor_profile; /* RuntimeDefault; NULL: the one of security/, where it can be loaded; "": none */
         int64_t pids_limit;           /* of each container; 0 or -1: none */
+        bool selinux;                 /* label pods where SELinux is on */
 };
 
 _must_use_ int pods_new(const struct pods_args *args, struct pods **ret, struct err *err);

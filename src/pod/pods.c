@@ -8,6 +8,7 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "pod/registry.h"
+#include "pod/selinux.h"
 #include "pod/user-ns.h"
 #include "security/apparmor.h"
 
@@ -77,6 +78,7 @@ int pods_new(const struct pods_args *args, struct pods **ret, struct err *err) {
         p->state = xstrdup(args->state);
         p->cgroup_parent = *parent == '/' ? xstrdup(parent) : join("", parent);
         p->apparmor_profile = default_apparmor(args);
+        pods_selinux_init(p, args->selinux);
         p->pids_limit = args->pids_limit > 0 ? args->pids_limit : 0;
         p->store = args->store;
         p->images = args->images;
@@ -177,6 +179,9 @@ struct pods *pods_free(struct pods *p) {
         free(p->state);
         free(p->cgroup_parent);
         free(p->apparmor_profile);
+        free(p->selinux_process);
+        free(p->selinux_file);
+        free(p->selinux_missing);
         free(p->image_mountpoint);
         free(p);
         return NULL;

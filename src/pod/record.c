@@ -23,6 +23,7 @@ enum tag {
         TAG_PAUSE_START = 10,
         TAG_OVERHEAD = 11,      /* packed LinuxContainerResources */
         TAG_POD_RESOURCES = 12, /* the same */
+        TAG_SELINUX_LABEL = 15, /* of a sandbox and of a container */
         TAG_SANDBOX_ID = 16,
         TAG_IMAGE_ID = 17,
         TAG_IMAGE_NAME = 18,
@@ -118,6 +119,7 @@ int sandbox_encode(struct sandbox *s, void **ret, size_t *ret_len, struct err *e
         put_u64(&b, TAG_CREATED_AT, s->created_at_ns);
         put_str(&b, TAG_HANDLER, s->handler);
         put_str(&b, TAG_CGROUP_PARENT, s->cgroup_parent);
+        put_str(&b, TAG_SELINUX_LABEL, s->selinux_label);
         put_strv(&b, TAG_IP, s->ips);
         put_u64(&b, TAG_NETWORK_HELD, s->network_held);
         put_str(&b, TAG_CNI_CACHED, s->cni_cached);
@@ -144,6 +146,7 @@ int container_encode(struct container *c, void **ret, size_t *ret_len, struct er
         put_u64(&b, TAG_STOP_SIGNAL, (uint64_t) c->stop_signal);
         put_str(&b, TAG_LOG_PATH, c->log_path);
         put_str(&b, TAG_CGROUP_PATH, c->cgroup_path);
+        put_str(&b, TAG_SELINUX_LABEL, c->selinux_label);
         put_u64(&b, TAG_PID, (uint64_t) c->pid);
         put_u64(&b, TAG_START_TIME, c->start_time);
         put_u64(&b, TAG_UID, c->uid);
@@ -302,6 +305,9 @@ static void sandbox_take_field(struct sandbox *s, struct reader *r, const struct
         case TAG_CGROUP_PARENT:
                 get_str(f, &s->cgroup_parent);
                 break;
+        case TAG_SELINUX_LABEL:
+                get_str(f, &s->selinux_label);
+                break;
         case TAG_IP:
                 get_strv(f, &s->ips, n_ips);
                 break;
@@ -395,6 +401,9 @@ static void container_take_static(struct container *c, struct reader *r, const s
                 break;
         case TAG_CGROUP_PATH:
                 get_str(f, &c->cgroup_path);
+                break;
+        case TAG_SELINUX_LABEL:
+                get_str(f, &c->selinux_label);
                 break;
         case TAG_PID:
                 c->pid = (pid_t) get_u64(r, f);

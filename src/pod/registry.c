@@ -59,6 +59,7 @@ struct sandbox *sandbox_unref(struct sandbox *s) {
         cri_message_free(s->config);
         free(s->handler);
         free(s->cgroup_parent);
+        free(s->selinux_label);
         free(s->item);
         cri_message_free(s->overhead);
         cri_message_free(s->resources);
@@ -107,6 +108,8 @@ struct container *container_unref(struct container *c) {
         free(c->cwd);
         free(c->log_path);
         free(c->cgroup_path);
+        free(c->selinux_label);
+        free(c->mount_label);
         free(c->groups);
         free(c->item);
         free(c->message);

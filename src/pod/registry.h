@@ -56,6 +56,7 @@ struct sandbox {
         char *handler;
         uint64_t created_at_ns;
         char *cgroup_parent;
+        char *selinux_label;      /* of its processes; NULL: none */
         struct id_map user_range; /* of the pod's own user namespace; length 0: it has none */
         struct id_maps user_ids;  /* the same, as others want it; see sandbox_user_ids() */
 
@@ -100,6 +101,7 @@ struct container {
         int stop_signal;
         char *log_path; /* absolute; "": none */
         char *cgroup_path;
+        char *selinux_label, *mount_label; /* of processes and files; NULL: none, the second is not kept */
         uint64_t created_at_ns;
         /* Found out by the engine when it was created. */
         pid_t pid;
@@ -132,6 +134,8 @@ struct container {
 
 struct pods {
         char *root, *state, *cgroup_parent, *apparmor_profile;
+        char *selinux_process, *selinux_file; /* the policy's for containers; NULL: no labels ... */
+        char *selinux_missing;                /* ... though SELinux is on, because of this */
         int64_t pids_limit;
         struct store *store;
         struct images *images;

@@ -192,20 +192,7 @@ static int check_namespaces(const CRI(NamespaceOption) * o, struct pod_rules *re
         return check_userns(o, ret, err);
 }
 
-static bool selinux_asked(const CRI(SELinuxOption) * o) {
-        return o && !(str_empty(o->user) && str_empty(o->role) && str_empty(o->type) && str_empty(o->level));
-}
-
-/* SELinux options are for hosts that have it, and skipped elsewhere, as by containerd and CRI-O. */
-static int check_selinux(const CRI(SELinuxOption) * o, struct err *err) {
-        if (selinux_asked(o) && access("/sys/fs/selinux/enforce", F_OK) == 0)
-                return err_set(err, ERR_UNIMPLEMENTED, "SELinux options are not supported yet");
-        return 0;
-}
-
 static int check_security(const CRI(LinuxSandboxSecurityContext) * sc, struct pod_rules *ret, struct err *err) {
-        int r;
-
         if (!sc) {
                 ret->shared_pid = true; /* POD is the enum's zero */
                 return 0;
@@ -214,8 +201,7 @@ static int check_security(const CRI(LinuxSandboxSecurityContext) * sc, struct po
         if (sc->run_as_group && !sc->run_as_user)
                 return err_set(err, ERR_INVALID, "run_as_group is set without run_as_user");
         ret->privileged = sc->privileged;
-        r = check_namespaces(sc->namespace_options, ret, err);
-        return r < 0 ? r : check_selinux(sc->selinux_options, err);
+        return check_namespaces(sc->namespace_options, ret, err);
 }
 
 /* --- sysctls ------------------------------------------------------------------------------------------------------ */
@@ -405,7 +391,6 @@ static bool same_mode(CRI(NamespaceMode) container, bool pod_is_node) {
 static int check_container_security(const CRI(LinuxContainerSecurityContext) * sc,
                                     const CRI(LinuxSandboxSecurityContext) * pod, struct err *err) {
         const CRI(NamespaceOption) *o = sc->namespace_options, *of_pod = pod ? pod->namespace_options : NULL;
-        int r;
 
         if (sc->privileged && !(pod && pod->privileged))
                 return err_set(err, ERR_INVALID, "a privileged container needs a privileged pod sandbox");
@@ -421,14 +406,16 @@ static int check_container_security(const CRI(LinuxContainerSecurityContext) * s
                 if ((unsigned) o->pid > CRI_(NAMESPACE_MODE__TARGET))
                         return err_set(err, ERR_INVALID, "unknown mode of namespace_options.pid");
         }
-        r = check_same_userns(o ? o->userns_options : NULL, of_pod ? of_pod->userns_options : NULL, err);
-        if (r < 0)
-                return r;
-        return check_selinux(sc->selinux_options, err);
+        return check_same_userns(o ? o->userns_options : NULL, of_pod ? of_pod->userns_options : NULL, err);
 }
 
+/* It has fields that CRI has replaced. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+static const CRI(LinuxContainerSecurityContext) no_context = CRI_(LINUX_CONTAINER_SECURITY_CONTEXT__INIT);
+#pragma GCC diagnostic pop
+
 int container_rules_check(const CRI(ContainerConfig) * config, const CRI(PodSandboxConfig) * pod, struct err *err) {
-        const CRI(LinuxContainerSecurityContext) no_context = CRI_(LINUX_CONTAINER_SECURITY_CONTEXT__INIT);
         const CRI(LinuxContainerConfig) * l;
         int r;
 

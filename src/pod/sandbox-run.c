@@ -8,6 +8,7 @@
 #include "pod/operations.h"
 #include "pod/record.h"
 #include "pod/rules.h"
+#include "pod/selinux.h"
 #include "pod/specgen.h"
 
 enum { WORK_ARENA_MAX = 32 << 20 };
@@ -211,8 +212,10 @@ static void give_up(struct sandbox *s) {
 }
 
 static int run(struct sandbox *s, const struct pod_rules *rules, struct arena *arena, struct err *err) {
-        int r = sandbox_save(s, err);
+        int r = sandbox_choose_label(s, err);
 
+        if (r == 0)
+                r = sandbox_save(s, err);
         if (r < 0) {
                 registry_drop_sandbox(s->pods, s);
                 s->removed = true;

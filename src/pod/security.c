@@ -188,6 +188,7 @@ int security_process(struct container *c, struct arena *arena, struct spec_proce
         if (r == 0)
                 r = take_seccomp(c, arena, ret, err);
         ret->no_new_privs = sc && sc->no_new_privs;
+        ret->selinux_label = c->selinux_label;
         return r < 0 ? r : take_apparmor(c, arena, ret, err);
 }
 

@@ -11,6 +11,7 @@
 #include "base/proc.h"
 #include "pod/cdi.h"
 #include "pod/files.h"
+#include "pod/selinux.h"
 #include "pod/user-ns.h"
 
 enum { PAUSE_ID = 65535, PAUSE_OOM_SCORE = -998 };
@@ -133,12 +134,17 @@ static int take_mounts(struct container *c, const struct image *image, const str
                 .resolv_conf = pod_file(c->sandbox, "resolv.conf", arena),
                 .shm = rules->host_ipc ? "/dev/shm" : pod_file(c->sandbox, "shm", arena),
                 .container = c,
+                .label = c->mount_label,
                 .user_ids = sandbox_user_ids(c->sandbox),
                 .more = devices->mounts,
                 .n_more = devices->n_mounts,
         };
-        int r = mounts_build(c->config, &sources, arena, spec, err);
+        const char *const own[] = { sources.hostname, sources.hosts, sources.resolv_conf,
+                                    rules->host_ipc ? NULL : sources.shm, NULL };
+        int r = container_label_files(c, own, err);
 
+        if (r == 0)
+                r = mounts_build(c->config, &sources, arena, spec, err);
         return r < 0 ? r : volumes_prepare((const char *const *) image->config.volumes, arena, spec, err);
 }
 
@@ -168,6 +174,7 @@ int specgen_container(struct container *c, const struct image *image, int rootfs
                 .rootfs_mount_fd = rootfs_fd,
                 .readonly_rootfs = l && l->security_context && l->security_context->readonly_rootfs,
                 .cgroup_path = c->cgroup_path,
+                .mount_label = c->mount_label,
         };
         pod_namespaces(c->sandbox, &rules, arena, ret);
         /* Privileged containers are to see the host's cgroups, as with the other runtimes; not those that have no right
@@ -233,7 +240,7 @@ int specgen_exec(struct container *c, char *const *args, size_t n_args, struct a
 /* --- pause -------------------------------------------------------------------------------------------------------- */
 
 /* A root file system with nothing but the folders that mounts need. */
-static int make_pause_root(const struct sandbox *s, int *ret_fd, struct err *err) {
+static int make_pause_root(const struct sandbox *s, const char *label, int *ret_fd, struct err *err) {
         static const char *const folders[] = { "proc", "sys", "dev" };
         _cleanup_(fd_closep) int fs = fsopen("tmpfs", FSOPEN_CLOEXEC), mnt = -1;
         uint32_t uid, gid;
@@ -241,6 +248,7 @@ static int make_pause_root(const struct sandbox *s, int *ret_fd, struct err *err
         user_ns_root(s, &uid, &gid);
         if (fs < 0 || fsconfig(fs, FSCONFIG_SET_STRING, "size", "64k", 0) < 0 ||
             fsconfig(fs, FSCONFIG_SET_STRING, "mode", "0755", 0) < 0 ||
+            (label && fsconfig(fs, FSCONFIG_SET_STRING, "context", label, 0) < 0) ||
             fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
                 return err_sys(err, errno, "make a tmpfs for the pod's first process");
         mnt = fsmount(fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
@@ -259,9 +267,12 @@ int specgen_pause(struct sandbox *s, struct arena *arena, struct spec *ret, stru
         static const char *const env[] = { "PATH=/", NULL };
         struct pod_rules rules;
         struct spec_mount *mounts = arena_array(arena, struct spec_mount, 1);
-        int rootfs = -1, r = make_pause_root(s, &rootfs, err);
+        const char *label, *file_label;
+        int rootfs = -1, r = pause_labels(s, arena, &label, &file_label, err);
         uint32_t id = s->user_range.length ? MIN_OF((uint32_t) PAUSE_ID, s->user_range.length - 1) : PAUSE_ID;
 
+        if (r == 0)
+                r = make_pause_root(s, file_label, &rootfs, err);
         if (r < 0)
                 return r;
         rules_of(s, &rules);
@@ -287,6 +298,7 @@ int specgen_pause(struct sandbox *s, struct arena *arena, struct spec *ret, stru
                              .no_new_privs = true,
                              .has_oom_score_adj = true,
                              .oom_score_adj = PAUSE_OOM_SCORE,
+                             .selinux_label = label,
                              .user = { .uid = id, .gid = id, .has_gid = true, .resolved = true } },
         };
         ret->resources.cpuset_cpus = ret->resources.cpuset_mems = "";

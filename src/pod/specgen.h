@@ -35,6 +35,7 @@ _must_use_ int process_stop_signal(const CRI(ContainerConfig) * config, const st
 struct pod_sources {
         const char *hostname, *hosts, *resolv_conf, *shm; /* files on the host */
         void *container;                                  /* for image_volume_open() */
+        const char *label;                                /* of files; NULL: none */
         const struct id_maps *user_ids;                   /* of the pod's own user namespace, or NULL */
         const struct spec_mount *more;                    /* of CDI devices */
         size_t n_more;

@@ -9,6 +9,7 @@
 #include <linux/capability.h>
 #include <linux/seccomp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/personality.h>
@@ -23,6 +24,7 @@
 #include "security/caps.h"
 #include "security/paths.h"
 #include "security/seccomp.h"
+#include "security/selinux.h"
 
 static struct err err;
 
@@ -321,6 +323,89 @@ static void test_apparmor(void) {
         }
 }
 
+/* --- SELinux: what is text --------------------------------------------------------------------------------------- */
+
+static void test_contexts(void) {
+        static const char *const bad[] = { "",
+                                           "process = \"a\"",
+                                           "file = \"a\"",
+                                           "process = \"\"\nfile = \"b\"",
+                                           "process\n = \"a\"\nfile = \"b\"",
+                                           "process =\n\"a\"\nfile = \"b\"",
+                                           "# process = \"a\"\nfile = \"b\"" };
+        char *process, *file;
+
+        assert(selinux_parse_contexts("# of Debian\n\nprocess = \"system_u:system_r:container_t:s0\"\n"
+                                      "content = \"x\"\r\nfile=system_u:object_r:container_file_t:s0\n"
+                                      "ro_file = \"y\"\nsandbox_lxc_process = \"z\"",
+                                      &process, &file));
+        assert(strcmp(process, "system_u:system_r:container_t:s0") == 0 &&
+               strcmp(file, "system_u:object_r:container_file_t:s0") == 0);
+        free(process);
+        free(file);
+        for (size_t i = 0; i < ELEMENTSOF(bad); i++)
+                assert(!selinux_parse_contexts(bad[i], &process, &file));
+}
+
+static void check_label(const char *label, struct selinux_options o, const char *expected) {
+        _cleanup_(arena_freep) struct arena *arena = arena_new(64 << 10);
+        const char *got;
+
+        if (!expected)
+                assert(selinux_apply(label, &o, arena, &got, &err) == -ERR_INVALID);
+        else
+                assert(selinux_apply(label, &o, arena, &got, &err) == 0 && strcmp(got, expected) == 0);
+}
+
+static void test_labels(void) {
+        static char huge[1 << 20];
+
+        memset(huge, 'a', sizeof(huge) - 1);
+        check_label("u:r:t:s0", (struct selinux_options){ 0 }, "u:r:t:s0");
+        check_label("u:r:t", (struct selinux_options){ .user = "", .level = "" }, "u:r:t");
+        check_label("u:r:t:s0:c1,c2", (struct selinux_options){ .type = "x_t" }, "u:r:x_t:s0:c1,c2");
+        check_label("u:r:t:s0:c1,c2", (struct selinux_options){ "a", "b", "c", "s0-s0:c0.c1023" },
+                    "a:b:c:s0-s0:c0.c1023");
+        check_label("u:r", (struct selinux_options){ 0 }, NULL);
+        check_label("u:r:t:s0", (struct selinux_options){ .type = "t:s1" }, NULL);
+        check_label("u:r:t:s0", (struct selinux_options){ .role = "r\"" }, NULL);
+        check_label("u:r:t:s0", (struct selinux_options){ .level = "s0\\" }, NULL);
+        check_label("u:r:t:s0", (struct selinux_options){ .user = huge }, NULL);
+        assert(strcmp(selinux_level("u:r:t:s0:c1,c2"), "s0:c1,c2") == 0 && !*selinux_level("u:r:t"));
+}
+
+static bool only_even(const char *level, void *userdata) {
+        unsigned long a, b;
+        char *end;
+
+        assert(strncmp(level, "s0:c", 4) == 0);
+        a = strtoul(level + 4, &end, 10);
+        assert(strncmp(end, ",c", 2) == 0);
+        b = strtoul(end + 2, &end, 10);
+        assert(!*end && a < b && b < 1024);
+        ++*(int *) userdata;
+        return (a + b) % 2;
+}
+
+static void test_levels(void) {
+        char level[SELINUX_LABEL_MAX];
+        int asked = 0;
+
+        for (int i = 0; i < 100; i++)
+                selinux_new_level(only_even, &asked, level);
+        assert(asked > 100);
+}
+
+static void test_no_selinux(void) {
+        char *process, *file;
+
+        if (selinux_enabled())
+                return;
+        assert(selinux_check("u:r:t:s0", &err) == -ERR_PRECONDITION &&
+               selinux_container_labels(&process, &file, &err) == -ERR_PRECONDITION);
+        assert(selinux_relabel("/etc/", "u:r:t:s0", &err) == -ERR_INVALID && strstr(err.msg, "/etc is not allowed"));
+}
+
 int main(void) {
         test_caps();
         test_default_profile();
@@ -330,6 +415,10 @@ int main(void) {
         test_conditions();
         test_cache();
         test_apparmor();
+        test_contexts();
+        test_labels();
+        test_levels();
+        test_no_selinux();
         assert(paths_masked_default[0] && paths_readonly_default[0]);
         return 0;
 }

@@ -39,6 +39,25 @@ static void put_new(struct plan_writer *w, const char *type, const char *source,
         PLAN_PUT_REC(w, ((struct plan_record){ .op = PLAN_MOUNT, .fd = -1, .a = flags }), type, source, target, data);
 }
 
+/* As runc: the kernel's own file systems have the labels that the policy gives them; POSIX queues are shared by the
+ * pod, so that only their folder can be given one. */
+static int put_labelled(struct plan_writer *w, const struct spec *spec, const struct spec_mount *m, const char *target,
+                        unsigned long flags, struct err *err) {
+        const char *source = str_empty(m->source) ? m->type : m->source, *data = m->data ? m->data : "";
+        char with_label[4096];
+
+        if (spec->mount_label && !str_eq(m->type, "proc") && !str_eq(m->type, "sysfs") && !str_eq(m->type, "mqueue")) {
+                if ((size_t) snprintf(with_label, sizeof(with_label), "%s%scontext=\"%s\"", data, *data ? "," : "",
+                                      spec->mount_label) >= sizeof(with_label))
+                        return err_set(err, ERR_INVALID, "the options of the mount on %.64s are too long", target);
+                data = with_label;
+        }
+        put_new(w, m->type, source, target, data, flags);
+        if (spec->mount_label && str_eq(m->type, "mqueue"))
+                PLAN_PUT(w, PLAN_LABEL, target, spec->mount_label);
+        return 0;
+}
+
 static int put_attach(struct plan_writer *w, int tree, const char *target, struct err *err) {
         int i = plan_put_fd(w, tree, err);
 
@@ -145,9 +164,7 @@ static int put_mount(struct plan_writer *w, const struct spec *spec, const struc
                 return put_cgroup(w, spec, host, m, target, err);
         if (is_late_readonly(m))
                 flags &= ~(unsigned long) MS_RDONLY;
-        put_new(w, m->type, str_empty(m->source) ? m->type : m->source, target, m->data ? m->data : "",
-                flags & ~(unsigned long) MS_REC);
-        return 0;
+        return put_labelled(w, spec, m, target, flags & ~(unsigned long) MS_REC, err);
 }
 
 int plan_put_mounts(struct plan_writer *w, const struct spec *spec, const struct plan_host *host, struct err *err) {
@@ -234,7 +251,7 @@ void plan_put_protection(struct plan_writer *w, const struct spec *spec) {
         for (const char *const *p = spec->readonly_paths; p && *p; p++)
                 PLAN_PUT(w, PLAN_READONLY, *p);
         for (const char *const *p = spec->masked_paths; p && *p; p++)
-                PLAN_PUT(w, PLAN_MASK, *p);
+                PLAN_PUT(w, PLAN_MASK, *p, spec->mount_label ? spec->mount_label : "");
         for (size_t i = 0; i < spec->n_mounts; i++)
                 if (is_late_readonly(&spec->mounts[i]))
                         put_setattr(w, spec->mounts[i].destination, MS_RDONLY);

@@ -52,6 +52,7 @@ static struct spec rich_spec(void) {
                 .n_devices = ELEMENTSOF(devices),
                 .masked_paths = masked,
                 .readonly_paths = readonly,
+                .mount_label = "u:object_r:t:s0:c1,c2",
                 .sysctls = sysctls,
                 .n_sysctls = 1,
                 .process = { .terminal = true,
@@ -135,6 +136,9 @@ static void test_round_trip(void) {
         rec = reader_find(&r, NULL, PLAN_MOUNT);
         assert(str_eq(reader_string(rec, 2), "/dev") && !(rec->a & MS_RDONLY));
         assert(one(&r, PLAN_MKNOD) > rec);
+        /* Quoted: there are commas in it. */
+        assert(str_eq(reader_string(rec, 3), "mode=755,context=\"u:object_r:t:s0:c1,c2\"") &&
+               str_eq(reader_string(one(&r, PLAN_MASK), 1), "u:object_r:t:s0:c1,c2"));
 }
 
 static void test_cgroup_v1(void) {

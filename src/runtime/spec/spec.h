@@ -149,6 +149,7 @@ struct spec {
         const struct spec_device *devices;
         size_t n_devices;
         const char *const *masked_paths, *const *readonly_paths;
+        const char *mount_label; /* SELinux context of new file systems; NULL: none */
         const struct spec_pair *sysctls;
         size_t n_sysctls;
         struct spec_process process;
