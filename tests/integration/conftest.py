@@ -22,7 +22,14 @@ from runtime import Containerd, Lxcri, REPO  # noqa: E402
 AGAINST_CONTAINERD = os.environ.get('LXCRI_TEST_RUNTIME') == 'containerd'
 
 
+# Marks of tests that need a host with it: what shows that it is there, and where such a host is to be had.
+NEEDED = {'apparmor': ('/sys/kernel/security/apparmor/profiles', 'AppArmor', 'tests/vm/integration'),
+          'selinux': ('/sys/fs/selinux/enforce', 'SELinux', 'tests/vm/selinux')}
+
+
 def pytest_configure(config):
+    for mark, (_, feature, where) in NEEDED.items():
+        config.addinivalue_line('markers', f'{mark}: needs a host with {feature} ({where})')
     config.addinivalue_line('markers', 'ours: looks at more than CRI promises, so only at our daemon')
     if 'LXCRI_TEST_TMP' not in os.environ:
         pytest.exit('run these by tests/integration/run', 2)
@@ -33,6 +40,15 @@ def pytest_collection_modifyitems(items):
         for item in items:
             if item.get_closest_marker('ours'):
                 item.add_marker(pytest.mark.skip(reason='only for our daemon'))
+
+
+def pytest_runtest_setup(item):
+    """LXCRI_REQUIRE names what this host is to have: missing, it is no reason to skip."""
+    for mark, (path, feature, where) in NEEDED.items():
+        if item.get_closest_marker(mark) and not os.path.exists(path):
+            if mark in os.environ.get('LXCRI_REQUIRE', '').split():
+                pytest.fail(f'this host is to have {feature}, and has not')
+            pytest.skip(f'this host has no {feature}; such tests run by {where}')
 
 
 @pytest.fixture(scope='session')

@@ -1,0 +1,51 @@
+# shellcheck shell=bash
+# stage.sh - the folder that goes to the guest, for the scripts that run tests there. Sourced, not executed.
+#
+# Only what the tests need goes over, and only tests/ is copied in the guest: programs run from 9p as well, while sockets
+# and overlays lie on the guest's own disk, in /var/tmp.
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+repo=$(realpath "$here/../..")
+stage=$(mktemp -d /var/tmp/lxcri-vm.XXXXXX)
+trap 'rm -rf "$stage"' EXIT
+mkdir -p "$stage"/{build,proto,tools}
+protoc -I "$repo/src/proto" --python_out "$stage/proto" cri.proto admin.proto
+cp -r "$repo/tests" "$stage/tests"
+
+stage_programs() {
+	cp "${LXCRI_BUILD:-$repo/build}"/proxmox-lxcri{,d,-keeper,-init} "$stage/build/"
+}
+
+# stage_tools PROGRAM...: of those that come from the Go module proxy. Fails where they can't be had.
+stage_tools() {
+	local tools
+	tools=$("$here/../tools/build-cri-tools") || return
+	(cd "$tools" && cp registry-hosts "$@" "$stage/tools/")
+}
+
+# stage_images: critest's, in a registry's folder; emulated it would take minutes to make them.
+stage_images() {
+	mkdir "$stage/images"
+	"$here/../critest/run" --images "$stage/images"
+}
+
+# stage_run [run's options] -- COMMAND...: runs COMMAND in the guest, in the repository's copy there.
+stage_run() {
+	local options=()
+	while [ "$1" != -- ]; do options+=("$1"); shift; done
+	shift
+	cat >"$stage/guest" <<-'EOS'
+		#!/bin/bash
+		set -euo pipefail
+		mkdir /var/tmp/repo
+		cd /var/tmp/repo
+		cp -r /mnt/host/tests .
+		ln -s /mnt/host/build /mnt/host/tools .
+		[ ! -e /mnt/host/images ] || cp -r /mnt/host/images .
+		export LXCRI_CRI_PYTHON=/mnt/host/proto LXCRI_CRI_TOOLS=/mnt/host/tools
+		export LXCRI_TEST_DISK=1 LXCRI_TEST_TIMEOUT=600 LXCRI_SLOW=10
+		exec "$@"
+	EOS
+	chmod +x "$stage/guest"
+	"$here/run" "${options[@]}" "$stage" -- ./guest "$@"
+}
