@@ -18,6 +18,7 @@
 #include "base/str.h"
 #include "security/seccomp-default.h"
 #include "security/seccomp-filter.h"
+#include "security/seccomp-tree.h"
 
 enum { CACHE_MAX = 16 };
 
@@ -35,12 +36,12 @@ const struct seccomp_filter *seccomp_unref(const struct seccomp_filter *f) {
         return NULL;
 }
 
-int seccomp_filter_export(scmp_filter_ctx ctx, const struct seccomp_newer *newer, uint32_t flags,
-                          const struct seccomp_filter **ret, struct err *err) {
+int seccomp_program_compile(scmp_filter_ctx ctx, const struct seccomp_newer *newer, struct seccomp_program *ret,
+                            struct err *err) {
         _cleanup_(fd_closep) int fd = memfd_create("seccomp", MFD_CLOEXEC);
+        _cleanup_(freep) struct sock_filter *insns = NULL;
         struct sock_filter before[SECCOMP_NEWER_INSNS_MAX];
         size_t n_before = seccomp_newer_compile(newer, before), n;
-        struct filter *f;
         struct stat st;
         int r;
 
@@ -52,17 +53,38 @@ int seccomp_filter_export(scmp_filter_ctx ctx, const struct seccomp_newer *newer
         if (fstat(fd, &st) < 0)
                 return err_sys(err, errno, "look at a compiled seccomp filter");
         n = (size_t) st.st_size / sizeof(struct sock_filter);
-        if (n + n_before > BPF_MAXINSNS)
-                return err_set(err, ERR_INVALID,
-                               "the seccomp profile compiles to %zu instructions, and the kernel takes %d",
-                               n + n_before, BPF_MAXINSNS);
-        f = xcalloc(1, sizeof(*f) + (n_before + n) * sizeof(struct sock_filter));
-        memcpy(f->insns, before, n_before * sizeof(struct sock_filter));
-        if (pread(fd, f->insns + n_before, n * sizeof(struct sock_filter), 0) != st.st_size) {
-                free(f);
+        insns = xcalloc(n_before + n, sizeof(*insns));
+        memcpy(insns, before, n_before * sizeof(*insns));
+        if (pread(fd, insns + n_before, n * sizeof(*insns), 0) != st.st_size)
                 return err_sys(err, errno, "read a compiled seccomp filter");
+        *ret = (struct seccomp_program){ n_before + n, TAKE_PTR(insns) };
+        return 0;
+}
+
+int seccomp_filter_export(scmp_filter_ctx ctx, const struct seccomp_newer *newer, uint32_t flags,
+                          const struct seccomp_filter **ret, struct err *err) {
+        struct seccomp_program p;
+        struct filter *f;
+        size_t n;
+        int r = seccomp_program_compile(ctx, newer, &p, err);
+
+        if (r < 0)
+                return r;
+        f = xcalloc(1, sizeof(*f) + p.n * sizeof(*p.insns));
+        n = seccomp_tree_compile(p.insns, p.n, f->insns);
+        if (n == 0) {
+                n = p.n;
+                memcpy(f->insns, p.insns, n * sizeof(*p.insns));
         }
-        f->public.n = n_before + n;
+        free(p.insns);
+        if (n > BPF_MAXINSNS) {
+                free(f);
+                return err_set(err, ERR_INVALID,
+                               "the seccomp profile compiles to %zu instructions, and the kernel takes %d", n,
+                               BPF_MAXINSNS);
+        }
+        f = xrealloc(f, 1, sizeof(*f) + n * sizeof(struct sock_filter));
+        f->public.n = n;
         f->public.insns = f->insns;
         f->public.flags = flags;
         f->refs = 1;
@@ -171,22 +193,34 @@ static int add_native_arches(scmp_filter_ctx ctx) {
         return r == -EEXIST ? 0 : r;
 }
 
-static int compile_default(uint64_t caps, const struct seccomp_filter **ret, struct err *err) {
+int seccomp_default_build(uint64_t caps, scmp_filter_ctx *ret_ctx, struct seccomp_newer *ret_newer, struct err *err) {
         scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(EPERM));
-        struct seccomp_newer newer = { .refuse = true };
         int r;
 
         if (!ctx)
                 return err_set(err, ERR_EXHAUSTED, "no memory for a seccomp filter");
+        *ret_newer = (struct seccomp_newer){ .refuse = true };
         r = add_native_arches(ctx);
         if (r >= 0)
                 r = seccomp_filter_optimize(ctx);
         if (r >= 0)
-                r = add_default_rules(ctx, &newer, caps);
+                r = add_default_rules(ctx, ret_newer, caps);
+        if (r < 0) {
+                seccomp_release(ctx);
+                return err_sys(err, -r, "build the default seccomp profile");
+        }
+        *ret_ctx = ctx;
+        return 0;
+}
+
+static int compile_default(uint64_t caps, const struct seccomp_filter **ret, struct err *err) {
+        struct seccomp_newer newer;
+        scmp_filter_ctx ctx;
+        int r = seccomp_default_build(caps, &ctx, &newer, err);
+
         if (r < 0)
-                r = err_sys(err, -r, "build the default seccomp profile");
-        else
-                r = seccomp_filter_export(ctx, &newer, 0, ret, err);
+                return r;
+        r = seccomp_filter_export(ctx, &newer, 0, ret, err);
         seccomp_release(ctx);
         /* libseccomp leaves hundreds of KiB of free heap behind. */
         (void) malloc_trim(0);
