@@ -109,6 +109,51 @@ def eventually(condition, what, seconds=10):
         time.sleep(0.05)
 
 
+class Tls:
+    """TLS over a socket, for one thread that reads and one that writes (an SSLSocket breaks when both are at it)."""
+
+    def __init__(self, plain):
+        self.plain = plain
+        self.lock = threading.Lock()        # of the session's state, never held while waiting
+        self.sending = threading.Lock()     # keeps records in order
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.session = trusting().wrap_bio(self.incoming, self.outgoing, server_hostname='localhost')
+        self.settimeout, self.setsockopt, self.close = plain.settimeout, plain.setsockopt, plain.close
+        self.done(self.session.do_handshake)
+
+    def flush(self):
+        with self.sending:
+            with self.lock:
+                out = self.outgoing.read()
+            self.plain.sendall(out)
+
+    def done(self, action, *arguments):
+        """What the action gives once the peer has sent all that it needs."""
+        while True:
+            try:
+                with self.lock:
+                    result = action(*arguments)
+                self.flush()
+                return result
+            except ssl.SSLWantReadError:
+                self.flush()
+            data = self.plain.recv(65536)
+            with self.lock:
+                if data:
+                    self.incoming.write(data)
+                else:
+                    self.incoming.write_eof()
+
+    def recv(self, n):
+        try:
+            return self.done(self.session.read, n)
+        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+            return b''
+
+    def sendall(self, data):
+        self.done(self.session.write, data)
+
+
 class Raw:
     """A socket on a URL's host."""
 
@@ -116,7 +161,7 @@ class Raw:
         scheme, host, port, self.path = re.match(r'(https?)://\[?([^/\]]+)\]?:(\d+)(/.*)?$', url).groups()
         self.socket = socket.create_connection((host, int(port)), PATIENCE)
         if scheme == 'https':
-            self.socket = trusting().wrap_socket(self.socket, server_hostname='localhost')
+            self.socket = Tls(self.socket)
         self.buffer = b''
 
     def send(self, data):

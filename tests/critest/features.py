@@ -73,7 +73,7 @@ FEATURES = (
     Feature('SELinux', '^SELinux ', '', has_selinux, 'tests/vm/selinux', SELINUX_SPECS),
     Feature('user namespaces', '^Security Context UserNamespaces ',
             'no runtime handler found which supports user namespaces',
-            lambda host: kernel() >= (6, 3) or host.handlers_have('userNamespaces'), 'tests/vm/critest'),
+            lambda host: kernel() >= (6, 3) or host.handlers_have('user_namespaces'), 'tests/vm/critest'),
     Feature('idmapped mounts', '^Security Context UserNamespaces when Host idmap mount support is needed',
             'ID mapping is not supported', has_idmapped_mounts, 'tests/vm/critest'),
     Feature('recursive read-only mounts', 'recursive readonly mount',
