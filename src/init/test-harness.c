@@ -198,6 +198,14 @@ static void receive_answer(struct box *b) {
         sock_msg_done(&m);
 }
 
+static void move_to(int cgroup_fd, pid_t pid) {
+        char text[16];
+        struct err err;
+
+        (void) snprintf(text, sizeof(text), "%d", (int) pid);
+        assert(fs_write_existing(cgroup_fd, "cgroup.procs", text, &err) == 0);
+}
+
 bool box_start(struct box *b, const struct spec *spec, const struct plan_host *host) {
         int sv[2], in[2], out[2], status[2], all[SOCK_MAX_FDS];
         struct plan plan = PLAN_EMPTY;
@@ -210,6 +218,8 @@ bool box_start(struct box *b, const struct spec *spec, const struct plan_host *h
         assert(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) == 0);
         assert(pipe2(in, O_CLOEXEC) == 0 && pipe2(out, O_CLOEXEC) == 0 && pipe2(status, O_CLOEXEC) == 0);
         spawn(b, sv[1]);
+        if (plan.cgroup_fd >= 0)
+                move_to(plan.cgroup_fd, b->pid);
         all[0] = plan.fd;
         all[1] = in[0];
         all[2] = all[3] = out[1];

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -321,7 +322,8 @@ static void on_init_message(struct source *s, uint32_t events) {
 /* --- spawn
  * ------------------------------------------------------------------------------------------------------------ */
 
-enum { SPAWN_FDS_FIXED = 2 }; /* plan, rootfs */
+enum { SPAWN_FDS_FIXED = 2 };  /* plan, rootfs */
+enum { SPAWN_FDS_CGROUP = 2 }; /* at the end: the v2 group's folder, the cgroup.procs to go back to */
 
 struct spawn_fds {
         int socket_init, stdin_r, out_w, err_w, exec_w; /* init's ends */
@@ -437,8 +439,24 @@ static int expand_config(const struct keeper_request *req, const int *fds, size_
         return 0;
 }
 
-static int fork_monitor(struct container *c, const struct lxc_config *config, const int *fds, const struct spawn_fds *f,
-                        int out_r, int err_r, struct err *err) {
+/* In the v2 cgroup @folder if there is one. Returns like fork; *ret_born: the child is in that cgroup. */
+static pid_t fork_into(int folder, bool *ret_born) {
+        struct clone_args args = {
+                .flags = CLONE_INTO_CGROUP, .exit_signal = SIGCHLD, .cgroup = (uint64_t) folder
+        };
+        long pid = -1;
+
+        if (folder >= 0)
+                pid = syscall(SYS_clone3, &args, sizeof(args));
+        *ret_born = pid >= 0;
+        /* Linux before 5.7, or a filter around us. */
+        if (pid < 0 && (folder < 0 || errno == ENOSYS || errno == EINVAL || errno == E2BIG || errno == EPERM))
+                pid = fork();
+        return (pid_t) pid;
+}
+
+static int fork_monitor(struct container *c, const struct lxc_config *config, const int *fds, const int *cgroup_fds,
+                        const struct spawn_fds *f, int out_r, int err_r, struct err *err) {
         struct monitor_args args = {
                 .id = c->id,
                 .lxc_path = c->keeper->lxc_path,
@@ -450,7 +468,10 @@ static int fork_monitor(struct container *c, const struct lxc_config *config, co
                 .rootfs_fd = fds[1],
                 .init_fd = c->keeper->init_fd,
                 .init_socket = f->socket_init,
+                .cgroup_fd = cgroup_fds[0],
+                .home_fd = cgroup_fds[1],
         };
+        bool born;
 
         c->monitor_fds[CONTAINER_FD_SOCKET] = c->init_socket;
         c->monitor_fds[CONTAINER_FD_EXEC] = c->exec_fd;
@@ -459,11 +480,17 @@ static int fork_monitor(struct container *c, const struct lxc_config *config, co
         c->monitor_fds[CONTAINER_FD_STDERR] = err_r;
         memcpy(args.keep, c->monitor_fds, sizeof(args.keep));
 
-        c->monitor_pid = fork();
+        c->monitor_pid = fork_into(args.cgroup_fd, &born);
+        if (c->monitor_pid < 0 && errno == EAGAIN)
+                return err_sys(err, errno, "fork a monitor: a limit of processes, of the pod's cgroup, of one above it "
+                                           "or of the host, is reached");
         if (c->monitor_pid < 0)
                 return err_sys(err, errno, "fork a monitor");
-        if (c->monitor_pid == 0)
+        if (c->monitor_pid == 0) {
+                if (born)
+                        args.cgroup_fd = -1;
                 monitor_run(&args);
+        }
         c->monitor_start = proc_start_time(c->monitor_pid);
         c->monitor_fd = proc_open(c->monitor_pid, c->monitor_start);
         return 0;
@@ -482,9 +509,15 @@ static int open_container_dir(struct container *c, struct err *err) {
 static int spawn(struct container *c, const struct keeper_request *req, const int *fds, size_t n_fds, struct err *err) {
         _cleanup_(spawn_fds_done) struct spawn_fds f = { -1, -1, -1, -1, -1 };
         _cleanup_(fd_closep) int out_r = -1, err_r = -1;
+        int no_cgroup[] = { -1, -1 };
+        const int *cgroup_fds = no_cgroup;
         struct lxc_config config;
         int r;
 
+        if (req->flags & KEEPER_SPAWN_CGROUP) {
+                n_fds -= SPAWN_FDS_CGROUP;
+                cgroup_fds = fds + n_fds;
+        }
         r = expand_config(req, fds, n_fds, &config, err);
         if (r < 0)
                 return r;
@@ -495,7 +528,7 @@ static int spawn(struct container *c, const struct keeper_request *req, const in
         r = send_plan(c, &f, fds, n_fds, err);
         if (r < 0)
                 return r;
-        r = fork_monitor(c, &config, fds, &f, out_r, err_r, err);
+        r = fork_monitor(c, &config, fds, cgroup_fds, &f, out_r, err_r, err);
         if (r < 0)
                 return r;
         r = write_state(c, err);
@@ -519,7 +552,7 @@ int container_spawn(struct keeper *k, struct connection *from, const struct keep
         struct container *c;
         int r;
 
-        if (n_fds < SPAWN_FDS_FIXED || !req->id[0] || strchr(req->id, '/') || req->id[0] == '.')
+        if (n_fds < SPAWN_FDS_FIXED + (req->flags & KEEPER_SPAWN_CGROUP ? SPAWN_FDS_CGROUP : 0u) || !req->id[0] || strchr(req->id, '/') || req->id[0] == '.')
                 return err_set(err, ERR_INTERNAL, "malformed request to spawn a container");
         if (map_get(k->containers, req->id))
                 return err_set(err, ERR_EXISTS, "container %s exists already", req->id);

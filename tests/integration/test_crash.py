@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from cri import EXITED, RUNNING, SLOW, eventually, processes_in_cgroup
+from cri import EXITED, RUNNING, SLOW, eventually, is_monitor, processes_in_cgroup
 from leftovers import processes
 from helpers import CODE
 
@@ -186,6 +186,36 @@ def test_monitor_killed(own_daemon, busybox, pb, user):
     assert error.value.code() == CODE.FAILED_PRECONDITION
     container.remove()
     pod.remove()
+
+
+def in_cgroups_of(container):
+    return [pid for pid in processes_in_cgroup(container.id) if is_monitor(pid)]
+
+
+@pytest.mark.parametrize('killed', [False, True])
+def test_monitor_leaves_the_cgroup_of_its_container(own_daemon, busybox, killed):
+    """Where its memory would be the container's, and its life at stake when that has too little."""
+    daemon = own_daemon
+    pod = daemon.pod()
+    for _ in range(5):
+        container = pod.create(busybox, ['sleep', '1000'])
+        if killed:
+            keeper = keeper_pid(daemon)
+            os.kill(keeper, signal.SIGKILL)
+            eventually(lambda old=keeper: keeper_pid(daemon) != old)
+        eventually(lambda c=container: not in_cgroups_of(c))
+        container.start()
+        assert container.output('echo', 'exec') == 'exec'
+        assert alive(monitor_pid(container))
+    pod.remove()
+
+
+@pytest.mark.skipif(not os.path.exists('/sys/fs/cgroup/cgroup.controllers'), reason='the unified map is for cgroup v2')
+def test_single_process(daemon, busybox):
+    """Nothing of ours counts."""
+    with daemon.pod() as pod:
+        container = pod.run(busybox, ['sleep', '1000'], resources={'unified': {'pids.max': '1'}})
+        assert container.status().state == RUNNING
 
 
 def test_init_killed(own_daemon, busybox):

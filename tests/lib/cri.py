@@ -211,9 +211,18 @@ class Container:
 
     def pid(self):
         """The host's process id of its first process: from the cgroup that carries its id."""
-        pids = processes_in_cgroup(self.id)
+        pids = [p for p in processes_in_cgroup(self.id) if not is_monitor(p)]
         assert pids, f'no process in a cgroup of {self.id}'
         return min(pids)
+
+
+def is_monitor(pid):
+    """A monitor is in its container's cgroup for some milliseconds."""
+    try:
+        with open(f'/proc/{pid}/comm', encoding='ascii') as f:
+            return f.read().startswith('mon-')
+    except OSError:
+        return False
 
 
 def parse_log_line(line):

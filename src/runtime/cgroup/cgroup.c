@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+#include "base/fs.h"
 #include "base/str.h"
 #include "runtime/cgroup/internal.h"
 
@@ -238,7 +239,7 @@ int cgroup_update(struct cgroups *c, const char *path, const struct spec_resourc
         return res;
 }
 
-int cgroup_open_doors(struct cgroups *c, const char *path, bool to_clone, struct cgroup_door doors[CGROUP_MAX_DOORS],
+int cgroup_open_doors(struct cgroups *c, const char *path, struct cgroup_door doors[CGROUP_MAX_DOORS],
                       struct err *err) {
         char file[GROUP_PATH_MAX + 32];
         int r = path_check(path, err);
@@ -246,10 +247,10 @@ int cgroup_open_doors(struct cgroups *c, const char *path, bool to_clone, struct
         if (r < 0)
                 return r;
         for (size_t h = 0; h < c->n; h++) {
-                bool v2 = c->hiers[h].v2, folder = v2 && to_clone;
+                bool folder = c->hiers[h].v2;
                 int e;
 
-                (void) snprintf(file, sizeof(file), "%s/%s", path + 1, folder ? "." : v2 ? "cgroup.procs" : "tasks");
+                (void) snprintf(file, sizeof(file), "%s/%s", path + 1, folder ? "." : "tasks");
                 doors[h].folder = folder;
                 doors[h].fd = openat(c->hiers[h].fd, file, (folder ? O_PATH | O_DIRECTORY : O_WRONLY) | O_CLOEXEC);
                 if (doors[h].fd >= 0)
@@ -261,6 +262,31 @@ int cgroup_open_doors(struct cgroups *c, const char *path, bool to_clone, struct
                                    : err_sys(err, e, "open the control group %s", path);
         }
         return (int) c->n;
+}
+
+int cgroup_open_home(struct cgroups *c, int *ret, struct err *err) {
+        char file[GROUP_PATH_MAX + 32];
+        _cleanup_(freep) char *text = NULL;
+        const char *line;
+        int r;
+
+        *ret = -1;
+        if (c->unified < 0)
+                return 0;
+        r = fs_read_file(AT_FDCWD, "/proc/self/cgroup", 1 << 16, &text, NULL, err);
+        if (r < 0)
+                return r;
+        line = strstr(text, "0::/");
+        while (line && line != text && line[-1] != '\n')
+                line = strstr(line + 1, "0::/");
+        if (!line)
+                return err_set(err, ERR_INTERNAL, "/proc/self/cgroup has no line for cgroup v2");
+        line += strlen("0::/");
+        if (snprintf(file, sizeof(file), "./%.*s/cgroup.procs", (int) strcspn(line, "\n"), line) >= (int) sizeof(file))
+                return err_set(err, ERR_INVALID, "the path of our own control group is too long");
+        *ret = openat(c->hiers[c->unified].fd, file, O_WRONLY | O_CLOEXEC);
+        return *ret < 0 ? err_sys(err, errno, "open our own control group, %s%s", c->hiers[c->unified].mount, file + 1)
+                        : 0;
 }
 
 /* Remove the groups below @dirfd, deepest first. 0 or -errno. */

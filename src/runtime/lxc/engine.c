@@ -44,6 +44,7 @@ struct engine_lxc {
         struct plan_host host;
         char state_dir[STATE_DIR_MAX], rootfs_dir[STATE_DIR_MAX + 16];
         int containers_fd;
+        int home_fd; /* our own cgroup's, where monitors go back to; -1: no v2 */
         void (*exited)(const char *id, void *userdata);
         void *userdata;
         pthread_mutex_t lock; /* items, their refs */
@@ -204,10 +205,11 @@ static int spawn(struct engine_lxc *e, const struct spec *spec, const struct pla
                 .id = spec->id,
                 .config = strbuf_str(&config->text),
                 .fds = fds,
-                .n_fds = 2 + plan->n_fds + config->n_fds,
+                .n_fds = 2 + plan->n_fds + config->n_fds + (plan->cgroup_fd >= 0 ? 2 : 0),
                 .cancel_fd = -1,
                 .flags = (io->open_stdin ? KEEPER_SPAWN_STDIN : 0u) | (io->stdin_once ? KEEPER_SPAWN_STDIN_ONCE : 0u) |
-                         (spec->process.terminal ? KEEPER_SPAWN_TERMINAL : 0u),
+                         (spec->process.terminal ? KEEPER_SPAWN_TERMINAL : 0u) |
+                         (plan->cgroup_fd >= 0 ? KEEPER_SPAWN_CGROUP : 0u),
         };
 
         int r = SPEC_HAS_USER_NS(spec) ? take_root(&spec->user_ids, &call, err) : 0;
@@ -221,6 +223,10 @@ static int spawn(struct engine_lxc *e, const struct spec *spec, const struct pla
         fds[1] = spec->rootfs_mount_fd;
         memcpy(fds + 2, plan->fds, plan->n_fds * sizeof(int));
         memcpy(fds + 2 + plan->n_fds, config->fds, config->n_fds * sizeof(int));
+        if (plan->cgroup_fd >= 0) {
+                fds[call.n_fds - 2] = plan->cgroup_fd;
+                fds[call.n_fds - 1] = e->home_fd;
+        }
         return keeper_client_call(e->keeper, &call, reply, err);
 }
 
@@ -667,6 +673,7 @@ static void lxc_free(struct engine *engine) {
                 item_free(i);
         (void) map_free(e->items);
         (void) fd_close(e->containers_fd);
+        (void) fd_close(e->home_fd);
         (void) pthread_mutex_destroy(&e->lock);
         free(e);
 }
@@ -722,12 +729,14 @@ int engine_lxc_new(const struct engine_lxc_args *args, struct engine **ret, stru
         e->cgroups = args->cgroups;
         e->exited = args->exited;
         e->userdata = args->userdata;
-        e->containers_fd = -1;
+        e->containers_fd = e->home_fd = -1;
         (void) pthread_mutex_init(&e->lock, NULL);
         e->items = map_new();
         r = prepare(e, args->state_dir, err);
         if (r == 0)
                 r = plan_host_init(&e->host, args->cgroups, err);
+        if (r == 0)
+                r = cgroup_open_home(args->cgroups, &e->home_fd, err);
         if (r == 0)
                 r = keeper_client_new(&client, &e->keeper, err);
         if (r < 0) {

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <lxc/lxccontainer.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -59,6 +60,8 @@ static void settle_descriptors(const struct monitor_args *args) {
         keep[n++] = args->rootfs_fd;
         keep[n++] = args->init_fd;
         keep[n++] = args->init_socket;
+        if (args->home_fd >= 0)
+                keep[n++] = args->home_fd;
         qsort(keep, (size_t) n, sizeof(keep[0]), compare_fds);
         for (int i = 0; i < n; i++) {
                 if (keep[i] > next)
@@ -169,6 +172,50 @@ static void wait_for_keeper(const struct monitor_args *args) {
         }
 }
 
+/* --- the container's cgroup ----------------------------------------------------------------------------------------
+ *
+ * On v2 a process that changes its cgroup waits, and lets every fork of the host wait, for an RCU grace period: 5 to
+ * 20 ms, which would be most of what a container's creation takes. So monitor and init are born in the container's
+ * group, and the monitor goes back while nobody waits for it. */
+
+static void join_cgroup(const struct monitor_args *args) {
+        int procs = openat(args->cgroup_fd, "cgroup.procs", O_WRONLY | O_CLOEXEC);
+
+        if (procs < 0 || write(procs, "0", 1) != 1)
+                fail(args, errno, "join the container's cgroup");
+}
+
+/* In a process of its own, because liblxc refuses to start a container in one with threads. The keeper's child, which
+ * reaps it. */
+static _noreturn_ void go_home(const struct monitor_args *args, pid_t monitor) {
+        int sock = fcntl(args->keep[CONTAINER_FD_SOCKET], F_DUPFD, 8), home = fcntl(args->home_fd, F_DUPFD, 8);
+        struct pollfd p = { .fd = 3, .events = POLLIN };
+        char text[16];
+        int n = snprintf(text, sizeof(text), "%d", (int) monitor);
+
+        /* Nothing else: whoever waits for the end of init or its pipes would wait for us. */
+        if (dup2(sock, p.fd) < 0 || dup2(home, 4) < 0)
+                _exit(1);
+        (void) close_range(5, ~0U, 0);
+        /* READY is never taken out of the socket (keeper/container.c), so it can't be missed. */
+        while (poll(&p, 1, -1) < 0 && errno == EINTR)
+                ;
+        if (write(4, text, (size_t) n) != n && errno != ESRCH)
+                (void) fprintf(stderr, "container %s: its monitor can't leave its cgroup: %s\n", args->id,
+                               strerror(errno));
+        _exit(0);
+}
+
+static void go_home_later(const struct monitor_args *args) {
+        pid_t monitor = getpid();
+        long pid = syscall(SYS_clone, CLONE_PARENT | SIGCHLD, NULL, NULL, NULL, NULL);
+
+        if (pid == 0)
+                go_home(args, monitor);
+        if (pid < 0)
+                fail(args, errno, "fork");
+}
+
 void monitor_run(const struct monitor_args *args) {
         char program[64], sock[16], title[16];
         char *argv[] = { program, sock, NULL };
@@ -181,9 +228,13 @@ void monitor_run(const struct monitor_args *args) {
         (void) sigprocmask(SIG_SETMASK, &none, NULL);
         /* A session of its own: a terminal's or service manager's signals to the keeper's group are not ours. */
         (void) setsid();
+        if (args->cgroup_fd >= 0)
+                join_cgroup(args);
         settle_descriptors(args);
         attach_rootfs(args);
 
+        if (args->home_fd >= 0)
+                go_home_later(args);
         c = lxc_container_new(args->id, args->lxc_path);
         if (!c)
                 fail(args, errno, "lxc_container_new");

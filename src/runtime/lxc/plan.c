@@ -5,6 +5,7 @@
 #include "runtime/lxc/plan.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include "base/alloc.h"
@@ -14,13 +15,14 @@
 #include "base/str.h"
 #include "runtime/lxc/plan-writer.h"
 
-enum { MAX_MOUNTINFO = 64 << 20, MAX_FILTER = 4096 };
+enum { MAX_MOUNTINFO = 64 << 20, MAX_FILTER = 4096, PIDS_TO_BE_BORN = 8 }; /* monitor, its helpers, init */
 
 void plan_done(struct plan *p) {
         p->fd = fd_close(p->fd);
         for (size_t i = 0; i < p->n_fds; i++)
                 p->fds[i] = fd_close(p->fds[i]);
         p->n_fds = 0;
+        p->cgroup_fd = fd_close(p->cgroup_fd);
 }
 
 /* --- the host ---------------------------------------------------------------------------------------------------- */
@@ -94,17 +96,21 @@ int plan_host_init(struct plan_host *ret, struct cgroups *cgroups, struct err *e
 
 /* --- parts ------------------------------------------------------------------------------------------------------- */
 
-static int put_cgroups(struct plan_writer *w, struct cgroups *cgroups, const char *path, bool to_clone,
-                       struct err *err) {
+/* @born: whoever reads the plan is in its v2 group from the first. */
+static int put_cgroups(struct plan_writer *w, struct cgroups *cgroups, const char *path, bool born, struct err *err) {
         struct cgroup_door doors[CGROUP_MAX_DOORS];
         int n, index, r = 0;
 
         if (str_empty(path))
                 return 0;
-        n = cgroup_open_doors(cgroups, path, to_clone, doors, err);
+        n = cgroup_open_doors(cgroups, path, doors, err);
         for (int i = 0; i < n; i++) {
                 if (r < 0) {
                         (void) fd_close(doors[i].fd);
+                        continue;
+                }
+                if (doors[i].folder && born) {
+                        w->plan->cgroup_fd = doors[i].fd;
                         continue;
                 }
                 index = plan_put_fd(w, doors[i].fd, err);
@@ -241,8 +247,18 @@ static int put_init(struct plan_writer *w, const struct spec *spec, const struct
         return put_process(w, &spec->process, err);
 }
 
+/* The kernel refuses what is born in a group that is full, but not what is moved there. */
+static bool has_few_pids(const struct spec_resources *r) {
+        int64_t limit = r->pids_limit;
+
+        for (size_t i = 0; i < r->n_unified; i++)
+                if (str_eq(r->unified[i].key, "pids.max"))
+                        limit = strtol(r->unified[i].value, NULL, 10); /* "max": 0 */
+        return limit > 0 && limit < PIDS_TO_BE_BORN;
+}
+
 static int put_start(struct plan_writer *w, const struct spec *spec, const struct plan_host *host, struct err *err) {
-        int r = put_cgroups(w, host->cgroups, spec->cgroup_path, false, err);
+        int r = put_cgroups(w, host->cgroups, spec->cgroup_path, !has_few_pids(&spec->resources), err);
 
         if (r < 0)
                 return r;
@@ -285,7 +301,7 @@ int plan_build_exec(const struct spec_process *process, struct cgroups *cgroups,
         plan_writer_init(&w, &plan);
         if (!process->user.resolved || count(process->args) == 0)
                 return err_set(err, ERR_INVALID, "an exec needs a resolved user and a command");
-        r = put_cgroups(&w, cgroups, cgroup_path, true, err);
+        r = put_cgroups(&w, cgroups, cgroup_path, false, err);
         if (r == 0)
                 r = put_user(&w, &process->user, err);
         if (r == 0)

@@ -9,7 +9,7 @@
  * isn't touched.
  *
  * What liblxc must have done when init runs: root pivoted, procfs on /proc, sysfs on /sys, all namespaces but the
- * cgroup one. A spec's own mounts of proc on /proc and sysfs on /sys only set the flags of those. Everything else is
+ * cgroup one; it is in its v2 cgroup. A spec's own mounts of proc on /proc and sysfs on /sys only set the flags of those. Everything else is
  * init's. */
 #pragma once
 #include "base/err.h"
@@ -21,9 +21,10 @@ struct plan {
         int fd; /* sealed memfd */
         size_t n_fds;
         int fds[PLAN_MAX_FDS];
+        int cgroup_fd; /* of init's: the folder of the v2 group in which it must be born; -1: none */
 };
 
-#define PLAN_EMPTY ((struct plan){ .fd = -1 })
+#define PLAN_EMPTY ((struct plan){ .fd = -1, .cgroup_fd = -1 })
 void plan_done(struct plan *p);
 
 /* Of the host, found out once: what a container's own view of the cgroups is made of. */
