@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sched.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -123,6 +124,19 @@ static void write_lost_exit(struct container *c) {
                 log_error("cannot write an exit record", "container", c->id, "error", err.msg, NULL);
 }
 
+static void on_exec_status(struct source *s, uint32_t events);
+
+/* Its program may have been so short that we hear of its end first. */
+static void end_start(struct container *c) {
+        struct pollfd p = { .fd = c->exec_fd, .events = POLLIN };
+        struct err err = { 0 };
+
+        if (poll(&p, 1, 0) == 1)
+                on_exec_status(&c->exec_source, 0);
+        (void) err_set(&err, ERR_INTERNAL, "the container ended while it was being started");
+        answer(c, &err);
+}
+
 /* The monitor is gone: with an exit record it saw init end; without one it was killed or never got that far. */
 static void monitor_gone(struct container *c) {
         struct keeper *k = c->keeper;
@@ -151,11 +165,8 @@ static void monitor_gone(struct container *c) {
                 log_stream_pump(&c->err, true);
         if (!c->ready)
                 set_up_failed(c);
-        else if (c->waiter && c->starting) {
-                struct err err = { 0 };
-                (void) err_set(&err, ERR_INTERNAL, "the container ended while it was being started");
-                answer(c, &err);
-        }
+        else if (c->starting)
+                end_start(c);
         log_debug("container ended", "container", c->id, NULL);
         (void) snprintf(reply.id, sizeof(reply.id), "%s", c->id);
         if (c->ready)
@@ -441,9 +452,7 @@ static int expand_config(const struct keeper_request *req, const int *fds, size_
 
 /* In the v2 cgroup @folder if there is one. Returns like fork; *ret_born: the child is in that cgroup. */
 static pid_t fork_into(int folder, bool *ret_born) {
-        struct clone_args args = {
-                .flags = CLONE_INTO_CGROUP, .exit_signal = SIGCHLD, .cgroup = (uint64_t) folder
-        };
+        struct clone_args args = { .flags = CLONE_INTO_CGROUP, .exit_signal = SIGCHLD, .cgroup = (uint64_t) folder };
         long pid = -1;
 
         if (folder >= 0)
@@ -482,8 +491,9 @@ static int fork_monitor(struct container *c, const struct lxc_config *config, co
 
         c->monitor_pid = fork_into(args.cgroup_fd, &born);
         if (c->monitor_pid < 0 && errno == EAGAIN)
-                return err_sys(err, errno, "fork a monitor: a limit of processes, of the pod's cgroup, of one above it "
-                                           "or of the host, is reached");
+                return err_sys(err, errno,
+                               "fork a monitor: a limit of processes, of the pod's cgroup, of one above it "
+                               "or of the host, is reached");
         if (c->monitor_pid < 0)
                 return err_sys(err, errno, "fork a monitor");
         if (c->monitor_pid == 0) {
@@ -552,7 +562,8 @@ int container_spawn(struct keeper *k, struct connection *from, const struct keep
         struct container *c;
         int r;
 
-        if (n_fds < SPAWN_FDS_FIXED + (req->flags & KEEPER_SPAWN_CGROUP ? SPAWN_FDS_CGROUP : 0u) || !req->id[0] || strchr(req->id, '/') || req->id[0] == '.')
+        if (n_fds < SPAWN_FDS_FIXED + (req->flags & KEEPER_SPAWN_CGROUP ? SPAWN_FDS_CGROUP : 0u) || !req->id[0] ||
+            strchr(req->id, '/') || req->id[0] == '.')
                 return err_set(err, ERR_INTERNAL, "malformed request to spawn a container");
         if (map_get(k->containers, req->id))
                 return err_set(err, ERR_EXISTS, "container %s exists already", req->id);

@@ -12,8 +12,8 @@ enum keeper_msg_type {
         /* daemon -> keeper */
         KEEPER_HELLO = 1,
         KEEPER_SPAWN, /* descriptors: plan memfd, rootfs mount, the plan's own, with CGROUP the folder of the v2 group
-                         for monitor and init to be born in, and the cgroup.procs to which the monitor goes back; config:
-                         liblxc lines */
+                         for monitor and init to be born in, and the cgroup.procs to which the monitor goes back;
+                         config: liblxc lines */
         KEEPER_START,
         KEEPER_EXEC,      /* descriptors: plan memfd, init's pidfd, stdin, stdout, stderr, then the plan's own */
         KEEPER_EXEC_KILL, /* kill the exec of @seq with all its descendants that can be found */

@@ -139,10 +139,6 @@ static const struct id_map *take_maps(CRI(IDMapping) *const *from, size_t n, str
         return maps;
 }
 
-static bool same_maps(const struct id_map *a, size_t n_a, const struct id_map *b, size_t n_b) {
-        return n_a == n_b && (n_a == 0 || memcmp(a, b, n_a * sizeof(*a)) == 0);
-}
-
 /* Owners of files are mapped as the container's ids are, as kubelet asks for each mount. What the layers of an image
  * are mapped by is the pod's user namespace, in any case. */
 static int take_owners(const CRI(Mount) * m, const struct id_maps *pod, struct spec_mount *to, struct arena *arena,
@@ -165,9 +161,7 @@ static int take_owners(const CRI(Mount) * m, const struct id_maps *pod, struct s
                 to->owners = maps;
                 return 0;
         }
-        pod = pod ? pod : &none;
-        if (!same_maps(maps->uids, maps->n_uids, pod->uids, pod->n_uids) ||
-            !same_maps(maps->gids, maps->n_gids, pod->gids, pod->n_gids))
+        if (!id_maps_equal(maps, pod ? pod : &none))
                 return err_set(err, ERR_INVALID,
                                "the mount of an image at %.128s can only be mapped as its pod's user namespace is",
                                m->container_path);

@@ -22,11 +22,7 @@ int user_ns_open(const struct sandbox *s, int *ret_fd, struct err *err) {
 }
 
 void user_ns_root(const struct sandbox *s, uint32_t *ret_uid, uint32_t *ret_gid) {
-        const struct id_maps *ids = sandbox_user_ids(s);
-
-        *ret_uid = *ret_gid = 0;
-        if (ids && id_map_find(ids->uids, ids->n_uids, 0, ret_uid))
-                (void) id_map_find(ids->gids, ids->n_gids, 0, ret_gid);
+        (void) id_maps_root(sandbox_user_ids(s), ret_uid, ret_gid);
 }
 
 static int check_mount(const char *path, int userns_fd, struct err *err) {

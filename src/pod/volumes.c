@@ -17,14 +17,11 @@ enum { MAX_VOLUMES = 256 };
 
 /* mkdir -p inside the root; links of the image are followed, but never out of it. An open folder or -errno. */
 static int make_folder(const struct spec *spec, const char *path, struct arena *arena) {
-        const struct id_maps *ids = &spec->user_ids;
         int rootfs_fd = spec->rootfs_mount_fd;
         _cleanup_(fd_closep) int at = -1;
-        uint32_t uid = 0, gid = 0;
+        uint32_t uid, gid;
 
-        if (id_map_find(ids->uids, ids->n_uids, 0, &uid))
-                (void) id_map_find(ids->gids, ids->n_gids, 0, &gid);
-
+        (void) id_maps_root(&spec->user_ids, &uid, &gid);
         for (const char *slash = path; slash;) {
                 const char *name = slash + 1, *next = strchr(name, '/');
                 const char *prefix = next ? arena_strndup(arena, path, (size_t) (next - path)) : path;
@@ -35,8 +32,11 @@ static int make_folder(const struct spec *spec, const char *path, struct arena *
                         if (mkdirat(at >= 0 ? at : rootfs_fd, leaf, 0755) < 0 && errno != EEXIST)
                                 return -errno;
                         fd = fs_open_in_root(rootfs_fd, prefix, O_PATH | O_DIRECTORY, 0);
-                        if (fd >= 0 && uid && fchownat(fd, "", uid, gid, AT_EMPTY_PATH) < 0)
-                                return -errno;
+                        if (fd >= 0 && uid && fchownat(fd, "", uid, gid, AT_EMPTY_PATH) < 0) {
+                                int e = errno;
+                                (void) close(fd);
+                                return -e;
+                        }
                 }
                 if (fd < 0)
                         return fd;

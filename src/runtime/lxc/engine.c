@@ -189,8 +189,7 @@ static void fill_created(const struct keeper_reply *reply, struct engine_created
 
 /* Whoever is root in there on the host: streams are made for that user. */
 static int take_root(const struct id_maps *ids, struct keeper_call *call, struct err *err) {
-        if (!id_map_find(ids->uids, ids->n_uids, 0, &call->root_uid) ||
-            !id_map_find(ids->gids, ids->n_gids, 0, &call->root_gid))
+        if (!id_maps_root(ids, &call->root_uid, &call->root_gid))
                 return err_set(err, ERR_INVALID, "a user namespace without root");
         call->flags |= call->type == KEEPER_EXEC ? KEEPER_EXEC_USER_NS : KEEPER_SPAWN_USER_NS;
         return 0;

@@ -59,16 +59,10 @@ int plan_set_attributes(int mount_fd, const struct spec_mount *m, struct err *er
         return 0;
 }
 
-static bool same_maps(const struct id_map *a, size_t n_a, const struct id_map *b, size_t n_b) {
-        return n_a == n_b && (n_a == 0 || memcmp(a, b, n_a * sizeof(*a)) == 0);
-}
-
 static int open_owners(const struct id_maps *maps, const struct spec *spec, int *ret_fd, struct err *err) {
-        const struct id_maps *own = &spec->user_ids;
         const char *path = spec->ns[SPEC_NS_USER].path;
 
-        if (!path || !same_maps(maps->uids, maps->n_uids, own->uids, own->n_uids) ||
-            !same_maps(maps->gids, maps->n_gids, own->gids, own->n_gids))
+        if (!path || !id_maps_equal(maps, &spec->user_ids))
                 return userns_new(maps, ret_fd, err);
         *ret_fd = open(path, O_RDONLY | O_CLOEXEC);
         return *ret_fd < 0 ? err_sys(err, errno, "open the user namespace %s", path) : 0;

@@ -9,8 +9,8 @@
  * isn't touched.
  *
  * What liblxc must have done when init runs: root pivoted, procfs on /proc, sysfs on /sys, all namespaces but the
- * cgroup one; it is in its v2 cgroup. A spec's own mounts of proc on /proc and sysfs on /sys only set the flags of those. Everything else is
- * init's. */
+ * cgroup one; it is in its v2 cgroup. A spec's own mounts of proc on /proc and sysfs on /sys only set the flags of
+ * those. Everything else is init's. */
 #pragma once
 #include "base/err.h"
 #include "init/plan.h"
