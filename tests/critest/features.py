@@ -79,6 +79,8 @@ FEATURES = (
     Feature('recursive read-only mounts', 'recursive readonly mount',
             'runtime does not implement recursive readonly mounts',
             lambda host: kernel() >= (5, 12), 'a kernel from 5.12 on'),
+    Feature('NRI', '^NRI ', 'NRI socket not configured', lambda _: False,
+            'nothing yet: NRI is no part of CRI, and this runtime has none'),
 )
 
 
