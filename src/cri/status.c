@@ -56,6 +56,17 @@ static CRI(RuntimeHandler) * handler(const struct cri *c, struct arena *a, const
         return m;
 }
 
+/* The default has the empty name. All are of one engine, which can the same for each. */
+static void fill_handlers(const struct cri *c, CRI(StatusResponse) * resp, struct arena *a) {
+        const struct pod_handler *list;
+        size_t n = pods_handlers(c->args.pods, &list);
+
+        resp->runtime_handlers = arena_array(a, CRI(RuntimeHandler) *, n + 1);
+        resp->runtime_handlers[resp->n_runtime_handlers++] = handler(c, a, "");
+        for (size_t i = 0; i < n; i++)
+                resp->runtime_handlers[resp->n_runtime_handlers++] = handler(c, a, list[i].name);
+}
+
 static void add_info(CRI(StatusResponse) * resp, struct arena *a, const char *key, const char *value) {
         CRI(StatusResponse__InfoEntry) *e = cri_make(a, StatusResponse__InfoEntry, status_response__info_entry);
 
@@ -96,10 +107,7 @@ CRI_HANDLER(Status) {
                           keeper_lost ? "the keeper, which starts containers, does not run" : NULL);
         resp->status->conditions[1] = condition(a, "NetworkReady", network_ok ? NULL : "NetworkPluginNotReady",
                                                 network_ok ? NULL : network.msg);
-        resp->runtime_handlers = arena_array(a, CRI(RuntimeHandler) *, 2);
-        resp->n_runtime_handlers = 2;
-        resp->runtime_handlers[0] = handler(c, a, "");
-        resp->runtime_handlers[1] = handler(c, a, PODS_HANDLER);
+        fill_handlers(c, resp, a);
         resp->features = cri_make(a, RuntimeFeatures, runtime_features);
         resp->features->supplemental_groups_policy = true;
         *ret = &resp->base;

@@ -131,11 +131,11 @@ void config_write_flags(FILE *out) {
                 (void) snprintf(name, sizeof(name), "%s %s", k->name,
                                 k->type == CONFIG_PATH || k->type == CONFIG_FILE || k->type == CONFIG_SOCKET ? "PATH"
                                 : k->type == CONFIG_NUMBER                                                   ? "N"
-                                : k->type == CONFIG_BOOL       ? "true|false"
-                                : k->type == CONFIG_BYTES      ? "BYTES"
-                                : k->type == CONFIG_PATHS      ? "PATH:PATH"
-                                : k->type == CONFIG_REGISTRIES ? "YAML"
-                                                               : "WORD");
+                                : k->type == CONFIG_BOOL                                     ? "true|false"
+                                : k->type == CONFIG_BYTES                                    ? "BYTES"
+                                : k->type == CONFIG_PATHS                                    ? "PATH:PATH"
+                                : k->type == CONFIG_REGISTRIES || k->type == CONFIG_HANDLERS ? "YAML"
+                                                                                             : "WORD");
                 fprintf(out, "  --%-22s %.*s", name, (int) strcspn(k->help, "\n"), k->help);
                 fprintf(out, "%s%s%s\n", *k->def ? " [" : "", k->def, *k->def ? "]" : "");
         }
@@ -164,6 +164,18 @@ static json_t *registries_json(const struct config_registries *r) {
         return list;
 }
 
+static json_t *handlers_json(const struct config_handlers *h) {
+        json_t *map = json_object();
+
+        for (size_t i = 0; i < h->n; i++)
+                (void) json_object_set_new(map, h->list[i].name,
+                                           json_pack("{s:s s:b s:s?}", "engine", h->list[i].engine,
+                                                     "privileged-without-host-devices",
+                                                     h->list[i].privileged_without_host_devices, "seccomp-profile",
+                                                     h->list[i].seccomp_profile));
+        return map;
+}
+
 static json_t *key_json(const struct config *c, const struct config_key *k) {
         const void *field = (const char *) c + k->offset;
         json_t *list;
@@ -175,6 +187,7 @@ static json_t *key_json(const struct config *c, const struct config_key *k) {
         case CONFIG_ADDRESS:
         case CONFIG_CGROUP:
         case CONFIG_DRIVER:
+        case CONFIG_NAME:
                 return json_string(*(const char *const *) field);
         case CONFIG_PATHS:
                 list = json_array();
@@ -193,6 +206,8 @@ static json_t *key_json(const struct config *c, const struct config_key *k) {
                 return json_boolean(*(const bool *) field);
         case CONFIG_REGISTRIES:
                 return registries_json(field);
+        case CONFIG_HANDLERS:
+                return handlers_json(field);
         }
         return json_null();
 }

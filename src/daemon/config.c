@@ -33,14 +33,7 @@ const struct config_key config_keys[CONFIG_N_KEYS] = {
 };
 static_assert(CONFIG_N_KEYS <= ELEMENTSOF(((struct config_flags *) 0)->values), "config_flags.values is too short");
 
-/* Where a value came from, for errors: "config.yaml:12: registries[0].insecure" or "--workers". */
-struct place {
-        const char *where; /* "config.yaml" or "--workers" */
-        unsigned line;     /* 0: a flag */
-        char key[128];
-};
-
-_printf_(3, 4) static int bad(const struct place *p, struct err *err, const char *fmt, ...) {
+int config_bad(const struct config_place *p, struct err *err, const char *fmt, ...) {
         char text[512];
         va_list ap;
 
@@ -66,18 +59,18 @@ struct config *config_free(struct config *c) {
 
 /* --- values ------------------------------------------------------------------------------------------------------ */
 
-static int check_path(const struct place *p, const char *path, struct err *err) {
+int config_check_path(const struct config_place *p, const char *path, struct err *err) {
         if (path[0] != '/')
-                return bad(p, err, "expected an absolute path, found '%.100s'", path);
+                return config_bad(p, err, "expected an absolute path, found '%.100s'", path);
         if (strlen(path) > PATH_LEN_MAX)
-                return bad(p, err, "the path is longer than %d bytes", PATH_LEN_MAX);
+                return config_bad(p, err, "the path is longer than %d bytes", PATH_LEN_MAX);
         for (const char *s = path; *s; s++)
                 if ((unsigned char) *s < ' ')
-                        return bad(p, err, "the path holds a control character");
+                        return config_bad(p, err, "the path holds a control character");
         return 0;
 }
 
-static int set_paths(struct config *c, const struct place *p, const char *text, const char *const **ret,
+static int set_paths(struct config *c, const struct config_place *p, const char *text, const char *const **ret,
                      struct err *err) {
         const char **list = arena_array(c->arena, const char *, PATHS_MAX + 1);
         size_t n = 0;
@@ -87,67 +80,71 @@ static int set_paths(struct config *c, const struct place *p, const char *text, 
                 size_t len = strcspn(s, ":");
 
                 if (n == PATHS_MAX)
-                        return bad(p, err, "more than %d folders", PATHS_MAX);
+                        return config_bad(p, err, "more than %d folders", PATHS_MAX);
                 list[n] = arena_strndup(c->arena, s, len);
-                if ((r = check_path(p, list[n], err)) < 0)
+                if ((r = config_check_path(p, list[n], err)) < 0)
                         return r;
                 n++;
                 s += len + (s[len] == ':');
         }
         if (n == 0)
-                return bad(p, err, "expected at least one folder");
+                return config_bad(p, err, "expected at least one folder");
         *ret = list;
         return 0;
 }
 
 /* A missing leading slash is forgiven: both forms are in use elsewhere. */
-static int set_cgroup(struct config *c, const struct place *p, const char *text, const char **ret, struct err *err) {
+static int set_cgroup(struct config *c, const struct config_place *p, const char *text, const char **ret,
+                      struct err *err) {
         const char *path = text[0] == '/' ? arena_strdup(c->arena, text) : arena_printf(c->arena, "/%.1024s", text);
 
         for (const char *s = path; *s; s += strcspn(s, "/")) {
                 size_t len = strcspn(++s, "/");
 
                 if (len == 0 || len > 255 || (s[0] == '.' && (len == 1 || (len == 2 && s[1] == '.'))))
-                        return bad(p, err, "expected a control group like /proxmox-lxcri, found '%.100s'", text);
+                        return config_bad(p, err, "expected a control group like /proxmox-lxcri, found '%.100s'", text);
         }
         *ret = path;
-        return check_path(p, path, err);
+        return config_check_path(p, path, err);
 }
 
-static int set_driver(struct config *c, const struct place *p, const char *text, const char **ret, struct err *err) {
+static int set_driver(struct config *c, const struct config_place *p, const char *text, const char **ret,
+                      struct err *err) {
         if (str_eq(text, "systemd"))
-                return bad(p, err,
-                           "systemd is not supported yet: groups are made as folders (cgroupfs). A kubelet follows "
-                           "what the runtime "
-                           "says; set its cgroupDriver to cgroupfs where it does not");
+                return config_bad(
+                        p, err,
+                        "systemd is not supported yet: groups are made as folders (cgroupfs). A kubelet follows "
+                        "what the runtime "
+                        "says; set its cgroupDriver to cgroupfs where it does not");
         if (!str_eq(text, "cgroupfs"))
-                return bad(p, err, "expected cgroupfs, found '%.100s'", text);
+                return config_bad(p, err, "expected cgroupfs, found '%.100s'", text);
         *ret = arena_strdup(c->arena, text);
         return 0;
 }
 
-static int set_number(const struct config_key *k, const struct place *p, const char *text, int64_t *ret,
+static int set_number(const struct config_key *k, const struct config_place *p, const char *text, int64_t *ret,
                       struct err *err) {
         if (!str_to_i64(text, ret) || *ret < k->min || *ret > k->max)
-                return bad(p, err, "expected a number from %lld to %lld, found '%.100s'", (long long) k->min,
-                           (long long) k->max, text);
+                return config_bad(p, err, "expected a number from %lld to %lld, found '%.100s'", (long long) k->min,
+                                  (long long) k->max, text);
         return 0;
 }
 
-static int set_bool(const struct place *p, const char *text, bool *ret, struct err *err) {
+int config_set_bool(const struct config_place *p, const char *text, bool *ret, struct err *err) {
         *ret = str_eq(text, "true");
-        return *ret || str_eq(text, "false") ? 0 : bad(p, err, "expected true or false, found '%.100s'", text);
+        return *ret || str_eq(text, "false") ? 0 : config_bad(p, err, "expected true or false, found '%.100s'", text);
 }
 
-static int set_bytes(const struct config_key *k, const struct place *p, const char *text, uint64_t *ret,
+static int set_bytes(const struct config_key *k, const struct config_place *p, const char *text, uint64_t *ret,
                      struct err *err) {
         if (!str_to_bytes(text, ret) || *ret < (uint64_t) k->min || *ret > (uint64_t) k->max)
-                return bad(p, err, "expected bytes like 512M or 64G, at least %lld, found '%.100s'", (long long) k->min,
-                           text);
+                return config_bad(p, err, "expected bytes like 512M or 64G, at least %lld, found '%.100s'",
+                                  (long long) k->min, text);
         return 0;
 }
 
-static int set_socket(struct config *c, const struct place *p, const char *text, const char **ret, struct err *err) {
+static int set_socket(struct config *c, const struct config_place *p, const char *text, const char **ret,
+                      struct err *err) {
         const char *path = str_after(text, "unix://");
 
         path = path ? path : text;
@@ -155,32 +152,33 @@ static int set_socket(struct config *c, const struct place *p, const char *text,
         if (str_empty(path))
                 return 0;
         if (strlen(path) >= sizeof(((struct sockaddr_un *) 0)->sun_path))
-                return bad(p, err, "the path of a socket must be shorter than %zu bytes",
-                           sizeof(((struct sockaddr_un *) 0)->sun_path));
-        return check_path(p, path, err);
+                return config_bad(p, err, "the path of a socket must be shorter than %zu bytes",
+                                  sizeof(((struct sockaddr_un *) 0)->sun_path));
+        return config_check_path(p, path, err);
 }
 
-static int set_address(struct config *c, const struct place *p, const char *text, const char **ret, struct err *err) {
+static int set_address(struct config *c, const struct config_place *p, const char *text, const char **ret,
+                       struct err *err) {
         unsigned char address[sizeof(struct in6_addr)];
 
         if (inet_pton(AF_INET, text, address) != 1 && inet_pton(AF_INET6, text, address) != 1)
-                return bad(p, err, "expected an IP address, found '%.100s'", text);
+                return config_bad(p, err, "expected an IP address, found '%.100s'", text);
         *ret = arena_strdup(c->arena, text);
         return 0;
 }
 
 /* A key's value from its text: of a flag, of the file, or its default. */
-static int set_text(struct config *c, const struct config_key *k, const struct place *p, const char *text,
+static int set_text(struct config *c, const struct config_key *k, const struct config_place *p, const char *text,
                     struct err *err) {
         void *field = (char *) c + k->offset;
 
         switch (k->type) {
         case CONFIG_PATH:
                 *(const char **) field = arena_strdup(c->arena, text);
-                return check_path(p, text, err);
+                return config_check_path(p, text, err);
         case CONFIG_FILE:
                 *(const char **) field = arena_strdup(c->arena, text);
-                return *text ? check_path(p, text, err) : 0;
+                return *text ? config_check_path(p, text, err) : 0;
         case CONFIG_PATHS:
                 return set_paths(c, p, text, field, err);
         case CONFIG_SOCKET:
@@ -194,21 +192,25 @@ static int set_text(struct config *c, const struct config_key *k, const struct p
         case CONFIG_LOG_LEVEL:
                 return log_level_from_name(text, field)
                                ? 0
-                               : bad(p, err, "expected debug, info, warn or error, found '%.100s'", text);
+                               : config_bad(p, err, "expected debug, info, warn or error, found '%.100s'", text);
         case CONFIG_LOG_FORMAT:
                 return log_format_from_name(text, field)
                                ? 0
-                               : bad(p, err, "expected text, json or journal, found '%.100s'", text);
+                               : config_bad(p, err, "expected text, json or journal, found '%.100s'", text);
         case CONFIG_BYTES:
                 return set_bytes(k, p, text, field, err);
         case CONFIG_NUMBER:
                 return set_number(k, p, text, field, err);
         case CONFIG_BOOL:
-                return set_bool(p, text, field, err);
+                return config_set_bool(p, text, field, err);
+        case CONFIG_NAME:
+                *(const char **) field = arena_strdup(c->arena, text);
+                return 0;
         case CONFIG_REGISTRIES:
+        case CONFIG_HANDLERS:
                 break; /* never text */
         }
-        return bad(p, err, "expected a list, found '%.100s'", text);
+        return config_bad(p, err, "expected a list, found '%.100s'", text);
 }
 
 /* --- registries -------------------------------------------------------------------------------------------------- */
@@ -226,63 +228,63 @@ static bool host_valid(const char *s, bool prefix) {
                strspn(s + len, "abcdefghijklmnopqrstuvwxyz0123456789.-_/") == strlen(s + len);
 }
 
-static int scalar_of(const struct yaml_node *n, const struct place *p, struct err *err) {
-        return n->kind == YAML_SCALAR ? 0 : bad(p, err, "expected a value, found %s", yaml_kind_name(n->kind));
+int config_scalar_of(const struct yaml_node *n, const struct config_place *p, struct err *err) {
+        return n->kind == YAML_SCALAR ? 0 : config_bad(p, err, "expected a value, found %s", yaml_kind_name(n->kind));
 }
 
-static int read_mirrors(struct config *c, const struct yaml_node *n, struct place *p, const char *const **ret,
+static int read_mirrors(struct config *c, const struct yaml_node *n, struct config_place *p, const char *const **ret,
                         struct err *err) {
         const char **list = arena_array(c->arena, const char *, MIRRORS_MAX + 1);
         size_t at = 0, prefix = strlen(p->key);
 
         if (n->kind != YAML_LIST)
-                return bad(p, err, "expected a list, found %s", yaml_kind_name(n->kind));
+                return config_bad(p, err, "expected a list, found %s", yaml_kind_name(n->kind));
         for (const struct yaml_node *m = n->child; m; m = m->next, at++) {
                 p->line = m->line;
                 (void) snprintf(p->key + prefix, sizeof(p->key) - prefix, "[%zu]", at);
                 if (at == MIRRORS_MAX)
-                        return bad(p, err, "more than %d mirrors", MIRRORS_MAX);
+                        return config_bad(p, err, "more than %d mirrors", MIRRORS_MAX);
                 if (m->kind != YAML_SCALAR || !host_valid(m->text, true))
-                        return bad(p, err, "expected host[:port][/prefix], found %s%.100s",
-                                   m->kind == YAML_SCALAR ? "" : "not a value", m->text);
+                        return config_bad(p, err, "expected host[:port][/prefix], found %s%.100s",
+                                          m->kind == YAML_SCALAR ? "" : "not a value", m->text);
                 list[at] = m->text;
         }
         *ret = list;
         return 0;
 }
 
-static int read_registry_key(struct config *c, const struct yaml_node *n, struct place *p, struct registry_conf *reg,
-                             struct err *err) {
-        int r = str_eq(n->key, "mirrors") ? 0 : scalar_of(n, p, err);
+static int read_registry_key(struct config *c, const struct yaml_node *n, struct config_place *p,
+                             struct registry_conf *reg, struct err *err) {
+        int r = str_eq(n->key, "mirrors") ? 0 : config_scalar_of(n, p, err);
 
         if (r < 0)
                 return r;
         if (str_eq(n->key, "host")) {
                 if (!str_eq(n->text, "*") && !host_valid(n->text, false))
-                        return bad(p, err, "expected host[:port] or \"*\", found '%.100s'", n->text);
+                        return config_bad(p, err, "expected host[:port] or \"*\", found '%.100s'", n->text);
                 reg->host = n->text;
                 return 0;
         }
         if (str_eq(n->key, "mirrors"))
                 return read_mirrors(c, n, p, &reg->mirrors, err);
         if (str_eq(n->key, "insecure")) {
-                return set_bool(p, n->text, &reg->insecure, err);
+                return config_set_bool(p, n->text, &reg->insecure, err);
         }
         if (str_eq(n->key, "ca-file")) {
                 reg->ca_file = n->text;
-                return check_path(p, n->text, err);
+                return config_check_path(p, n->text, err);
         }
-        return bad(p, err, "unknown key; an entry has host, mirrors, insecure and ca-file");
+        return config_bad(p, err, "unknown key; an entry has host, mirrors, insecure and ca-file");
 }
 
-static int read_registry(struct config *c, const struct yaml_node *n, struct place *p, struct registry_conf *reg,
+static int read_registry(struct config *c, const struct yaml_node *n, struct config_place *p, struct registry_conf *reg,
                          struct err *err) {
         size_t prefix = strlen(p->key);
         int r;
 
         if (n->kind != YAML_MAP)
-                return bad(p, err, "expected a mapping with host, mirrors, insecure, ca-file, found %s",
-                           yaml_kind_name(n->kind));
+                return config_bad(p, err, "expected a mapping with host, mirrors, insecure, ca-file, found %s",
+                                  yaml_kind_name(n->kind));
         for (const struct yaml_node *m = n->child; m; m = m->next) {
                 p->line = m->line;
                 (void) snprintf(p->key + prefix, sizeof(p->key) - prefix, ".%.64s", m->key);
@@ -291,28 +293,28 @@ static int read_registry(struct config *c, const struct yaml_node *n, struct pla
         }
         p->key[prefix] = '\0';
         p->line = n->line;
-        return reg->host ? 0 : bad(p, err, "host is missing");
+        return reg->host ? 0 : config_bad(p, err, "host is missing");
 }
 
-static int read_registries(struct config *c, const struct yaml_node *n, const struct place *p, struct err *err) {
+static int read_registries(struct config *c, const struct yaml_node *n, const struct config_place *p, struct err *err) {
         struct registry_conf *list;
-        struct place at = *p;
+        struct config_place at = *p;
         size_t count = 0;
         int r;
 
         if (n->kind != YAML_LIST)
-                return bad(p, err, "expected a list, found %s", yaml_kind_name(n->kind));
+                return config_bad(p, err, "expected a list, found %s", yaml_kind_name(n->kind));
         list = arena_array(c->arena, struct registry_conf, REGISTRIES_MAX);
         for (const struct yaml_node *m = n->child; m; m = m->next, count++) {
                 at.line = m->line;
                 (void) snprintf(at.key, sizeof(at.key), "registries[%zu]", count);
                 if (count == REGISTRIES_MAX)
-                        return bad(&at, err, "more than %d registries", REGISTRIES_MAX);
+                        return config_bad(&at, err, "more than %d registries", REGISTRIES_MAX);
                 if ((r = read_registry(c, m, &at, &list[count], err)) < 0)
                         return r;
                 for (size_t i = 0; i < count; i++)
                         if (str_eq(list[i].host, list[count].host))
-                                return bad(&at, err, "host %s is configured twice", list[count].host);
+                                return config_bad(&at, err, "host %s is configured twice", list[count].host);
         }
         c->registries = (struct config_registries){ list, count };
         return 0;
@@ -321,47 +323,61 @@ static int read_registries(struct config *c, const struct yaml_node *n, const st
 /* --- file, flags, defaults --------------------------------------------------------------------------------------- */
 
 /* A list of folders as "a:b". */
-static int join_list(struct config *c, const struct yaml_node *n, const struct place *p, const char **ret,
+static int join_list(struct config *c, const struct yaml_node *n, const struct config_place *p, const char **ret,
                      struct err *err) {
         const char *text = "";
 
         for (const struct yaml_node *m = n->child; m; m = m->next) {
                 if (m->kind != YAML_SCALAR || strchr(m->text, ':') || strlen(m->text) > PATH_LEN_MAX)
-                        return bad(p, err, "expected a list of folders");
+                        return config_bad(p, err, "expected a list of folders");
                 if (strlen(text) > PATHS_MAX * PATH_LEN_MAX)
-                        return bad(p, err, "too long");
+                        return config_bad(p, err, "too long");
                 text = arena_printf(c->arena, "%s%s%s", text, *text ? ":" : "", m->text);
         }
         *ret = text;
         return 0;
 }
 
-static int set_node(struct config *c, const struct config_key *k, const struct yaml_node *n, const struct place *p,
-                    struct err *err) {
+/* Keys that are more than a value or a list of them. */
+static bool is_tree(const struct config_key *k) {
+        return k->type == CONFIG_REGISTRIES || k->type == CONFIG_HANDLERS;
+}
+
+static int read_tree(struct config *c, const struct config_key *k, const struct yaml_node *n,
+                     const struct config_place *p, struct err *err) {
+        return k->type == CONFIG_HANDLERS ? config_read_handlers(c, n, p, err) : read_registries(c, n, p, err);
+}
+
+static int set_node(struct config *c, const struct config_key *k, const struct yaml_node *n,
+                    const struct config_place *p, struct err *err) {
         const char *text = n->text;
         int r;
 
-        if (k->type == CONFIG_REGISTRIES)
-                return read_registries(c, n, p, err);
-        r = k->type == CONFIG_PATHS && n->kind == YAML_LIST ? join_list(c, n, p, &text, err) : scalar_of(n, p, err);
+        if (is_tree(k))
+                return read_tree(c, k, n, p, err);
+        r = k->type == CONFIG_PATHS && n->kind == YAML_LIST ? join_list(c, n, p, &text, err)
+                                                            : config_scalar_of(n, p, err);
         return r < 0 ? r : set_text(c, k, p, text, err);
 }
 
 static int set_flag(struct config *c, const struct config_key *k, const char *text, struct err *err) {
-        struct place p = { .where = arena_printf(c->arena, "--%s", k->name) };
+        struct config_place p = { .where = arena_printf(c->arena, "--%s", k->name) };
         struct yaml_node *n;
         int r;
 
-        if (k->type != CONFIG_REGISTRIES)
+        if (!is_tree(k))
                 return set_text(c, k, &p, text, err);
         r = yaml_read(p.where, text, strlen(text), c->arena, &n, err);
         if (r < 0)
                 return r;
         if (!n)
-                return bad(&p, err, "expected a list like [{host: registry.example, insecure: true}]");
+                return config_bad(&p, err,
+                                  k->type == CONFIG_HANDLERS
+                                          ? "expected a mapping like {fast: {engine: lxc}}"
+                                          : "expected a list like [{host: registry.example, insecure: true}]");
         p.line = n->line;
         (void) snprintf(p.key, sizeof(p.key), "%s", k->name);
-        return read_registries(c, n, &p, err);
+        return read_tree(c, k, n, &p, err);
 }
 
 static bool is_loopback(const char *address) {
@@ -388,6 +404,8 @@ static int settle_streaming(const struct config *c, struct err *err) {
 
 /* What holds between keys. */
 static int settle(struct config *c, struct err *err) {
+        int r;
+
         if (str_empty(c->socket)) {
                 c->socket = arena_printf(c->arena, "%s/proxmox-lxcri.sock", c->state);
                 if (strlen(c->socket) >= sizeof(((struct sockaddr_un *) 0)->sun_path))
@@ -397,7 +415,8 @@ static int settle(struct config *c, struct err *err) {
         if (str_eq(c->root, c->state))
                 return err_set(err, ERR_INVALID,
                                "root and state are the same folder (%s): state must not outlive a reboot", c->root);
-        return settle_streaming(c, err);
+        r = config_settle_handlers(c, err);
+        return r < 0 ? r : settle_streaming(c, err);
 }
 
 static int load_tree(struct config *c, const char *name, const struct yaml_node *root, bool seen[CONFIG_N_KEYS],
@@ -409,7 +428,7 @@ static int load_tree(struct config *c, const char *name, const struct yaml_node 
                                yaml_kind_name(root->kind));
         for (const struct yaml_node *n = root ? root->child : NULL; n; n = n->next) {
                 const struct config_key *k = config_find_key(n->key);
-                struct place p = { .where = name, .line = n->line };
+                struct config_place p = { .where = name, .line = n->line };
 
                 if (!k) {
                         const char *near = config_nearest_key(n->key);
@@ -441,7 +460,7 @@ int config_load_text(const char *name, const char *text, size_t len, const struc
                 r = 0;
                 if (flags && flags->values[i])
                         r = set_flag(c, k, flags->values[i], err);
-                else if (!seen[i] && k->type != CONFIG_REGISTRIES)
+                else if (!seen[i] && !is_tree(k))
                         r = set_flag(c, k, k->def, err);
                 if (r < 0)
                         return r;

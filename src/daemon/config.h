@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "image/image.h"
+#include "pod/handlers.h"
 
 enum config_type {
         CONFIG_PATH,       /* const char *, absolute */
@@ -26,11 +27,18 @@ enum config_type {
         CONFIG_BYTES,      /* uint64_t */
         CONFIG_NUMBER,     /* int64_t, between min and max */
         CONFIG_BOOL,       /* bool */
+        CONFIG_NAME,       /* const char * */
         CONFIG_REGISTRIES, /* struct config_registries */
+        CONFIG_HANDLERS,   /* struct config_handlers */
 };
 
 struct config_registries {
         const struct registry_conf *list;
+        size_t n;
+};
+
+struct config_handlers {
+        struct pod_handler *list; /* the built-in one among them */
         size_t n;
 };
 
@@ -86,6 +94,16 @@ struct config_registries {
         X("selinux", selinux, bool, CONFIG_BOOL, "true", 0, 0,                                                         \
           "Give pods labels of their own where SELinux is on; needs a policy for containers.\n"                        \
           "With false their SELinux options are ignored.")                                                             \
+        X("default-runtime-handler", default_runtime_handler, const char *, CONFIG_NAME, HANDLER_DEFAULT, 0, 0,        \
+          "RuntimeClass handler of pods that name none.")                                                              \
+        X("runtime-handlers", runtime_handlers, struct config_handlers, CONFIG_HANDLERS, "{}", 0, 0,                   \
+          "RuntimeClass handlers, by name; pods that name another are refused. lxc is always there.\n"                 \
+          "A pod keeps what its handler said when the pod was made.\n"                                                 \
+          "Each entry:\n"                                                                                              \
+          "  builder:\n"                                                                                               \
+          "    engine: lxc                             # the only one so far\n"                                        \
+          "    privileged-without-host-devices: false  # true: privileged containers get no devices of the host's\n"   \
+          "    seccomp-profile: /etc/builder.json      # RuntimeDefault's, instead of the built-in one")               \
         X("registries", registries, struct config_registries, CONFIG_REGISTRIES, "[]", 0, 0,                           \
           "How registries are reached, by the host as it stands in image names (\"*\": all others).\n"                 \
           "Each entry:\n"                                                                                              \

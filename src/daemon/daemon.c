@@ -114,6 +114,9 @@ static int open_pods(struct daemon *d, struct err *err) {
                 .cgroup_parent = d->conf->cgroup_parent,
                 .pids_limit = d->conf->pids_limit,
                 .selinux = d->conf->selinux,
+                .handlers = d->conf->runtime_handlers.list,
+                .n_handlers = d->conf->runtime_handlers.n,
+                .default_handler = d->conf->default_runtime_handler,
         };
         struct engine_lxc_args engine = {
                 .state_dir = d->conf->state,

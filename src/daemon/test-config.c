@@ -7,6 +7,7 @@
 #include <string.h>
 #include "base/alloc.h"
 #include "base/str.h"
+#include "base/strbuf.h"
 #include "daemon/config-keys.h"
 
 static struct err err;
@@ -73,6 +74,35 @@ static void test_good(void) {
         assert(str_eq(json->registries.list[0].host, "127.0.0.1:5000") && !json->registries.list[0].ca_file);
 }
 
+static void test_handlers(void) {
+        _cleanup_(config_freep) struct config *none = load(""),
+                                              *own = load("default-runtime-handler: fast\n"
+                                                          "runtime-handlers:\n"
+                                                          "  fast: {engine: lxc}\n"
+                                                          "  lxc:\n"
+                                                          "    engine: lxc\n"
+                                                          "    privileged-without-host-devices: true\n"
+                                                          "    seccomp-profile: /s.json\n");
+        _cleanup_(config_freep) struct config *more = load("runtime-handlers: {fast: {engine: lxc}}");
+        _cleanup_strbuf_ struct strbuf many = STRBUF(1 << 16);
+        struct config *c = NULL;
+
+        assert(none->runtime_handlers.n == 1 && str_eq(none->runtime_handlers.list[0].name, "lxc"));
+        assert(str_eq(none->default_runtime_handler, "lxc") && !none->runtime_handlers.list[0].seccomp_profile);
+        assert(own->runtime_handlers.n == 2 && str_eq(own->runtime_handlers.list[1].seccomp_profile, "/s.json"));
+        assert(own->runtime_handlers.list[1].privileged_without_host_devices);
+        assert(!own->runtime_handlers.list[0].privileged_without_host_devices);
+        assert(more->runtime_handlers.n == 2 && str_eq(more->runtime_handlers.list[1].name, "lxc"));
+
+        strbuf_puts(&many, "runtime-handlers:\n");
+        for (int i = 0; i < 64; i++)
+                strbuf_printf(&many, " h%d: {engine: lxc}\n", i);
+        (void) config_free(load(strbuf_str(&many)));
+        strbuf_puts(&many, " h: {engine: lxc}\n");
+        assert(config_load_text("c", many.data, many.len, NULL, &c, &err) == -ERR_INVALID &&
+               strstr(err.msg, "more than 64 handlers"));
+}
+
 static const struct {
         const char *text, *error; /* the error's beginning */
 } bad[] = {
@@ -114,6 +144,28 @@ static const struct {
         { "registries:\n - host: a\n   mirrors:\n   - http://b",
           "config.yaml:4: registries[0].mirrors[0]: expected host" },
         { "registries:\n - host: a\n   ca-file: x", "config.yaml:3: registries[0].ca-file: expected an absolute path" },
+        { "runtime-handlers: [a]", "config.yaml:1: runtime-handlers: expected a mapping like {fast" },
+        { "runtime-handlers: a", "config.yaml:1: runtime-handlers: expected a mapping like" },
+        { "runtime-handlers:\n a: lxc", "config.yaml:2: runtime-handlers.a: expected a mapping with engine" },
+        { "runtime-handlers:\n a: {}", "config.yaml:2: runtime-handlers.a: engine is missing; there is: lxc" },
+        { "runtime-handlers:\n a: {engine: crux}",
+          "config.yaml:2: runtime-handlers.a.engine: no engine 'crux'; there is: lxc" },
+        { "runtime-handlers:\n a: {engine: lxc}\n b: {engine: lxc}\n a: {engine: lxc}",
+          "config.yaml:4: key 'a' is given twice, first on line 2" },
+        { "runtime-handlers:\n A: {engine: lxc}", "config.yaml:2: runtime-handlers.A: a handler's name has" },
+        { "runtime-handlers:\n a-: {engine: lxc}", "config.yaml:2: runtime-handlers.a-: a handler's name has" },
+        { "runtime-handlers:\n \"\": {engine: lxc}", "config.yaml:2: runtime-handlers.: a handler's name has" },
+        { "runtime-handlers:\n a0123456789012345678901234567890123456789012345678901234567890123: {engine: lxc}",
+          "config.yaml:2: runtime-handlers.a01234" },
+        { "runtime-handlers:\n a:\n  engine: lxc\n  runtime: x",
+          "config.yaml:4: runtime-handlers.a.runtime: unknown key; a handler has engine" },
+        { "runtime-handlers:\n a:\n  engine: [lxc]", "config.yaml:3: runtime-handlers.a.engine: expected a value" },
+        { "runtime-handlers: {a: {engine: lxc, privileged-without-host-devices: 1}}",
+          "config.yaml:1: runtime-handlers.a.privileged-without-host-devices: expected true or false" },
+        { "runtime-handlers: {a: {engine: lxc, seccomp-profile: x.json}}",
+          "config.yaml:1: runtime-handlers.a.seccomp-profile: expected an absolute path" },
+        { "default-runtime-handler: fast", "default-runtime-handler: 'fast' is not among the runtime-handlers" },
+        { "default-runtime-handler: \"\"", "default-runtime-handler: '' is not among the runtime-handlers" },
         { "root: &a /x", "config.yaml:1: anchors are not allowed" },
         { "root: *a", "config.yaml:1: aliases are not allowed" },
         { "root: !!str /a", "config.yaml:1: tags are not allowed" },
@@ -209,6 +261,7 @@ static void test_flags(void) {
 int main(void) {
         test_defaults();
         test_good();
+        test_handlers();
         test_bad();
         test_limits();
         test_flags();

@@ -186,16 +186,17 @@ static int add_all_of_host(struct gather *g, struct err *err) {
         return add_folder(g, fd, "/dev", 0, err);
 }
 
-int devices_build(const CRI(ContainerConfig) * config, struct arena *arena, struct spec *spec, struct err *err) {
+int devices_build(const CRI(ContainerConfig) * config, bool host_devices, struct arena *arena, struct spec *spec,
+                  struct err *err) {
         struct gather g = { .arena = arena, .only_public = SPEC_HAS_USER_NS(spec) };
-        bool privileged = container_is_privileged(config);
+        bool all = host_devices && container_is_privileged(config);
         int r = 0;
 
-        add_rule(&g, &(struct spec_device_rule){
-                             .allow = privileged, .type = 'a', .major = -1, .minor = -1, .access = "rwm" });
-        for (size_t i = 0; i < ELEMENTSOF(default_rules) && !privileged; i++)
+        add_rule(&g,
+                 &(struct spec_device_rule){ .allow = all, .type = 'a', .major = -1, .minor = -1, .access = "rwm" });
+        for (size_t i = 0; i < ELEMENTSOF(default_rules) && !all; i++)
                 add_rule(&g, &default_rules[i]);
-        if (privileged)
+        if (all)
                 r = add_all_of_host(&g, err);
         g.only_public = false; /* what is named is given */
         for (size_t i = 0; r == 0 && i < config->n_devices; i++)

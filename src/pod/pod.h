@@ -13,6 +13,7 @@
 #include "image/image.h"
 #include "net/net.h"
 #include "pod/cri.h"
+#include "pod/handlers.h"
 #include "runtime/cgroup/cgroup.h"
 #include "runtime/engine.h"
 #include "store/store.h"
@@ -30,6 +31,9 @@ struct pods_args {
         const char *apparmor_profile; /* RuntimeDefault; NULL: the one of security/, where it can be loaded; "": none */
         int64_t pids_limit;           /* of each container; 0 or -1: none */
         bool selinux;                 /* label pods where SELinux is on */
+        const struct pod_handler *handlers; /* borrowed; NULL: only the default one */
+        size_t n_handlers;
+        const char *default_handler; /* what "" stands for, one of them; NULL: HANDLER_DEFAULT */
 };
 
 _must_use_ int pods_new(const struct pods_args *args, struct pods **ret, struct err *err);
@@ -159,7 +163,7 @@ _must_use_ int pods_list_sandbox_metrics(struct pods *p, struct arena *arena, CR
 /* --- what the runtime can -------------------------------------------------------------------------------------------
  */
 
-#define PODS_HANDLER "lxc"              /* the only RuntimeClass handler so far; "" means it, too */
+size_t pods_handlers(const struct pods *p, const struct pod_handler **ret);
 bool pods_can_recursive_readonly(void); /* mount_setattr(2), Linux 5.12 */
 /* Pods with a user namespace of their own; looked at once, by pods_new(). */
 bool pods_can_user_namespaces(const struct pods *p);

@@ -68,6 +68,14 @@ static void look_at_user_namespaces(struct pods *p) {
                 log_info("pods with user namespaces are not offered", "reason", err.msg, NULL);
 }
 
+static void take_handlers(struct pods *p, const struct pods_args *args) {
+        static const struct pod_handler only = { .name = HANDLER_DEFAULT, .engine = "lxc" };
+
+        p->handlers = args->n_handlers > 0 ? args->handlers : &only;
+        p->n_handlers = args->n_handlers > 0 ? args->n_handlers : 1;
+        p->default_handler = args->default_handler ? args->default_handler : HANDLER_DEFAULT;
+}
+
 int pods_new(const struct pods_args *args, struct pods **ret, struct err *err) {
         _cleanup_(pods_freep) struct pods *p = xnew(struct pods);
         const char *parent = str_empty(args->cgroup_parent) ? "/proxmox-lxcri" : args->cgroup_parent;
@@ -80,6 +88,7 @@ int pods_new(const struct pods_args *args, struct pods **ret, struct err *err) {
         p->apparmor_profile = default_apparmor(args);
         pods_selinux_init(p, args->selinux);
         p->pids_limit = args->pids_limit > 0 ? args->pids_limit : 0;
+        take_handlers(p, args);
         p->store = args->store;
         p->images = args->images;
         p->cni = args->cni;
@@ -95,7 +104,9 @@ int pods_new(const struct pods_args *args, struct pods **ret, struct err *err) {
         p->names = map_new();
         p->background = pool_new("pod", BACKGROUND_THREADS, BACKGROUND_QUEUE);
         p->measuring = pool_new("layers", 1, BACKGROUND_QUEUE);
-        r = make_folders(args->state, err);
+        r = handlers_check(p, err);
+        if (r == 0)
+                r = make_folders(args->state, err);
         if (r == 0)
                 r = cgroup_make(p->cgroups, p->cgroup_parent, err);
         if (r == 0)
@@ -105,6 +116,11 @@ int pods_new(const struct pods_args *args, struct pods **ret, struct err *err) {
         look_at_user_namespaces(p);
         *ret = TAKE_PTR(p);
         return 0;
+}
+
+size_t pods_handlers(const struct pods *p, const struct pod_handler **ret) {
+        *ret = p->handlers;
+        return p->n_handlers;
 }
 
 static bool run_on(struct pods *p, struct pool *const *pool, void (*fn)(void *arg), void *arg) {

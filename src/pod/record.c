@@ -21,9 +21,11 @@ enum tag {
         TAG_CNI_CACHED = 8,
         TAG_PAUSE_PID = 9,
         TAG_PAUSE_START = 10,
-        TAG_OVERHEAD = 11,      /* packed LinuxContainerResources */
-        TAG_POD_RESOURCES = 12, /* the same */
-        TAG_SELINUX_LABEL = 15, /* of a sandbox and of a container */
+        TAG_OVERHEAD = 11,             /* packed LinuxContainerResources */
+        TAG_POD_RESOURCES = 12,        /* the same */
+        TAG_SECCOMP_PROFILE = 13,      /* the handler's */
+        TAG_WITHOUT_HOST_DEVICES = 14, /* the same */
+        TAG_SELINUX_LABEL = 15,        /* of a sandbox and of a container */
         TAG_SANDBOX_ID = 16,
         TAG_IMAGE_ID = 17,
         TAG_IMAGE_NAME = 18,
@@ -118,6 +120,8 @@ int sandbox_encode(struct sandbox *s, void **ret, size_t *ret_len, struct err *e
         put_u64(&b, TAG_PHASE, sandbox_get_phase(s));
         put_u64(&b, TAG_CREATED_AT, s->created_at_ns);
         put_str(&b, TAG_HANDLER, s->handler);
+        put_str(&b, TAG_SECCOMP_PROFILE, s->seccomp_profile);
+        put_u64(&b, TAG_WITHOUT_HOST_DEVICES, s->without_host_devices);
         put_str(&b, TAG_CGROUP_PARENT, s->cgroup_parent);
         put_str(&b, TAG_SELINUX_LABEL, s->selinux_label);
         put_strv(&b, TAG_IP, s->ips);
@@ -302,6 +306,12 @@ static void sandbox_take_field(struct sandbox *s, struct reader *r, const struct
         case TAG_HANDLER:
                 get_str(f, &s->handler);
                 break;
+        case TAG_SECCOMP_PROFILE:
+                get_str(f, &s->seccomp_profile);
+                break;
+        case TAG_WITHOUT_HOST_DEVICES:
+                s->without_host_devices = get_u64(r, f) != 0;
+                break;
         case TAG_CGROUP_PARENT:
                 get_str(f, &s->cgroup_parent);
                 break;
@@ -349,7 +359,7 @@ int sandbox_decode(struct pods *p, const char *id, const void *data, size_t len,
                 cri_message_free(config);
                 return damaged(err, "pod sandbox", id);
         }
-        s = sandbox_new(p, id, config, PODS_HANDLER);
+        s = sandbox_new(p, id, config, "");
         (void) reader_open(&r, data, len);
         while (reader_next(&r, &f))
                 sandbox_take_field(s, &r, &f, &n_ips);

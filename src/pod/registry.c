@@ -55,6 +55,7 @@ struct sandbox *sandbox_unref(struct sandbox *s) {
         for (size_t i = 0; s->ips && s->ips[i]; i++)
                 free(s->ips[i]);
         free(s->ips);
+        free(s->seccomp_profile);
         free(s->name_key);
         cri_message_free(s->config);
         free(s->handler);

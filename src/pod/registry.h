@@ -53,7 +53,9 @@ struct sandbox {
         char id[ID_LEN + 1];
         char *name_key; /* identity: "name_namespace_uid_attempt" */
         CRI(PodSandboxConfig) * config;
-        char *handler;
+        char *handler;             /* as it was asked for; "": the default one */
+        char *seccomp_profile;     /* the handler's, see handlers.h; NULL: the built-in one */
+        bool without_host_devices; /* the same, of privileged containers */
         uint64_t created_at_ns;
         char *cgroup_parent;
         char *selinux_label;      /* of its processes; NULL: none */
@@ -137,6 +139,9 @@ struct pods {
         char *selinux_process, *selinux_file; /* the policy's for containers; NULL: no labels ... */
         char *selinux_missing;                /* ... though SELinux is on, because of this */
         int64_t pids_limit;
+        const struct pod_handler *handlers;
+        size_t n_handlers;
+        const char *default_handler;
         struct store *store;
         struct images *images;
         struct cni *cni;

@@ -240,14 +240,14 @@ int pods_run_sandbox(struct pods *p, const struct pods_ctx *ctx, const CRI(RunPo
         _cleanup_(sandbox_unrefp) struct sandbox *s = NULL;
         _cleanup_sandbox_lock_ struct sandbox *locked = NULL;
         CRI(PodSandboxConfig) * config;
+        const struct pod_handler *handler;
         struct pod_rules rules;
         char id[ID_LEN + 1];
         int r;
 
-        if (!str_empty(req->runtime_handler) && !str_eq(req->runtime_handler, PODS_HANDLER))
-                return err_set(err, ERR_INVALID, "no runtime handler \"%.64s\" (there is: \"%s\")",
-                               req->runtime_handler, PODS_HANDLER);
-        r = pod_rules_check(req->config, p->cgroup_parent, work, &rules, err);
+        r = handlers_find(p, req->runtime_handler, &handler, err);
+        if (r == 0)
+                r = pod_rules_check(req->config, p->cgroup_parent, work, &rules, err);
         if (r < 0)
                 return r;
         config = cri_dup(PodSandboxConfig, req->config);
@@ -255,6 +255,7 @@ int pods_run_sandbox(struct pods *p, const struct pods_ctx *ctx, const CRI(RunPo
                 return err_set(err, ERR_EXHAUSTED, "the pod's configuration cannot be copied");
         id_new(id);
         s = sandbox_new(p, id, config, req->runtime_handler);
+        sandbox_take_handler(s, handler);
         free(s->cgroup_parent);
         s->cgroup_parent = xstrdup(rules.cgroup_parent);
         s->network_held = !rules.host_network;

@@ -106,6 +106,10 @@ static int take_seccomp(struct container *c, struct arena *arena, struct spec_pr
         r = choose_seccomp(sc, &kind, &file, err);
         if (r < 0)
                 return r;
+        if (kind == CRI_(SECURITY_PROFILE__PROFILE_TYPE__RuntimeDefault) && c->sandbox->seccomp_profile) {
+                kind = CRI_(SECURITY_PROFILE__PROFILE_TYPE__Localhost);
+                file = c->sandbox->seccomp_profile;
+        }
         switch (kind) {
         case CRI_(SECURITY_PROFILE__PROFILE_TYPE__Unconfined):
                 return 0;

@@ -188,7 +188,7 @@ int specgen_container(struct container *c, const struct image *image, int rootfs
                 r = resources_build(l ? l->resources : NULL, arena, &ret->resources, err);
         ret->resources.pids_limit = c->pods->pids_limit;
         if (r == 0)
-                r = devices_build(c->config, arena, ret, err);
+                r = devices_build(c->config, !c->sandbox->without_host_devices, arena, ret, err);
         if (r == 0)
                 r = take_process(c, image, &rules, arena, &ret->process, err);
         if (r == 0)

@@ -65,9 +65,9 @@ _must_use_ int mount_peers_in(const char *mountinfo, uint64_t mount_id, unsigned
 _must_use_ int volumes_prepare(const char *const *paths, struct arena *arena, struct spec *spec, struct err *err);
 
 /* --- devices.c --- */
-/* @spec's namespaces are known. */
-_must_use_ int devices_build(const CRI(ContainerConfig) * config, struct arena *arena, struct spec *spec,
-                             struct err *err);
+/* @spec's namespaces are known. @host_devices: a privileged container gets all of the host's. */
+_must_use_ int devices_build(const CRI(ContainerConfig) * config, bool host_devices, struct arena *arena,
+                             struct spec *spec, struct err *err);
 
 /* --- resources.c --- */
 _must_use_ int resources_build(const CRI(LinuxContainerResources) * r, struct arena *arena, struct spec_resources *ret,

@@ -75,7 +75,10 @@ static json_t *sandbox_info(const struct sandbox *s) {
         }
         (void) json_object_set_new(o, "pid", json_integer(s->pause_pid));
         (void) json_object_set_new(o, "cgroupParent", json_string(s->cgroup_parent));
-        (void) json_object_set_new(o, "runtimeHandler", json_string(PODS_HANDLER));
+        (void) json_object_set_new(o, "runtimeHandler",
+                                   json_string(str_empty(s->handler) ? p->default_handler : s->handler));
+        (void) json_object_set_new(o, "seccompProfile", json_string(s->seccomp_profile ? s->seccomp_profile : ""));
+        (void) json_object_set_new(o, "privilegedWithoutHostDevices", json_boolean(s->without_host_devices));
         (void) json_object_set_new(o, "namespaces", ns);
         add_pod_resources(o, s);
         (void) snprintf(path, sizeof(path), "%s/pods/%s", p->state, s->id);
@@ -154,7 +157,7 @@ static json_t *container_info(const struct container *c) {
         (void) json_object_set_new(o, "sandboxID", json_string(c->sandbox->id));
         (void) json_object_set_new(
                 o, "pid", json_integer(c->phase == CONTAINER_RUNNING || c->phase == CONTAINER_CREATED ? c->pid : 0));
-        (void) json_object_set_new(o, "runtimeType", json_string(PODS_HANDLER));
+        (void) json_object_set_new(o, "runtimeType", json_string(c->pods->engine->ops->name));
         (void) json_object_set_new(o, "cgroupPath", json_string(c->cgroup_path));
         (void) json_object_set_new(o, "snapshotKey", json_string(c->id));
         (void) json_object_set_new(o, "imageEnv", env);

@@ -727,28 +727,31 @@ static void test_devices(void) {
         d->permissions = arena_strdup(a, "r");
         c->n_devices = 1;
         c->devices = &d;
-        assert(devices_build(c, a, &spec, &err) == 0);
+        assert(devices_build(c, true, a, &spec, &err) == 0);
         assert(spec.n_devices == 7 && str_eq(spec.devices[0].path, "/dev/mine") && spec.devices[0].major == 1 &&
                spec.devices[0].minor == 5);
         assert(rule_allows(&spec, 'c', 1, 3, 'w') && rule_allows(&spec, 'b', 8, 0, 'm') &&
                !rule_allows(&spec, 'b', 8, 0, 'r'));
         c->linux->security_context->privileged = true;
-        assert(devices_build(c, a, &spec, &err) == 0);
+        assert(devices_build(c, true, a, &spec, &err) == 0);
         assert(rule_allows(&spec, 'b', 8, 0, 'r'));
         n_all = spec.n_devices;
+        /* Of a handler whose privileged containers get none of the host's: as if not privileged. */
+        assert(devices_build(c, false, a, &spec, &err) == 0 && spec.n_devices == 7);
+        assert(rule_allows(&spec, 'c', 1, 3, 'w') && !rule_allows(&spec, 'b', 8, 0, 'r'));
         spec.ns[SPEC_NS_USER].path = "/proc/self/ns/user";
-        assert(devices_build(c, a, &spec, &err) == 0 && spec.n_devices >= 7 && spec.n_devices <= n_all);
+        assert(devices_build(c, true, a, &spec, &err) == 0 && spec.n_devices >= 7 && spec.n_devices <= n_all);
         for (size_t i = 0; i < spec.n_devices; i++)
                 assert((spec.devices[i].mode & 0006) == 0006);
         spec.ns[SPEC_NS_USER].path = NULL;
         c->linux->security_context->privileged = false;
         d->permissions = arena_strdup(a, "x");
-        assert(devices_build(c, a, &spec, &err) == -ERR_INVALID);
+        assert(devices_build(c, true, a, &spec, &err) == -ERR_INVALID);
         d->permissions = no_text;
         d->host_path = arena_strdup(a, "/etc/passwd");
-        assert(devices_build(c, a, &spec, &err) == -ERR_INVALID);
+        assert(devices_build(c, true, a, &spec, &err) == -ERR_INVALID);
         d->host_path = arena_strdup(a, "/dev/no-such-device");
-        assert(devices_build(c, a, &spec, &err) == -ERR_INVALID);
+        assert(devices_build(c, true, a, &spec, &err) == -ERR_INVALID);
 }
 
 /* --- limits ------------------------------------------------------------------------------------------------------- */
@@ -921,6 +924,10 @@ static void test_sandbox_record(void) {
         s->ips[1] = xstrdup("fd00::2");
         free(s->cgroup_parent);
         s->cgroup_parent = xstrdup("/kubepods");
+        sandbox_take_handler(s, &(struct pod_handler){ .name = "lxc",
+                                                       .engine = "lxc",
+                                                       .seccomp_profile = "/s.json",
+                                                       .privileged_without_host_devices = true });
         assert(sandbox_encode(s, &data, &len, &err) == 0);
         assert(sandbox_decode(p, s->id, data, len, &back, &err) == 0);
         assert(back->phase == SANDBOX_READY && back->pause_pid == 77 && back->pause_start_time == 1234567890123 &&
@@ -928,6 +935,7 @@ static void test_sandbox_record(void) {
         assert(str_eq(back->cni_cached, s->cni_cached) && str_eq(back->ips[1], "fd00::2") && !back->ips[2]);
         assert(str_eq(back->name_key, s->name_key) && str_eq(back->cgroup_parent, "/kubepods") &&
                back->created_at_ns == s->created_at_ns);
+        assert(str_eq(back->handler, "lxc") && str_eq(back->seccomp_profile, "/s.json") && back->without_host_devices);
         sandbox_unref(back);
         /* Cut anywhere it is damaged or (behind the configuration) incomplete, never read past its end. */
         for (size_t cut = 0; cut < len; cut++) {

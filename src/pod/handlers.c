@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "pod/handlers.h"
+
+#include <string.h>
+#include "base/alloc.h"
+#include "base/str.h"
+#include "base/strbuf.h"
+#include "pod/registry.h"
+#include "security/caps.h"
+#include "security/seccomp.h"
+
+enum { NAME_MAX_LEN = 63, NAMES_MAX = 1024 };
+
+static const char *const engines[] = { "lxc" };
+const char handler_engine_names[] = "lxc";
+
+bool handler_name_valid(const char *name) {
+        size_t len = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-");
+
+        return len > 0 && len <= NAME_MAX_LEN && name[len] == '\0' && name[0] != '-' && name[len - 1] != '-';
+}
+
+bool handler_engine_known(const char *engine) {
+        for (size_t i = 0; i < ELEMENTSOF(engines); i++)
+                if (str_eq(engines[i], engine))
+                        return true;
+        return false;
+}
+
+int handlers_check(const struct pods *p, struct err *err) {
+        for (size_t i = 0; i < p->n_handlers; i++) {
+                const struct pod_handler *h = &p->handlers[i];
+                _cleanup_(seccomp_unrefp) const struct seccomp_filter *filter = NULL;
+
+                if (h->seccomp_profile && seccomp_read_profile(h->seccomp_profile, caps_default(), &filter, err) < 0)
+                        return err_wrap(err, "runtime handler \"%s\"", h->name);
+        }
+        return 0;
+}
+
+int handlers_find(const struct pods *p, const char *name, const struct pod_handler **ret, struct err *err) {
+        _cleanup_strbuf_ struct strbuf names = STRBUF(NAMES_MAX);
+        const char *wanted = str_empty(name) ? p->default_handler : name;
+
+        for (size_t i = 0; i < p->n_handlers; i++) {
+                if (str_eq(p->handlers[i].name, wanted)) {
+                        *ret = &p->handlers[i];
+                        return 0;
+                }
+                if (!names.overflow)
+                        strbuf_printf(&names, "%s%s", i > 0 ? ", " : "", p->handlers[i].name);
+        }
+        return err_set(err, ERR_INVALID,
+                       "no runtime handler \"%.64s\"; there are: %s%s (runtime-handlers in the configuration)", wanted,
+                       strbuf_str(&names), names.overflow ? " ..." : "");
+}
+
+void sandbox_take_handler(struct sandbox *s, const struct pod_handler *h) {
+        s->seccomp_profile = h->seccomp_profile ? xstrdup(h->seccomp_profile) : NULL;
+        s->without_host_devices = h->privileged_without_host_devices;
+}
