@@ -24,6 +24,7 @@ struct cri_args {
         const char *version;                 /* ours */
         const char *config_json;             /* Status' verbose "config": has a member stateDir */
         const char *lxc_path;                /* Status' verbose "lxc_path" */
+        const char *const *pinned_images;    /* patterns of tags, NULL-terminated; NULL: none */
         pid_t (*keeper_pid)(void *userdata); /* NULL: none */
         void *userdata;
 };

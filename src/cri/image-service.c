@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* image-service - images: pull, list, status, remove, disk usage. */
+#include <fnmatch.h>
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/str.h"
@@ -20,7 +21,15 @@ static void fill_user(CRI(Image) * m, const char *user, struct arena *a) {
         m->uid->value = uid;
 }
 
-static CRI(Image) * to_cri(const struct image *i, struct arena *a) {
+static bool is_pinned(const struct cri *c, const struct image *i) {
+        for (const char *const *p = c->args.pinned_images; p && *p; p++)
+                for (const char **tag = i->repo_tags; *tag; tag++)
+                        if (fnmatch(*p, *tag, 0) == 0)
+                                return true;
+        return false;
+}
+
+static CRI(Image) * to_cri(const struct cri *c, const struct image *i, struct arena *a) {
         CRI(Image) *m = cri_make(a, Image, image);
 
         m->id = (char *) i->id;
@@ -29,7 +38,7 @@ static CRI(Image) * to_cri(const struct image *i, struct arena *a) {
         m->repo_digests = (char **) i->repo_digests;
         m->n_repo_digests = strv_len((const char *const *) i->repo_digests);
         m->size = i->size_bytes;
-        m->pinned = i->pinned;
+        m->pinned = is_pinned(c, i);
         m->spec = cri_make(a, ImageSpec, image_spec);
         m->spec->image = (char *) i->id;
         fill_user(m, i->config.user, a);
@@ -74,7 +83,7 @@ CRI_HANDLER(ListImages) {
                 return r;
         resp->images = arena_array(a, CRI(Image) *, n + 1);
         for (size_t i = 0; i < n; i++)
-                resp->images[resp->n_images++] = to_cri(list[i], a);
+                resp->images[resp->n_images++] = to_cri(userdata, list[i], a);
         *ret = &resp->base;
         return 0;
 }
@@ -92,7 +101,7 @@ CRI_HANDLER(ImageStatus) {
         if (r < 0)
                 return r;
         if (image) {
-                resp->image = to_cri(image, a);
+                resp->image = to_cri(userdata, image, a);
                 /* What the asker said of the image comes back (annotations ...). */
                 resp->image->spec->n_annotations = req->image->n_annotations;
                 resp->image->spec->annotations = req->image->annotations;

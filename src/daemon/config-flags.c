@@ -134,6 +134,7 @@ void config_write_flags(FILE *out) {
                                 : k->type == CONFIG_BOOL                                     ? "true|false"
                                 : k->type == CONFIG_BYTES                                    ? "BYTES"
                                 : k->type == CONFIG_PATHS                                    ? "PATH:PATH"
+                                : k->type == CONFIG_WORDS                                    ? "WORD,WORD"
                                 : k->type == CONFIG_REGISTRIES || k->type == CONFIG_HANDLERS ? "YAML"
                                                                                              : "WORD");
                 fprintf(out, "  --%-22s %.*s", name, (int) strcspn(k->help, "\n"), k->help);
@@ -190,6 +191,7 @@ static json_t *key_json(const struct config *c, const struct config_key *k) {
         case CONFIG_NAME:
                 return json_string(*(const char *const *) field);
         case CONFIG_PATHS:
+        case CONFIG_WORDS:
                 list = json_array();
                 for (const char *const *s = *(const char *const *const *) field; *s; s++)
                         (void) json_array_append_new(list, json_string(*s));

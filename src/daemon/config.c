@@ -21,6 +21,8 @@ enum {
         ARENA_MAX = 32 << 20,
         PATH_LEN_MAX = 1024,
         PATHS_MAX = 32,
+        WORDS_MAX = 64,
+        WORD_LEN_MAX = 512,
         REGISTRIES_MAX = 256,
         MIRRORS_MAX = 32
 };
@@ -89,6 +91,25 @@ static int set_paths(struct config *c, const struct config_place *p, const char 
         }
         if (n == 0)
                 return config_bad(p, err, "expected at least one folder");
+        *ret = list;
+        return 0;
+}
+
+static int set_words(struct config *c, const struct config_place *p, const char *text, const char *const **ret,
+                     struct err *err) {
+        const char **list = arena_array(c->arena, const char *, WORDS_MAX + 1);
+        size_t n = 0;
+
+        for (const char *s = text; *s;) {
+                size_t len = strcspn(s, ",");
+
+                if (n == WORDS_MAX)
+                        return config_bad(p, err, "more than %d entries", WORDS_MAX);
+                if (len == 0 || len > WORD_LEN_MAX)
+                        return config_bad(p, err, "an entry is empty, or longer than %d bytes", WORD_LEN_MAX);
+                list[n++] = arena_strndup(c->arena, s, len);
+                s += len + (s[len] == ',');
+        }
         *ret = list;
         return 0;
 }
@@ -181,6 +202,8 @@ static int set_text(struct config *c, const struct config_key *k, const struct c
                 return *text ? config_check_path(p, text, err) : 0;
         case CONFIG_PATHS:
                 return set_paths(c, p, text, field, err);
+        case CONFIG_WORDS:
+                return set_words(c, p, text, field, err);
         case CONFIG_SOCKET:
                 return set_socket(c, p, text, field, err);
         case CONFIG_ADDRESS:
@@ -322,17 +345,20 @@ static int read_registries(struct config *c, const struct yaml_node *n, const st
 
 /* --- file, flags, defaults --------------------------------------------------------------------------------------- */
 
-/* A list of folders as "a:b". */
-static int join_list(struct config *c, const struct yaml_node *n, const struct config_place *p, const char **ret,
-                     struct err *err) {
+/* A list as "a:b" or "a,b". */
+static int join_list(struct config *c, const struct yaml_node *n, char separator, const struct config_place *p,
+                     const char **ret, struct err *err) {
         const char *text = "";
+        size_t count = 0;
 
         for (const struct yaml_node *m = n->child; m; m = m->next) {
-                if (m->kind != YAML_SCALAR || strchr(m->text, ':') || strlen(m->text) > PATH_LEN_MAX)
-                        return config_bad(p, err, "expected a list of folders");
-                if (strlen(text) > PATHS_MAX * PATH_LEN_MAX)
-                        return config_bad(p, err, "too long");
-                text = arena_printf(c->arena, "%s%s%s", text, *text ? ":" : "", m->text);
+                if (m->kind != YAML_SCALAR || str_empty(m->text) || strchr(m->text, separator) ||
+                    strlen(m->text) > PATH_LEN_MAX)
+                        return config_bad(p, err, "expected a list of values without '%c', none of them empty",
+                                          separator);
+                if (count++ == WORDS_MAX)
+                        return config_bad(p, err, "more than %d entries", WORDS_MAX);
+                text = arena_printf(c->arena, "%s%s%s", text, *text ? (char[]){ separator, '\0' } : "", m->text);
         }
         *ret = text;
         return 0;
@@ -355,8 +381,10 @@ static int set_node(struct config *c, const struct config_key *k, const struct y
 
         if (is_tree(k))
                 return read_tree(c, k, n, p, err);
-        r = k->type == CONFIG_PATHS && n->kind == YAML_LIST ? join_list(c, n, p, &text, err)
-                                                            : config_scalar_of(n, p, err);
+        if (n->kind == YAML_LIST && (k->type == CONFIG_PATHS || k->type == CONFIG_WORDS))
+                r = join_list(c, n, k->type == CONFIG_PATHS ? ':' : ',', p, &text, err);
+        else
+                r = config_scalar_of(n, p, err);
         return r < 0 ? r : set_text(c, k, p, text, err);
 }
 

@@ -18,6 +18,7 @@ enum config_type {
         CONFIG_PATH,       /* const char *, absolute */
         CONFIG_FILE,       /* const char *, absolute, or "": none */
         CONFIG_PATHS,      /* const char *const *, NULL-terminated; "a:b" or a YAML list */
+        CONFIG_WORDS,      /* the same without "absolute"; "a,b" or a YAML list; may be empty */
         CONFIG_SOCKET,     /* const char *, absolute, short enough for a unix socket; "" until defaults are settled */
         CONFIG_ADDRESS,    /* const char *, an IP address */
         CONFIG_CGROUP,     /* const char *, absolute after settling */
@@ -75,6 +76,10 @@ struct config_handlers {
           "Layers of one image that are fetched at the same time.")                                                    \
         X("max-layer-size", max_layer_size, uint64_t, CONFIG_BYTES, "64G", 1 << 20, INT64_MAX,                         \
           "Largest layer, unpacked; units k, M, G, T are powers of 1024. Stops archive bombs.")                        \
+        X("pinned-images", pinned_images, const char *const *, CONFIG_WORDS, "", 0, 0,                                 \
+          "Images that the kubelet's garbage collection is to leave: names in full, * and ? allowed.\n"                \
+          "A list, or separated by commas, like registry.example/tools/*,docker.io/library/busybox:1.36.\n"            \
+          "Whoever asks for the removal of one gets it.")                                                              \
         X("workers", workers, int64_t, CONFIG_NUMBER, "32", 1, 1024,                                                   \
           "Requests that are worked on at the same time; further ones wait.")                                          \
         X("pull-workers", pull_workers, int64_t, CONFIG_NUMBER, "8", 1, 256,                                           \

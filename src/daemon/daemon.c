@@ -195,6 +195,7 @@ static int open_server(struct daemon *d, struct err *err) {
                 .version = PROJECT_VERSION,
                 .config_json = d->config_json,
                 .lxc_path = d->lxc_path,
+                .pinned_images = d->conf->pinned_images,
                 .keeper_pid = keeper_pid,
                 .userdata = d,
         };

@@ -54,6 +54,7 @@ static void test_good(void) {
                                                         "cgroup-parent: tests/one\n"
                                                         "max-layer-size: 1GiB\n"
                                                         "workers: 3\n"
+                                                        "pinned-images: [a.b/c:1, \"d.e/*\"]\n"
                                                         "socket: unix:///s/ock\n"
                                                         "registries:\n"
                                                         "  - host: localhost:5000\n"
@@ -71,6 +72,8 @@ static void test_good(void) {
         assert(str_eq(c->registries.list[0].mirrors[0], "a.b/c/d") && str_eq(c->registries.list[0].mirrors[1], "e:1") &&
                !c->registries.list[0].mirrors[2]);
         assert(str_eq(c->registries.list[1].host, "*") && str_eq(c->registries.list[1].ca_file, "/ca.pem"));
+        assert(str_eq(c->pinned_images[0], "a.b/c:1") && str_eq(c->pinned_images[1], "d.e/*") && !c->pinned_images[2]);
+        assert(!json->pinned_images[0]);
         assert(str_eq(json->registries.list[0].host, "127.0.0.1:5000") && !json->registries.list[0].ca_file);
 }
 
@@ -126,6 +129,10 @@ static const struct {
         { "max-layer-size: 5", "config.yaml:1: max-layer-size: expected bytes like 512M or 64G, at least 1048576" },
         { "cni-bin-dir: /a:b", "config.yaml:1: cni-bin-dir: expected an absolute path, found 'b'" },
         { "cni-bin-dir: \"\"", "config.yaml:1: cni-bin-dir: expected at least one folder" },
+        { "cni-bin-dir: [/a, '/b:c']", "config.yaml:1: cni-bin-dir: expected a list of values without ':'" },
+        { "pinned-images: [a, '']", "config.yaml:1: pinned-images: expected a list of values without ','" },
+        { "pinned-images: 'a,,b'", "config.yaml:1: pinned-images: an entry is empty" },
+        { "pinned-images: {a: b}", "config.yaml:1: pinned-images: expected a value, found a mapping" },
         { "root: /x\nstate: /x", "root and state are the same folder" },
         { "streaming-address: 0.0.0.0", "streaming-address: on 0.0.0.0, which others can reach" },
         { "streaming-address: \"::\"", "streaming-address: on ::, which others can reach" },

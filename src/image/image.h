@@ -64,7 +64,6 @@ struct image {
         const char **repo_tags; /* NULL-terminated, full names */
         const char **repo_digests;
         uint64_t size_bytes; /* of the unpacked layers, manifest and config */
-        bool pinned;
         struct {
                 const char **entrypoint, **cmd, **env;        /* NULL-terminated, never NULL */
                 const char **volumes;                         /* paths */

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "pod/operations.h"
 #include "pod/record.h"
+#include "pod/specgen.h"
 
 /* The program could not be run: the container has ended without having started. */
 static void record_start_error(struct container *c, const char *message) {
@@ -25,6 +26,17 @@ static void record_start_error(struct container *c, const char *message) {
                 log_error("cannot save a container's record", "container", c->id, "error", e.msg, NULL);
         pthread_mutex_unlock(&c->record);
         exit_release(c);
+}
+
+/* The process was made with what its configuration says; an update may have come since. */
+static void rescore(struct container *c) {
+        const CRI(LinuxContainerConfig) *l = c->config->linux;
+        int was, is;
+        struct err ignored;
+
+        if (resources_oom_score(l ? l->resources : NULL, &was, &ignored) == 0 &&
+            resources_oom_score(c->limits, &is, &ignored) == 0)
+                container_rescore(c, was, is);
 }
 
 static int start(struct container *c, struct err *err) {
@@ -53,6 +65,7 @@ static int start(struct container *c, struct err *err) {
         /* It runs, whatever the store says; should this be lost, the intent and the engine tell the next daemon. */
         if (container_save_phase(c, CONTAINER_RUNNING, err) < 0)
                 log_warn("cannot save a container's record", "container", c->id, "error", err->msg, NULL);
+        rescore(c);
         /* It may have ended already, and been reported while it was starting. */
         if (e->ops->get_state(e, c->id) == ENGINE_STOPPED && exit_record(c, err) == 0)
                 exit_release(c);

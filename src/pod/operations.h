@@ -14,6 +14,9 @@ _must_use_ int container_end(struct container *c, struct err *err);
 /* Removes an ended or never started container for good: engine, layer, record, registry. */
 _must_use_ int container_remove(struct container *c, struct err *err);
 
+/* Gives @to to those of its processes that have the oom_score_adj @from; others have chosen their own. */
+void container_rescore(struct container *c, int from, int to);
+
 /* READY or DEAD or half stopped -> STOPPED, containers included. Under the pod's lock. */
 _must_use_ int sandbox_stop(struct sandbox *s, struct err *err);
 

@@ -246,8 +246,9 @@ int pods_run_sandbox(struct pods *p, const struct pods_ctx *ctx, const CRI(RunPo
         int r;
 
         r = handlers_find(p, req->runtime_handler, &handler, err);
-        if (r == 0)
-                r = pod_rules_check(req->config, p->cgroup_parent, work, &rules, err);
+        if (r < 0)
+                return r;
+        r = pod_rules_check(req->config, p->cgroup_parent, work, &rules, err);
         if (r < 0)
                 return r;
         config = cri_dup(PodSandboxConfig, req->config);

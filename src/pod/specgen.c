@@ -205,9 +205,18 @@ void specgen_close(struct spec *spec) {
         spec->n_mounts = 0;
 }
 
+/* As last updated. */
+static int oom_score_now(struct container *c, int *ret, struct err *err) {
+        int r;
+
+        pthread_rwlock_rdlock(&c->pods->lock);
+        r = resources_oom_score(c->limits, ret, err);
+        pthread_rwlock_unlock(&c->pods->lock);
+        return r;
+}
+
 int specgen_exec(struct container *c, char *const *args, size_t n_args, struct arena *arena, struct spec_process *ret,
                  struct err *err) {
-        const CRI(LinuxContainerConfig) *l = c->config->linux;
         struct spec_process p = { .cwd = c->cwd, .has_oom_score_adj = true };
         const char **argv;
         struct pod_rules rules;
@@ -229,7 +238,7 @@ int specgen_exec(struct container *c, char *const *args, size_t n_args, struct a
         r = process_env(c->config, c->image_env, c->cdi_env,
                         pod_hostname(c->sandbox->config, rules.host_network, arena), arena, &p.env, err);
         if (r == 0)
-                r = resources_oom_score(l ? l->resources : NULL, &p.oom_score_adj, err);
+                r = oom_score_now(c, &p.oom_score_adj, err);
         if (r == 0)
                 r = security_process(c, arena, &p, err);
         if (r == 0)

@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* update - UpdateContainerResources: all or nothing, in the cgroup and in the record. UpdatePodSandboxResources: a note
  * of what the kubelet has set in the pod's own cgroup, which is its. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+#include "base/cleanup.h"
 #include "base/log.h"
 #include "pod/operations.h"
 #include "pod/record.h"
@@ -18,11 +23,50 @@ static CRI(LinuxContainerResources) * swap_limits(struct container *c, CRI(Linux
         return old;
 }
 
+/* --- oom_score_adj ------------------------------------------------------------------------------------------------ */
+
+struct rescore {
+        const struct container *c;
+        int from, to;
+};
+
+static bool rescore_one(pid_t pid, void *userdata) {
+        const struct rescore *r = userdata;
+        _cleanup_(fd_closep) int fd = -1;
+        char path[64], text[16];
+        int64_t score;
+        ssize_t n;
+
+        (void) snprintf(path, sizeof(path), "/proc/%d/oom_score_adj", (int) pid);
+        fd = open(path, O_RDWR | O_CLOEXEC);
+        n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+        if (n <= 0)
+                return true; /* it has ended */
+        text[n - (text[n - 1] == '\n')] = '\0';
+        if (!str_to_i64(text, &score) || score != r->from)
+                return true;
+        n = snprintf(text, sizeof(text), "%d", r->to);
+        if (pwrite(fd, text, (size_t) n, 0) != n && errno != ESRCH)
+                log_warn("cannot set the oom_score_adj of a process", "container", r->c->id, "score", text, "error",
+                         strerror(errno), NULL);
+        return true;
+}
+
+void container_rescore(struct container *c, int from, int to) {
+        struct rescore r = { c, from, to };
+
+        if (from != to)
+                cgroup_each_process(c->pods->cgroups, c->cgroup_path, rescore_one, &r);
+}
+
+/* --- containers --------------------------------------------------------------------------------------------------- */
+
 /* Under the pod's lock; c->limits changes only there. */
 static int update(struct container *c, const CRI(LinuxContainerResources) * change, struct arena *arena,
                   struct err *err) {
         CRI(LinuxContainerResources) * merged, *old;
         struct spec_resources wanted, before;
+        int score = 0, score_before = 0;
         enum container_phase phase = container_get_phase(c);
         struct err ignored;
         int r;
@@ -37,6 +81,10 @@ static int update(struct container *c, const CRI(LinuxContainerResources) * chan
         r = resources_build(merged, arena, &wanted, err);
         if (r == 0)
                 r = resources_build(c->limits, arena, &before, err);
+        if (r == 0)
+                r = resources_oom_score(merged, &score, err);
+        if (r == 0)
+                r = resources_oom_score(c->limits, &score_before, err);
         if (r == 0)
                 r = cgroup_update(c->pods->cgroups, c->cgroup_path, &wanted, err);
         if (r < 0) {
@@ -53,6 +101,8 @@ static int update(struct container *c, const CRI(LinuxContainerResources) * chan
                         log_warn("cannot put limits back", "container", c->id, "error", ignored.msg, NULL);
         }
         pthread_mutex_unlock(&c->record);
+        if (r == 0 && phase == CONTAINER_RUNNING)
+                container_rescore(c, score_before, score);
         cri_message_free(old);
         return r;
 }

@@ -1,6 +1,7 @@
 """Small things that several tests use."""
 
 import contextlib
+import os
 
 import grpc
 import pytest
@@ -19,3 +20,34 @@ def refused(*codes, words=()):
 
 
 CODE = grpc.StatusCode
+
+
+def cgroup_top(controller):
+    """Where the controller's hierarchy is mounted, and whether it is cgroup v2's; v2's where v1 has no such."""
+    v2 = None
+    with open('/proc/self/mountinfo', encoding='utf-8') as f:
+        for line in f:
+            if ' - cgroup ' in line and controller in line.split()[-1].split(','):
+                return line.split()[4], False
+            if ' - cgroup2 ' in line:
+                v2 = v2 or line.split()[4]
+    return v2, True
+
+
+def cgroup_folder(pid, controller):
+    """The folder of a process' control group for that controller, and whether it is of cgroup v2."""
+    top, is_v2 = cgroup_top(controller)
+    with open(f'/proc/{pid}/cgroup', encoding='utf-8') as f:
+        for line in f:
+            _, names, path = line.rstrip('\n').split(':', 2)
+            if (names == '') if is_v2 else controller in names.split(','):
+                return top + path, is_v2
+    raise AssertionError(f'no group of {controller} for {pid}')
+
+
+def cgroup_file(container, v1, v2):
+    """A file of the container's own control group, seen from the host: v1 is controller/file."""
+    controller, name = v1.split('/')
+    folder, is_v2 = cgroup_folder(container.pid(), controller)
+    with open(os.path.join(folder, v2 if is_v2 else name), encoding='utf-8') as f:
+        return f.read().strip()

@@ -3,6 +3,7 @@
 import concurrent.futures
 import http.client
 import http.server
+import json
 import os
 import threading
 import time
@@ -11,7 +12,7 @@ import grpc
 import pytest
 
 import images as recipes
-from cri import EXITED, SLOW
+from cri import EXITED, SLOW, eventually
 from helpers import CODE
 from oci import Layer
 
@@ -68,6 +69,48 @@ def test_updates_at_once(daemon, busybox, pb):
             'container_id': container.id, 'linux': pb.LinuxContainerResources(cpu_shares=200 + i)}) for i in range(12)])
         assert set(codes) == {CODE.OK}
         assert 200 <= container.status().resources.linux.cpu_shares < 212
+
+
+@pytest.mark.ours
+def test_updates_of_a_pod_at_once(daemon, pb):
+    """Each is whole: overhead and limits of the one that came last, not of two."""
+    with daemon.pod() as pod:
+        codes = at_once(daemon.cri, [('UpdatePodSandboxResources', {
+            'pod_sandbox_id': pod.id, 'overhead': pb.LinuxContainerResources(cpu_shares=200 + i),
+            'resources': pb.LinuxContainerResources(cpu_shares=200 + i)}) for i in range(12)])
+        assert set(codes) == {CODE.OK}
+        info = json.loads(pod.status(verbose=True).info['info'])
+        assert info['overhead'] == info['resources'] and 200 <= info['resources']['cpuShares'] < 212
+
+
+def test_an_image_is_removed_many_times_at_once(daemon, images, clean):
+    """By its tags and its id; all are gone at the first answer, and all answers are fine."""
+    image = recipes.busybox(Layer().file('unique', 'removed at once'))
+    refs = [images.push(image, 'removed', tag) for tag in ('a', 'b')]
+    ids = set(daemon.pull(*refs))
+    assert len(ids) == 1
+    codes = at_once(daemon.cri, [('RemoveImage', {'image': daemon.pb.ImageSpec(image=name)})
+                                 for name in [*refs, *ids] * 4])
+    assert set(codes) == {CODE.OK}, codes
+    for name in [*refs, *ids]:
+        assert not daemon.cri.ImageStatus(image=daemon.pb.ImageSpec(image=name)).HasField('image')
+
+
+def test_a_log_is_reopened_many_times_at_once(daemon, busybox):
+    with daemon.logged_pod() as pod:
+        container = pod.sh(busybox, 'i=0; while [ ! -e /stop ]; do echo $i; i=$((i+1)); done')
+        path = container.status().log_path
+        eventually(lambda: os.path.exists(path) and os.path.getsize(path))
+        os.rename(path, path + '.1')
+        codes = at_once(daemon.cri, [('ReopenContainerLog', {'container_id': container.id})] * 12)
+        assert set(codes) == {CODE.OK}
+        container.sh('touch /stop')
+        container.wait()
+        lines = []
+        for name in (path + '.1', path):
+            with open(name, encoding='utf-8') as f:
+                lines += [line.split()[3] for line in f]
+        assert lines == [str(i) for i in range(len(lines))] and len(lines) > 10
 
 
 def test_the_pod_is_stopped_while_containers_are_made(daemon, busybox, clean):

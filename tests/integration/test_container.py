@@ -6,7 +6,7 @@ import time
 import pytest
 
 from cri import CREATED, EXITED, RUNNING, SLOW, eventually
-from helpers import CODE, refused
+from helpers import CODE, cgroup_file, refused
 
 
 def test_life(daemon, busybox, clean):
@@ -353,22 +353,6 @@ def test_default_files_in_dev(daemon, busybox):
         assert container.output('readlink', '/dev/ptmx') == 'pts/ptmx'
         assert container.exec('test', '-d', '/dev/mqueue').exit_code == 0
         assert container.sh('echo x >/dev/stdout') == 'x'
-
-
-def cgroup_file(container, v1, v2):
-    """A file of the container's own control group, seen from the host: v1 is controller/file."""
-    controller, name = v1.split('/')
-    with open(f'/proc/{container.pid()}/cgroup', encoding='utf-8') as f:
-        groups = dict(line.rstrip('\n').split(':', 2)[1:] for line in f)
-    for names, path in groups.items():
-        if controller in names.split(','):
-            with open('/proc/self/mountinfo', encoding='utf-8') as f:
-                top = next(line.split()[4] for line in f if ' - cgroup ' in line and
-                           controller in line.split()[-1].split(','))
-            with open(f'{top}{path}/{name}', encoding='utf-8') as f:
-                return f.read().strip()
-    with open(f'/sys/fs/cgroup{groups[""]}/{v2}', encoding='utf-8') as f:
-        return f.read().strip()
 
 
 def test_limits(daemon, busybox):

@@ -1,0 +1,471 @@
+"""What the kubelet sets for pods and containers, seen from inside, from /proc and from /sys/fs/cgroup."""
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+
+import pytest
+
+import images as recipes
+from cri import CREATED, RUNNING, eventually
+from helpers import CODE, cgroup_file, cgroup_folder, cgroup_top, refused
+
+TCP, UDP, SCTP = 0, 1, 2
+V2 = os.path.exists('/sys/fs/cgroup/cgroup.controllers')
+MIB = 1 << 20
+
+
+# --- hostPort ----------------------------------------------------------------------------------------------------
+
+ANSWER = '''
+import socket, sys
+family, kind, proto, port = map(int, sys.argv[1:5])
+s = socket.socket(family, kind, proto)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.bind(('', port))
+if kind == socket.SOCK_STREAM:
+    s.listen(8)
+print('ready', flush=True)
+while True:
+    if kind == socket.SOCK_STREAM:
+        c, peer = s.accept()
+        c.sendall(sys.argv[5].encode())
+        c.close()
+    else:
+        data, peer = s.recvfrom(100)
+        s.sendto(sys.argv[5].encode(), peer)
+'''
+KINDS = {TCP: (socket.SOCK_STREAM, 0), UDP: (socket.SOCK_DGRAM, 0), SCTP: (socket.SOCK_STREAM, socket.IPPROTO_SCTP)}
+
+
+@contextlib.contextmanager
+def answering(pod, protocol, port, word, family=socket.AF_INET):
+    """In the pod's network namespace somebody answers there with that word."""
+    namespace = json.loads(pod.status(verbose=True).info['info'])['namespaces']['net']
+    with subprocess.Popen(['nsenter', f'--net={namespace}', '/usr/bin/python3', '-c', ANSWER, str(int(family)),
+                           *(str(int(n)) for n in KINDS[protocol]), str(port), word],
+                          stdout=subprocess.PIPE) as server:
+        try:
+            assert server.stdout.readline() == b'ready\n'
+            yield
+        finally:
+            server.kill()
+
+
+def ask(address, protocol, port):
+    """What is answered at the host's port; None: nobody answers."""
+    family = socket.AF_INET6 if ':' in address else socket.AF_INET
+    try:
+        with socket.socket(family, *KINDS[protocol]) as s:
+            s.settimeout(1)
+            s.connect((address, port))
+            if protocol == UDP:
+                s.send(b'?')
+            return s.recv(100).decode()
+    except OSError:
+        return None
+
+
+def answered(address, protocol, port, word):
+    eventually(lambda: ask(address, protocol, port) == word)
+
+
+@pytest.mark.ours
+@pytest.mark.parametrize('protocol', [UDP, SCTP])
+def test_host_port_of_a_protocol(daemon, pb, protocol, clean):
+    """Reached by loopback and by the node's address; another protocol's port of that number is not."""
+    if protocol == SCTP:
+        try:
+            socket.socket(socket.AF_INET, *KINDS[SCTP]).close()
+        except OSError:
+            pytest.skip('this kernel has no SCTP')
+    mapping = pb.PortMapping(container_port=8080, host_port=18100, protocol=protocol)
+    with daemon.pod(host_network=False, port_mappings=[mapping]) as pod:
+        node = pod.status().network.ip.rsplit('.', 1)[0] + '.1'
+        with answering(pod, protocol, 8080, 'here'), answering(pod, TCP, 8081, 'not here'):
+            answered('127.0.0.1', protocol, 18100, 'here')
+            answered(node, protocol, 18100, 'here')
+            assert ask('127.0.0.1', TCP, 18100) is None
+    assert ask('127.0.0.1', protocol, 18100) is None
+
+
+@pytest.mark.ours
+def test_tcp_and_udp_of_one_host_port(daemon, pb, clean):
+    """As a DNS server has it."""
+    mappings = [pb.PortMapping(container_port=53, host_port=18101, protocol=p) for p in (TCP, UDP)]
+    with daemon.pod(host_network=False, port_mappings=mappings) as pod:
+        with answering(pod, TCP, 53, 'by tcp'), answering(pod, UDP, 53, 'by udp'):
+            answered('127.0.0.1', TCP, 18101, 'by tcp')
+            answered('127.0.0.1', UDP, 18101, 'by udp')
+
+
+@pytest.mark.ours
+def test_host_port_on_one_address(daemon, pb, clean):
+    """Two pods share a port, each on an address of its own."""
+    def mapping(address):
+        return pb.PortMapping(container_port=8080, host_port=18102, host_ip=address)
+    with daemon.pod(host_network=False, port_mappings=[mapping('127.0.0.2')]) as one, \
+            daemon.pod(host_network=False, port_mappings=[mapping('127.0.0.3')]) as two:
+        with answering(one, TCP, 8080, 'one'), answering(two, TCP, 8080, 'two'):
+            answered('127.0.0.2', TCP, 18102, 'one')
+            answered('127.0.0.3', TCP, 18102, 'two')
+            assert ask('127.0.0.1', TCP, 18102) is None
+    with refused(CODE.INVALID_ARGUMENT, words=['host_ip', 'localhost']):
+        daemon.pod(host_network=False, port_mappings=[mapping('localhost')])
+
+
+@pytest.mark.ours
+def test_container_ports_without_host_port_and_on_the_host_network_are_not_mapped(daemon, pb, clean):
+    """The kubelet names every containerPort; on the host's network, host_port is the container's own port."""
+    with daemon.pod(host_network=False, port_mappings=[pb.PortMapping(container_port=18103)]) as pod:
+        with answering(pod, TCP, 18103, 'here'):
+            answered(pod.status().network.ip, TCP, 18103, 'here')
+            assert ask('127.0.0.1', TCP, 18103) is None
+    mappings = [pb.PortMapping(container_port=18104, host_port=18104)]
+    with daemon.pod(host_network=True, port_mappings=mappings), socket.create_server(('127.0.0.1', 18104)):
+        with socket.create_connection(('127.0.0.1', 18104), timeout=1):
+            pass
+
+
+@pytest.fixture
+def dual_stack(own_daemon):
+    """A daemon whose pods have an IPv4 and an IPv6 address."""
+    path = os.path.join(own_daemon.runtime.cni_conf, '10-test.conflist')
+    with open(path, encoding='utf-8') as f:
+        config = json.load(f)
+    config['plugins'][0]['ipam']['ranges'].append([{'subnet': 'fd89::/64'}])
+    config['plugins'][0]['ipam']['routes'].append({'dst': '::/0'})
+    with open(path, 'w', encoding='utf-8') as f:
+        json.dump(config, f)
+    node = 'fd98::1'
+    subprocess.run(['ip', 'addr', 'add', f'{node}/128', 'dev', 'lo', 'nodad'], check=True)
+    own_daemon.runtime.kill()
+    own_daemon.start()
+    yield own_daemon, node
+    subprocess.run(['ip', 'addr', 'del', f'{node}/128', 'dev', 'lo'], check=True)
+
+
+@pytest.mark.ours
+@pytest.mark.parametrize('protocol', [TCP, UDP])
+def test_host_port_by_ipv6(dual_stack, pb, protocol):
+    daemon, node = dual_stack
+    mappings = [pb.PortMapping(container_port=8080, host_port=18105, protocol=protocol),
+                pb.PortMapping(container_port=8080, host_port=18106, protocol=protocol, host_ip=node),
+                pb.PortMapping(container_port=8080, host_port=18107, protocol=protocol, host_ip='::')]
+    with daemon.pod(host_network=False, port_mappings=mappings) as pod:
+        network = pod.status().network
+        assert network.ip.startswith('10.89.') and network.additional_ips[0].ip.startswith('fd89::')
+        with answering(pod, protocol, 8080, 'here', socket.AF_INET6):
+            answered(node, protocol, 18105, 'here')
+            answered('127.0.0.1', protocol, 18105, 'here')
+            answered(node, protocol, 18106, 'here')
+            assert ask('127.0.0.1', protocol, 18106) is None
+            answered(node, protocol, 18107, 'here')
+    assert ask(node, protocol, 18105) is None
+
+
+# --- limits ------------------------------------------------------------------------------------------------------
+
+def page_sizes():
+    """As the kubelet names the sizes of huge pages that the node has: 2MB, 1GB."""
+    sizes = []
+    for name in os.listdir('/sys/kernel/mm/hugepages'):
+        n, unit = int(name.removeprefix('hugepages-').removesuffix('kB')), 0
+        while n >= 1024 and n % 1024 == 0:
+            n, unit = n // 1024, unit + 1
+        sizes.append(f'{n}{"KMGT"[unit]}B')
+    return sizes
+
+
+@pytest.fixture
+def hugetlb(daemon):
+    top, is_v2 = cgroup_top('hugetlb')
+    if is_v2:
+        with open(f'{top}/cgroup.controllers', encoding='utf-8') as f:
+            if 'hugetlb' not in f.read().split():
+                pytest.skip('this host has no hugetlb controller')
+    return daemon
+
+
+@pytest.mark.ours
+def test_hugepage_limits(daemon, busybox, pb):
+    """The kubelet names every size that the node has, with 0 for those that the container doesn't ask for."""
+    limits = [pb.HugepageLimit(page_size=size, limit=0) for size in page_sizes()]
+    with daemon.pod() as pod:
+        container = pod.run(busybox, ['sleep', '100'], resources={'hugepage_limits': limits})
+        assert list(container.status().resources.linux.hugepage_limits) == limits
+        for bad in ('2', 'MB', '2mb', '-2MB', '../2MB', '2 MB'):
+            with refused(CODE.INVALID_ARGUMENT, words=['huge page', bad]):
+                pod.create(busybox, ['true'], resources={
+                    'hugepage_limits': [pb.HugepageLimit(page_size=bad, limit=1)]})
+
+
+@pytest.mark.ours
+def test_hugepage_limits_hold(hugetlb, busybox, pb):
+    def limits(*bytes_of):
+        return [pb.HugepageLimit(page_size=size, limit=limit) for size, limit in zip(sizes, bytes_of)]
+
+    def held():
+        return [cgroup_file(container, f'hugetlb/hugetlb.{size}.limit_in_bytes', f'hugetlb.{size}.max')
+                for size in sizes]
+    sizes = page_sizes()
+    given = [n << 31 for n in range(1, len(sizes) + 1)]
+    with hugetlb.pod() as pod:
+        container = pod.run(busybox, ['sleep', '100'], resources={'hugepage_limits': limits(*given)})
+        assert held() == [str(n) for n in given]
+        hugetlb.cri.UpdateContainerResources(container_id=container.id, linux=pb.LinuxContainerResources(
+            hugepage_limits=limits(0)))
+        assert held() == ['0', *(str(n) for n in given[1:])]
+        assert list(container.status().resources.linux.hugepage_limits) == limits(0, *given[1:])
+
+
+@pytest.mark.ours
+def test_swap_limits(daemon, busybox):
+    """None, so much of it, unlimited. memory_swap_limit is of both together, cgroup v2's of swap alone."""
+    def run(swap):
+        return pod.run(busybox, ['sleep', '100'], resources={
+            'memory_limit_in_bytes': 64 * MIB, 'memory_swap_limit_in_bytes': swap})
+
+    def held(container):
+        return cgroup_file(container, 'memory/memory.memsw.limit_in_bytes', 'memory.swap.max')
+    with daemon.pod() as pod:
+        none, unlimited = run(64 * MIB), run(-1)
+        assert none.status().resources.linux.memory_swap_limit_in_bytes == 64 * MIB
+        folder, is_v2 = cgroup_folder(none.pid(), 'memory')
+        name = 'memory.swap.max' if is_v2 else 'memory.memsw.limit_in_bytes'
+        if not os.path.exists(os.path.join(folder, name)):  # the kernel does not count swap
+            # What is not there can't be used: fine. A part of it can't be kept to: refused.
+            with refused(CODE.FAILED_PRECONDITION, words=[name]):
+                run(96 * MIB)
+            return
+        some = run(96 * MIB)
+        if V2:
+            assert (held(none), held(some), held(unlimited)) == ('0', str(32 * MIB), 'max')
+        else:
+            assert (held(none), held(some)) == (str(64 * MIB), str(96 * MIB))
+            assert int(held(unlimited)) > 1 << 60
+
+
+@pytest.mark.ours
+def test_swap_limit_that_makes_no_sense(daemon, busybox):
+    with daemon.pod() as pod, refused(CODE.INVALID_ARGUMENT, words=['swap', 'below']):
+        pod.create(busybox, ['true'], resources={
+            'memory_limit_in_bytes': 64 * MIB, 'memory_swap_limit_in_bytes': 32 * MIB})
+
+
+@pytest.mark.ours
+@pytest.mark.skipif(not V2, reason='unified settings are for cgroup v2; tests/vm/integration has it')
+def test_unified_settings(daemon, busybox, pb):
+    """What the kubelet sends on cgroup v2: OOM by group, memory protection and throttling, swap."""
+    wanted = {'memory.oom.group': '1', 'memory.min': str(8 * MIB), 'memory.high': str(48 * MIB), 'memory.swap.max': '0'}
+
+    def held():
+        return {key: cgroup_file(container, 'memory/none', key) for key in wanted}
+    with daemon.pod() as pod:
+        container = pod.run(busybox, ['sleep', '100'], resources={
+            'memory_limit_in_bytes': 64 * MIB, 'unified': wanted})
+        assert held() == wanted
+        assert dict(container.status().resources.linux.unified) == wanted
+        wanted['memory.high'] = str(56 * MIB)
+        daemon.cri.UpdateContainerResources(container_id=container.id, linux=pb.LinuxContainerResources(
+            unified={'memory.high': str(56 * MIB)}))
+        assert held() == wanted
+        assert dict(container.status().resources.linux.unified) == wanted
+
+
+@pytest.mark.ours
+def test_unified_settings_of_what_is_on_cgroup_v2(hugetlb, busybox, pb):
+    """Also on a hybrid host, which has some controllers there."""
+    if not cgroup_top('hugetlb')[1]:
+        pytest.skip('hugetlb is on cgroup v1 here')
+    key = f'hugetlb.{page_sizes()[0]}.max'
+    with hugetlb.pod() as pod:
+        container = pod.run(busybox, ['sleep', '100'], resources={'unified': {key: str(1 << 31)}})
+        assert cgroup_file(container, 'hugetlb/none', key) == str(1 << 31)
+        hugetlb.cri.UpdateContainerResources(container_id=container.id, linux=pb.LinuxContainerResources(
+            unified={key: 'max', 'cgroup.max.depth': '3'}))
+        assert cgroup_file(container, 'hugetlb/none', key) == 'max'
+        assert cgroup_file(container, 'hugetlb/none', 'cgroup.max.depth') == '3'
+
+
+@pytest.mark.ours
+def test_unified_settings_that_cannot_be(daemon, busybox):
+    with daemon.pod() as pod:
+        for key in ('cgroup.procs', '../memory.high', 'memory', 'cgroup.subtree_control', 'cgroup.freeze'):
+            with refused(CODE.INVALID_ARGUMENT, words=[key]):
+                pod.create(busybox, ['true'], resources={'unified': {key: '1'}})
+        if not V2:
+            with refused(CODE.FAILED_PRECONDITION, words=['memory.high', 'cgroup v2']):
+                pod.create(busybox, ['true'], resources={'unified': {'memory.high': '1'}})
+        assert not daemon.cri.ListContainers().containers
+
+
+def hierarchies():
+    """The top folders of those hierarchies in which a pod's group counts or limits."""
+    return {cgroup_top(controller)[0] for controller in ('memory', 'cpu', 'pids', 'cpuset')}
+
+
+@pytest.fixture
+def pod_group():
+    """The pod's control group as the kubelet makes it, with a memory limit: its name, and the limit's file."""
+    top = f'{os.environ["LXCRI_TEST_ID"]}-kubepods'
+    name = f'/{top}/burstable/podabc-def'
+    for root in hierarchies():
+        if V2:
+            for folder in (root, f'{root}/{top}', f'{root}/{top}/burstable'):
+                os.makedirs(folder, exist_ok=True)
+                with open(f'{folder}/cgroup.subtree_control', 'w', encoding='utf-8') as f:
+                    f.write('+cpu +memory +pids')
+        os.makedirs(root + name)
+    top_of_memory, is_v2 = cgroup_top('memory')
+    limit = top_of_memory + name + ('/memory.max' if is_v2 else '/memory.limit_in_bytes')
+    with open(limit, 'w', encoding='utf-8') as f:
+        f.write(str(256 * MIB))
+    yield name, limit
+    for root in hierarchies():
+        for folder in (name, f'/{top}/burstable', f'/{top}'):
+            os.rmdir(root + folder)
+
+
+def read(path):
+    with open(path, encoding='utf-8') as f:
+        return f.read().strip()
+
+
+@pytest.mark.ours
+def test_the_pods_group_is_the_kubelets(daemon, busybox, pb, pod_group):
+    """Containers are below it; overhead and the pod's limits, given and updated, change nothing there; and it stays."""
+    name, limit = pod_group
+    overhead = pb.LinuxContainerResources(memory_limit_in_bytes=16 * MIB, cpu_shares=51)
+    with daemon.pod(pid=0, linux={'cgroup_parent': name, 'overhead': overhead,
+                                  'resources': pb.LinuxContainerResources(memory_limit_in_bytes=128 * MIB)}) as pod:
+        container = pod.run(busybox, ['sleep', '100'], resources={'memory_limit_in_bytes': 64 * MIB})
+        folder, _ = cgroup_folder(container.pid(), 'memory')
+        assert folder == os.path.dirname(limit) + '/' + container.id
+        assert read(limit) == str(256 * MIB)
+        # As the kubelet resizes a pod: its own group first, then this call, then the containers.
+        with open(limit, 'w', encoding='utf-8') as f:
+            f.write(str(512 * MIB))
+        daemon.cri.UpdatePodSandboxResources(
+            pod_sandbox_id=pod.id, overhead=overhead, resources=pb.LinuxContainerResources(
+                memory_limit_in_bytes=192 * MIB, cpu_shares=100))
+        daemon.cri.UpdateContainerResources(container_id=container.id, linux=pb.LinuxContainerResources(
+            memory_limit_in_bytes=128 * MIB))
+        assert read(limit) == str(512 * MIB)
+        assert read(os.path.join(folder, os.path.basename(limit))) == str(128 * MIB)
+        info = json.loads(pod.status(verbose=True).info['info'])
+        assert info['resources'] == {'memoryLimitInBytes': 192 * MIB, 'cpuShares': 100}
+        assert info['overhead'] == {'memoryLimitInBytes': 16 * MIB, 'cpuShares': 51}
+    assert read(limit) == str(512 * MIB)
+    assert [e for e in os.listdir(os.path.dirname(limit)) if os.path.isdir(os.path.join(os.path.dirname(limit), e))] == []
+
+
+# --- resize in place ---------------------------------------------------------------------------------------------
+
+def test_resize_in_place(daemon, busybox, pb):
+    """Up and down, without a restart; what the kubelet compares is in the status, what holds in the group."""
+    def resize(**limits):
+        daemon.cri.UpdateContainerResources(container_id=container.id, linux=pb.LinuxContainerResources(**limits))
+        shown = container.status().resources.linux
+        assert {key: getattr(shown, key) for key in limits} == limits
+
+    def held():
+        quota = cgroup_file(container, 'cpu/cpu.cfs_quota_us', 'cpu.max')
+        return cgroup_file(container, 'memory/memory.limit_in_bytes', 'memory.max'), quota.split()[0]
+    with daemon.pod() as pod:
+        container = pod.run(busybox, ['sleep', '100'], resources={
+            'memory_limit_in_bytes': 64 * MIB, 'cpu_shares': 102, 'cpu_quota': 10000, 'cpu_period': 100000})
+        before, pid = container.status(), container.pid()
+        resize(memory_limit_in_bytes=128 * MIB, cpu_shares=512, cpu_quota=50000, cpu_period=100000)
+        assert held() == (str(128 * MIB), '50000')
+        resize(memory_limit_in_bytes=32 * MIB, cpu_shares=2, cpu_quota=1000)
+        assert held() == (str(32 * MIB), '1000')
+        resize(cpu_quota=-1)
+        assert held() == (str(32 * MIB), 'max' if V2 else '-1')
+        after = container.status()
+        assert (after.state, after.started_at, container.pid()) == (RUNNING, before.started_at, pid)
+
+
+@pytest.mark.ours
+def test_resize_below_what_is_in_use_is_refused(daemon, busybox, pb):
+    with daemon.pod() as pod:
+        container = pod.sh(busybox, 'x=$(head -c 20000000 /dev/zero | tr "\\0" x); echo up >/up; sleep 100; echo $x',
+                           resources={'memory_limit_in_bytes': 128 * MIB, 'cpu_shares': 100})
+        eventually(lambda: container.exec('test', '-s', '/up').exit_code == 0)
+        with refused(CODE.FAILED_PRECONDITION, words=['memory']):
+            daemon.cri.UpdateContainerResources(container_id=container.id, linux=pb.LinuxContainerResources(
+                memory_limit_in_bytes=8 * MIB, cpu_shares=200))
+        shown = container.status().resources.linux
+        assert (shown.memory_limit_in_bytes, shown.cpu_shares) == (128 * MIB, 100)
+        assert cgroup_file(container, 'memory/memory.limit_in_bytes', 'memory.max') == str(128 * MIB)
+        assert container.status().state == RUNNING
+
+
+@pytest.mark.ours
+def test_resize_before_the_start(daemon, busybox, pb):
+    """The kubelet may resize what it has created and not started yet; also with a daemon that was restarted."""
+    with daemon.pod() as pod:
+        container = pod.create(busybox, ['sleep', '100'], resources={
+            'memory_limit_in_bytes': 64 * MIB, 'oom_score_adj': 900})
+        daemon.cri.UpdateContainerResources(container_id=container.id, linux=pb.LinuxContainerResources(
+            memory_limit_in_bytes=96 * MIB, oom_score_adj=800))
+        assert container.status().state == CREATED
+        container.start()
+        assert cgroup_file(container, 'memory/memory.limit_in_bytes', 'memory.max') == str(96 * MIB)
+        assert container.output('cat', '/proc/1/oom_score_adj') == '800'
+
+
+@pytest.mark.parametrize('score', [-998, 0, 2, 1000])
+def test_oom_score(daemon, busybox, score):
+    """Guaranteed, none, and best effort; of all its processes, those that join it, too."""
+    with daemon.pod() as pod:
+        container = pod.sh(busybox, 'sleep 100 & wait', resources={'oom_score_adj': score})
+        scores = container.sh('cat /proc/[0-9]*/oom_score_adj').split()
+        may = subprocess.run(['sh', '-c', f'echo {score} >/proc/self/oom_score_adj'], check=False,
+                             stderr=subprocess.DEVNULL).returncode == 0  # lowering takes CAP_SYS_RESOURCE
+        assert len(scores) >= 3 and set(scores) == {str(score) if may else '0'}
+
+
+@pytest.mark.ours
+def test_oom_score_is_updated(daemon, busybox, pb):
+    """It goes by the memory request, so that a resize changes it. A process that has chosen its own keeps that."""
+    with daemon.pod() as pod:
+        container = pod.sh(busybox, 'sleep 100 & sh -c "echo 950 >/proc/self/oom_score_adj; exec sleep 101" & wait',
+                           resources={'oom_score_adj': 900})
+        eventually(lambda: len(container.exec('pgrep', 'sleep').stdout.split()) == 2)
+        for score in (500, 700):
+            daemon.cri.UpdateContainerResources(container_id=container.id, linux=pb.LinuxContainerResources(
+                oom_score_adj=score))
+            assert container.status().resources.linux.oom_score_adj == score
+            scores = container.sh('cat /proc/[0-9]*/oom_score_adj').split()
+            assert set(scores) == {str(score), '950'} and scores.count('950') == 1
+
+
+@pytest.mark.ours
+@pytest.mark.parametrize('score', [-1001, 1001])
+def test_oom_score_out_of_range(daemon, busybox, score, clean):
+    with daemon.pod() as pod, refused(CODE.INVALID_ARGUMENT, words=['oom_score_adj']):
+        pod.create(busybox, ['true'], resources={'oom_score_adj': score})
+
+
+# --- images ------------------------------------------------------------------------------------------------------
+
+@pytest.mark.ours
+@pytest.mark.parametrize('own_daemon', [{'config': 'pinned-images: ["127.0.0.1:*/busybox:1", "*/kept/*"]\n'}],
+                         indirect=True)
+def test_pinned_images(own_daemon, images):
+    """The kubelet's garbage collection leaves them, as says the image by any of its names; removal is obeyed."""
+    def pinned():
+        return {tag for image in own_daemon.cri.ListImages().images if image.pinned for tag in image.repo_tags}
+    loose = images.push(recipes.marked('loose'), 'loose')
+    kept = images.push(recipes.marked('kept'), 'also/kept/here')
+    own_daemon.pull(loose, kept)
+    assert pinned() == {images.ref('busybox'), kept}
+    status = own_daemon.cri.ImageStatus(image=own_daemon.pb.ImageSpec(image=kept)).image
+    assert status.pinned
+    own_daemon.runtime.cli('image', 'rm', '-a')
+    assert {tag for image in own_daemon.cri.ListImages().images for tag in image.repo_tags} == pinned()
+    own_daemon.cri.RemoveImage(image=own_daemon.pb.ImageSpec(image=status.id))
+    assert pinned() == {images.ref('busybox')}
