@@ -244,18 +244,16 @@ static bool count_process(pid_t pid, void *userdata) {
         return true;
 }
 
-static void put_processes(struct sink *s, struct container *c, const struct cgroup_stats *st,
+static void put_processes(struct sink *s, struct container *c, const struct processes *p,
                           const struct cgroup_metrics *m) {
-        struct processes p = { 0 };
         struct rlimit files;
 
-        cgroup_each_process(c->pods->cgroups, c->cgroup_path, count_process, &p);
-        put(s, METRIC_PROCESSES, p.n);
-        put(s, METRIC_THREADS, st->pids);
+        put(s, METRIC_PROCESSES, p->n);
+        put(s, METRIC_THREADS, m->tasks);
         put(s, METRIC_THREADS_MAX, m->pids_max);
-        if (p.descriptors <= DESCRIPTORS_MAX) {
-                put(s, METRIC_FILE_DESCRIPTORS, p.descriptors);
-                put(s, METRIC_SOCKETS, p.sockets);
+        if (p->descriptors <= DESCRIPTORS_MAX) {
+                put(s, METRIC_FILE_DESCRIPTORS, p->descriptors);
+                put(s, METRIC_SOCKETS, p->sockets);
         }
         if (prlimit(c->pid, RLIMIT_NOFILE, NULL, &files) == 0 && files.rlim_cur != RLIM_INFINITY)
                 put1(s, METRIC_ULIMITS_SOFT, files.rlim_cur, "max_open_files");
@@ -291,10 +289,12 @@ static void put_spec(struct sink *s, struct container *c, const struct cgroup_me
 static int container_metrics(struct container *c, const struct statvfs *fs, struct arena *a,
                              CRI(ContainerMetrics) * *ret, struct err *err) {
         CRI(ContainerMetrics) *m = cri_make(a, ContainerMetrics, container_metrics);
+        struct processes processes = { 0 };
+        const struct cgroup_each_process each = { count_process, &processes };
         struct cgroup_metrics more;
         struct cgroup_stats st;
         struct sink s;
-        int r = cgroup_get_metrics(c->pods->cgroups, c->cgroup_path, &st, &more, err);
+        int r = cgroup_get_metrics(c->pods->cgroups, c->cgroup_path, &each, &st, &more, err);
 
         if (r < 0)
                 return r;
@@ -307,7 +307,7 @@ static int container_metrics(struct container *c, const struct statvfs *fs, stru
         put_pressure(&s, &st);
         put_devices(&s, &more);
         put_layer(&s, c, fs);
-        put_processes(&s, c, &st, &more);
+        put_processes(&s, c, &processes, &more);
         put_spec(&s, c, &more);
         m->container_id = s.base[0];
         m->metrics = s.list;

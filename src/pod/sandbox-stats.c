@@ -55,6 +55,13 @@ static bool owns_cgroup_parent(const struct sandbox *s, struct arena *a) {
                str_eq(base + strlen(base) - strlen(with_underscores), with_underscores);
 }
 
+/* Of a pod's containers. */
+struct total {
+        struct cgroup_stats used;
+        uint64_t tasks, nano_cores;
+        bool has_rate;
+};
+
 /* Pressure has no sum: without a group of its own a pod has none. */
 static void add(struct cgroup_stats *sum, const struct cgroup_stats *st) {
         sum->cpu_usage_ns += st->cpu_usage_ns;
@@ -63,12 +70,12 @@ static void add(struct cgroup_stats *sum, const struct cgroup_stats *st) {
         sum->memory_rss_bytes += st->memory_rss_bytes;
         sum->page_faults += st->page_faults;
         sum->major_page_faults += st->major_page_faults;
-        sum->pids += st->pids;
 }
 
-/* The containers that run, one by one into @m; their sum and CPU rate. */
-static int add_containers(struct sandbox *s, CRI(LinuxPodSandboxStats) * m, struct cgroup_stats *sum,
-                          uint64_t *ret_nano_cores, bool *ret_has_rate, struct arena *arena, struct err *err) {
+/* The containers that run, one by one into @m, and their sum; of tasks only where the pod has no group that counts
+ * them. */
+static int add_containers(struct sandbox *s, bool has_group, CRI(LinuxPodSandboxStats) * m, struct total *sum,
+                          struct arena *arena, struct err *err) {
         size_t n;
         struct container **list = registry_containers(s->pods, s, arena, &n);
         int r = 0;
@@ -84,10 +91,12 @@ static int add_containers(struct sandbox *s, CRI(LinuxPodSandboxStats) * m, stru
                 if (r < 0)
                         break;
                 m->containers[m->n_containers++] = one;
-                add(sum, &st);
+                add(&sum->used, &st);
+                if (!has_group)
+                        sum->tasks += cgroup_tasks(s->pods->cgroups, list[i]->cgroup_path);
                 if (one->cpu && one->cpu->usage_nano_cores) {
-                        *ret_nano_cores += one->cpu->usage_nano_cores->value;
-                        *ret_has_rate = true;
+                        sum->nano_cores += one->cpu->usage_nano_cores->value;
+                        sum->has_rate = true;
                 }
         }
         registry_unref_containers(list, n);
@@ -95,27 +104,30 @@ static int add_containers(struct sandbox *s, CRI(LinuxPodSandboxStats) * m, stru
 }
 
 static int fill_linux(struct sandbox *s, CRI(LinuxPodSandboxStats) * m, struct arena *arena, struct err *err) {
-        struct cgroup_stats sum = { 0 }, own;
-        uint64_t nano_cores = 0;
-        bool has_rate = false;
+        struct cgroups *c = s->pods->cgroups;
+        struct total sum = { 0 };
+        struct cgroup_stats own;
         struct err ignored;
-        int r = add_containers(s, m, &sum, &nano_cores, &has_rate, arena, err);
+        bool has_group = owns_cgroup_parent(s, arena) && cgroup_get_stats(c, s->cgroup_parent, &own, &ignored) == 0;
+        int r = add_containers(s, has_group, m, &sum, arena, err);
 
         if (r < 0)
                 return r;
-        if (owns_cgroup_parent(s, arena) && cgroup_get_stats(s->pods->cgroups, s->cgroup_parent, &own, &ignored) == 0)
-                sum = own;
+        if (has_group) {
+                sum.used = own;
+                sum.tasks = cgroup_tasks(c, s->cgroup_parent);
+        }
         m->cpu = cri_make(arena, CpuUsage, cpu_usage);
         m->cpu->timestamp = (int64_t) clock_realtime_ns();
-        m->cpu->usage_core_nano_seconds = stats_u64(arena, sum.cpu_usage_ns);
-        if (has_rate)
-                m->cpu->usage_nano_cores = stats_u64(arena, nano_cores);
-        m->cpu->psi = stats_psi(&sum.cpu_psi, arena);
-        m->memory = stats_memory(&sum, arena);
-        m->io = stats_io(&sum, arena);
+        m->cpu->usage_core_nano_seconds = stats_u64(arena, sum.used.cpu_usage_ns);
+        if (sum.has_rate)
+                m->cpu->usage_nano_cores = stats_u64(arena, sum.nano_cores);
+        m->cpu->psi = stats_psi(&sum.used.cpu_psi, arena);
+        m->memory = stats_memory(&sum.used, arena);
+        m->io = stats_io(&sum.used, arena);
         m->process = cri_make(arena, ProcessUsage, process_usage);
         m->process->timestamp = m->cpu->timestamp;
-        m->process->process_count = stats_u64(arena, sum.pids);
+        m->process->process_count = stats_u64(arena, sum.tasks);
         return 0;
 }
 

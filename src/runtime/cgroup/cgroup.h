@@ -67,12 +67,14 @@ struct cgroup_stats {
         uint64_t memory_usage_bytes, memory_working_set_bytes, memory_rss_bytes, memory_limit_bytes; /* limit 0: none */
         uint64_t page_faults, major_page_faults;
         uint64_t swap_usage_bytes, swap_limit_bytes; /* limit UINT64_MAX: none */
-        uint64_t pids;                               /* tasks, so threads count */
         bool has_swap;
         struct cgroup_psi cpu_psi, memory_psi, io_psi;
 };
-/* Missing group: ERR_NOT_FOUND. */
+/* Missing group: ERR_NOT_FOUND. Every file costs its opening: what few want has a function of its own. */
 _must_use_ int cgroup_get_stats(struct cgroups *c, const char *path, struct cgroup_stats *ret, struct err *err);
+
+/* Tasks, so threads count, in the group and below; 0 when unknown. */
+uint64_t cgroup_tasks(struct cgroups *c, const char *path);
 
 /* What monitoring wants beyond that. UINT64_MAX: this host does not tell. Limits: 0 is none. */
 enum { CGROUP_DEVICES_MAX = 32, CGROUP_HUGETLB_MAX = 8 };
@@ -80,7 +82,7 @@ struct cgroup_metrics {
         uint64_t cpu_user_ns, cpu_system_ns, cfs_periods, cfs_throttled_periods, cfs_throttled_ns;
         uint64_t memory_cache, memory_mapped, memory_kernel, memory_max_usage, memory_failcnt, memory_reservation;
         uint64_t own_page_faults, own_major_page_faults; /* without groups below; v2 counts them in */
-        uint64_t oom_kills, pids_max;
+        uint64_t oom_kills, tasks, pids_max;
         struct cgroup_device_io {
                 unsigned major, minor;
                 uint64_t read_bytes, write_bytes, reads, writes;
@@ -92,8 +94,11 @@ struct cgroup_metrics {
         } hugetlb[CGROUP_HUGETLB_MAX];
         size_t n_hugetlb;
 };
-/* Both at once. Missing group: ERR_NOT_FOUND. */
-_must_use_ int cgroup_get_metrics(struct cgroups *c, const char *path, struct cgroup_stats *ret,
-                                  struct cgroup_metrics *ret_metrics, struct err *err);
-/* Each process in the group, by its id here, not those of groups below; @each returns false to stop. Missing: none. */
-void cgroup_each_process(struct cgroups *c, const char *path, bool (*each)(pid_t pid, void *userdata), void *userdata);
+/* Told of each process in the group, by its id here, not of those of groups below; returns false to stop. */
+struct cgroup_each_process {
+        bool (*each)(pid_t pid, void *userdata);
+        void *userdata;
+};
+/* Both at once, but for limits of memory and swap. Missing group: ERR_NOT_FOUND. */
+_must_use_ int cgroup_get_metrics(struct cgroups *c, const char *path, const struct cgroup_each_process *each,
+                                  struct cgroup_stats *ret, struct cgroup_metrics *ret_metrics, struct err *err);

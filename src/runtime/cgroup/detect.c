@@ -2,9 +2,11 @@
 /* detect - which control group hierarchies this host has, from /proc/self/mountinfo.
  * Groups are made only where something is limited, counted or killed by it: net_cls, net_prio, perf_event and other v1
  * hierarchies without use to us are left alone, as each costs a mkdir, a write and a rmdir per container. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -188,6 +190,27 @@ static void settle(struct cgroups *c) {
                 text[0] == '0';
 }
 
+/* "hugepages-2048kB" is "2MB" in names of control files. */
+static void take_page_size(struct cgroups *c, const char *folder) {
+        const char *number = str_after(folder, "hugepages-");
+        char *end;
+        unsigned kib = number ? (unsigned) strtoul(number, &end, 10) : 0, steps = 0;
+
+        if (kib == 0 || !str_eq(end, "kB") || c->n_page_sizes == CGROUP_HUGETLB_MAX)
+                return;
+        for (; kib >= 1024 && steps < 2; steps++)
+                kib /= 1024;
+        (void) snprintf(c->page_sizes[c->n_page_sizes++], sizeof(c->page_sizes[0]), "%u%cB", kib, "KMG"[steps]);
+}
+
+static void find_page_sizes(struct cgroups *c) {
+        _cleanup_(closedirp) DIR *dir = opendir("/sys/kernel/mm/hugepages");
+        struct dirent *e;
+
+        while (dir && (e = readdir(dir)))
+                take_page_size(c, e->d_name);
+}
+
 int cgroups_new_from(const char *mountinfo, struct cgroups **ret, struct err *err) {
         _cleanup_(cgroups_freep) struct cgroups *c = xnew(struct cgroups);
         _cleanup_(freep) char *text = NULL;
@@ -211,6 +234,7 @@ int cgroups_new_from(const char *mountinfo, struct cgroups **ret, struct err *er
                         err, ERR_PRECONDITION,
                         "no control groups are mounted: mount them, e.g. \"mount -t cgroup2 none /sys/fs/cgroup\"");
         settle(c);
+        find_page_sizes(c);
         *ret = TAKE_PTR(c);
         return 0;
 }

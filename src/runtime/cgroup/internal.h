@@ -51,6 +51,8 @@ struct cgroups {
         int8_t of[CTL_MAX];  /* hierarchy of a controller, -1: none */
         int unified;         /* index of the v2 hierarchy, -1: none */
         bool seed_hierarchy; /* v1 kernels before 5.11: memory.use_hierarchy must be set on new groups */
+        char page_sizes[CGROUP_HUGETLB_MAX][16]; /* of huge pages, as files of groups name them: "2MB" */
+        size_t n_page_sizes;
         pthread_mutex_t lock;
         struct device_program programs[DEVICE_CACHE_MAX];
         size_t next_program;
@@ -130,12 +132,16 @@ ssize_t file_read_at(int dirfd, const char *file, char *buf, size_t size);
 int file_write_at(int dirfd, const char *file, const char *value); /* 0 or -errno */
 /* One number in a file; "max" and v1's "no limit" (2^63 in whole pages) are UINT64_MAX. */
 bool number_at(int dirfd, const char *file, uint64_t *ret);
+/* The same of a group's only file in a hierarchy that matters: without opening its folder. */
+bool group_number(struct group *g, int h, const char *file, uint64_t *ret);
+ssize_t group_read(struct group *g, int h, const char *file, char *buf, size_t size);
 /* A file of pressure; false when it is not one. Never reads past @text's end. */
 bool psi_parse(const char *text, struct cgroup_psi *ret);
 /* @more may be NULL; what it finds on its way goes there. */
 void stats_of(struct group *g, struct cgroup_stats *ret, struct cgroup_metrics *more);
 /* metrics.c: the same and the rest of @more. */
-void metrics_of(struct group *g, struct cgroup_stats *ret, struct cgroup_metrics *more);
+void metrics_of(struct group *g, const struct cgroup_each_process *each, struct cgroup_stats *ret,
+                struct cgroup_metrics *more);
 uint64_t oom_kills_of(struct group *g);
 /* Lines "MAJOR:MINOR ..." of v2's io.stat; of v1's blkio files, which hold either bytes or operations. */
 void io_parse_v2(const char *text, struct cgroup_metrics *m);

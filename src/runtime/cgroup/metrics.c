@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* metrics - what monitoring wants to know of a group beyond what the kubelet counts. */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -95,30 +94,22 @@ static void io_metrics(struct group *g, struct cgroup_metrics *m) {
 
 /* --- huge pages --------------------------------------------------------------------------------------------------- */
 
-/* One for each file "hugetlb.SIZE.current" or, in v1, "hugetlb.SIZE.usage_in_bytes". */
 static void hugetlb_metrics(struct group *g, struct cgroup_metrics *m) {
-        int h = g->c->of[CTL_HUGETLB], group = h < 0 ? -1 : group_fd(g, h), fd;
-        const char *usage = h >= 0 && g->c->hiers[h].v2 ? ".current" : ".usage_in_bytes";
-        _cleanup_(closedirp) DIR *dir = NULL;
-        struct dirent *e;
+        int h = g->c->of[CTL_HUGETLB], fd = h < 0 ? -1 : group_fd(g, h);
+        const char *usage = h >= 0 && g->c->hiers[h].v2 ? "current" : "usage_in_bytes";
 
-        fd = group < 0 ? -1 : openat(group, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        dir = fd < 0 ? NULL : fdopendir(fd);
-        if (!dir)
-                (void) fd_close(fd);
-        while (dir && m->n_hugetlb < CGROUP_HUGETLB_MAX && (e = readdir(dir))) {
+        for (size_t i = 0; fd >= 0 && i < g->c->n_page_sizes; i++) {
                 struct cgroup_hugetlb *p = &m->hugetlb[m->n_hugetlb];
-                const char *size = str_after(e->d_name, "hugetlb."), *end = size ? strchr(size, '.') : NULL;
                 char file[64];
 
-                if (!end || !str_eq(end, usage) || (size_t) (end - size) >= sizeof(p->page_size) ||
-                    !number_at(group, e->d_name, &p->usage))
-                        continue;
-                memcpy(p->page_size, size, (size_t) (end - size));
-                p->page_size[end - size] = '\0';
+                (void) snprintf(file, sizeof(file), "hugetlb.%s.%s", g->c->page_sizes[i], usage);
+                if (!number_at(fd, file, &p->usage))
+                        return; /* not counted in this group */
+                memcpy(p->page_size, g->c->page_sizes[i], sizeof(p->page_size));
                 p->max_usage = UINT64_MAX;
                 (void) snprintf(file, sizeof(file), "hugetlb.%s.max_usage_in_bytes", p->page_size);
-                (void) number_at(group, file, &p->max_usage);
+                if (!g->c->hiers[h].v2)
+                        (void) number_at(fd, file, &p->max_usage);
                 m->n_hugetlb++;
         }
 }
@@ -138,7 +129,7 @@ static void cpu_v1(struct group *g, struct cgroup_metrics *m) {
                 (void) number_at(acct, "cpuacct.usage_user", &m->cpu_user_ns);
                 (void) number_at(acct, "cpuacct.usage_sys", &m->cpu_system_ns);
         }
-        if (cpu < 0 || (cpu = group_fd(g, cpu)) < 0 || file_read_at(cpu, "cpu.stat", text, sizeof(text)) <= 0)
+        if (cpu < 0 || group_read(g, cpu, "cpu.stat", text, sizeof(text)) <= 0)
                 return;
         (void) keyed_number(text, "nr_periods", &m->cfs_periods);
         (void) keyed_number(text, "nr_throttled", &m->cfs_throttled_periods);
@@ -151,8 +142,8 @@ static void memory_metrics(struct group *g, const struct cgroup_stats *s, struct
 
         if (fd < 0)
                 return;
-        m->oom_kills = oom_kills_of(g);
         if (!g->c->hiers[h].v2) {
+                m->oom_kills = oom_kills_of(g);
                 (void) number_at(fd, "memory.max_usage_in_bytes", &m->memory_max_usage);
                 (void) number_at(fd, "memory.failcnt", &m->memory_failcnt);
                 (void) number_at(fd, "memory.kmem.usage_in_bytes", &m->memory_kernel);
@@ -162,13 +153,40 @@ static void memory_metrics(struct group *g, const struct cgroup_stats *s, struct
         (void) number_at(fd, "memory.peak", &m->memory_max_usage);
         limit_at(fd, "memory.low", &m->memory_reservation);
         /* How often the limit stood in the way, which is what v1 calls failcnt. */
-        if (file_read_at(fd, "memory.events", text, sizeof(text)) > 0)
+        m->oom_kills = 0;
+        if (file_read_at(fd, "memory.events", text, sizeof(text)) > 0) {
                 (void) keyed_number(text, "max", &m->memory_failcnt);
+                (void) keyed_number(text, "oom_kill", &m->oom_kills);
+        }
         m->own_page_faults = s->page_faults;
         m->own_major_page_faults = s->major_page_faults;
 }
 
-void metrics_of(struct group *g, struct cgroup_stats *ret, struct cgroup_metrics *m) {
+/* --- processes ---------------------------------------------------------------------------------------------------- */
+
+static void each_process_in(int dir_fd, const struct cgroup_each_process *e) {
+        _cleanup_(fd_closep) int fd = openat(dir_fd, "cgroup.procs", O_RDONLY | O_CLOEXEC);
+        char text[PROCS_TEXT_MAX];
+        long pid = 0;
+        ssize_t n;
+
+        while (fd >= 0 && ((n = read(fd, text, sizeof(text))) > 0 || (n < 0 && errno == EINTR)))
+                for (ssize_t i = 0; i < n; i++) {
+                        if (text[i] >= '0' && text[i] <= '9') {
+                                pid = pid * 10 + (text[i] - '0');
+                        } else {
+                                if (pid > 0 && !e->each((pid_t) pid, e->userdata))
+                                        return;
+                                pid = 0;
+                        }
+                }
+}
+
+/* --- all of it -------------------------------------------------------------------------------------------------------
+ */
+
+void metrics_of(struct group *g, const struct cgroup_each_process *each, struct cgroup_stats *ret,
+                struct cgroup_metrics *m) {
         int fd;
 
         if (m)
@@ -187,6 +205,7 @@ void metrics_of(struct group *g, struct cgroup_stats *ret, struct cgroup_metrics
                         .own_page_faults = UINT64_MAX,
                         .own_major_page_faults = UINT64_MAX,
                         .oom_kills = UINT64_MAX,
+                        .tasks = UINT64_MAX,
                         .pids_max = UINT64_MAX,
                 };
         stats_of(g, ret, m);
@@ -195,42 +214,13 @@ void metrics_of(struct group *g, struct cgroup_stats *ret, struct cgroup_metrics
         if (g->c->of[CTL_CPUACCT] >= 0)
                 cpu_v1(g, m);
         memory_metrics(g, ret, m);
-        if (g->c->of[CTL_PIDS] >= 0 && (fd = group_fd(g, g->c->of[CTL_PIDS])) >= 0)
+        if (g->c->of[CTL_PIDS] >= 0 && (fd = group_fd(g, g->c->of[CTL_PIDS])) >= 0) {
+                (void) number_at(fd, "pids.current", &m->tasks);
                 limit_at(fd, "pids.max", &m->pids_max);
+        }
         io_metrics(g, m);
         hugetlb_metrics(g, m);
-}
-
-/* --- processes ---------------------------------------------------------------------------------------------------- */
-
-static void each_process_in(int dir_fd, bool (*each)(pid_t pid, void *userdata), void *userdata) {
-        _cleanup_(fd_closep) int fd = openat(dir_fd, "cgroup.procs", O_RDONLY | O_CLOEXEC);
-        char text[PROCS_TEXT_MAX];
-        long pid = 0;
-        ssize_t n;
-
-        while (fd >= 0 && ((n = read(fd, text, sizeof(text))) > 0 || (n < 0 && errno == EINTR)))
-                for (ssize_t i = 0; i < n; i++) {
-                        if (text[i] >= '0' && text[i] <= '9') {
-                                pid = pid * 10 + (text[i] - '0');
-                        } else {
-                                if (pid > 0 && !each((pid_t) pid, userdata))
-                                        return;
-                                pid = 0;
-                        }
-                }
-}
-
-void cgroup_each_process(struct cgroups *c, const char *path, bool (*each)(pid_t pid, void *userdata), void *userdata) {
-        struct group g;
-        struct err ignored;
-        int fd;
-
-        if (path_check(path, &ignored) < 0)
-                return;
-        group_init(&g, c, path);
-        fd = group_fd(&g, 0);
-        if (fd >= 0)
-                each_process_in(fd, each, userdata);
-        group_done(&g);
+        fd = group_fd(g, 0);
+        if (each && fd >= 0)
+                each_process_in(fd, each);
 }

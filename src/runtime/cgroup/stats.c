@@ -3,8 +3,10 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include "base/str.h"
 #include "runtime/cgroup/internal.h"
 
@@ -30,18 +32,36 @@ bool keyed_number(const char *text, const char *key, uint64_t *ret) {
         return false;
 }
 
-bool number_at(int dirfd, const char *file, uint64_t *ret) {
-        char text[64];
+static bool parse_number(const char *text, uint64_t *ret) {
         uint64_t value;
 
-        if (file_read_at(dirfd, file, text, sizeof(text)) <= 0)
-                return false;
         if (str_eq(text, "max"))
                 value = UINT64_MAX;
         else if (!str_to_u64(text, &value))
                 return false;
         *ret = value >= 1ULL << 62 ? UINT64_MAX : value;
         return true;
+}
+
+bool number_at(int dirfd, const char *file, uint64_t *ret) {
+        char text[64];
+
+        return file_read_at(dirfd, file, text, sizeof(text)) > 0 && parse_number(text, ret);
+}
+
+ssize_t group_read(struct group *g, int h, const char *file, char *buf, size_t size) {
+        char path[GROUP_PATH_MAX + 64];
+
+        if (g->fds[h] >= 0)
+                return file_read_at(g->fds[h], file, buf, size);
+        (void) snprintf(path, sizeof(path), "%s/%s", g->path + 1, file);
+        return file_read_at(g->c->hiers[h].fd, path, buf, size);
+}
+
+bool group_number(struct group *g, int h, const char *file, uint64_t *ret) {
+        char text[64];
+
+        return group_read(g, h, file, text, sizeof(text)) > 0 && parse_number(text, ret);
 }
 
 /* The same with 0 for no limit. */
@@ -121,7 +141,6 @@ static void memory_v1(int fd, struct cgroup_stats *s, struct cgroup_metrics *mor
         uint64_t inactive = 0, memsw;
 
         (void) read_number(fd, "memory.usage_in_bytes", &s->memory_usage_bytes);
-        (void) read_number(fd, "memory.limit_in_bytes", &s->memory_limit_bytes);
         if (file_read_at(fd, "memory.stat", text, sizeof(text)) > 0) {
                 (void) keyed_number(text, "total_inactive_file", &inactive);
                 (void) keyed_number(text, "total_rss", &s->memory_rss_bytes);
@@ -137,6 +156,9 @@ static void memory_v1(int fd, struct cgroup_stats *s, struct cgroup_metrics *mor
         }
         s->memory_working_set_bytes = less(s->memory_usage_bytes, inactive);
         s->swap_limit_bytes = UINT64_MAX;
+        if (more)
+                return;
+        (void) read_number(fd, "memory.limit_in_bytes", &s->memory_limit_bytes);
         if (s->has_swap && number_at(fd, "memory.memsw.limit_in_bytes", &memsw) && memsw != UINT64_MAX)
                 s->swap_limit_bytes = less(memsw, s->memory_limit_bytes);
 }
@@ -146,7 +168,6 @@ static void memory_v2(int fd, struct cgroup_stats *s, struct cgroup_metrics *mor
         uint64_t inactive = 0;
 
         (void) read_number(fd, "memory.current", &s->memory_usage_bytes);
-        (void) read_number(fd, "memory.max", &s->memory_limit_bytes);
         if (file_read_at(fd, "memory.stat", text, sizeof(text)) > 0) {
                 (void) keyed_number(text, "inactive_file", &inactive);
                 (void) keyed_number(text, "anon", &s->memory_rss_bytes);
@@ -161,6 +182,9 @@ static void memory_v2(int fd, struct cgroup_stats *s, struct cgroup_metrics *mor
         s->memory_working_set_bytes = less(s->memory_usage_bytes, inactive);
         s->swap_limit_bytes = UINT64_MAX;
         s->has_swap = read_number(fd, "memory.swap.current", &s->swap_usage_bytes);
+        if (more)
+                return;
+        (void) read_number(fd, "memory.max", &s->memory_limit_bytes);
         if (s->has_swap)
                 (void) number_at(fd, "memory.swap.max", &s->swap_limit_bytes);
 }
@@ -171,8 +195,9 @@ static void cpu_stats(struct group *g, struct cgroup_stats *s, struct cgroup_met
         uint64_t us;
 
         if (h >= 0) {
-                if ((fd = group_fd(g, h)) >= 0)
-                        (void) read_number(fd, "cpuacct.usage", &s->cpu_usage_ns);
+                if (more)
+                        (void) group_fd(g, h); /* which more is read from */
+                (void) group_number(g, h, "cpuacct.usage", &s->cpu_usage_ns);
                 return;
         }
         /* v2 counts time in every group, with or without the controller. */
@@ -199,17 +224,28 @@ void stats_of(struct group *g, struct cgroup_stats *ret, struct cgroup_metrics *
         cpu_stats(g, ret, more);
         if (h >= 0 && (fd = group_fd(g, h)) >= 0)
                 (g->c->hiers[h].v2 ? memory_v2 : memory_v1)(fd, ret, more);
-        if (g->c->of[CTL_PIDS] >= 0 && (fd = group_fd(g, g->c->of[CTL_PIDS])) >= 0)
-                (void) read_number(fd, "pids.current", &ret->pids);
         pressure(g, ret);
 }
 
 int cgroup_get_stats(struct cgroups *c, const char *path, struct cgroup_stats *ret, struct err *err) {
-        return cgroup_get_metrics(c, path, ret, NULL, err);
+        return cgroup_get_metrics(c, path, NULL, ret, NULL, err);
 }
 
-int cgroup_get_metrics(struct cgroups *c, const char *path, struct cgroup_stats *ret, struct cgroup_metrics *more,
-                       struct err *err) {
+uint64_t cgroup_tasks(struct cgroups *c, const char *path) {
+        struct group g;
+        struct err ignored;
+        uint64_t n = 0;
+
+        if (c->of[CTL_PIDS] < 0 || path_check(path, &ignored) < 0)
+                return 0;
+        group_init(&g, c, path);
+        (void) group_number(&g, c->of[CTL_PIDS], "pids.current", &n);
+        group_done(&g);
+        return n;
+}
+
+int cgroup_get_metrics(struct cgroups *c, const char *path, const struct cgroup_each_process *each,
+                       struct cgroup_stats *ret, struct cgroup_metrics *more, struct err *err) {
         struct group g;
         int r = path_check(path, err), fd;
 
@@ -223,7 +259,7 @@ int cgroup_get_metrics(struct cgroups *c, const char *path, struct cgroup_stats 
         else if (fd < 0)
                 r = err_sys(err, -fd, "open control group %s", path);
         else
-                metrics_of(&g, ret, more);
+                metrics_of(&g, each, ret, more);
         group_done(&g);
         return r;
 }
@@ -237,10 +273,17 @@ static uint64_t oom_kills_in(int dirfd, const char *file) {
         return n;
 }
 
+/* A control group's folder has a link for each group below, so that there is nothing to list in most. */
+static bool has_children(int dirfd) {
+        struct stat st;
+
+        return fstat(dirfd, &st) < 0 || st.st_nlink != 2;
+}
+
 /* v1 counts in the victim's own group only. */
 static uint64_t oom_kills_below(int dirfd, unsigned depth) {
         uint64_t n = oom_kills_in(dirfd, "memory.oom_control");
-        int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        int fd = has_children(dirfd) ? openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
         _cleanup_(closedirp) DIR *dir = fd < 0 ? NULL : fdopendir(fd);
         struct dirent *e;
 
