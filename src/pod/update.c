@@ -54,9 +54,10 @@ static bool rescore_one(pid_t pid, void *userdata) {
 
 void container_rescore(struct container *c, int from, int to) {
         struct rescore r = { c, from, to };
+        const struct cgroup_each_process each = { rescore_one, &r };
 
         if (from != to)
-                cgroup_each_process(c->pods->cgroups, c->cgroup_path, rescore_one, &r);
+                cgroup_each_process(c->pods->cgroups, c->cgroup_path, &each);
 }
 
 /* --- containers --------------------------------------------------------------------------------------------------- */

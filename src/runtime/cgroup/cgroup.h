@@ -99,6 +99,8 @@ struct cgroup_each_process {
         bool (*each)(pid_t pid, void *userdata);
         void *userdata;
 };
+void cgroup_each_process(struct cgroups *c, const char *path,
+                         const struct cgroup_each_process *each); /* missing: none */
 /* Both at once, but for limits of memory and swap. Missing group: ERR_NOT_FOUND. */
 _must_use_ int cgroup_get_metrics(struct cgroups *c, const char *path, const struct cgroup_each_process *each,
                                   struct cgroup_stats *ret, struct cgroup_metrics *ret_metrics, struct err *err);

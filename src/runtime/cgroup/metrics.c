@@ -182,6 +182,20 @@ static void each_process_in(int dir_fd, const struct cgroup_each_process *e) {
                 }
 }
 
+void cgroup_each_process(struct cgroups *c, const char *path, const struct cgroup_each_process *each) {
+        struct group g;
+        struct err ignored;
+        int fd;
+
+        if (path_check(path, &ignored) < 0)
+                return;
+        group_init(&g, c, path);
+        fd = group_fd(&g, 0);
+        if (fd >= 0)
+                each_process_in(fd, each);
+        group_done(&g);
+}
+
 /* --- all of it -------------------------------------------------------------------------------------------------------
  */
 
