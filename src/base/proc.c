@@ -90,6 +90,10 @@ static int make_pipe(int *ours, int *theirs, bool child_reads) {
         return 0;
 }
 
+static const char *path_of(const struct proc_run_args *args) {
+        return args->path ? args->path : args->argv[0];
+}
+
 static int spawn(const struct proc_run_args *args, struct child *c, struct err *err) {
         _cleanup_(fd_closep) int in = -1, out = -1, err_out = -1;
         static const char *const no_env[] = { NULL };
@@ -100,12 +104,14 @@ static int spawn(const struct proc_run_args *args, struct child *c, struct err *
 
         if ((r = make_pipe(&c->in, &in, true)) < 0 || (r = make_pipe(&c->out, &out, false)) < 0 ||
             (r = make_pipe(&c->err_out, &err_out, false)) < 0)
-                return err_sys(err, -r, "create pipes for %s", args->argv[0]);
+                return err_sys(err, -r, "create pipes for %s", path_of(args));
 
         (void) posix_spawn_file_actions_init(&fa);
         (void) posix_spawn_file_actions_adddup2(&fa, in, 0);
         (void) posix_spawn_file_actions_adddup2(&fa, out, 1);
         (void) posix_spawn_file_actions_adddup2(&fa, err_out, 2);
+        if (args->dir)
+                (void) posix_spawn_file_actions_addchdir_np(&fa, args->dir);
         (void) posix_spawnattr_init(&attr);
         (void) sigemptyset(&none);
         (void) sigfillset(&all);
@@ -113,12 +119,12 @@ static int spawn(const struct proc_run_args *args, struct child *c, struct err *
         (void) posix_spawnattr_setsigdefault(&attr, &all);
         (void) posix_spawnattr_setpgroup(&attr, 0);
         (void) posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
-        r = posix_spawn(&c->pid, args->argv[0], &fa, &attr, (char *const *) (uintptr_t) args->argv,
+        r = posix_spawn(&c->pid, path_of(args), &fa, &attr, (char *const *) (uintptr_t) args->argv,
                         (char *const *) (uintptr_t) (args->envp ? args->envp : no_env));
         (void) posix_spawn_file_actions_destroy(&fa);
         (void) posix_spawnattr_destroy(&attr);
         if (r != 0)
-                return err_sys(err, r, "run %s", args->argv[0]);
+                return err_sys(err, r, "run %s", path_of(args));
         c->pidfd = (int) syscall(SYS_pidfd_open, c->pid, 0);
         return 0;
 }
@@ -193,7 +199,7 @@ int proc_run(const struct proc_run_args *args, int *ret_status, struct err *err)
         while (waitpid(c.pid, &status, 0) < 0 && errno == EINTR)
                 ;
         if (late)
-                return err_set(err, ERR_DEADLINE, "%s did not end within %llu ms and was killed", args->argv[0],
+                return err_set(err, ERR_DEADLINE, "%s did not end within %llu ms and was killed", path_of(args),
                                (unsigned long long) args->timeout_ms);
         *ret_status = status;
         return 0;

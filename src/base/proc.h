@@ -8,7 +8,9 @@
 #include "base/strbuf.h"
 
 struct proc_run_args {
-        const char *const *argv; /* argv[0] is an absolute path; NULL-terminated */
+        const char *path;        /* absolute; NULL: argv[0] */
+        const char *dir;         /* working folder; NULL: ours */
+        const char *const *argv; /* NULL-terminated */
         const char *const *envp; /* NULL-terminated; NULL: empty */
         const char *input;       /* standard input's bytes, may be NULL */
         size_t input_len;

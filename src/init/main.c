@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include "init/fail.h"
+#include "init/hook.h"
 #include "init/pause.h"
 #include "init/process.h"
 #include "init/reader.h"
@@ -95,7 +96,7 @@ static int set_up(int sock, struct received *got, struct reader *plan, struct se
         if (got->n_fds < PLAN_FD_FIRST)
                 return fail_set(e, EBADMSG, "read the plan", NULL);
         if (take_stdio(got, e) < 0 || reader_map(plan, got->fds[0], got->n_fds - PLAN_FD_FIRST, e) < 0 ||
-            setup_run(plan, got->fds + PLAN_FD_FIRST, result, e) < 0)
+            setup_run(plan, got->fds + PLAN_FD_FIRST, sock, result, e) < 0)
                 return -1;
         /* While we wait for START, nothing of the host's lies about in a PID namespace that may be shared. */
         for (size_t i = 0; i < got->n_fds; i++)
@@ -125,7 +126,8 @@ static int run(const struct reader *plan, const struct setup_result *result, int
                 (void) close(status_fd);
                 pause_run();
         }
-        (void) process_exec(&args, &e);
+        if (hook_run(plan, PLAN_HOOK_AT_START, &e) == 0)
+                (void) process_exec(&args, &e);
         return process_report(status_fd, &e);
 }
 

@@ -87,6 +87,14 @@ enum plan_op {
         PLAN_SETATTR,
         /* str: path of a folder, its SELinux label. */
         PLAN_LABEL,
+        /* Runs the hooks of PLAN_HOOK without flags where the OCI runtime specification wants them: before pivot_root,
+         * as it looks from here. fd: detached clone of the host's root, which becomes the root; str: its folder (no
+         * symlinks on the way) where the container's root is meanwhile. Before the first, PLAN_MSG_HOOKS is sent and
+         * PLAN_MSG_GO waited for. */
+        PLAN_HOOKS,
+        /* A hook. str: program, state as JSON up to and without the value of "pid", its last member, then a arguments,
+         * the rest: environment; b: timeout in ms, 0: none; flags PLAN_HOOK_AT_START: as the user, before the exec. */
+        PLAN_HOOK,
         PLAN_SETUP_END,
 
         /* The process, on START (exec: at once). */
@@ -120,9 +128,17 @@ enum {
         PLAN_USER_STRICT = 8,    /* no memberships from /etc/group */
         PLAN_USER_RESOLVED = 16, /* no look-up, save that of HOME */
         PLAN_CGROUP_FOLDER = 1,
+        PLAN_HOOK_AT_START = 1,
 };
 
-enum plan_msg { PLAN_MSG_PLAN = 'P', PLAN_MSG_READY = 'R', PLAN_MSG_ERROR = 'E', PLAN_MSG_START = 'S' };
+enum plan_msg {
+        PLAN_MSG_PLAN = 'P',
+        PLAN_MSG_HOOKS = 'H', /* with hooks only: their time has come */
+        PLAN_MSG_GO = 'G',    /* the keeper's answer: those outside have run */
+        PLAN_MSG_READY = 'R',
+        PLAN_MSG_ERROR = 'E',
+        PLAN_MSG_START = 'S',
+};
 
 enum {
         PLAN_MAX_GROUPS = 1024,

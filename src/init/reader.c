@@ -48,6 +48,8 @@ static const struct shape {
         [PLAN_OOM_SCORE_ADJ] = { .rules = ONCE },
         [PLAN_SETATTR] = { .rules = PATH, .flags = PLAN_ATTACH_RECURSIVE_ATTR, .n_str_min = 1, .n_str_max = 1 },
         [PLAN_LABEL] = { .rules = PATH, .n_str_min = 2, .n_str_max = 2 },
+        [PLAN_HOOKS] = { .rules = FD | ONCE | PATH, .n_str_min = 1, .n_str_max = 1 },
+        [PLAN_HOOK] = { .rules = PATH, .flags = PLAN_HOOK_AT_START, .n_str_min = 3, .n_str_max = PLAN_MAX_STRINGS },
         [PLAN_RLIMIT] = { 0 },
         [PLAN_UMASK] = { .rules = ONCE },
         [PLAN_CAPS] = { .rules = ONCE | REQUIRED, .data = sizeof(uint64_t), .n_data_min = 5, .n_data_max = 5 },
@@ -108,6 +110,8 @@ static int check_shape(const struct reader *r, const struct plan_record *rec, st
                 return bad(e, "a path is not absolute or too long");
         if ((s->rules & PATH_LAST) && !path_is_sound(reader_string(rec, rec->n_str - 1)))
                 return bad(e, "a path is not absolute or too long");
+        if (rec->op == PLAN_HOOK && (rec->a < 1 || rec->a > rec->n_str - 2))
+                return bad(e, "wrong number of arguments");
         if (rec->op == PLAN_MOUNT && !path_is_sound(reader_string(rec, 2)))
                 return bad(e, "a mount's target is not absolute or too long");
         return 0;

@@ -9,6 +9,7 @@
 #include <sys/vfs.h>
 #include <sys/xattr.h>
 #include "init/fail.h"
+#include "init/hook.h"
 #include "init/mask.h"
 #include "init/path.h"
 #include "init/process.h"
@@ -22,7 +23,7 @@
 struct setup {
         const struct reader *plan;
         const int *fds;
-        int root_fd;
+        int root_fd, sock;
         struct mask mask;
         struct setup_result *result;
 };
@@ -224,6 +225,15 @@ static int do_oom_score_adj(struct setup *s, const struct plan_record *rec, stru
         return process_set_oom(s->plan, s->result->proc_fd, e);
 }
 
+static int do_hooks(struct setup *s, const struct plan_record *rec, struct plan_error *e) {
+        return hook_run_before_pivot(s->plan, rec, s->fds[rec->fd], s->root_fd, s->sock, e);
+}
+
+/* Its turn comes with the others. */
+static int do_hook(struct setup *s, const struct plan_record *rec, struct plan_error *e) {
+        return 0;
+}
+
 static int (*const operations[PLAN_SETUP_END])(struct setup *s, const struct plan_record *rec, struct plan_error *e) = {
         [PLAN_CGROUP_JOIN] = do_cgroup_join,
         [PLAN_CGROUP_NS] = do_cgroup_ns,
@@ -243,10 +253,12 @@ static int (*const operations[PLAN_SETUP_END])(struct setup *s, const struct pla
         [PLAN_OOM_SCORE_ADJ] = do_oom_score_adj,
         [PLAN_SETATTR] = do_setattr,
         [PLAN_LABEL] = do_label,
+        [PLAN_HOOKS] = do_hooks,
+        [PLAN_HOOK] = do_hook,
 };
 
-int setup_run(const struct reader *plan, const int *fds, struct setup_result *ret, struct plan_error *e) {
-        struct setup s = { .plan = plan, .fds = fds, .result = ret };
+int setup_run(const struct reader *plan, const int *fds, int sock, struct setup_result *ret, struct plan_error *e) {
+        struct setup s = { .plan = plan, .fds = fds, .sock = sock, .result = ret };
 
         ret->master_fd = -1;
         ret->proc_fd = -1;

@@ -12,5 +12,6 @@ struct setup_result {
         int proc_fd;   /* of the container's procfs, -1: none */
 };
 
-/* @fds: the plan's descriptors. On failure the process can only report and exit. */
-int setup_run(const struct reader *plan, const int *fds, struct setup_result *ret, struct plan_error *e);
+/* @fds: the plan's descriptors; @sock: to the keeper, asked when there are hooks. On failure the process can only
+ * report and exit. */
+int setup_run(const struct reader *plan, const int *fds, int sock, struct setup_result *ret, struct plan_error *e);

@@ -307,11 +307,52 @@ static bool read_ready(struct container *c, struct plan_ready *ready) {
         return true;
 }
 
+/* Taken out of the queue, so that READY is what a later keeper finds there. */
+static bool take_hooks_message(struct container *c) {
+        struct keeper_reply reply = { .type = KEEPER_REPLY, .hooks_due = 1 };
+        uint8_t msg[sizeof(struct plan_ready)];
+        struct sock_msg m;
+
+        if (sock_peek(c->init_socket, msg, sizeof(msg), &m) < 0)
+                return false;
+        sock_msg_done(&m);
+        if (m.len != 1 || msg[0] != PLAN_MSG_HOOKS || sock_recv(c->init_socket, msg, sizeof(msg), &m) < 0)
+                return false;
+        sock_msg_done(&m);
+        c->hooks_due = true;
+        reply.seq = c->waiter_seq;
+        reply.pid = m.pid;
+        reply.start_time = proc_start_time(m.pid);
+        (void) snprintf(reply.id, sizeof(reply.id), "%s", c->id);
+        if (c->waiter)
+                server_send(c->waiter, &reply);
+        c->waiter = NULL;
+        return true;
+}
+
+int container_continue(struct keeper *k, struct connection *from, const struct keeper_request *req, struct err *err) {
+        struct container *c = map_get(k->containers, req->id);
+        char go = PLAN_MSG_GO;
+        int r;
+
+        if (!c || c->ending || !c->hooks_due)
+                return err_set(err, ERR_PRECONDITION, "container %s does not wait for its hooks", req->id);
+        r = sock_send(c->init_socket, &go, 1, NULL, 0);
+        if (r < 0)
+                return err_sys(err, -r, "tell init of container %s to go on", req->id);
+        c->hooks_due = false;
+        c->waiter = from;
+        c->waiter_seq = req->seq;
+        return 0;
+}
+
 static void on_init_message(struct source *s, uint32_t events) {
         struct container *c = (struct container *) s;
         struct keeper_reply reply = { .type = KEEPER_REPLY, .has_ready = 1 };
         struct err err = { 0 };
 
+        if (take_hooks_message(c))
+                return;
         if (!read_ready(c, &reply.ready)) {
                 /* An error or the end of init: the monitor ends too and is waited for. */
                 if (c->error.type || events & (EPOLLHUP | EPOLLERR))

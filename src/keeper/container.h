@@ -37,6 +37,7 @@ struct container {
         /* Who waits for the answer to SPAWN or START; NULL: nobody (any more). */
         struct connection *waiter;
         uint32_t waiter_seq;
+        bool hooks_due; /* init waits for GO */
         bool ready, starting, started, ending, ended;
         struct plan_error error; /* of a set-up that failed */
 };
@@ -44,6 +45,8 @@ struct container {
 /* On success the reply comes later, through the connection. Takes no descriptor of @fds. */
 int container_spawn(struct keeper *k, struct connection *from, const struct keeper_request *req, const int *fds,
                     size_t n_fds, struct err *err);
+/* The reply comes later, as that of a spawn. */
+int container_continue(struct keeper *k, struct connection *from, const struct keeper_request *req, struct err *err);
 int container_start(struct keeper *k, struct connection *from, const struct keeper_request *req, struct err *err);
 /* @fd is taken; -1: discard. */
 int container_set_log(struct keeper *k, const char *id, int fd, struct err *err);

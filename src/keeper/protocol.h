@@ -20,7 +20,8 @@ enum keeper_msg_type {
         KEEPER_SET_LOG,   /* descriptor: log file (O_RDWR | O_APPEND), none: discard */
         KEEPER_ATTACH, /* descriptors: pipes to copy standard output and, if given, error to. The reply has a descriptor
                           for standard input if that was asked for and is there: the pipe, or the terminal's master */
-        KEEPER_END,    /* end, if there is no container; no reply */
+        KEEPER_CONTINUE, /* the runtime's hooks have run: init goes on; the reply is the one to SPAWN */
+        KEEPER_END,      /* end, if there is no container; no reply */
         /* keeper -> daemon */
         KEEPER_REPLY = 64,  /* to HELLO, SPAWN (ready or failed), START, EXEC (failed), SET_LOG; same seq */
         KEEPER_EXEC_EXITED, /* same seq as its EXEC; status as waitpid's */
@@ -58,6 +59,7 @@ struct keeper_reply {
         uint64_t start_time;
         char id[KEEPER_ID_MAX];
         uint8_t has_ready;
+        uint8_t hooks_due;          /* to SPAWN: init waits for CONTINUE; pid and start_time are its */
         char text[KEEPER_TEXT_MAX]; /* the error */
         struct plan_ready ready;    /* of SPAWN */
 };

@@ -97,6 +97,9 @@ static void dispatch(struct connection *c, const struct keeper_request *req, str
         case KEEPER_SPAWN:
                 r = container_spawn(k, c, req, m->fds, m->n_fds, &err);
                 break;
+        case KEEPER_CONTINUE:
+                r = container_continue(k, c, req, &err);
+                break;
         case KEEPER_START:
                 r = container_start(k, c, req, &err);
                 break;

@@ -11,6 +11,7 @@
 #include "base/str.h"
 #include "pod/cdi.h"
 #include "pod/rules.h"
+#include "runtime/hooks/hooks.h"
 
 struct reader {
         const char *name; /* of the file */
@@ -245,9 +246,68 @@ static int add_gid(const struct reader *r, const struct yaml_node *n) {
         return 0;
 }
 
-static int refuse_hook(const struct reader *r, const struct yaml_node *n) {
-        return err_set(r->err, ERR_UNIMPLEMENTED, "%s:%u: hooks are not supported, as containers have no OCI runtime",
-                       r->name, n->line);
+/* --- hooks ---------------------------------------------------------------------------------------------------------
+ */
+
+static int take_texts(const struct reader *r, const struct yaml_node *map, const char *key, bool variables,
+                      const char *const **ret) {
+        const struct yaml_node *list = cdi_member(map, key);
+        const char **out;
+        size_t n = 0;
+
+        if (list && !is_null(list) && list->kind != YAML_LIST)
+                return refuse(r, list, "a list was expected");
+        for (const struct yaml_node *c = list ? list->child : NULL; c; c = c->next)
+                n++;
+        if (n > HOOK_STRINGS_MAX)
+                return refuse(r, list, "too many entries");
+        out = arena_array(r->arena, const char *, n + 1);
+        n = 0;
+        for (const struct yaml_node *c = list ? list->child : NULL; c; c = c->next) {
+                if (c->kind != YAML_SCALAR)
+                        return refuse(r, c, "a text was expected");
+                if (variables && (!strchr(c->text, '=') || c->text[0] == '='))
+                        return refuse(r, c, "env has an entry that is not like NAME=value");
+                out[n++] = c->text;
+        }
+        *ret = out;
+        return 0;
+}
+
+static int add_hook(const struct reader *r, const struct yaml_node *n) {
+        static const char *const known[] = { "hookName", "path", "args", "env", "timeout", NULL };
+        struct spec_hook hook = { 0 };
+        enum spec_hook_kind kind;
+        const char *name;
+        uint64_t timeout = 0;
+        bool has_timeout = false;
+        int res = check_members(r, n, known);
+
+        if (res == 0)
+                res = get_text(r, n, "hookName", &name);
+        if (res < 0)
+                return res;
+        if (!hook_kind_find(name, &kind))
+                return err_set(r->err, ERR_INVALID, "%s:%u: there is no kind \"%.64s\" of hooks", r->name, n->line,
+                               name);
+        res = get_text(r, n, "path", &hook.path);
+        if (res == 0 && (hook.path[0] != '/' || strlen(hook.path) >= PATH_MAX))
+                res = refuse(r, n, "the path of a hook is not absolute");
+        if (res == 0)
+                res = take_texts(r, n, "args", false, &hook.args);
+        if (res == 0)
+                res = take_texts(r, n, "env", true, &hook.env);
+        if (res == 0)
+                res = get_number(r, n, "timeout", CDI_HOOK_TIMEOUT_MAX_S, &timeout, &has_timeout);
+        if (res < 0)
+                return res;
+        if (has_timeout && timeout == 0)
+                return refuse(r, n, "the timeout of a hook is at least a second");
+        hook.timeout_ms = (has_timeout ? timeout : CDI_HOOK_TIMEOUT_S) * 1000;
+        if (r->to->n_hooks[kind] == CDI_MAX_HOOKS)
+                return refuse(r, n, "too many hooks of one kind");
+        r->to->hooks[kind][r->to->n_hooks[kind]++] = hook;
+        return 0;
 }
 
 static int add_list(const struct reader *r, const struct yaml_node *node, const char *key,
@@ -266,18 +326,24 @@ static int add_list(const struct reader *r, const struct yaml_node *node, const 
 
 int cdi_add_edits(const char *name, const struct yaml_node *node, struct arena *arena, struct cdi_edits *edits,
                   struct err *err) {
-        static const char *const known[] = { "env", "deviceNodes", "mounts", "hooks", "additionalGids", NULL };
+        static const char *const known[] = { "env",      "deviceNodes", "mounts", "hooks", "additionalGids",
+                                             "intelRdt", "netDevices",  NULL };
+        static const char *const not_done[] = { "intelRdt", "netDevices" };
         const struct reader r = { .name = name, .arena = arena, .to = edits, .err = err };
         int res;
 
         if (!node || is_null(node))
                 return 0;
-        if (cdi_member(node, "intelRdt") || cdi_member(node, "netDevices"))
-                return err_set(err, ERR_UNIMPLEMENTED, "%s:%u: intelRdt and netDevices are not supported", name,
-                               node->line);
+        for (size_t i = 0; i < ELEMENTSOF(not_done); i++) {
+                const struct yaml_node *n = cdi_member(node, not_done[i]);
+
+                if (n && !is_null(n))
+                        return err_set(err, ERR_UNIMPLEMENTED, "%s:%u: %s is not supported", name, n->line,
+                                       not_done[i]);
+        }
         res = check_members(&r, node, known);
         if (res == 0)
-                res = add_list(&r, node, "hooks", refuse_hook);
+                res = add_list(&r, node, "hooks", add_hook);
         if (res == 0)
                 res = add_list(&r, node, "env", add_env);
         if (res == 0)
@@ -337,6 +403,10 @@ int cdi_apply(const struct cdi_edits *edits, struct arena *arena, struct spec *s
         struct spec_user *user = &spec->process.user;
         gid_t *gids;
 
+        for (size_t i = 0; i < SPEC_HOOK_MAX; i++) {
+                spec->hooks.list[i] = edits->hooks[i];
+                spec->hooks.n[i] = edits->n_hooks[i];
+        }
         if (edits->n_nodes > 0)
                 apply_nodes(edits, arena, spec);
         if (edits->n_gids == 0)

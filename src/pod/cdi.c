@@ -168,6 +168,8 @@ int cdi_resolve(const char *const *folders, CRI(CDIDevice) *const *devices, size
         ret->nodes = arena_array(arena, struct cdi_node, CDI_MAX_ITEMS);
         ret->mounts = arena_array(arena, struct spec_mount, CDI_MAX_ITEMS);
         ret->gids = arena_array(arena, gid_t, SPEC_MAX_GROUPS);
+        for (size_t i = 0; i < SPEC_HOOK_MAX; i++)
+                ret->hooks[i] = arena_array(arena, struct spec_hook, CDI_MAX_HOOKS);
         all.items = arena_array(arena, struct file, MAX_FILES);
         for (unsigned i = 0; r == 0 && folders[i]; i++)
                 r = read_folder(&all, folders[i], i, err);

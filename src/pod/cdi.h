@@ -1,15 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cdi - Container Device Interface: what a named device ("vendor.com/class=name") needs in a container, from the
  * specifications that its vendor put into /etc/cdi and /var/run/cdi (JSON or YAML, read anew each time: they come and
- * go with drivers). Hooks, which would run programs on the host, are refused, and so is all else that is not known.
- * Private to pod/. */
+ * go with drivers). What is not known is refused. Hooks are programs of the host's administrator: they come from these
+ * files alone, never from an image or a pod. Private to pod/. */
 #pragma once
 #include "base/arena.h"
 #include "base/yaml.h"
 #include "pod/cri.h"
 #include "runtime/spec/spec.h"
 
-enum { CDI_MAX_DEVICES = 256, CDI_MAX_ITEMS = 4096 };
+enum {
+        CDI_MAX_DEVICES = 256,
+        CDI_MAX_ITEMS = 4096,
+        CDI_MAX_HOOKS = 64,          /* of one kind */
+        CDI_HOOK_TIMEOUT_S = 120,    /* when the specification says none: the pod's other calls wait meanwhile */
+        CDI_HOOK_TIMEOUT_MAX_S = 600 /* shorter than what a kubelet waits by far */
+};
 
 struct cdi_node {
         struct spec_device device;
@@ -23,6 +29,8 @@ struct cdi_edits {
         struct spec_mount *mounts;
         gid_t *gids;
         size_t n_env, n_nodes, n_mounts, n_gids;
+        struct spec_hook *hooks[SPEC_HOOK_MAX]; /* room for CDI_MAX_HOOKS each */
+        size_t n_hooks[SPEC_HOOK_MAX];
 };
 
 /* Folders in the order of the specification: a later one's devices take the place of an earlier one's. NULL-terminated.
@@ -39,6 +47,6 @@ _must_use_ int cdi_add_edits(const char *name, const struct yaml_node *node, str
                              struct cdi_edits *edits, struct err *err);
 const struct yaml_node *cdi_member(const struct yaml_node *map, const char *key);
 
-/* Into a container's spec: nodes (in place of those with the same path) and their rules, groups. Environment and mounts
- * are the callers'. */
+/* Into a container's spec: nodes (in place of those with the same path) and their rules, groups, hooks. Environment and
+ * mounts are the callers'. */
 _must_use_ int cdi_apply(const struct cdi_edits *edits, struct arena *arena, struct spec *spec, struct err *err);

@@ -160,6 +160,15 @@ static int take_cdi(struct container *c, struct arena *arena, struct cdi_edits *
         return 0;
 }
 
+static void take_annotations(const CRI(ContainerConfig) * config, struct arena *arena, struct spec *ret) {
+        struct spec_pair *list = arena_array(arena, struct spec_pair, config->n_annotations + 1);
+
+        for (size_t i = 0; i < config->n_annotations; i++)
+                list[i] = (struct spec_pair){ config->annotations[i]->key, config->annotations[i]->value };
+        ret->annotations = list;
+        ret->n_annotations = config->n_annotations;
+}
+
 int specgen_container(struct container *c, const struct image *image, int rootfs_fd, struct arena *arena,
                       struct spec *ret, int *ret_ns_fd, struct err *err) {
         const CRI(LinuxContainerConfig) *l = c->config->linux;
@@ -193,6 +202,7 @@ int specgen_container(struct container *c, const struct image *image, int rootfs
                 r = take_process(c, image, &rules, arena, &ret->process, err);
         if (r == 0)
                 r = security_paths(c->config, arena, ret, err);
+        take_annotations(c->config, arena, ret);
         if (r == 0)
                 r = cdi_apply(&devices, arena, ret, err);
         return r < 0 ? r : take_mounts(c, image, &rules, &devices, arena, ret, err);

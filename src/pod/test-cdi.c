@@ -95,13 +95,44 @@ static void test_found(void) {
         assert(resolve((const char *[]){ NULL }, a, &e, &err) == 0 && e.n_env == 0);
 }
 
+static void test_hooks(void) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(16 << 20);
+        const struct spec_hook *h;
+        struct spec spec = { 0 };
+        struct cdi_edits e;
+        struct err err;
+
+        put(high, "hooks.yaml",
+            "cdiVersion: 0.8.0\nkind: hooks/x\n"
+            "containerEdits:\n  hooks:\n  - {hookName: createContainer, path: /first, args: [first, -x, ''], env: "
+            "[A=b]}\n"
+            "devices:\n- name: a\n  containerEdits:\n    hooks:\n"
+            "    - {hookName: createContainer, path: /second, timeout: 5}\n    - {hookName: poststop, path: /third}\n");
+        assert(resolve_one("hooks/x=a", a, &e, &err) == 0 && cdi_apply(&e, a, &spec, &err) == 0);
+        h = spec.hooks.list[SPEC_HOOK_CREATE_CONTAINER];
+        assert(spec.hooks.n[SPEC_HOOK_CREATE_CONTAINER] == 2 && spec.hooks.n[SPEC_HOOK_POSTSTOP] == 1);
+        assert(str_eq(h[0].path, "/first") && str_eq(h[0].args[1], "-x") && str_eq(h[0].args[2], "") && !h[0].args[3]);
+        assert(str_eq(h[0].env[0], "A=b") && h[0].timeout_ms == CDI_HOOK_TIMEOUT_S * 1000);
+        assert(str_eq(h[1].path, "/second") && !h[1].args[0] && h[1].timeout_ms == 5000);
+}
+
 static void test_refused(void) {
         static const struct {
                 const char *edits;
                 int code;
         } cases[] = {
-                { "{hooks: [{hookName: createContainer, path: /bin/x}]}", ERR_UNIMPLEMENTED },
+                { "{hooks: [{path: /bin/x}]}", ERR_INVALID },
+                { "{hooks: [{hookName: afterwards, path: /bin/x}]}", ERR_INVALID },
+                { "{hooks: [{hookName: createContainer, path: bin/x}]}", ERR_INVALID },
+                { "{hooks: [{hookName: createContainer}]}", ERR_INVALID },
+                { "{hooks: [{hookName: createContainer, path: /bin/x, args: x}]}", ERR_INVALID },
+                { "{hooks: [{hookName: createContainer, path: /bin/x, args: [[x]]}]}", ERR_INVALID },
+                { "{hooks: [{hookName: createContainer, path: /bin/x, env: [x]}]}", ERR_INVALID },
+                { "{hooks: [{hookName: createContainer, path: /bin/x, timeout: 0}]}", ERR_INVALID },
+                { "{hooks: [{hookName: createContainer, path: /bin/x, timeout: 100000}]}", ERR_INVALID },
+                { "{hooks: [{hookName: createContainer, path: /bin/x, dir: /}]}", ERR_INVALID },
                 { "{intelRdt: {closID: x}}", ERR_UNIMPLEMENTED },
+                { "{netDevices: [{hostInterfaceName: a, name: b}]}", ERR_UNIMPLEMENTED },
                 { "{something: x}", ERR_INVALID },
                 { "[x]", ERR_INVALID },
                 { "{env: {A: b}}", ERR_INVALID },
@@ -145,6 +176,7 @@ int main(void) {
         assert(mkdtemp(low) && mkdtemp(high));
         test_edits();
         test_found();
+        test_hooks();
         test_refused();
         assert(fs_remove_tree(AT_FDCWD, low, &err) == 0 && fs_remove_tree(AT_FDCWD, high, &err) == 0);
         return 0;

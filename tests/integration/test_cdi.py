@@ -3,10 +3,13 @@
 import contextlib
 import json
 import os
+import pathlib
 import subprocess
+import tempfile
 
 import pytest
 
+from cri import POD
 from helpers import CODE, refused
 
 pytestmark = pytest.mark.ours
@@ -94,10 +97,228 @@ def test_unknown_device(daemon, busybox, folders, device, clean):
         assert not daemon.cri.ListContainers().containers
 
 
-def test_hooks_are_refused(daemon, busybox, folders, clean):
-    hook = {'hookName': 'createContainer', 'path': '/bin/touch', 'args': ['touch', '/tmp/hook-ran']}
-    put(folders[0], 'x.json', spec('vendor.com/x', {'a': {'hooks': [hook]}}))
+# --- hooks ---------------------------------------------------------------------------------------------------------
+
+RECORD = r"""#!/bin/sh
+# record NAME: what a hook sees, into files of the host.
+cat >"$OUT/$1.state"
+echo "$1" >>"$OUT/order"
+env >"$OUT/$1.env"
+ls -l /proc/self/fd >"$OUT/$1.fds"
+for ns in mnt net ipc uts pid cgroup user; do readlink /proc/self/ns/$ns; done >"$OUT/$1.ns"
+pwd >"$OUT/$1.pwd"
+"""
+
+
+@pytest.fixture
+def hooks():
+    """A folder with the program record, for hooks of the host; also those of user namespaces may write there."""
+    with tempfile.TemporaryDirectory(prefix='hooks-') as name:
+        folder = pathlib.Path(name)
+        program = folder / 'record'
+        program.write_text(RECORD)
+        program.chmod(0o755)
+        folder.chmod(0o777)
+        yield folder
+
+
+def hook(kind, *args, path='/bin/sh', **more):
+    return {'hookName': kind, 'path': path, 'args': list(args) or [path], **more}
+
+
+def recorded(hooks, kind):
+    return hook(kind, 'record', kind, path=f'{hooks}/record', env=[f'OUT={hooks}', 'PATH=/usr/bin:/bin'])
+
+
+def put_hooks(folders, *hooks, **edits):
+    put(folders[0], 'x.json', spec('vendor.com/x', {'a': {'hooks': list(hooks)}}, **edits))
+
+
+def namespaces(hooks, kind):
+    return (hooks / f'{kind}.ns').read_text().split()
+
+
+def read(path):
+    return path.read_text(encoding='utf-8')
+
+
+OUTSIDE = ['prestart', 'createRuntime', 'poststart', 'poststop']
+
+
+def test_hooks_of_each_kind(daemon, busybox, folders, hooks, clean):
+    in_container = hook('startContainer', 'sh', '-c',
+                        'cat >/started.state; echo $A >/started.env; id -u >/started.id; ls -l /proc/$$/fd >/started.fds',
+                        env=['A=b', 'PATH=/bin'])
+    put_hooks(folders, *(recorded(hooks, kind) for kind in ['poststop', 'createContainer', *OUTSIDE[:3]]), in_container)
     with daemon.pod() as pod:
-        with refused(CODE.UNIMPLEMENTED, words=['hooks']):
+        container = pod.create(busybox, ['sleep', '100'], annotations={'note': 'of the pod'},
+                               CDI_devices=names(daemon.pb, 'vendor.com/x=a'))
+        assert read(hooks / 'order').split() == ['prestart', 'createRuntime', 'createContainer']
+        container.start()
+        assert read(hooks / 'order').split()[3:] == ['poststart']
+        pid = json.loads(read(hooks / 'poststart.state'))['pid']
+        # Those outside are in the host's namespaces; createContainer is in all of the container's.
+        host = [os.readlink(f'/proc/self/ns/{ns}') for ns in ['net', 'ipc', 'uts', 'pid']]
+        theirs = [os.readlink(f'/proc/{pid}/ns/{ns}') for ns in ['mnt', 'net', 'ipc', 'uts', 'pid', 'cgroup']]
+        for kind in ['prestart', 'createRuntime', 'poststart']:
+            assert namespaces(hooks, kind)[0] != theirs[0]
+            assert namespaces(hooks, kind)[1:5] == host
+        assert namespaces(hooks, 'createContainer')[:6] == theirs
+        for kind, status in [('prestart', 'creating'), ('createRuntime', 'creating'), ('poststart', 'running')]:
+            state = json.loads(read(hooks / f'{kind}.state'))
+            assert (state['id'], state['status'], state['pid']) == (container.id, status, pid)
+            assert state['annotations'] == {'note': 'of the pod'} and state['ociVersion']
+        state = json.loads(read(hooks / 'createContainer.state'))
+        assert (state['id'], state['status'], state['pid']) == (container.id, 'creating', 1)
+        state = json.loads(container.sh('cat /started.state'))
+        assert (state['id'], state['status'], state['pid']) == (container.id, 'created', 1)
+        assert container.sh('cat /started.env /started.id') == 'b\n0'
+        assert container.sh('cat /started.fds').count('->') <= 4  # the script's own included
+        for kind in ['prestart', 'createContainer', 'poststart']:
+            variables = read(hooks / f'{kind}.env')
+            assert f'OUT={hooks}' in variables and 'HOME' not in variables and 'LEAK' not in variables
+            assert read(hooks / f'{kind}.pwd').strip() == '/'
+            assert read(hooks / f'{kind}.fds').count('->') == 4
+        assert not (hooks / 'poststop.state').exists()
+        container.stop(0)
+        container.remove()
+        state = json.loads(read(hooks / 'poststop.state'))
+        assert (state['id'], state['status'], state['pid']) == (container.id, 'stopped', 0)
+        assert read(hooks / 'order').split()[4:] == ['poststop']
+        assert not os.path.exists(state['bundle'])
+
+
+def test_create_hook_changes_the_root(daemon, busybox, folders, hooks, clean):
+    """As NVIDIA's do: the root is found by the bundle's config.json, files and mounts of the hook are there after."""
+    program = hooks / 'change'
+    program.write_text("""#!/usr/bin/env python3
+import json, os, subprocess, sys
+state = json.load(sys.stdin)
+with open(state['bundle'] + '/config.json') as f:
+    config = json.load(f)
+root = config['root']['path']
+assert 'GPU=yes' in config['process']['env'], config
+assert any(m['destination'] == '/opt/gpu' for m in config['mounts']), config
+assert os.path.exists(root + '/opt/gpu/passwd')
+os.symlink('/opt/gpu/passwd', root + '/link-by-hook')
+os.mkdir(root + '/by-hook')
+subprocess.run(['mount', '-t', 'tmpfs', 'tmpfs', root + '/by-hook'], check=True)
+open(root + '/by-hook/file', 'w').close()
+""")
+    program.chmod(0o755)
+    put_hooks(folders, hook('createContainer', 'change', path=str(program), env=['PATH=/usr/bin:/bin:/usr/sbin:/sbin']),
+              env=['GPU=yes'], mounts=[{'hostPath': '/etc', 'containerPath': '/opt/gpu', 'options': ['ro', 'rbind']}])
+    with daemon.pod() as pod:
+        container = pod.run(busybox, ['sleep', '100'], security={'readonly_rootfs': True},
+                            CDI_devices=names(daemon.pb, 'vendor.com/x=a'))
+        assert container.sh('readlink /link-by-hook; ls /by-hook') == '/opt/gpu/passwd\nfile'
+        assert container.sh('stat -f -c %T /by-hook') == 'tmpfs'
+        # Nothing of the host's is left: the mounts are those of the container and the hook's.
+        before = pod.run(busybox, ['sleep', '100'], security={'readonly_rootfs': True})
+        added = set(container.sh("awk '{print $5}' /proc/self/mountinfo").split()) - \
+            set(before.sh("awk '{print $5}' /proc/self/mountinfo").split())
+        assert added == {'/by-hook', '/opt/gpu', '/opt/gpu/cdi'}  # /etc/cdi is a mount here
+        assert container.exec('touch', '/new').exit_code != 0
+    assert '/by-hook' not in read_mounts()
+
+
+def read_mounts():
+    with open('/proc/self/mountinfo', encoding='utf-8') as f:
+        return f.read()
+
+
+@pytest.mark.parametrize('kind', ['prestart', 'createRuntime', 'createContainer'])
+def test_failing_create_hook(daemon, busybox, folders, hooks, kind, clean):
+    put_hooks(folders, hook(kind, 'sh', '-c', 'echo driver is not loaded >&2; exit 3'), recorded(hooks, 'poststart'),
+              recorded(hooks, 'poststop'))
+    with daemon.pod() as pod:
+        with refused(CODE.INTERNAL, words=[kind, '/bin/sh', 'exit code 3', 'driver is not loaded']):
             pod.create(busybox, ['true'], CDI_devices=names(daemon.pb, 'vendor.com/x=a'))
-    assert not os.path.exists('/tmp/hook-ran')
+        assert not daemon.cri.ListContainers().containers
+        assert read(hooks / 'order').split() == ['poststop']
+
+
+@pytest.mark.parametrize('kind', ['startContainer', 'poststart'])
+def test_failing_start_hook(daemon, busybox, folders, hooks, kind, clean):
+    put_hooks(folders, hook(kind, 'sh', '-c', 'echo no luck >&2; exit 4'), recorded(hooks, 'poststop'))
+    with daemon.pod() as pod:
+        container = pod.create(busybox, ['sleep', '100'], CDI_devices=names(daemon.pb, 'vendor.com/x=a'))
+        with refused(CODE.INTERNAL, CODE.INVALID_ARGUMENT, words=[kind, 'exit code 4', 'no luck']):
+            container.start()
+        status = container.status()
+        assert status.reason == 'StartError' and 'no luck' in status.message and status.exit_code == 128
+        assert read(hooks / 'order').split() == ['poststop']
+
+
+@pytest.mark.parametrize('kind', ['createRuntime', 'createContainer', 'startContainer'])
+def test_hook_that_takes_too_long(daemon, busybox, folders, kind, clean):
+    put_hooks(folders, hook(kind, 'sh', '-c', 'echo working on it; sleep 1000', timeout=1))
+    with daemon.pod() as pod:
+        with refused(CODE.INTERNAL, CODE.INVALID_ARGUMENT, words=[kind, '1000 ms', 'killed']):
+            container = pod.create(busybox, ['true'], CDI_devices=names(daemon.pb, 'vendor.com/x=a'))
+            container.start()
+
+
+def test_failing_poststop_hook_is_logged(daemon, busybox, folders, hooks, clean):
+    put_hooks(folders, hook('poststop', 'sh', '-c', 'exit 1'), recorded(hooks, 'poststop'))
+    with daemon.pod() as pod:
+        container = pod.run(busybox, ['true'], CDI_devices=names(daemon.pb, 'vendor.com/x=a'))
+        container.wait()
+        container.remove()
+        assert read(hooks / 'order').split() == ['poststop']
+
+
+def test_start_hook_is_the_user(daemon, busybox, folders, clean):
+    put_hooks(folders, hook('startContainer', 'sh', '-c',
+                            'grep -E "^(CapEff|Seccomp:|NoNewPrivs|Uid)" /proc/self/status >/tmp/hook', env=['PATH=/bin']))
+    with daemon.pod() as pod:
+        container = pod.run(busybox, ['sleep', '100'], security={'run_as_user': daemon.pb.Int64Value(value=1000)},
+                            CDI_devices=names(daemon.pb, 'vendor.com/x=a'))
+        assert container.sh('cat /tmp/hook') == \
+            container.sh('grep -E "^(CapEff|Seccomp:|NoNewPrivs|Uid)" /proc/self/status')
+
+
+def test_hooks_in_a_user_namespace(daemon, busybox, folders, hooks, clean):
+    pb = daemon.pb
+    maps = [pb.IDMapping(host_id=200000, container_id=0, length=65536)]
+    security = {'userns': pb.UserNamespace(mode=POD, uids=maps, gids=maps)}
+    put_hooks(folders, recorded(hooks, 'createRuntime'), recorded(hooks, 'createContainer'),
+              hook('createContainer', 'python3', '-c',
+                   'import json, os, sys\n'
+                   'bundle = json.load(sys.stdin)["bundle"]\n'
+                   'root = json.load(open(bundle + "/config.json"))["root"]["path"]\n'
+                   'open(root + "/made", "w").close()\n'
+                   f'open("{hooks}/uid", "w").write(str(os.getuid()))', path='/usr/bin/python3'))
+    with daemon.pod(host_network=False, hostname='pod', security=dict(security)) as pod:
+        container = pod.run(busybox, ['sleep', '100'], CDI_devices=names(pb, 'vendor.com/x=a'))
+        assert read(hooks / 'uid').strip() == '0' and os.stat(hooks / 'uid').st_uid == 200000
+        assert container.sh('stat -c %u /made') == '0'
+        assert namespaces(hooks, 'createContainer')[6] != namespaces(hooks, 'createRuntime')[6]
+    with daemon.pod(host_network=False, hostname='pod', security=dict(security), pid=POD) as pod:
+        with refused(CODE.INVALID_ARGUMENT, words=['hooks', 'PID namespace']):
+            pod.create(busybox, ['true'], CDI_devices=names(pb, 'vendor.com/x=a'))
+
+
+def test_hooks_outlive_the_daemon(own_daemon, busybox, folders, hooks):
+    daemon = own_daemon
+    put_hooks(folders, recorded(hooks, 'poststart'), recorded(hooks, 'poststop'))
+    pod = daemon.pod()
+    container = pod.create(busybox, ['sleep', '100'], CDI_devices=names(daemon.pb, 'vendor.com/x=a'))
+    os.unlink(os.path.join(folders[0], 'x.json'))
+    for _ in range(2):
+        daemon.runtime.stop()
+        daemon.start()
+        container.cri = pod.cri = daemon.cri
+        if not (hooks / 'order').exists():
+            container.start()
+            assert read(hooks / 'order').split() == ['poststart']
+    pod.remove()
+    assert read(hooks / 'order').split() == ['poststart', 'poststop']
+
+
+def test_unknown_edits_are_refused(daemon, busybox, folders, clean):
+    for key, value in [('intelRdt', {'closID': 'x'}), ('netDevices', [{'hostInterfaceName': 'a', 'name': 'b'}])]:
+        put(folders[0], 'x.json', spec('vendor.com/x', {'a': {key: value}}))
+        with daemon.pod() as pod:
+            with refused(CODE.UNIMPLEMENTED, words=[key]):
+                pod.create(busybox, ['true'], CDI_devices=names(daemon.pb, 'vendor.com/x=a'))

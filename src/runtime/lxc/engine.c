@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
@@ -21,11 +22,20 @@
 #include "base/str.h"
 #include "keeper/client.h"
 #include "runtime/engine.h"
+#include "runtime/hooks/bundle.h"
+#include "runtime/hooks/hooks.h"
 #include "runtime/lxc/config.h"
 #include "runtime/lxc/files.h"
 #include "runtime/lxc/plan.h"
 
-enum { KILL_TIMEOUT_MS = 30000, END_TIMEOUT_MS = 5000, STATE_DIR_MAX = 256 };
+enum {
+        KILL_TIMEOUT_MS = 30000,
+        END_TIMEOUT_MS = 5000,
+        STATE_DIR_MAX = 256,
+        HOOKS_CALL_TIMEOUT_MS = 60000,
+        HOOKS_FOR_EVER_MS = 1 << 30,
+        BUNDLE_ARENA_MAX = 32 << 20
+};
 
 /* A container as the engine knows it. Lives until remove; its fields but "ended" are set before it is in the map. */
 struct item {
@@ -42,7 +52,8 @@ struct engine_lxc {
         struct cgroups *cgroups;
         struct keeper_client *keeper;
         struct plan_host host;
-        char state_dir[STATE_DIR_MAX], rootfs_dir[STATE_DIR_MAX + 16];
+        char state_dir[STATE_DIR_MAX], rootfs_dir[STATE_DIR_MAX + 16], bundles_dir[STATE_DIR_MAX + 16];
+        char *hooks_root; /* rootfs_dir without symlinks */
         int containers_fd;
         int home_fd; /* our own cgroup's, where monitors go back to; -1: no v2 */
         void (*exited)(const char *id, void *userdata);
@@ -248,6 +259,45 @@ static int set_oom_score(const struct spec *spec, pid_t pid, int init_fd, struct
         return 0;
 }
 
+/* --- hooks of the runtime's namespaces; init runs the others -------------------------------------------------------
+ */
+
+/* Replies to calls in which init runs hooks take as long as those may. */
+static uint64_t timeout_with_hooks(const struct spec_hooks *hooks, enum spec_hook_kind kind) {
+        return HOOKS_CALL_TIMEOUT_MS + (hooks->n[kind] ? hooks_timeout_ms(hooks, kind) ?: HOOKS_FOR_EVER_MS : 0);
+}
+
+static struct hook_state hook_state_of(const struct spec *spec, const char *bundle, const char *status) {
+        return (struct hook_state){ .id = spec->id,
+                                    .bundle = bundle,
+                                    .status = status,
+                                    .annotations = spec->annotations,
+                                    .n_annotations = spec->n_annotations };
+}
+
+/* Init waits, its namespaces and mounts made, for those outside; then it runs its own. */
+static int run_create_hooks(struct engine_lxc *e, const struct spec *spec, struct keeper_reply *reply,
+                            struct err *err) {
+        char bundle[STATE_DIR_MAX + 128];
+        struct hook_state state = hook_state_of(spec, bundle, "creating");
+        struct keeper_call call = { .type = KEEPER_CONTINUE,
+                                    .id = spec->id,
+                                    .cancel_fd = -1,
+                                    .timeout_ms = timeout_with_hooks(&spec->hooks, SPEC_HOOK_CREATE_CONTAINER) };
+        int r;
+
+        (void) snprintf(bundle, sizeof(bundle), "%s/%s", e->bundles_dir, spec->id);
+        r = hooks_run(&spec->hooks, SPEC_HOOK_PRESTART, &state, reply->pid, err);
+        if (r == 0)
+                r = hooks_run(&spec->hooks, SPEC_HOOK_CREATE_RUNTIME, &state, reply->pid, err);
+        if (r == 0)
+                r = keeper_client_call(e->keeper, &call, reply, err);
+        /* Not what the caller asked for is wrong, but the host's hook. */
+        if (r == -ERR_INVALID)
+                err->code = ERR_INTERNAL;
+        return r < 0 ? -(int) err->code : 0;
+}
+
 static int create_in_cgroup(struct engine_lxc *e, const struct spec *spec, const struct engine_stdio *io,
                             struct item *item, struct engine_created *ret, struct err *err) {
         _cleanup_(plan_done) struct plan plan = PLAN_EMPTY;
@@ -263,7 +313,12 @@ static int create_in_cgroup(struct engine_lxc *e, const struct spec *spec, const
         r = lxc_config_build(spec, plan.n_fds, log_path, e->rootfs_dir, &config, err);
         if (r < 0)
                 return r;
-        r = spawn(e, spec, &plan, &config, io, &reply, err);
+        if (!hooks_are_empty(&spec->hooks))
+                r = bundle_write(e->bundles_dir, spec, e->hooks_root, err);
+        if (r == 0)
+                r = spawn(e, spec, &plan, &config, io, &reply, err);
+        if (r == 0 && reply.hooks_due)
+                r = run_create_hooks(e, spec, &reply, err);
         if (r < 0)
                 return r;
         fill_created(&reply, ret);
@@ -307,11 +362,40 @@ static int lxc_create(struct engine *engine, const struct spec *spec, const stru
         return r;
 }
 
+static int lxc_kill(struct engine *engine, const char *id, struct err *err);
+
+/* As runtime-spec has it since 1.1: a container whose poststart hooks fail is stopped. */
+static int run_poststart(struct engine *engine, const char *id, const struct spec *spec, struct err *err) {
+        struct engine_lxc *e = self(engine);
+        char bundle[STATE_DIR_MAX + 128];
+        struct hook_state state = hook_state_of(spec, bundle, "running");
+        struct container_state s = { 0 };
+        struct err ignored;
+        HOLD(h, e, id);
+        int r;
+
+        if (!h.item || container_state_read(h.item->dirfd, &s, &ignored) < 0)
+                return unknown(id, err);
+        (void) snprintf(bundle, sizeof(bundle), "%s/%s", e->bundles_dir, id);
+        r = hooks_run(&spec->hooks, SPEC_HOOK_POSTSTART, &state, s.init_pid, err);
+        if (r < 0 && lxc_kill(engine, id, &ignored) < 0)
+                log_warn("cannot end a container whose hook failed", "container", id, "error", ignored.msg, NULL);
+        return r;
+}
+
 static int lxc_start(struct engine *engine, const char *id, struct err *err) {
+        struct engine_lxc *e = self(engine);
+        _cleanup_(arena_freep) struct arena *arena = arena_new(BUNDLE_ARENA_MAX);
         struct keeper_call call = { .type = KEEPER_START, .id = id, .cancel_fd = -1 };
         struct keeper_reply reply;
+        struct spec spec = { .id = id };
+        int r = bundle_read(e->bundles_dir, id, arena, &spec, err);
 
-        return keeper_client_call(self(engine)->keeper, &call, &reply, err);
+        if (r < 0)
+                return r;
+        call.timeout_ms = timeout_with_hooks(&spec.hooks, SPEC_HOOK_START_CONTAINER);
+        r = keeper_client_call(e->keeper, &call, &reply, err);
+        return r < 0 || spec.hooks.n[SPEC_HOOK_POSTSTART] == 0 ? r : run_poststart(engine, id, &spec, err);
 }
 
 /* --- signals and the end
@@ -442,6 +526,21 @@ static void kill_monitor(struct engine_lxc *e, const char *id) {
         }
 }
 
+/* Once all but its files is gone. They may run twice if the daemon is killed meanwhile, but never not at all. */
+static void run_poststop(struct engine_lxc *e, const char *id) {
+        _cleanup_(arena_freep) struct arena *arena = arena_new(BUNDLE_ARENA_MAX);
+        char bundle[STATE_DIR_MAX + 128];
+        struct spec spec = { .id = id };
+        struct hook_state state;
+        struct err err;
+
+        if (bundle_read(e->bundles_dir, id, arena, &spec, &err) < 0)
+                log_warn("poststop hooks cannot be run", "container", id, "error", err.msg, NULL);
+        (void) snprintf(bundle, sizeof(bundle), "%s/%s", e->bundles_dir, id);
+        state = hook_state_of(&spec, bundle, "stopped");
+        hooks_run_all(&spec.hooks, SPEC_HOOK_POSTSTOP, &state, 0);
+}
+
 static int lxc_remove(struct engine *engine, const char *id, struct err *err) {
         struct engine_lxc *e = self(engine);
         struct item *item;
@@ -459,6 +558,10 @@ static int lxc_remove(struct engine *engine, const char *id, struct err *err) {
                 log_warn("a container that was removed has not been seen to end", "container", id, NULL);
         if (r == 0 && item)
                 r = cgroup_remove(e->cgroups, item->cgroup_path, err);
+        if (r == 0) {
+                run_poststop(e, id);
+                r = bundle_remove(e->bundles_dir, id, err);
+        }
         if (r == 0)
                 r = fs_remove_tree(e->containers_fd, id, err);
         if (r == 0 && item) {
@@ -674,6 +777,7 @@ static void lxc_free(struct engine *engine) {
         (void) fd_close(e->containers_fd);
         (void) fd_close(e->home_fd);
         (void) pthread_mutex_destroy(&e->lock);
+        free(e->hooks_root);
         free(e);
 }
 
@@ -707,7 +811,16 @@ static int prepare(struct engine_lxc *e, const char *state_dir, struct err *err)
         if (r < 0)
                 return r;
         e->containers_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        return e->containers_fd < 0 ? err_sys(err, errno, "open %s", path) : 0;
+        if (e->containers_fd < 0)
+                return err_sys(err, errno, "open %s", path);
+        (void) snprintf(e->bundles_dir, sizeof(e->bundles_dir), "%s/bundles", state_dir);
+        r = fs_mkdir_p(e->bundles_dir, 0711, err);
+        if (r == 0)
+                r = fs_mkdir_p(e->rootfs_dir, 0711, err);
+        if (r < 0)
+                return r;
+        e->hooks_root = realpath(e->rootfs_dir, NULL);
+        return e->hooks_root ? 0 : err_sys(err, errno, "find %s", e->rootfs_dir);
 }
 
 int engine_lxc_new(const struct engine_lxc_args *args, struct engine **ret, struct err *err) {
@@ -734,6 +847,8 @@ int engine_lxc_new(const struct engine_lxc_args *args, struct engine **ret, stru
         r = prepare(e, args->state_dir, err);
         if (r == 0)
                 r = plan_host_init(&e->host, args->cgroups, err);
+        e->host.hooks_root = e->hooks_root;
+        e->host.bundles = e->bundles_dir;
         if (r == 0)
                 r = cgroup_open_home(args->cgroups, &e->home_fd, err);
         if (r == 0)

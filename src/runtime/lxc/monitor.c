@@ -197,7 +197,7 @@ static _noreturn_ void go_home(const struct monitor_args *args, pid_t monitor) {
         if (dup2(sock, p.fd) < 0 || dup2(home, 4) < 0)
                 _exit(1);
         (void) close_range(5, ~0U, 0);
-        /* READY is never taken out of the socket (keeper/container.c), so it can't be missed. */
+        /* READY (or before it, that hooks are due): it is never taken out of the socket (keeper/container.c). */
         while (poll(&p, 1, -1) < 0 && errno == EINTR)
                 ;
         if (write(4, text, (size_t) n) != n && errno != ESRCH)

@@ -4,6 +4,7 @@
  * once volumes are; what hides and forbids at the end. */
 #include "runtime/lxc/plan.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,9 +14,16 @@
 #include "base/fs.h"
 #include "base/map.h"
 #include "base/str.h"
+#include "init/sys.h"
+#include "runtime/hooks/hooks.h"
 #include "runtime/lxc/plan-writer.h"
 
-enum { MAX_MOUNTINFO = 64 << 20, MAX_FILTER = 4096, PIDS_TO_BE_BORN = 8 }; /* monitor, its helpers, init */
+enum {
+        MAX_MOUNTINFO = 64 << 20,
+        MAX_FILTER = 4096,
+        MAX_STATE = 16 << 20,
+        PIDS_TO_BE_BORN = 8, /* monitor, its helpers, init */
+};
 
 void plan_done(struct plan *p) {
         p->fd = fd_close(p->fd);
@@ -231,6 +239,91 @@ static int put_process(struct plan_writer *w, const struct spec_process *p, stru
         return r;
 }
 
+/* --- hooks -------------------------------------------------------------------------------------------------------- */
+
+static int put_hook_list(struct plan_writer *w, const struct spec *spec, enum spec_hook_kind kind, const char *state,
+                         struct err *err) {
+        for (size_t i = 0; i < spec->hooks.n[kind]; i++) {
+                const struct spec_hook *h = &spec->hooks.list[kind][i];
+                size_t n_args = MAX_OF(count(h->args), (size_t) 1), n_env = count(h->env);
+                _cleanup_(freep) const char **strings = xcalloc(2 + n_args + n_env, sizeof(*strings));
+                struct plan_record rec = { .op = PLAN_HOOK, .fd = -1, .a = n_args, .b = h->timeout_ms };
+
+                if (n_args + n_env + 2 > PLAN_MAX_STRINGS)
+                        return err_set(err, ERR_EXHAUSTED, "hook %.256s has too many arguments", h->path);
+                rec.flags = kind == SPEC_HOOK_START_CONTAINER ? PLAN_HOOK_AT_START : 0;
+                strings[0] = h->path;
+                strings[1] = state;
+                strings[2] = h->path;
+                for (size_t k = 0; k < count(h->args); k++)
+                        strings[2 + k] = h->args[k];
+                for (size_t k = 0; k < n_env; k++)
+                        strings[2 + n_args + k] = h->env[k];
+                plan_put(w, rec, strings, 2 + n_args + n_env, NULL, 0);
+        }
+        return 0;
+}
+
+/* The host's root as it is now: what is unmounted there later does not stay busy, what a hook mounts stays here. */
+static int put_host_root(struct plan_writer *w, const struct plan_host *host, struct err *err) {
+        struct sys_mount_attr slave = { .propagation = MS_SLAVE };
+        int fd = sys_open_tree(AT_FDCWD, "/", SYS_OPEN_TREE_CLONE | SYS_OPEN_TREE_CLOEXEC | SYS_AT_RECURSIVE);
+
+        if (fd < 0)
+                return err_sys(err, errno, "take hold of the host's root for hooks");
+        if (sys_mount_setattr(fd, SYS_AT_RECURSIVE, &slave) < 0) {
+                int r = err_sys(err, errno, "set the propagation of the host's root for hooks");
+
+                (void) close(fd);
+                return r;
+        }
+        fd = plan_put_fd(w, fd, err);
+        if (fd < 0)
+                return fd;
+        PLAN_PUT_REC(w, ((struct plan_record){ .op = PLAN_HOOKS, .fd = fd }), host->hooks_root);
+        return 0;
+}
+
+static int put_hooks(struct plan_writer *w, const struct spec *spec, const struct plan_host *host, struct err *err) {
+        _cleanup_(arena_freep) struct arena *arena = NULL;
+        const struct spec_hooks *h = &spec->hooks;
+        struct hook_state state = { .id = spec->id,
+                                    .annotations = spec->annotations,
+                                    .n_annotations = spec->n_annotations };
+        const char *text;
+        int r = 0;
+
+        if (hooks_are_empty(h))
+                return 0;
+        arena = arena_new(MAX_STATE);
+        state.bundle = arena_printf(arena, "%s/%s", host->bundles, spec->id);
+        state.status = "creating";
+        r = hook_state_head(&state, arena, &text, err);
+        if (r == 0)
+                r = put_hook_list(w, spec, SPEC_HOOK_CREATE_CONTAINER, text, err);
+        if (r == 0 && (h->n[SPEC_HOOK_PRESTART] || h->n[SPEC_HOOK_CREATE_RUNTIME] || h->n[SPEC_HOOK_CREATE_CONTAINER]))
+                r = put_host_root(w, host, err);
+        state.status = "created";
+        if (r == 0)
+                r = hook_state_head(&state, arena, &text, err);
+        return r < 0 ? r : put_hook_list(w, spec, SPEC_HOOK_START_CONTAINER, text, err);
+}
+
+/* While they run, the host's root is in the container's mount namespace: processes of a neighbour, in the same user and
+ * PID namespace and with the right to trace, could look into it there. */
+static int check_hooks(const struct spec *spec, struct err *err) {
+        const struct spec_hooks *h = &spec->hooks;
+
+        if (SPEC_HAS_USER_NS(spec) && !spec->ns[SPEC_NS_PID].create &&
+            (h->n[SPEC_HOOK_PRESTART] || h->n[SPEC_HOOK_CREATE_RUNTIME] || h->n[SPEC_HOOK_CREATE_CONTAINER]))
+                return err_set(
+                        err, ERR_INVALID,
+                        "hooks (prestart, createRuntime, createContainer) are not run for a container with a "
+                        "user namespace that shares its PID namespace: its neighbours could see the host's files "
+                        "meanwhile; set shareProcessNamespace or hostUsers otherwise");
+        return 0;
+}
+
 /* --- whole plans ------------------------------------------------------------------------------------------------- */
 
 static int put_init(struct plan_writer *w, const struct spec *spec, const struct plan_host *host, struct err *err) {
@@ -240,6 +333,9 @@ static int put_init(struct plan_writer *w, const struct spec *spec, const struct
                 r = plan_put_devices(w, spec, err);
         if (r == 0)
                 r = put_early(w, &spec->process, err);
+        /* The root can be written to by them, and nothing is hidden yet. */
+        if (r == 0)
+                r = put_hooks(w, spec, host, err);
         if (r < 0)
                 return r;
         put_terminal(w, &spec->process);
@@ -277,7 +373,9 @@ int plan_build_init(const struct spec *spec, const struct plan_host *host, struc
         int r;
 
         plan_writer_init(&w, &plan);
-        r = put_start(&w, spec, host, err);
+        r = check_hooks(spec, err);
+        if (r == 0)
+                r = put_start(&w, spec, host, err);
         if (r < 0)
                 for (size_t i = 0; i < spec->n_mounts; i++)
                         (void) fd_close(spec->mounts[i].source_fd);

@@ -39,6 +39,9 @@ struct plan_host {
         enum cgroup_mode mode;
         struct plan_hierarchy hierarchies[PLAN_MAX_HIERARCHIES]; /* v1 and hybrid */
         size_t n_hierarchies;
+        /* For containers with hooks; borrowed. Where the container's root is for them: no symlinks on the way. */
+        const char *hooks_root;
+        const char *bundles; /* the folder of their bundles */
 };
 _must_use_ int plan_host_init(struct plan_host *ret, struct cgroups *cgroups, struct err *err);
 

@@ -115,6 +115,29 @@ struct spec_process {
         size_t n_seccomp;
 };
 
+/* A program that the OCI runtime specification calls a hook; docs/decisions/0012 says which runs where. */
+struct spec_hook {
+        const char *path;        /* absolute */
+        const char *const *args; /* argv; empty: the path alone */
+        const char *const *env;  /* all of its environment */
+        uint64_t timeout_ms;     /* 0: none */
+};
+
+enum spec_hook_kind {
+        SPEC_HOOK_PRESTART,
+        SPEC_HOOK_CREATE_RUNTIME,
+        SPEC_HOOK_CREATE_CONTAINER,
+        SPEC_HOOK_START_CONTAINER,
+        SPEC_HOOK_POSTSTART,
+        SPEC_HOOK_POSTSTOP,
+        SPEC_HOOK_MAX
+};
+
+struct spec_hooks {
+        const struct spec_hook *list[SPEC_HOOK_MAX];
+        size_t n[SPEC_HOOK_MAX];
+};
+
 enum spec_ns {
         SPEC_NS_PID,
         SPEC_NS_NET,
@@ -154,4 +177,7 @@ struct spec {
         size_t n_sysctls;
         struct spec_process process;
         struct spec_resources resources;
+        struct spec_hooks hooks;
+        const struct spec_pair *annotations; /* for hooks */
+        size_t n_annotations;
 };
