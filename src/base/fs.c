@@ -140,62 +140,6 @@ int fs_mkdir_p(const char *path, mode_t mode, struct err *err) {
         return 0;
 }
 
-/* Empties the folder behind @dirfd (consumed) that lies on @dev. 0 or -errno. */
-static int remove_contents(int dirfd, dev_t dev) {
-        _cleanup_(closedirp) DIR *d = fdopendir(dirfd);
-        struct dirent *e;
-        struct stat st;
-        int fd, r;
-
-        if (!d) {
-                (void) close(dirfd);
-                return -errno;
-        }
-        while ((errno = 0, e = readdir(d))) {
-                if (str_eq(e->d_name, ".") || str_eq(e->d_name, ".."))
-                        continue;
-                if (e->d_type != DT_DIR && unlinkat(dirfd, e->d_name, 0) == 0)
-                        continue;
-                fd = openat(dirfd, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-                if (fd < 0) {
-                        if (errno == ENOENT)
-                                continue;
-                        return -errno;
-                }
-                if (fstat(fd, &st) < 0 || st.st_dev != dev) {
-                        (void) close(fd);
-                        return -EBUSY;
-                }
-                r = remove_contents(fd, dev);
-                if (r < 0)
-                        return r;
-                if (unlinkat(dirfd, e->d_name, AT_REMOVEDIR) < 0 && errno != ENOENT)
-                        return -errno;
-        }
-        return -errno;
-}
-
-int fs_remove_tree(int dirfd, const char *path, struct err *err) {
-        struct stat st;
-        int fd, r;
-
-        if (unlinkat(dirfd, path, 0) == 0 || errno == ENOENT)
-                return 0;
-        if (errno != EISDIR && errno != EPERM)
-                return err_sys(err, errno, "remove %s", path);
-        fd = openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        if (fd < 0)
-                return err_sys(err, errno, "open %s to remove it", path);
-        r = fstat(fd, &st) < 0 ? -errno : 0;
-        if (r == 0)
-                r = remove_contents(fd, st.st_dev);
-        else
-                (void) close(fd);
-        if (r == 0 && unlinkat(dirfd, path, AT_REMOVEDIR) < 0 && errno != ENOENT)
-                r = -errno;
-        return r < 0 ? err_sys(err, -r, "remove %s", path) : 0;
-}
-
 int fs_sealed_copy(const char *path, const char *name, int *ret_fd, struct err *err) {
         _cleanup_(fd_closep) int fd = -1;
         _cleanup_(freep) char *program = NULL;

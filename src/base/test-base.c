@@ -7,8 +7,10 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "base/alloc.h"
@@ -177,6 +179,73 @@ static void test_fs(void) {
         (void) close(root);
 }
 
+static rlim_t set_descriptors(rlim_t n) {
+        struct rlimit l;
+        rlim_t before;
+
+        assert(getrlimit(RLIMIT_NOFILE, &l) == 0);
+        before = l.rlim_cur;
+        l.rlim_cur = n;
+        assert(setrlimit(RLIMIT_NOFILE, &l) == 0);
+        return before;
+}
+
+/* A chain of folders in @top with something beside each, and names that removal would like to use. */
+static void make_chain(int top, const char *name, int depth) {
+        int at = dup(top);
+
+        for (int i = 0; i < depth; i++) {
+                int next;
+
+                assert(mkdirat(at, name, 0700) == 0);
+                assert(symlinkat("/tmp", at, "to-elsewhere") == 0 || errno == EEXIST);
+                assert(mkdirat(at, ".removed-0", 0700) == 0 || errno == EEXIST);
+                assert(symlinkat("/etc", at, ".removed-1") == 0 || errno == EEXIST);
+                next = openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+                assert(next >= 0 && close(at) == 0);
+                at = next;
+        }
+        assert(mknodat(at, "file", S_IFREG | 0600, 0) == 0 && close(at) == 0);
+}
+
+/* Deeper than stack, descriptors and paths go. */
+static void test_remove_a_deep_tree(void) {
+        char dir[] = "/tmp/test-base.XXXXXX", outside[] = "/tmp/test-base-outside.XXXXXX", path[128];
+        struct err err = { 0 };
+        rlim_t before;
+        int top;
+
+        assert(mkdtemp(dir) && mkdtemp(outside));
+        top = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        make_chain(top, "a", 6000);
+        make_chain(top, "b", 100);
+        make_chain(top, "c", 31);
+        make_chain(top, "d", 32);
+        (void) snprintf(path, sizeof(path), "%s/file", outside);
+        assert(mknod(path, S_IFREG | 0600, 0) == 0 && symlinkat(outside, top, "outside") == 0);
+        before = set_descriptors(60);
+        assert(fs_remove_tree(AT_FDCWD, dir, &err) == 0 && access(dir, F_OK) < 0);
+        (void) set_descriptors(before);
+        assert(access(path, F_OK) == 0 && fs_remove_tree(AT_FDCWD, outside, &err) == 0);
+        (void) close(top);
+}
+
+/* A mount is nobody's to empty, even one of the same file system. */
+static void test_remove_spares_mounts(void) {
+        char dir[] = "/tmp/test-base.XXXXXX", outside[] = "/tmp/test-base-outside.XXXXXX", path[128], file[128];
+        struct err err = { 0 };
+
+        assert(mkdtemp(dir) && mkdtemp(outside));
+        (void) snprintf(path, sizeof(path), "%s/mount", dir);
+        (void) snprintf(file, sizeof(file), "%s/file", outside);
+        assert(mkdir(path, 0700) == 0 && mknod(file, S_IFREG | 0600, 0) == 0);
+        if (mount(outside, path, NULL, MS_BIND, NULL) == 0) { /* not everybody may */
+                assert(fs_remove_tree(AT_FDCWD, dir, &err) < 0 && err.sys_errno == EBUSY);
+                assert(access(file, F_OK) == 0 && umount(path) == 0);
+        }
+        assert(fs_remove_tree(AT_FDCWD, dir, &err) == 0 && fs_remove_tree(AT_FDCWD, outside, &err) == 0);
+}
+
 /* Deeper than there are descriptors, and each level is come back to. */
 static void test_usage_of_a_deep_tree(void) {
         char dir[] = "/tmp/test-base.XXXXXX";
@@ -223,6 +292,8 @@ int main(void) {
         test_sock();
         test_fs();
         test_usage_of_a_deep_tree();
+        test_remove_a_deep_tree();
+        test_remove_spares_mounts();
         log_set_format(LOG_FORMAT_JSON);
         log_info("done \"all\"", "tests", LOG_U64(9), NULL);
         return 0;
