@@ -106,6 +106,13 @@ static int cancels(struct grpc_client *c) {
         return x->exit_code;
 }
 
+/* Until so many calls of "sleep" are at it: however long a busy machine takes for it. */
+static void wait_for_sleeping(int n) {
+        for (int i = 0; i < 2000 && test_service_sleeping() != n; i++)
+                (void) usleep(5000);
+        assert(test_service_sleeping() == n);
+}
+
 static void wait_for_cancels(struct grpc_client *c, int n) {
         for (int i = 0; i < 500 && cancels(c) < n; i++)
                 (void) usleep(10000);
@@ -151,10 +158,12 @@ static void test_deadline(struct grpc_client *c) {
         uint64_t before = clock_monotonic_ns(), took;
         int n = cancels(c);
 
-        assert(exec_sync(c, "sleep", NULL, 10000, 50, a, &x, &err) == -ERR_DEADLINE);
+        assert(exec_sync(c, "sleep", NULL, 60000, 200, a, &x, &err) == -ERR_DEADLINE);
         took = (clock_monotonic_ns() - before) / 1000000;
-        assert(took >= 50 && took < 1000);
-        wait_for_cancels(c, n + 1);
+        assert(took >= 200 && took < 10000);
+        /* On a busy machine it may not have begun in that time: then it never does. */
+        wait_for_sleeping(0);
+        assert(cancels(c) - n <= 1);
         /* A handler that does not look does not keep the caller waiting, nor does its late answer harm. */
         assert(exec_sync(c, "stubborn", NULL, 200, 20, a, &x, &err) == -ERR_DEADLINE);
         assert(exec_sync(c, "echo", "x", 0, 1000, a, &x, &err) == 0);
@@ -227,7 +236,8 @@ static void nothing(int sig) {
 }
 
 static void *interrupt(void *arg) {
-        (void) usleep(100000);
+        wait_for_sleeping(1);
+        (void) usleep(20000); /* the caller, from sending to waiting */
         (void) pthread_kill(*(pthread_t *) arg, SIGUSR1);
         return NULL;
 }
@@ -274,7 +284,7 @@ static void test_many_clients(void) {
 
 /* The client's death cancels what it waited for. */
 static void test_lost_client(struct grpc_client *c) {
-        int n = cancels(c), fd;
+        int n, fd;
         struct err err = { 0 };
         /* The preface, empty SETTINGS, and a request by literal headers, built by hand. */
         static const char headers[] =
@@ -287,14 +297,17 @@ static void test_lost_client(struct grpc_client *c) {
         static const uint8_t settings[9] = { 0, 0, 0, 4 };
 
         static_assert(sizeof(EXEC_SYNC) - 1 == 0x23, "the length in the frame");
+        /* What the tests before gave up the server notices in its own time. */
+        wait_for_sleeping(0);
         assert(sock_connect_unix(path, SOCK_STREAM, &fd, &err) == 0);
         assert(send(fd, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 24, 0) == 24);
         assert(send(fd, settings, 9, 0) == 9 && send(fd, head, 9, 0) == 9);
         assert(send(fd, headers, sizeof(headers) - 1, 0) == sizeof(headers) - 1);
         assert(send(fd, body, sizeof(body), 0) == sizeof(body));
-        (void) usleep(100000);
-        assert(cancels(c) == n);
+        wait_for_sleeping(1);
+        n = cancels(c);
         (void) close(fd);
+        wait_for_sleeping(0);
         wait_for_cancels(c, n + 1);
 }
 
@@ -324,7 +337,7 @@ static void test_graceful(struct grpc_client *c) {
         pthread_t t;
 
         assert(pthread_create(&t, NULL, late_call, c) == 0);
-        (void) usleep(100000);
+        wait_for_sleeping(1);
         stop();
         (void) pthread_join(t, NULL);
 }

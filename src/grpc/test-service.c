@@ -9,7 +9,11 @@
 #include "base/str.h"
 #include "proto/cri.h"
 
-static atomic_int cancels;
+static atomic_int cancels, sleeping;
+
+int test_service_sleeping(void) {
+        return atomic_load(&sleeping);
+}
 
 /* Kept calls, and who ends them. */
 static struct {
@@ -95,7 +99,9 @@ static int status(struct grpc_call *call, const ProtobufCMessage *request, Proto
 static int wait_or_cancel(struct grpc_call *call, int timeout_ms, struct err *err) {
         struct pollfd p = { .fd = grpc_call_cancel_fd(call), .events = POLLIN };
 
+        (void) atomic_fetch_add(&sleeping, 1);
         (void) poll(&p, 1, timeout_ms);
+        (void) atomic_fetch_sub(&sleeping, 1);
         if (!grpc_call_cancelled(call))
                 return 0;
         (void) atomic_fetch_add(&cancels, 1);

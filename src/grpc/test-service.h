@@ -13,3 +13,5 @@
  * GetContainerEvents: an event every five milliseconds, until cancelled. */
 extern const struct grpc_method test_service[];
 extern const size_t test_service_len;
+
+int test_service_sleeping(void); /* how many "sleep" are at it, in this process */
