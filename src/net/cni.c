@@ -213,16 +213,17 @@ static int del_chain(const struct attachment *a, size_t n, uint64_t timeout_ms, 
         return first;
 }
 
-/* The failed plug-in too: it may have got half way. Nobody will come back for this pod, so one that fails to undo does
- * not keep the others from it. */
-static void undo_add(const struct attachment *a, size_t n, struct err *err) {
+/* The failed plug-in too: it may have got half way. One that fails to undo does not keep the others from it. False: and
+ * something may be left. */
+static bool undo_add(const struct attachment *a, size_t n, struct err *err) {
         struct err second;
         size_t len;
 
         if (del_chain(a, n, MIN_OF(a->cni->timeout_ms, (uint64_t) UNDO_TIMEOUT_MS), true, &second) == 0)
-                return;
+                return true;
         len = strlen(err->msg);
         (void) snprintf(err->msg + len, sizeof(err->msg) - len, "; and undoing it failed: %.300s", second.msg);
+        return false;
 }
 
 /* Before the first ADD, so that a missing program leaves nothing to undo. */
@@ -251,7 +252,7 @@ static int add_chain(struct attachment *a, struct arena *arena, struct cni_resul
         if (r == 0 && !ret->ips[0])
                 r = err_set(err, ERR_INTERNAL, "network %s gave the pod no address", a->conf->name);
         if (r < 0)
-                undo_add(a, i, err);
+                ret->held = !undo_add(a, i, err);
         return r;
 }
 
@@ -272,6 +273,7 @@ int cni_add(struct cni *c, const struct cni_pod *pod, struct arena *arena, struc
         bool none;
         int r;
 
+        *ret = (struct cni_result){ 0 };
         r = cni_pod_check(pod, err);
         if (r == 0 && str_empty(pod->netns_path))
                 r = err_set(err, ERR_INVALID, "the pod has no network namespace to attach");

@@ -50,6 +50,7 @@ struct cni_result {
         const char *
                 *ips; /* addresses without prefix length, eth0's, IPv4 first as the plug-ins said; NULL-terminated */
         const char *cached; /* JSON: what cni_del() needs (config used, prevResult): keep it in the pod's record */
+        bool held;          /* of a failed ADD that could not be undone: cni_del() is due all the same */
 };
 
 _must_use_ int cni_new(const char *conf_dir, const char *bin_dirs /* colon separated */, struct cni **ret,
@@ -68,8 +69,12 @@ _must_use_ int cni_set_pod_cidr(struct cni *c, const char *pod_cidr, struct err 
 _must_use_ int cni_status(struct cni *c, struct err *err);
 /* The chosen configuration's name and the file, for Status(verbose). */
 _must_use_ int cni_describe(struct cni *c, struct arena *arena, const char **ret_json, struct err *err);
-/* loopback and the chosen network as eth0. On failure everything it did has been undone by DEL. */
+/* loopback and the chosen network as eth0. On failure everything it did has been undone by DEL, unless
+ * @ret says that it is held. */
 _must_use_ int cni_add(struct cni *c, const struct cni_pod *pod, struct arena *arena, struct cni_result *ret,
                        struct err *err);
 /* Repeatable; uses @cached (may be NULL: the current configuration). */
 _must_use_ int cni_del(struct cni *c, const struct cni_pod *pod, const char *cached, struct err *err);
+/* Plug-ins for pod @id that a daemon before this one started and that still run: waits so long for their end, then
+ * kills them. Call before cni_del() of a pod that was in the making. */
+void cni_end_strays(const char *id, int patience_ms);

@@ -5,8 +5,10 @@
 #include <assert.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include "base/fs.h"
 #include "base/json.h"
@@ -314,6 +316,39 @@ static void test_failures(void) {
         }
 }
 
+static pid_t start_stray(const char *id, const char *seconds) {
+        char variable[128], path[64], *argv[] = { (char *) "sleep", (char *) (uintptr_t) seconds, NULL },
+                                      *env[] = { variable, NULL };
+        pid_t pid;
+
+        (void) snprintf(variable, sizeof(variable), "CNI_CONTAINERID=%s", id);
+        assert(posix_spawn(&pid, "/bin/sleep", NULL, NULL, argv, env) == 0);
+        /* The kernel shows the environment a moment after the exec. */
+        (void) snprintf(path, sizeof(path), "/proc/%d/environ", pid);
+        for (size_t len = 0; len == 0;) {
+                _cleanup_(freep) char *text = NULL;
+                struct err err;
+
+                assert(fs_read_file(AT_FDCWD, path, 1 << 20, &text, &len, &err) == 0);
+        }
+        return pid;
+}
+
+/* As long as it takes, or as it is waited for. */
+static void test_strays(void) {
+        pid_t quick = start_stray("stray", "0.3"), other = start_stray("stray-too", "100"), slow;
+        uint64_t before = clock_monotonic_ns();
+        int status;
+
+        cni_end_strays("stray", 10000);
+        assert(clock_monotonic_ns() - before >= 100000000 && waitpid(quick, &status, 0) == quick && status == 0);
+        slow = start_stray("stray", "100");
+        cni_end_strays("stray", 100);
+        assert(waitpid(slow, &status, 0) == slow && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+        cni_end_strays("stray", 0);
+        assert(waitpid(other, &status, WNOHANG) == 0 && kill(other, SIGKILL) == 0 && waitpid(other, NULL, 0) == other);
+}
+
 static void test_undo_and_del_failures(void) {
         _cleanup_(arena_freep) struct arena *a = arena_new(1 << 20);
         _cleanup_(cni_freep) struct cni *c = cni_ok();
@@ -325,6 +360,7 @@ static void test_undo_and_del_failures(void) {
         put(bin_dir, "mode.two.DEL", "echo '{\"code\":5,\"msg\":\"stuck\"}'; exit 1", 0600);
         assert(cni_add(c, &pod, a, &res, &err) < 0 &&
                strstr(err.msg, "undoing it failed: CNI plug-in two (DEL): stuck"));
+        assert(res.held);
         expect_calls("ADD one|ADD two|DEL two|DEL one|");
         /* DEL: stops there, so that an address is not given back while something still points to it. */
         assert(cni_del(c, &pod, NULL, &err) == -ERR_INTERNAL && strstr(err.msg, "stuck"));
@@ -335,7 +371,7 @@ static void test_undo_and_del_failures(void) {
         /* No address at all. */
         fresh();
         put(bin_dir, "mode.three.ADD", "echo '{}'; exit 0", 0600);
-        assert(cni_add(c, &pod, a, &res, &err) == -ERR_INTERNAL && strstr(err.msg, "no address"));
+        assert(cni_add(c, &pod, a, &res, &err) == -ERR_INTERNAL && strstr(err.msg, "no address") && !res.held);
         expect_calls("ADD one|ADD two|ADD three|DEL three|DEL two|DEL one|");
         /* A missing program is noticed before anything runs. */
         fresh();
@@ -433,6 +469,7 @@ int main(void) {
         (void) snprintf(bin_dir, sizeof(bin_dir), "%s/bin", root);
         test_chain();
         test_failures();
+        test_strays();
         test_undo_and_del_failures();
         test_status();
         test_pod_data();

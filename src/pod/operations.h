@@ -4,11 +4,15 @@
 #pragma once
 #include "pod/registry.h"
 
-/* The next four under the pod's lock. */
+/* The next six under the pod's lock. */
 /* The pod's first process, which holds its shared PID namespace; made when the first container asks for it. */
 _must_use_ int pause_ensure(struct sandbox *s, struct err *err);
 /* Frees all that the pod holds on the host: its first process, address, namespaces, files. */
 _must_use_ int sandbox_take_down(struct sandbox *s, struct err *err);
+/* The same for a pod that did not come up, and its record is deleted. */
+_must_use_ int sandbox_undo(struct sandbox *s, struct err *err);
+/* When that failed: in the background, again and again. */
+void sandbox_undo_later(struct sandbox *s);
 /* Kills what runs, waits for the end and records it. */
 _must_use_ int container_end(struct container *c, struct err *err);
 /* Removes an ended or never started container for good: engine, layer, record, registry. */

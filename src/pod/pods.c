@@ -104,6 +104,7 @@ int pods_new(const struct pods_args *args, struct pods **ret, struct err *err) {
         p->names = map_new();
         p->background = pool_new("pod", BACKGROUND_THREADS, BACKGROUND_QUEUE);
         p->measuring = pool_new("layers", 1, BACKGROUND_QUEUE);
+        p->undoing = pool_new("undo", 1, BACKGROUND_QUEUE);
         r = handlers_check(p, err);
         if (r == 0)
                 r = make_folders(args->state, err);
@@ -136,12 +137,16 @@ bool registry_background(struct pods *p, void (*fn)(void *arg), void *arg) {
         return run_on(p, &p->background, fn, arg);
 }
 
+bool registry_undo(struct pods *p, void (*fn)(void *arg), void *arg) {
+        return run_on(p, &p->undoing, fn, arg);
+}
+
 bool registry_measure(struct pods *p, void (*fn)(void *arg), void *arg) {
         return run_on(p, &p->measuring, fn, arg);
 }
 
 void pods_stop_background(struct pods *p) {
-        struct pool *background, *measuring;
+        struct pool *background, *measuring, *undoing;
 
         if (!p)
                 return;
@@ -149,9 +154,11 @@ void pods_stop_background(struct pods *p) {
         pthread_mutex_lock(&p->background_lock);
         background = TAKE_PTR(p->background);
         measuring = TAKE_PTR(p->measuring);
+        undoing = TAKE_PTR(p->undoing);
         pthread_mutex_unlock(&p->background_lock);
         pool_free(background);
         pool_free(measuring);
+        pool_free(undoing);
 }
 
 void pods_set_engine(struct pods *p, struct engine *engine) {

@@ -14,7 +14,7 @@
 #include "pod/operations.h"
 #include "pod/record.h"
 
-enum { BOOT_ID_MAX = 64, KILL_TIMEOUT_MS = 10000, WORK_ARENA_MAX = 256 << 20 };
+enum { BOOT_ID_MAX = 64, KILL_TIMEOUT_MS = 10000, CNI_PATIENCE_MS = 5000, WORK_ARENA_MAX = 256 << 20 };
 
 struct reconcile {
         struct pods *pods;
@@ -208,20 +208,20 @@ static bool pause_lives(struct reconcile *rc, struct sandbox *s, struct err *err
 static int undo_creation(struct reconcile *rc, struct sandbox *s, struct err *err) {
         int r = clear_engine(rc, s->id, pause_cgroup(rc, s), err);
 
-        if (r == 0)
-                r = sandbox_take_down(s, err);
-
-        if (r == 0)
-                r = store_delete(s->pods->store, STORE_SANDBOX, s->id, err);
         s->removed = true;
+        if (r == 0 && (r = sandbox_undo(s, err)) < 0)
+                sandbox_undo_later(s);
         registry_drop_sandbox(s->pods, s);
         return r;
 }
 
 static int settle_sandbox(struct reconcile *rc, struct sandbox *s, struct err *err) {
+        enum sandbox_phase phase = sandbox_get_phase(s);
         int r;
 
-        switch (sandbox_get_phase(s)) {
+        if (s->network_held && !rc->rebooted && (phase == SANDBOX_CREATING || phase == SANDBOX_STOPPING))
+                cni_end_strays(s->id, CNI_PATIENCE_MS);
+        switch (phase) {
         case SANDBOX_CREATING:
                 return undo_creation(rc, s, err);
         case SANDBOX_READY:

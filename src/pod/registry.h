@@ -77,7 +77,8 @@ struct sandbox {
         bool removed;
         bool network_held; /* an address may have been given out: CNI DEL is due */
         char *cni_cached;
-        pid_t pause_pid; /* 0: none */
+        uint64_t undo_pause_ms; /* before the next try to take down what did not come up; 0: none yet */
+        pid_t pause_pid;        /* 0: none */
         uint64_t pause_start_time;
 };
 
@@ -150,6 +151,7 @@ struct pods {
         pthread_mutex_t background_lock;
         struct pool *background; /* exits of containers; NULL once it is stopped */
         struct pool *measuring;  /* layers, one at a time; the same */
+        struct pool *undoing;    /* pods that did not come up, the same */
         atomic_bool stopping;    /* measuring is given up */
         char *image_mountpoint;
         bool user_namespaces; /* can pods have their own here? */
@@ -165,6 +167,8 @@ struct pods {
 
 /* Run @fn in the background; false when that is not possible (any more): the caller keeps @arg. */
 bool registry_background(struct pods *p, void (*fn)(void *arg), void *arg);
+/* The same, one after the other. */
+bool registry_undo(struct pods *p, void (*fn)(void *arg), void *arg);
 /* The same for work that takes long: one thread, which nobody waits for. It ends soon once p->stopping. */
 bool registry_measure(struct pods *p, void (*fn)(void *arg), void *arg);
 

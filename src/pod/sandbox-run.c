@@ -107,7 +107,7 @@ static int attach_network(struct sandbox *s, const struct pod_rules *rules, stru
         fill_cni_pod(s, rules, arena, &pod);
         r = cni_add(s->pods->cni, &pod, arena, &result, err);
         if (r < 0) {
-                s->network_held = false; /* a failed ADD has undone itself */
+                s->network_held = result.held;
                 return err_wrap(err, "network of pod %s/%s", pod.pod_namespace, pod.name);
         }
         s->cni_cached = result.cached ? xstrdup(result.cached) : NULL;
@@ -199,15 +199,17 @@ int sandbox_take_down(struct sandbox *s, struct err *err) {
 
 /* --- the operation ------------------------------------------------------------------------------------------------ */
 
-/* What failed to come up leaves nothing; if even that fails its record stays as CREATING, for the next start to undo.
- */
+/* What failed to come up leaves nothing; if even that fails it is tried again, and its record stays as CREATING for the
+ * next start. */
 static void give_up(struct sandbox *s) {
         struct err e;
 
-        if (sandbox_take_down(s, &e) < 0 || store_delete(s->pods->store, STORE_SANDBOX, s->id, &e) < 0)
-                log_error("a pod that failed left something; the next start of the daemon removes it", "sandbox", s->id,
-                          "error", e.msg, NULL);
         s->removed = true;
+        if (sandbox_undo(s, &e) < 0) {
+                log_warn("a pod that failed holds something; it is tried again", "sandbox", s->id, "error", e.msg,
+                         NULL);
+                sandbox_undo_later(s);
+        }
         registry_drop_sandbox(s->pods, s);
 }
 

@@ -1,5 +1,6 @@
 """kill -9 of each of our programs at any point: nothing that lives is lost, nothing stays behind."""
 
+import json
 import os
 import random
 import signal
@@ -10,7 +11,7 @@ import pytest
 
 from cri import EXITED, RUNNING, SLOW, eventually, is_monitor, processes_in_cgroup
 from leftovers import processes
-from helpers import CODE
+from helpers import CODE, refused
 
 pytestmark = pytest.mark.ours
 
@@ -300,6 +301,75 @@ def test_daemon_killed_in_the_middle_of_anything(own_daemon, busybox, images):
     while left() and time.monotonic() < deadline:
         time.sleep(0.2)
     assert not left(), left()
+
+
+PLUGIN = """#!/bin/sh
+# A plug-in that takes its time to give out an address, and whose first DELs fail.
+cat >/dev/null
+case $CNI_COMMAND in
+ADD)
+	: >adding
+	sleep 1
+	echo "$CNI_CONTAINERID" >address
+	[ ! -e add-fails ] || exit 1
+	echo '{"cniVersion": "1.0.0", "interfaces": [{"name": "eth0", "sandbox": "x"}],'
+	echo '"ips": [{"address": "10.9.9.9/24", "interface": 0}]}'
+	;;
+DEL)
+	echo x >>dels
+	[ "$(wc -l <dels)" -gt 3 ] || { echo '{"code": 11, "msg": "not now"}'; exit 1; }
+	rm -f address
+	;;
+esac
+"""
+
+
+@pytest.fixture
+def slow_network(own_daemon):
+    """A daemon whose only plug-in is that one; the folder that the plug-in works in."""
+    runtime = own_daemon.runtime
+    folder = os.path.join(own_daemon.directory, 'slow')
+    os.mkdir(folder)
+    for name, text in [('slow', PLUGIN.replace('# A', f'cd {folder} || exit 9\n# A'))]:
+        with open(os.path.join(folder, name), 'w', encoding='utf-8') as f:
+            f.write(text)
+        os.chmod(f.name, 0o755)
+    with open(os.path.join(runtime.cni_conf, '10-test.conflist'), 'w', encoding='utf-8') as f:
+        json.dump({'cniVersion': '1.0.0', 'name': 'slow', 'plugins': [{'type': 'slow'}]}, f)
+    runtime.stop()
+    runtime.args += ['--cni-bin-dir', folder]
+    own_daemon.start()
+    return folder
+
+
+def freed(daemon, folder):
+    with open(os.path.join(folder, 'dels'), encoding='utf-8') as f:
+        enough = len(f.readlines()) == 4
+    return enough and not os.path.exists(os.path.join(folder, 'address')) and \
+        not os.listdir(os.path.join(daemon.runtime.state, 'ns'))
+
+
+def test_daemon_killed_while_a_plugin_runs(own_daemon, slow_network):
+    """The next one waits for the plug-in, and asks for its DEL until that works."""
+    daemon = own_daemon
+    config = daemon.pb.PodSandboxConfig(metadata=daemon.pb.PodSandboxMetadata(name='a', namespace='n', uid='u'))
+    begun = daemon.cri.future('RunPodSandbox', config=config)
+    eventually(lambda: os.path.exists(os.path.join(slow_network, 'adding')))
+    daemon.runtime.kill()
+    begun.exception()
+    daemon.start()
+    assert not daemon.cri.ListPodSandbox().items
+    eventually(lambda: freed(daemon, slow_network), 30)
+
+
+def test_a_pod_that_cannot_be_undone_is_tried_again(own_daemon, slow_network):
+    daemon = own_daemon
+    with open(os.path.join(slow_network, 'add-fails'), 'w', encoding='utf-8'):
+        pass
+    with refused(CODE.INTERNAL, words=['slow', 'not now']):
+        daemon.pod(host_network=False)
+    assert os.path.exists(os.path.join(slow_network, 'address'))
+    eventually(lambda: freed(daemon, slow_network), 30)
 
 
 def test_store_survives(own_daemon, busybox):
