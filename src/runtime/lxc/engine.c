@@ -313,13 +313,12 @@ static int create_in_cgroup(struct engine_lxc *e, const struct spec *spec, const
         r = lxc_config_build(spec, plan.n_fds, log_path, e->rootfs_dir, &config, err);
         if (r < 0)
                 return r;
-        if (!hooks_are_empty(&spec->hooks))
-                r = bundle_write(e->bundles_dir, spec, e->hooks_root, err);
-        if (r == 0)
-                r = spawn(e, spec, &plan, &config, io, &reply, err);
-        if (r == 0 && reply.hooks_due)
-                r = run_create_hooks(e, spec, &reply, err);
+        if (!hooks_are_empty(&spec->hooks) && (r = bundle_write(e->bundles_dir, spec, e->hooks_root, err)) < 0)
+                return r;
+        r = spawn(e, spec, &plan, &config, io, &reply, err);
         if (r < 0)
+                return r;
+        if (reply.hooks_due && (r = run_create_hooks(e, spec, &reply, err)) < 0)
                 return r;
         fill_created(&reply, ret);
         item->dirfd = openat(e->containers_fd, spec->id, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
