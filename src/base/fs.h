@@ -23,8 +23,8 @@ _must_use_ int fs_write_existing(int dirfd, const char *path, const char *value,
 /* mkdir -p; existing folders are fine. */
 _must_use_ int fs_mkdir_p(const char *path, mode_t mode, struct err *err);
 
-/* rm -rf without following symlinks or crossing into other mounts; missing is fine. The tree may be anybody's and of any
- * depth. */
+/* rm -rf without following symlinks or crossing into other mounts; missing is fine. The tree may be anybody's and of
+ * any depth. */
 _must_use_ int fs_remove_tree(int dirfd, const char *path, struct err *err);
 
 /* Bytes (blocks) and inodes used below an open folder, itself included, hardlinks counted once per name. The tree may
