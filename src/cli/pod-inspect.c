@@ -30,6 +30,7 @@ static json_t *inspect(struct cli *cli, const char *what, struct err *err) {
                 return NULL;
         out = json_of_message(&status->base);
         (void) json_object_del(out, "containers_statuses");
+        (void) json_object_del(out, "timestamp");
         open_info(out);
         containers = json_array();
         for (size_t i = 0; i < n; i++) {

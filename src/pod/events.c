@@ -16,24 +16,6 @@ void pods_listen(struct pods *p, bool listen) {
         atomic_store(&p->listened, listen);
 }
 
-/* The pod's status, and those of its containers that can be found. */
-static int add_statuses(CRI(ContainerEventResponse) * event, const struct sandbox *s, struct arena *arena,
-                        struct err *err) {
-        ProtobufCMessageUnknownField *fields = arena_alloc(arena, (s->n_containers + 1) * sizeof(*fields));
-        unsigned n = 0;
-        int r;
-
-        if (!fields)
-                return err_set(err, ERR_EXHAUSTED, "an event of pod sandbox %s would be too large", s->id);
-        r = status_pack_sandbox(s, TAG_POD_SANDBOX_STATUS, arena, &fields[n++], err);
-        for (size_t i = 0; i < s->n_containers && r == 0; i++)
-                if (s->containers[i]->visible)
-                        r = status_pack_container(s->containers[i], TAG_CONTAINERS_STATUSES, arena, &fields[n++], err);
-        event->base.n_unknown_fields = n;
-        event->base.unknown_fields = fields;
-        return r;
-}
-
 static void tell(const char *id, const struct sandbox *s, CRI(ContainerEventType) type) {
         const struct pods *p = s->pods;
         CRI(ContainerEventResponse) event = CRI_(CONTAINER_EVENT_RESPONSE__INIT);
@@ -46,7 +28,7 @@ static void tell(const char *id, const struct sandbox *s, CRI(ContainerEventType
         event.container_id = (char *) id;
         event.container_event_type = type;
         event.created_at = (int64_t) clock_realtime_ns();
-        if (add_statuses(&event, s, arena, &err) == 0)
+        if (status_pack_all(s, TAG_POD_SANDBOX_STATUS, TAG_CONTAINERS_STATUSES, &event.base, arena, &err) == 0)
                 p->event(&event, NULL, p->event_userdata);
         else
                 p->event(NULL, &err, p->event_userdata);

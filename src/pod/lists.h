@@ -20,3 +20,6 @@ _must_use_ int status_pack_sandbox(const struct sandbox *s, unsigned tag, struct
                                    ProtobufCMessageUnknownField *ret, struct err *err);
 _must_use_ int status_pack_container(const struct container *c, unsigned tag, struct arena *arena,
                                      ProtobufCMessageUnknownField *ret, struct err *err);
+/* The pod's status and those of its containers that can be found, as fields of @to under these tags. */
+_must_use_ int status_pack_all(const struct sandbox *s, unsigned tag, unsigned containers_tag, ProtobufCMessage *to,
+                               struct arena *arena, struct err *err);

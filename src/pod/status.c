@@ -5,7 +5,7 @@
 #include "pod/lists.h"
 #include "pod/signals.h"
 
-enum { MAX_IPS = 64, MAX_MOUNTS = 4096 };
+enum { MAX_IPS = 64, MAX_MOUNTS = 4096, TAG_STATUS = 1, TAG_CONTAINERS_STATUSES = 3 };
 
 /* One entry "info": a JSON object, as the other runtimes have it. Takes @json. */
 static int add_info(CRI(PodSandboxStatusResponse__InfoEntry) * **ret, size_t *ret_n, json_t *json, struct arena *arena,
@@ -122,27 +122,42 @@ int status_pack_sandbox(const struct sandbox *s, unsigned tag, struct arena *are
         return lists_pack_field(ret, tag, &m.base, arena, err);
 }
 
+int status_pack_all(const struct sandbox *s, unsigned tag, unsigned containers_tag, ProtobufCMessage *to,
+                    struct arena *arena, struct err *err) {
+        ProtobufCMessageUnknownField *fields = arena_alloc(arena, (s->n_containers + 1) * sizeof(*fields));
+        unsigned n = 0;
+        int r;
+
+        if (!fields)
+                return err_set(err, ERR_EXHAUSTED, "the status of pod sandbox %s would be too large", s->id);
+        r = status_pack_sandbox(s, tag, arena, &fields[n++], err);
+        for (size_t i = 0; i < s->n_containers && r == 0; i++)
+                if (s->containers[i]->visible)
+                        r = status_pack_container(s->containers[i], containers_tag, arena, &fields[n++], err);
+        to->n_unknown_fields = n;
+        to->unknown_fields = fields;
+        return r;
+}
+
 int pods_sandbox_status(struct pods *p, const char *id, bool verbose, struct arena *arena,
                         CRI(PodSandboxStatusResponse) * *ret, struct err *err) {
         CRI(PodSandboxStatusResponse) *resp = cri_make(arena, PodSandboxStatusResponse, pod_sandbox_status_response);
-        ProtobufCMessageUnknownField *status = arena_new_of(arena, ProtobufCMessageUnknownField);
         json_t *info = NULL;
         struct sandbox *s;
         int r;
 
         pthread_rwlock_rdlock(&p->lock);
         s = registry_get_sandbox(p, id);
-        r = s ? status_pack_sandbox(s, 1, arena, status, err)
+        r = s ? status_pack_all(s, TAG_STATUS, TAG_CONTAINERS_STATUSES, &resp->base, arena, err)
               : err_set(err, ERR_NOT_FOUND, "no pod sandbox \"%.128s\"", id);
         if (r == 0 && verbose)
                 info = sandbox_info(s);
+        resp->timestamp = (int64_t) clock_realtime_ns(); /* while nothing of it can change */
         pthread_rwlock_unlock(&p->lock);
         if (r == 0 && info)
                 r = add_info(&resp->info, &resp->n_info, info, arena, err);
         if (r < 0)
                 return r;
-        resp->base.n_unknown_fields = 1;
-        resp->base.unknown_fields = status;
         *ret = resp;
         return 0;
 }

@@ -3,15 +3,17 @@
 import json
 import os
 import random
+import shutil
 import signal
+import subprocess
 import time
 
 import grpc
 import pytest
 
-from cri import EXITED, RUNNING, SLOW, eventually, is_monitor, processes_in_cgroup
+from cri import EXITED, NOTREADY, RUNNING, SLOW, eventually, is_monitor, processes_in_cgroup
 from leftovers import processes
-from helpers import CODE, refused
+from helpers import CODE, cgroup_folder, refused
 
 pytestmark = pytest.mark.ours
 
@@ -388,6 +390,62 @@ def test_store_survives(own_daemon, busybox):
     with_labels.remove()
 
 
+def power_off(daemon, *containers):
+    """What a reboot leaves: the root folder. No process, mount, control group, or file of the state folder."""
+    groups = [cgroup_folder(c.pid(), controller)[0] for c in containers for controller in ('memory', 'pids', 'devices')]
+    victims = [keeper_pid(daemon), *(pid for c in containers for pid in [monitor_pid(c), *processes_in_cgroup(c.id)])]
+    pauses = [processes_in_cgroup(pod.id) for pod in daemon.cri.ListPodSandbox().items]
+    victims += [pid for pids in pauses for pid in pids]
+    daemon.runtime.kill()
+    for pid in victims:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+    eventually(lambda: not any(alive(pid) for pid in victims))
+    with open('/proc/self/mountinfo', encoding='utf-8') as f:
+        mounts = [line.split()[4] for line in f]
+    for path in reversed(mounts):
+        if path.startswith(daemon.runtime.state + '/'):
+            subprocess.run(['umount', '-l', path], check=True)
+    shutil.rmtree(daemon.runtime.state)
+    os.mkdir(daemon.runtime.state)
+    for group in groups:
+        if os.path.isdir(group):
+            eventually(lambda path=group: not read_pids(path))
+            os.rmdir(group)
+
+
+def read_pids(group):
+    with open(f'{group}/cgroup.procs', encoding='utf-8') as f:
+        return f.read()
+
+
+def test_after_a_reboot(own_daemon, busybox):
+    """The kubelet finds its pods not ready and their containers ended, so that it makes them anew."""
+    daemon = own_daemon
+    pod, other = daemon.pod(pid=0, host_network=False, name='rebooted'), daemon.pod()
+    address = pod.status().network.ip
+    running, second, created = (pod.run(busybox, ['sleep', '1000']), other.run(busybox, ['sleep', '1000']),
+                                pod.create(busybox, ['true']))
+    running.sh('echo kept >/file')
+    power_off(daemon, running, second, created)
+    daemon.start()
+    reconnect(daemon, pod, other, running, second, created)
+    for each in (pod, other):
+        assert each.status().state == NOTREADY and each.status().network.ip == ''
+    assert {item.state for item in daemon.cri.ListPodSandbox().items} == {NOTREADY}
+    for container in (running, second, created):
+        status = container.status()
+        assert (status.state, status.exit_code, status.reason) == (EXITED, 137, 'ContainerStatusUnknown')
+    again = daemon.pod(host_network=False, name='rebooted', attempt=1)
+    assert again.run(busybox, ['sleep', '1000']).output('echo', 'up') == 'up'
+    for each in (pod, other, again):
+        each.remove()
+    leases = os.path.join(daemon.directory, 'ipam', 'test')
+    assert address not in os.listdir(leases), 'an address was not given back'
+
+
 def test_two_daemons_side_by_side(own_daemon, daemon, busybox):
     with own_daemon.pod(name='same') as one, daemon.pod(name='same') as two:
         assert one.run(busybox, ['sleep', '9']).output('echo', 'x') == 'x'
@@ -396,7 +454,6 @@ def test_two_daemons_side_by_side(own_daemon, daemon, busybox):
 
 
 def test_a_second_daemon_on_the_same_folders_is_refused(own_daemon):
-    import subprocess  # pylint: disable=import-outside-toplevel
     second = subprocess.run(own_daemon.runtime.command(), check=False, stdout=subprocess.PIPE,
                             stderr=subprocess.STDOUT, text=True, timeout=20)
     assert second.returncode != 0 and second.stdout.strip()

@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import subprocess
+import time
 
 import pytest
 
@@ -469,3 +470,185 @@ def test_pinned_images(own_daemon, images):
     assert {tag for image in own_daemon.cri.ListImages().images for tag in image.repo_tags} == pinned()
     own_daemon.cri.RemoveImage(image=own_daemon.pb.ImageSpec(image=status.id))
     assert pinned() == {images.ref('busybox')}
+
+
+# --- pods --------------------------------------------------------------------------------------------------------
+
+@pytest.mark.ours
+def test_status_of_a_pod_has_its_containers(daemon, busybox):
+    """As the kubelet reads it when it follows events: one call, one moment."""
+    with daemon.pod() as pod:
+        running, ended, created = pod.run(busybox, ['sleep', '100']), pod.run(busybox, ['true']), pod.create(
+            busybox, ['true'])
+        ended.wait()
+        before = time.time_ns()
+        reply = daemon.cri.PodSandboxStatus(pod_sandbox_id=pod.id)
+        assert before <= reply.timestamp <= time.time_ns()
+        assert reply.status == pod.status()
+        assert list(reply.containers_statuses) == [c.status() for c in (running, ended, created)]
+        ended.remove()
+        assert len(daemon.cri.PodSandboxStatus(pod_sandbox_id=pod.id).containers_statuses) == 2
+
+
+@pytest.mark.ours
+def test_features(daemon):
+    """What the kubelet lets pods ask for."""
+    features = daemon.cri.Status().features
+    assert features.supplemental_groups_policy and not features.user_namespaces_host_network
+
+
+def test_groups_merged_or_strict(daemon, busybox, pb):
+    """default-user is in a group of the image's; only Merge heeds that."""
+    with daemon.pod() as pod:
+        for policy, more in ((0, ['50000']), (1, [])):
+            container = pod.run(busybox, ['sleep', '100'], security={
+                'run_as_user': pb.Int64Value(value=1000), 'supplemental_groups': [7], 'supplemental_groups_policy': policy})
+            wanted = sorted(['1000', '7', *more])
+            assert sorted(container.output('id', '-G').split()) == wanted
+            assert sorted(str(g) for g in container.status().user.linux.supplemental_groups) == wanted
+
+
+def test_environment_and_names_of_the_node(daemon, busybox):
+    """The last of several wins; PATH and HOSTNAME without being asked for; the node's name on its network."""
+    with daemon.pod(host_network=True) as pod, daemon.pod(host_network=False, hostname='a-pod') as other:
+        config = pod.create(busybox, ['true'], env={'X': 'first'}).config
+        config.metadata.name = 'twice'
+        config.command[:] = ['sleep', '100']
+        config.envs.append(config.envs[0])
+        config.envs[1].value = config.envs[1].value.replace(*((b'first', b'last') if isinstance(
+            config.envs[1].value, bytes) else ('first', 'last')))
+        id_of = daemon.cri.CreateContainer(pod_sandbox_id=pod.id, config=config, sandbox_config=pod.config).container_id
+        daemon.cri.StartContainer(container_id=id_of)
+
+        def inside(*command):
+            return daemon.cri.ExecSync(container_id=id_of, cmd=command, timeout=20).stdout.decode().rstrip()
+        assert inside('sh', '-c', 'echo $X') == 'last'
+        assert '/bin' in inside('sh', '-c', 'echo $PATH').split(':')
+        assert inside('hostname') == inside('sh', '-c', 'env | grep ^HOSTNAME=')[9:] == socket.gethostname()
+        container = other.run(busybox, ['sleep', '100'])
+        assert container.output('hostname') == container.sh('env | grep ^HOSTNAME=')[9:] == 'a-pod'
+
+
+def test_without_dns_the_nodes_resolver_is_used(daemon, busybox):
+    with daemon.pod(host_network=False) as pod:
+        assert pod.run(busybox, ['sleep', '100']).output('cat', '/etc/resolv.conf') == read('/etc/resolv.conf')
+
+
+def test_log_directory_is_made(daemon, busybox, tmp_path):
+    with daemon.pod(log_directory=str(tmp_path / 'pods' / 'one')) as pod:
+        container = pod.create(busybox, ['echo', 'said'], log_path='name/0.log')
+        assert container.status().log_path == str(tmp_path / 'pods' / 'one' / 'name' / '0.log')
+        container.start()
+        container.wait()
+        assert container.log_text() == 'said\n'
+
+
+# --- containers --------------------------------------------------------------------------------------------------
+
+def test_stop_signal(daemon, images, busybox, pb):
+    """The image's, unless the container has one; both are told."""
+    with daemon.logged_pod(pid=0) as pod:
+        assert pod.create(images.ref('configured')).status().stop_signal == pb.Signal.Value('SIGUSR1')
+        container = pod.sh(busybox, 'trap "echo got it; exit 3" USR2; while :; do sleep 0.1; done',
+                           stop_signal=pb.Signal.Value('SIGUSR2'))
+        assert container.status().stop_signal == pb.Signal.Value('SIGUSR2')
+        time.sleep(0.3)
+        container.stop(timeout=10)
+        assert (container.status().exit_code, container.log_text()) == (3, 'got it\n')
+
+
+@pytest.mark.ours
+def test_what_was_created_can_be_stopped_and_not_started_in_a_stopped_pod(daemon, busybox, clean):
+    with daemon.pod() as pod:
+        container, other = (pod.create(busybox, ['sleep', '100']) for _ in range(2))
+        container.stop(timeout=0)
+        assert container.status().started_at == 0
+        pod.stop()
+        with refused(CODE.FAILED_PRECONDITION):
+            other.start()
+
+
+@pytest.mark.ours
+def test_privileged_needs_a_privileged_pod(daemon, busybox):
+    with daemon.pod() as pod, refused(CODE.INVALID_ARGUMENT, words=['privileged']):
+        pod.create(busybox, ['true'], security={'privileged': True})
+
+
+@pytest.mark.ours
+def test_a_group_needs_a_user(daemon, busybox, pb):
+    with daemon.pod() as pod, refused(CODE.INVALID_ARGUMENT, words=['run_as_group']):
+        pod.create(busybox, ['true'], security={'run_as_group': pb.Int64Value(value=5)})
+
+
+def test_ambient_capabilities(daemon, busybox, pb):
+    """Only those that are asked for, and then a user without rights has them."""
+    net_bind = 1 << 10
+    with daemon.pod() as pod:
+        for ambient in ([], ['NET_BIND_SERVICE']):
+            container = pod.run(busybox, ['sleep', '100'], security={
+                'run_as_user': pb.Int64Value(value=1000),
+                'capabilities': pb.Capability(add_ambient_capabilities=ambient)})
+            sets = dict(line.split() for line in container.sh('grep Cap /proc/1/status').splitlines())
+            wanted = net_bind if ambient else 0
+            assert int(sets['CapAmb:'], 16) == int(sets['CapEff:'], 16) == wanted
+
+
+@pytest.mark.ours
+def test_seccomp_profile_of_the_node(daemon, busybox, pb, tmp_path):
+    """By the new field or the deprecated one; one that is missing is an error."""
+    profile = tmp_path / 'profile.json'
+    profile.write_text(json.dumps({'defaultAction': 'SCMP_ACT_ALLOW', 'syscalls': [
+        {'names': ['mkdir', 'mkdirat'], 'action': 'SCMP_ACT_ERRNO', 'errnoRet': 95}]}))
+    with daemon.pod() as pod:
+        for security in ({'seccomp': pb.SecurityProfile(profile_type=2, localhost_ref=str(profile))},
+                         {'seccomp_profile_path': f'localhost/{profile}'}):
+            container = pod.run(busybox, ['sleep', '100'], security=security)
+            assert 'not supported' in container.exec('mkdir', '/x').stderr.decode()
+        with refused(CODE.INVALID_ARGUMENT, words=['/no/such.json', 'does not exist']):
+            pod.create(busybox, ['true'], security={
+                'seccomp': pb.SecurityProfile(profile_type=2, localhost_ref='/no/such.json')})
+
+
+def test_a_folder_of_devices(daemon, busybox, pb, tmp_path):
+    os.mkdir(tmp_path / 'sub')
+    for name, minor in (('one', 3), ('sub/two', 5)):
+        os.mknod(tmp_path / name, 0o20600, os.makedev(1, minor))
+    with daemon.pod() as pod:
+        container = pod.run(busybox, ['sleep', '100'], devices=[
+            pb.Device(host_path=str(tmp_path), container_path='/dev/many', permissions='rw')])
+        assert container.sh('stat -c %t:%T /dev/many/one /dev/many/sub/two').split() == ['1:3', '1:5']
+        assert container.sh('head -c 2 /dev/many/sub/two | wc -c') == '2'
+
+
+def test_recursively_read_only(daemon, busybox, pb, tmp_path):
+    """Needs readonly and private propagation; then what is mounted below is read-only, too, and the status says so."""
+    os.mkdir(tmp_path / 'below')
+    subprocess.run(['mount', '-t', 'tmpfs', 'tmpfs', tmp_path / 'below'], check=True)
+
+    def mount(**more):
+        return pb.Mount(container_path='/data', host_path=str(tmp_path), recursive_read_only=True, **more)
+    try:
+        with daemon.pod() as pod:
+            container = pod.run(busybox, ['sleep', '100'], mounts=[mount(readonly=True)])
+            assert 'Read-only' in container.exec('touch', '/data/below/file').stderr.decode()
+            shown, = [m for m in container.status().mounts if m.container_path == '/data']
+            assert shown.recursive_read_only and shown.readonly
+            for bad in (mount(), mount(readonly=True, propagation=1)):
+                with refused(CODE.INVALID_ARGUMENT, CODE.UNKNOWN, words=['recursive']):
+                    pod.create(busybox, ['true'], mounts=[bad])
+    finally:
+        subprocess.run(['umount', tmp_path / 'below'], check=True)
+
+
+@pytest.mark.ours
+@pytest.mark.parametrize('propagation,word', [(1, 'slave'), (2, 'shared')])
+def test_propagation_of_what_is_private_is_refused(daemon, busybox, pb, tmp_path, propagation, word):
+    subprocess.run(['mount', '-t', 'tmpfs', 'tmpfs', tmp_path], check=True)
+    try:
+        subprocess.run(['mount', '--make-private', tmp_path], check=True)
+        with daemon.pod(security={'privileged': True}) as pod:
+            with refused(CODE.INVALID_ARGUMENT, CODE.FAILED_PRECONDITION, words=[word]):
+                pod.create(busybox, ['true'], security={'privileged': True}, mounts=[
+                    pb.Mount(container_path='/data', host_path=str(tmp_path), propagation=propagation)])
+    finally:
+        subprocess.run(['umount', tmp_path], check=True)

@@ -90,7 +90,7 @@ class Pod:
     count = 0
 
     def __init__(self, cri, *, log_directory='', host_network=True, pid=CONTAINER, ipc=POD,
-                 name=None, handler='', linux=None, security=None, **config):
+                 name=None, attempt=0, handler='', linux=None, security=None, **config):
         Pod.count += 1
         pb = self.pb = cri.pb
         self.cri = cri
@@ -99,7 +99,7 @@ class Pod:
         options = pb.NamespaceOption(network=NODE if host_network else POD, pid=pid, ipc=ipc,
                                      userns_options=security.pop('userns', None))
         self.config = pb.PodSandboxConfig(
-            metadata=pb.PodSandboxMetadata(name=name, namespace='tests', uid=f'uid-{name}'),
+            metadata=pb.PodSandboxMetadata(name=name, namespace='tests', uid=f'uid-{name}', attempt=attempt),
             log_directory=log_directory,
             linux=pb.LinuxPodSandboxConfig(
                 security_context=pb.LinuxSandboxSecurityContext(namespace_options=options,
