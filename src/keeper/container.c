@@ -141,6 +141,7 @@ static void end_start(struct container *c) {
 static void monitor_gone(struct container *c) {
         struct keeper *k = c->keeper;
         struct keeper_reply reply = { .type = KEEPER_EXITED };
+        bool answered = !c->ready && c->waiter; /* the answer to its making says all; else that it ended is news */
 
         if (c->ending)
                 return;
@@ -169,7 +170,7 @@ static void monitor_gone(struct container *c) {
                 end_start(c);
         log_debug("container ended", "container", c->id, NULL);
         (void) snprintf(reply.id, sizeof(reply.id), "%s", c->id);
-        if (c->ready)
+        if (!answered)
                 server_broadcast(k, &reply);
         c->ended = true;
         maybe_forget(c);

@@ -4,13 +4,15 @@ import contextlib
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import tempfile
 
 import pytest
 
-from cri import POD
+from cri import POD, eventually
 from helpers import CODE, refused
+from test_crash import keeper_pid
 
 pytestmark = pytest.mark.ours
 
@@ -314,6 +316,41 @@ def test_hooks_outlive_the_daemon(own_daemon, busybox, folders, hooks):
             assert read(hooks / 'order').split() == ['poststart']
     pod.remove()
     assert read(hooks / 'order').split() == ['poststart', 'poststop']
+
+
+@pytest.mark.parametrize('whom', ['daemon', 'keeper'])
+def test_killed_while_a_hook_runs(own_daemon, busybox, folders, hooks, whom):
+    """The container is undone, with its hook, and its poststop hooks have run."""
+    daemon = own_daemon
+    put_hooks(folders, hook('createContainer', 'sh', '-c', f': >{hooks}/begun; exec sleep 987654'),
+              recorded(hooks, 'poststop'))
+    pod = daemon.pod()
+    config = daemon.pb.ContainerConfig(
+        metadata=daemon.pb.ContainerMetadata(name='a'), image=daemon.pb.ImageSpec(image=busybox),
+        command=['true'], CDI_devices=names(daemon.pb, 'vendor.com/x=a'),
+        linux=daemon.pb.LinuxContainerConfig(security_context=daemon.pb.LinuxContainerSecurityContext(
+            namespace_options=pod.options)))
+    begun = daemon.cri.future('CreateContainer', pod_sandbox_id=pod.id, config=config,
+                              sandbox_config=pod.config)
+    eventually((hooks / 'begun').exists)
+    assert sleepers()
+    if whom == 'daemon':
+        daemon.runtime.kill()
+        assert begun.exception()
+        daemon.start()
+        pod.cri = daemon.cri
+    else:
+        os.kill(keeper_pid(daemon), signal.SIGKILL)
+        assert begun.exception()
+    assert not daemon.cri.ListContainers().containers
+    eventually(lambda: not sleepers())
+    assert read(hooks / 'order').split() == ['poststop']
+    assert not os.listdir(os.path.join(daemon.runtime.state, 'bundles'))
+    pod.remove()
+
+
+def sleepers():
+    return subprocess.run(['pgrep', '-f', 'sleep 987654'], check=False, stdout=subprocess.PIPE).stdout.split()
 
 
 def test_unknown_edits_are_refused(daemon, busybox, folders, clean):
