@@ -37,7 +37,7 @@ static void check_container(const CRI(ContainerConfig) * config, const CRI(PodSa
         (void) !process_user(l ? l->security_context : NULL, image.config.user, a, &spec.process.user, &err);
         (void) !process_stop_signal(config, &image, &n, &err);
         (void) !mounts_build(config, &sources, a, &spec, &err);
-        (void) !devices_build(config, a, &spec, &err);
+        (void) !devices_build(config, true, a, &spec, &err);
         (void) !resources_build(l ? l->resources : NULL, a, &spec.resources, &err);
         (void) !resources_oom_score(l ? l->resources : NULL, &n, &err);
         (void) !security_paths(config, a, &spec, &err);
