@@ -496,6 +496,17 @@ def test_oom_score_out_of_range(daemon, busybox, score, clean):
 # --- images ------------------------------------------------------------------------------------------------------
 
 @pytest.mark.ours
+def test_images_by_prefix_of_the_id_and_with_annotations(daemon, busybox, pb):
+    image = daemon.cri.ImageStatus(image=pb.ImageSpec(image=busybox)).image
+    digits = image.id.removeprefix('sha256:')
+    for name in (digits, digits[:12], image.id):
+        assert daemon.cri.ImageStatus(image=pb.ImageSpec(image=name)).image.id == image.id
+    assert not daemon.cri.ImageStatus(image=pb.ImageSpec(image='sha256:' + 'f' * 64)).HasField('image')
+    asked = pb.ImageSpec(image=busybox, annotations={'note': 'x'})
+    assert dict(daemon.cri.ImageStatus(image=asked).image.spec.annotations) == {'note': 'x'}
+
+
+@pytest.mark.ours
 @pytest.mark.parametrize('own_daemon', [{'config': 'pinned-images: ["127.0.0.1:*/busybox:1", "*/kept/*"]\n'}],
                          indirect=True)
 def test_pinned_images(own_daemon, images):
@@ -539,6 +550,7 @@ def test_features(daemon):
     assert features.supplemental_groups_policy and not features.user_namespaces_host_network
 
 
+@pytest.mark.ours
 def test_groups_merged_or_strict(daemon, busybox, pb):
     """default-user is in a group of the image's; only Merge heeds that."""
     with daemon.pod() as pod:
@@ -621,6 +633,7 @@ def test_a_debug_container_joins_its_targets_processes(daemon, busybox, pb):
 
 # --- containers --------------------------------------------------------------------------------------------------
 
+@pytest.mark.ours
 def test_stop_signal(daemon, images, busybox, pb):
     """The image's, unless the container has one; both are told."""
     with daemon.logged_pod(pid=0) as pod:
@@ -656,6 +669,7 @@ def test_a_group_needs_a_user(daemon, busybox, pb):
         pod.create(busybox, ['true'], security={'run_as_group': pb.Int64Value(value=5)})
 
 
+@pytest.mark.ours
 def test_ambient_capabilities(daemon, busybox, pb):
     """Only those that are asked for, and then a user without rights has them."""
     net_bind = 1 << 10
@@ -696,6 +710,7 @@ def test_a_folder_of_devices(daemon, busybox, pb, tmp_path):
         assert container.sh('head -c 2 /dev/many/sub/two | wc -c') == '2'
 
 
+@pytest.mark.ours
 def test_recursively_read_only(daemon, busybox, pb, tmp_path):
     """Needs readonly and private propagation; then what is mounted below is read-only, too, and the status says so."""
     os.mkdir(tmp_path / 'below')
@@ -728,3 +743,44 @@ def test_propagation_of_what_is_private_is_refused(daemon, busybox, pb, tmp_path
                     pb.Mount(container_path='/data', host_path=str(tmp_path), propagation=propagation)])
     finally:
         subprocess.run(['umount', tmp_path], check=True)
+
+
+def test_privileged_is_not_filtered(daemon, busybox, pb):
+    with daemon.pod(security={'privileged': True}) as pod:
+        container = pod.run(busybox, ['sleep', '100'], security={
+            'privileged': True, 'seccomp': pb.SecurityProfile(profile_type=0)})
+        assert container.sh('grep Seccomp: /proc/1/status').split()[1] == '0'
+
+
+def test_standard_input_that_nobody_asked_for(daemon, busybox):
+    with daemon.pod() as pod:
+        container = pod.run(busybox, ['sleep', '100'])
+        assert container.output('readlink', '/proc/1/fd/0') == '/dev/null'
+        terminal = pod.run(busybox, ['sleep', '100'], tty=True)
+        assert terminal.sh('tr "\\0" "\\n" </proc/1/environ | grep ^TERM=') == 'TERM=xterm'
+        assert terminal.exec('test', '-c', '/dev/console').exit_code == 0
+
+
+# --- stats -------------------------------------------------------------------------------------------------------
+
+@pytest.mark.ours
+def test_cpu_and_memory_as_the_kubelet_reads_them(daemon, busybox):
+    """The rate of two calls; what is available of the limit; and no such number where there is no limit."""
+    def stats(container):
+        return daemon.cri.ContainerStats(container_id=container.id).stats
+    with daemon.pod() as pod:
+        limited = pod.sh(busybox, 'while :; do :; done', resources={
+            'memory_limit_in_bytes': 64 * MIB, 'cpu_quota': 20000, 'cpu_period': 100000})
+        free = pod.run(busybox, ['sleep', '100'])
+        first = stats(limited)
+        time.sleep(2)
+        second = stats(limited)
+        used = second.cpu.usage_core_nano_seconds.value - first.cpu.usage_core_nano_seconds.value
+        rate = used * 10**9 / (second.cpu.timestamp - first.cpu.timestamp)
+        assert used > 0 and second.cpu.usage_nano_cores.value == pytest.approx(rate, rel=0.2)
+        assert second.cpu.usage_nano_cores.value < 400_000_000  # a fifth of a processor
+        memory = second.memory
+        assert memory.available_bytes.value == 64 * MIB - memory.working_set_bytes.value
+        assert 0 < memory.rss_bytes.value <= memory.usage_bytes.value
+        assert memory.page_faults.value > 0 and memory.HasField('major_page_faults')
+        assert not stats(free).memory.available_bytes.value
