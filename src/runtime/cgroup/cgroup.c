@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -15,7 +16,7 @@
 #include "base/str.h"
 #include "runtime/cgroup/internal.h"
 
-enum { REMOVE_TRIES = 60, REMOVE_DEPTH_MAX = 64 };
+enum { REMOVE_TRIES = 60 };
 
 ssize_t file_read_at(int dirfd, const char *file, char *buf, size_t size) {
         _cleanup_(fd_closep) int fd = openat(dirfd, file, O_RDONLY | O_CLOEXEC);
@@ -289,31 +290,54 @@ int cgroup_open_home(struct cgroups *c, int *ret, struct err *err) {
                         : 0;
 }
 
-/* Remove the groups below @dirfd, deepest first. 0 or -errno. */
-static int remove_children(int dirfd, unsigned depth) {
-        int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+/* What is empty in the group @at goes; @next: one that is not, "" when there is none. Number of those that went, or
+ * -errno. */
+static int remove_empty(int at, char next[NAME_MAX + 1]) {
+        int fd = openat(at, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), n = 0;
         _cleanup_(closedirp) DIR *dir = fd < 0 ? NULL : fdopendir(fd);
         struct dirent *e;
-        int r = 0;
 
+        next[0] = '\0';
         if (!dir) {
-                r = -errno;
+                n = -errno;
                 (void) fd_close(fd);
-                return r;
+                return n;
         }
         while ((e = readdir(dir))) {
                 if (e->d_type != DT_DIR || str_eq(e->d_name, ".") || str_eq(e->d_name, ".."))
                         continue;
-                if (depth < REMOVE_DEPTH_MAX) {
-                        _cleanup_(fd_closep) int child =
-                                openat(fd, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-                        if (child >= 0)
-                                (void) remove_children(child, depth + 1);
-                }
-                if (unlinkat(fd, e->d_name, AT_REMOVEDIR) < 0 && errno != ENOENT)
-                        r = -errno;
+                if (unlinkat(fd, e->d_name, AT_REMOVEDIR) == 0)
+                        n++;
+                else if (errno != ENOENT)
+                        (void) snprintf(next, NAME_MAX + 1, "%s", e->d_name);
         }
-        return r;
+        return n;
+}
+
+/* Remove the groups below @dirfd, deepest first. However deep a container made them, one is open at a time: "..", where
+ * nobody can move a group to another place, leads back. 0 or -errno. */
+static int remove_children(int dirfd) {
+        _cleanup_(fd_closep) int at = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        char next[NAME_MAX + 1];
+        bool came_up = false;
+        size_t depth = 0;
+        int n, to;
+
+        while (at >= 0) {
+                n = remove_empty(at, next);
+                if (n < 0)
+                        return n;
+                if (!next[0] && depth == 0)
+                        return 0;
+                if (next[0] && came_up && n == 0) /* what could be done below was done */
+                        return -EBUSY;
+                came_up = !next[0];
+                depth += came_up ? (size_t) -1 : 1;
+                to = openat(at, came_up ? ".." : next, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+                (void) fd_close(at);
+                at = to;
+        }
+        return -errno;
 }
 
 /* Processes that were killed leave their group a little after their parent could reap them: wait 0.1 ms, then longer.
@@ -339,7 +363,7 @@ static int remove_in(const struct hier *h, const char *path, struct err *err) {
                         remove_pause(try);
                 fd = openat(h->fd, path + 1, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
                 if (fd >= 0)
-                        (void) remove_children(fd, 0);
+                        (void) remove_children(fd);
         }
         if (r == EBUSY)
                 return err_set(err, ERR_PRECONDITION, "remove %s%s: processes still run in it", h->mount, path);

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "base/fs.h"
@@ -427,6 +428,29 @@ static void test_real_failure(struct cgroups *c) {
         assert(!exists_anywhere(c, path_of("pod2")));
 }
 
+/* A container that may make groups makes them as deep as it likes. */
+static void test_real_depth(struct cgroups *c) {
+        enum { DEPTH = 300 };
+        struct rlimit old, few;
+        int at, next;
+
+        ok(cgroup_make(c, path_of("nested"), &err));
+        at = openat(c->hiers[0].fd, path_of("nested") + 1, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        for (int i = 0; i < DEPTH; i++) {
+                assert(at >= 0 && mkdirat(at, "a", 0755) == 0 && (i % 100 || mkdirat(at, "b", 0755) == 0));
+                next = openat(at, "a", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+                (void) close(at);
+                at = next;
+        }
+        (void) close(at);
+        assert(getrlimit(RLIMIT_NOFILE, &old) == 0);
+        few = (struct rlimit){ 60, old.rlim_max };
+        assert(setrlimit(RLIMIT_NOFILE, &few) == 0);
+        ok(cgroup_remove(c, path_of("nested"), &err));
+        assert(setrlimit(RLIMIT_NOFILE, &old) == 0);
+        assert(!exists_anywhere(c, path_of("nested")));
+}
+
 static void test_real_oom(struct cgroups *c) {
         struct spec_resources r = { .memory_limit_bytes = 16 << 20, .memory_swap_limit_bytes = 16 << 20 }, none = { 0 };
         const char *path = path_of("oom"), *child = path_of("oom/inner");
@@ -614,6 +638,7 @@ static void test_real(struct cgroups *c) {
         test_invalid(c);
         test_real_limits(c);
         test_real_failure(c);
+        test_real_depth(c);
         test_real_oom(c);
         test_real_kill(c);
         test_real_devices(c);
