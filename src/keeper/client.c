@@ -26,6 +26,7 @@
 
 enum {
         CALL_TIMEOUT_MS = 60000,
+        CONNECT_TIMEOUT_S = 10,
         SEND_BUFFER = 4 << 20,
         SPAWN_FD_MIN = 20,
         RESPAWN_PAUSE_MS = 200,
@@ -45,6 +46,7 @@ struct keeper_client {
         struct keeper_client_args args;
         char socket_path[256], ns_dir[256];
         pthread_mutex_t lock;
+        pthread_cond_t connected; /* anew */
         pthread_t reader;
         bool stopping;
         int fd; /* -1: no keeper */
@@ -179,6 +181,7 @@ static int connect_keeper(struct keeper_client *c, struct err *err) {
         (void) pthread_mutex_lock(&c->lock);
         c->fd = fd;
         c->pid = pid;
+        (void) pthread_cond_broadcast(&c->connected);
         (void) pthread_mutex_unlock(&c->lock);
         log_info("connected to the keeper", "pid", LOG_I64(pid), NULL);
         return 0;
@@ -324,6 +327,20 @@ static int send_call(struct keeper_client *c, const struct keeper_call *call, ui
         return -(int) err->code;
 }
 
+/* What could not be sent is sent to the next keeper, which the reader starts. With the lock. */
+static int send_patiently(struct keeper_client *c, const struct keeper_call *call, uint32_t seq, struct err *err) {
+        struct timespec deadline;
+        int r;
+
+        (void) clock_gettime(CLOCK_REALTIME, &deadline);
+        deadline.tv_sec += CONNECT_TIMEOUT_S;
+        do
+                r = send_call(c, call, seq, err);
+        while (r < 0 && err->code == ERR_UNAVAILABLE && !c->stopping &&
+               pthread_cond_timedwait(&c->connected, &c->lock, &deadline) == 0);
+        return r;
+}
+
 static void remove_pending(struct keeper_client *c, struct pending *p) {
         struct pending **at;
 
@@ -404,12 +421,17 @@ int keeper_client_call(struct keeper_client *c, const struct keeper_call *call, 
                 return err_sys(err, errno, "create an eventfd");
         (void) pthread_mutex_lock(&c->lock);
         p.seq = ++c->seq;
-        p.next = c->pending;
-        c->pending = &p;
-        r = send_call(c, call, p.seq, err);
+        r = send_patiently(c, call, p.seq, err);
+        if (r == 0) {
+                p.next = c->pending;
+                c->pending = &p;
+        }
         (void) pthread_mutex_unlock(&c->lock);
-        if (r == 0)
-                r = await(c, call, &p, err);
+        if (r < 0) {
+                (void) close(p.event_fd);
+                return r;
+        }
+        r = await(c, call, &p, err);
         remove_pending(c, &p);
         if (r == 0 && ret->code) {
                 ret->text[sizeof(ret->text) - 1] = '\0';
@@ -435,6 +457,7 @@ int keeper_client_new(const struct keeper_client_args *args, struct keeper_clien
         c->args = *args;
         c->fd = -1;
         (void) pthread_mutex_init(&c->lock, NULL);
+        (void) pthread_cond_init(&c->connected, NULL);
         (void) snprintf(c->socket_path, sizeof(c->socket_path), "%s/keeper.sock", args->state_dir);
         (void) snprintf(c->ns_dir, sizeof(c->ns_dir), "%s/keeper-ns", args->state_dir);
         r = connect_keeper(c, err);
@@ -442,6 +465,7 @@ int keeper_client_new(const struct keeper_client_args *args, struct keeper_clien
                 r = err_sys(err, r, "start the keeper's reader thread");
         if (r < 0) {
                 (void) fd_close(c->fd);
+                (void) pthread_cond_destroy(&c->connected);
                 (void) pthread_mutex_destroy(&c->lock);
                 free(c);
                 return r;
@@ -483,6 +507,7 @@ struct keeper_client *keeper_client_free(struct keeper_client *c) {
         (void) pthread_mutex_unlock(&c->lock);
         (void) pthread_join(c->reader, NULL);
         (void) fd_close(c->fd);
+        (void) pthread_cond_destroy(&c->connected);
         (void) pthread_mutex_destroy(&c->lock);
         free(c);
         return NULL;

@@ -236,7 +236,7 @@ int container_start(struct keeper *k, struct connection *from, const struct keep
         if (!c || c->ending)
                 return err_set(err, ERR_PRECONDITION, "container %s has ended", req->id);
         if (c->started || c->starting)
-                return err_set(err, ERR_PRECONDITION, "container %s was started already", req->id);
+                return err_set(err, ERR_EXISTS, "container %s was started already", req->id);
         if (!c->ready)
                 return err_set(err, ERR_PRECONDITION, "container %s is still being created", req->id);
         r = sock_send(c->init_socket, &start, 1, NULL, 0);
@@ -492,18 +492,11 @@ static int expand_config(const struct keeper_request *req, const int *fds, size_
         return 0;
 }
 
-/* In the v2 cgroup @folder if there is one. Returns like fork; *ret_born: the child is in that cgroup. */
-static pid_t fork_into(int folder, bool *ret_born) {
+/* In the v2 cgroup @folder if there is one. Returns like fork. */
+static pid_t fork_into(int folder) {
         struct clone_args args = { .flags = CLONE_INTO_CGROUP, .exit_signal = SIGCHLD, .cgroup = (uint64_t) folder };
-        long pid = -1;
 
-        if (folder >= 0)
-                pid = syscall(SYS_clone3, &args, sizeof(args));
-        *ret_born = pid >= 0;
-        /* Linux before 5.7, or a filter around us. */
-        if (pid < 0 && (folder < 0 || errno == ENOSYS || errno == EINVAL || errno == E2BIG || errno == EPERM))
-                pid = fork();
-        return (pid_t) pid;
+        return folder < 0 ? fork() : (pid_t) syscall(SYS_clone3, &args, sizeof(args));
 }
 
 static int fork_monitor(struct container *c, const struct lxc_config *config, const int *fds, const int *cgroup_fds,
@@ -519,10 +512,8 @@ static int fork_monitor(struct container *c, const struct lxc_config *config, co
                 .rootfs_fd = fds[1],
                 .init_fd = c->keeper->init_fd,
                 .init_socket = f->socket_init,
-                .cgroup_fd = cgroup_fds[0],
                 .home_fd = cgroup_fds[1],
         };
-        bool born;
 
         c->monitor_fds[CONTAINER_FD_SOCKET] = c->init_socket;
         c->monitor_fds[CONTAINER_FD_EXEC] = c->exec_fd;
@@ -531,18 +522,15 @@ static int fork_monitor(struct container *c, const struct lxc_config *config, co
         c->monitor_fds[CONTAINER_FD_STDERR] = err_r;
         memcpy(args.keep, c->monitor_fds, sizeof(args.keep));
 
-        c->monitor_pid = fork_into(args.cgroup_fd, &born);
+        c->monitor_pid = fork_into(cgroup_fds[0]);
         if (c->monitor_pid < 0 && errno == EAGAIN)
                 return err_sys(err, errno,
-                               "fork a monitor: a limit of processes, of the pod's cgroup, of one above it "
-                               "or of the host, is reached");
+                               "fork a monitor: a limit of processes, of the pod's cgroup, of one above it or of the "
+                               "host, is reached");
         if (c->monitor_pid < 0)
-                return err_sys(err, errno, "fork a monitor");
-        if (c->monitor_pid == 0) {
-                if (born)
-                        args.cgroup_fd = -1;
+                return err_sys(err, errno, "fork a monitor%s", cgroup_fds[0] < 0 ? "" : " in the container's cgroup");
+        if (c->monitor_pid == 0)
                 monitor_run(&args);
-        }
         c->monitor_start = proc_start_time(c->monitor_pid);
         c->monitor_fd = proc_open(c->monitor_pid, c->monitor_start);
         return 0;

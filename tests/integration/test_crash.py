@@ -6,9 +6,9 @@ import random
 import shutil
 import signal
 import subprocess
+import threading
 import time
 
-import grpc
 import pytest
 
 from cri import EXITED, NOTREADY, RUNNING, SLOW, eventually, is_monitor, processes_in_cgroup
@@ -19,21 +19,15 @@ pytestmark = pytest.mark.ours
 
 
 def keeper_pid(daemon):
-    """The keeper of this daemon: started with its program or named so, below its state folder."""
-    name = 'proxmox-lxcri-keeper'[:15]
-    found = []
-    for pid in processes():
-        try:
-            with open(f'/proc/{pid}/comm', encoding='utf-8') as f:
-                comm = f.read().strip()
-            with open(f'/proc/{pid}/cmdline', encoding='utf-8') as f:
-                line = f.read()
-        except OSError:
-            continue
-        if daemon.directory in line and (comm == name or 'lxcri-keeper' in line.split('\0')[0]):
-            found.append(pid)
-    assert found, 'no keeper of ' + daemon.directory
-    return min(found)
+    """0: it has none at the moment."""
+    return int(daemon.cri.Status(verbose=True).info.get('keeper_pid') or 0)
+
+
+def kill_keeper(daemon):
+    """And wait for the next one."""
+    old = keeper_pid(daemon)
+    os.kill(old, signal.SIGKILL)
+    eventually(lambda: keeper_pid(daemon) not in (0, old))
 
 
 def parent(pid):
@@ -137,9 +131,8 @@ def test_keeper_killed(own_daemon, busybox):
     pod = daemon.logged_pod()
     counter = pod.sh(busybox, COUNT)
     short = pod.sh(busybox, 'sleep 1; echo end; exit 4')
-    pid, keeper = counter.pid(), keeper_pid(daemon)
-    os.kill(keeper, signal.SIGKILL)
-    eventually(lambda: keeper_pid(daemon) != keeper)
+    pid = counter.pid()
+    kill_keeper(daemon)
     assert alive(pid)
     status = short.wait()
     assert (status.exit_code, status.reason) == (4, 'Error')
@@ -172,6 +165,23 @@ def test_keeper_and_daemon_killed(own_daemon, busybox):
     pod.remove()
 
 
+def test_keeper_killed_while_containers_start(own_daemon, busybox):
+    """Each start is made good with the next keeper."""
+    daemon = own_daemon
+    pod = daemon.logged_pod()
+    for pause in range(12):
+        container = pod.create(busybox, ['echo', 'started'])
+        keeper = keeper_pid(daemon)
+        killer = threading.Timer(pause / 2000, os.kill, (keeper, signal.SIGKILL))
+        killer.start()
+        container.start()
+        killer.join()
+        assert container.wait().exit_code == 0
+        assert container.log_text() == 'started\n'
+        eventually(lambda old=keeper: keeper_pid(daemon) not in (0, old))
+    pod.remove()
+
+
 @pytest.mark.parametrize('user', [0, 1000])
 def test_monitor_killed(own_daemon, busybox, pb, user):
     """Also for a program that is not root, which gets no death signal from its parent."""
@@ -196,18 +206,6 @@ def in_cgroups_of(container):
     return [pid for pid in processes_in_cgroup(container.id) if is_monitor(pid)]
 
 
-def start_again(container):
-    """The daemon may still be waiting for the next keeper."""
-    for _ in range(100):
-        try:
-            return container.start()
-        except grpc.RpcError as error:
-            if error.code() != CODE.UNAVAILABLE:
-                raise
-            time.sleep(0.05)
-    raise AssertionError('there is no keeper')
-
-
 @pytest.mark.parametrize('killed', [False, True])
 def test_monitor_leaves_the_cgroup_of_its_container(own_daemon, busybox, killed):
     """Where its memory would be the container's, and its life at stake when that has too little."""
@@ -216,11 +214,9 @@ def test_monitor_leaves_the_cgroup_of_its_container(own_daemon, busybox, killed)
     for _ in range(5):
         container = pod.create(busybox, ['sleep', '1000'])
         if killed:
-            keeper = keeper_pid(daemon)
-            os.kill(keeper, signal.SIGKILL)
-            eventually(lambda old=keeper: keeper_pid(daemon) != old)
+            kill_keeper(daemon)
         eventually(lambda c=container: not in_cgroups_of(c))
-        start_again(container)
+        container.start()
         assert container.output('echo', 'exec') == 'exec'
         assert alive(monitor_pid(container))
     pod.remove()

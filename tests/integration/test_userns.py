@@ -224,7 +224,7 @@ def test_a_volume_that_cannot_be_mapped(daemon, busybox, folder, pb):
 
 
 def test_no_mount_of_a_pod_shows_on_the_host(daemon, busybox, folder, pb):
-    subprocess.run(['mount', '-t', 'tmpfs', 'x', folder], check=True)
+    subprocess.run(['mount', '--bind', folder, folder], check=True)
     subprocess.run(['mount', '--make-rshared', folder], check=True)
     try:
         with userns_pod(daemon, security={'privileged': True}) as pod:
@@ -251,7 +251,8 @@ def test_a_volume_mapped_without_a_user_namespace(daemon, busybox, folder, pb):
 
 def test_mounts_below_a_volume_are_mapped(daemon, busybox, folder, pb):
     os.makedirs(f'{folder}/sub')
-    subprocess.run(['mount', '-t', 'tmpfs', 'x', f'{folder}/sub'], check=True)
+    os.makedirs(f'{folder}/other')
+    subprocess.run(['mount', '--bind', f'{folder}/other', f'{folder}/sub'], check=True)
     try:
         with open(f'{folder}/sub/f', 'w', encoding='utf-8'):
             pass

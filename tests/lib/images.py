@@ -1,6 +1,7 @@
 """The images that tests use, made from programs of this host (all from Debian packages)."""
 
 import functools
+import hashlib
 import os
 import re
 import subprocess
@@ -122,12 +123,14 @@ http {{
 
 
 def static_program(source):
-    """The C source as a static program (musl), as bytes."""
+    """The C source as a static program (musl), as bytes. $LXCRI_TEST_PROGRAMS keeps it for a host without compiler."""
     with tempfile.TemporaryDirectory() as tmp:
-        c, program = os.path.join(tmp, 'a.c'), os.path.join(tmp, 'a')
-        with open(c, 'w', encoding='utf-8') as f:
-            f.write(source)
-        subprocess.run(['musl-gcc', '-static', '-Os', '-s', '-o', program, c], check=True)
+        folder = os.environ.get('LXCRI_TEST_PROGRAMS', tmp)
+        program = os.path.join(folder, hashlib.sha256(source.encode()).hexdigest())
+        if not os.path.exists(program):
+            with open(os.path.join(tmp, 'a.c'), 'w', encoding='utf-8') as f:
+                f.write(source)
+            subprocess.run(['musl-gcc', '-static', '-Os', '-s', '-o', program, f.name], check=True)
         with open(program, 'rb') as f:
             return f.read()
 

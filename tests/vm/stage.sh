@@ -8,12 +8,15 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 repo=$(realpath "$here/../..")
 stage=$(mktemp -d /var/tmp/lxcri-vm.XXXXXX)
 trap 'rm -rf "$stage"' EXIT
-mkdir -p "$stage"/{build,proto,tools}
+mkdir -p "$stage"/{build,programs,proto,tools}
 protoc -I "$repo/src/proto" --python_out "$stage/proto" cri.proto admin.proto
 cp -r "$repo/tests" "$stage/tests"
 
 stage_programs() {
 	cp "${LXCRI_BUILD:-$repo/build}"/proxmox-lxcri{,d,-keeper,-init} "$stage/build/"
+	# There is no compiler in the guest.
+	PYTHONPATH=$repo/tests/lib PYTHONDONTWRITEBYTECODE=1 LXCRI_TEST_PROGRAMS=$stage/programs \
+		python3 -c 'import images; images.nonewprivs()'
 }
 
 # stage_tools PROGRAM...: of those that come from the Go module proxy. Fails where they can't be had.
@@ -43,6 +46,7 @@ stage_run() {
 		ln -s /mnt/host/build /mnt/host/tools .
 		[ ! -e /mnt/host/images ] || cp -r /mnt/host/images .
 		export LXCRI_CRI_PYTHON=/mnt/host/proto LXCRI_CRI_TOOLS=/mnt/host/tools
+		export LXCRI_TEST_PROGRAMS=/mnt/host/programs
 		export LXCRI_TEST_DISK=1 LXCRI_TEST_TIMEOUT=600 LXCRI_SLOW=10
 		exec "$@"
 	EOS

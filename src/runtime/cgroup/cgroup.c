@@ -240,7 +240,7 @@ int cgroup_update(struct cgroups *c, const char *path, const struct spec_resourc
         return res;
 }
 
-int cgroup_open_doors(struct cgroups *c, const char *path, struct cgroup_door doors[CGROUP_MAX_DOORS],
+int cgroup_open_doors(struct cgroups *c, const char *path, bool to_clone, struct cgroup_door doors[CGROUP_MAX_DOORS],
                       struct err *err) {
         char file[GROUP_PATH_MAX + 32];
         int r = path_check(path, err);
@@ -248,10 +248,10 @@ int cgroup_open_doors(struct cgroups *c, const char *path, struct cgroup_door do
         if (r < 0)
                 return r;
         for (size_t h = 0; h < c->n; h++) {
-                bool folder = c->hiers[h].v2;
+                bool v2 = c->hiers[h].v2, folder = v2 && to_clone;
                 int e;
 
-                (void) snprintf(file, sizeof(file), "%s/%s", path + 1, folder ? "." : "tasks");
+                (void) snprintf(file, sizeof(file), "%s/%s", path + 1, folder ? "." : v2 ? "cgroup.procs" : "tasks");
                 doors[h].folder = folder;
                 doors[h].fd = openat(c->hiers[h].fd, file, (folder ? O_PATH | O_DIRECTORY : O_WRONLY) | O_CLOEXEC);
                 if (doors[h].fd >= 0)

@@ -28,16 +28,16 @@ _must_use_ int cgroup_create(struct cgroups *c, const char *path, const struct s
 _must_use_ int cgroup_make(struct cgroups *c, const char *path, struct err *err);
 /* What a process of one thread needs to join the group, one per hierarchy. v1: its "tasks", to write "0" to, which,
  * unlike cgroup.procs, takes no lock that every fork of the host waits for, and so no RCU grace period (8-15 ms). v2
- * has nothing like it: its folder, O_PATH, to clone a process into. Opened here, because with nsdelegate the cgroup
- * namespace of who opened it counts. */
+ * has nothing like it: its folder, O_PATH, to clone a process into, or else cgroup.procs. Opened here, because with
+ * nsdelegate the cgroup namespace of who opened it counts. */
 struct cgroup_door {
         int fd;
         bool folder;
 };
 enum { CGROUP_MAX_DOORS = 16 };
 /* Returns how many doors there are, or -code. The caller closes them. */
-_must_use_ int cgroup_open_doors(struct cgroups *c, const char *path, struct cgroup_door doors[CGROUP_MAX_DOORS],
-                                 struct err *err);
+_must_use_ int cgroup_open_doors(struct cgroups *c, const char *path, bool to_clone,
+                                 struct cgroup_door doors[CGROUP_MAX_DOORS], struct err *err);
 /* The cgroup.procs of the v2 group that the calling process is in; *ret is -1 where there is no v2. */
 _must_use_ int cgroup_open_home(struct cgroups *c, int *ret, struct err *err);
 /* Change limits of a live group; all or nothing (what was changed is put back on failure). */

@@ -291,7 +291,7 @@ static void expect_pids(struct cgroups *c, const char *path, const char *n) {
 /* A child in the group that runs fn. */
 static pid_t spawn_in(struct cgroups *c, const char *path, void (*fn)(void)) {
         struct cgroup_door doors[CGROUP_MAX_DOORS];
-        int n = cgroup_open_doors(c, path, doors, &err), ready[2];
+        int n = cgroup_open_doors(c, path, false, doors, &err), ready[2];
         char byte;
         pid_t pid;
 
@@ -299,11 +299,9 @@ static pid_t spawn_in(struct cgroups *c, const char *path, void (*fn)(void)) {
         assert(pipe(ready) == 0);
         pid = fork();
         if (pid == 0) {
-                for (int i = 0; i < n; i++) {
-                        int fd = doors[i].folder ? openat(doors[i].fd, "cgroup.procs", O_WRONLY) : doors[i].fd;
-                        if (write(fd, "0", 1) != 1)
+                for (int i = 0; i < n; i++)
+                        if (write(doors[i].fd, "0", 1) != 1)
                                 _exit(99);
-                }
                 assert(write(ready[1], "x", 1) == 1);
                 (void) close(ready[0]);
                 (void) close(ready[1]);
@@ -614,7 +612,7 @@ static void bench(struct cgroups *c) {
 
                 ok(cgroup_create(c, path_of("bench/ctr"), &r, &err));
                 create[i] = (u = clock_monotonic_ns()) - t;
-                n = cgroup_open_doors(c, path_of("bench/ctr"), doors, &err);
+                n = cgroup_open_doors(c, path_of("bench/ctr"), true, doors, &err);
                 procs[i] = (t = clock_monotonic_ns()) - u;
                 for (int k = 0; k < n; k++)
                         (void) close(doors[k].fd);

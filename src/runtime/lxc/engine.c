@@ -394,6 +394,11 @@ static int lxc_start(struct engine *engine, const char *id, struct err *err) {
                 return r;
         call.timeout_ms = timeout_with_hooks(&spec.hooks, SPEC_HOOK_START_CONTAINER);
         r = keeper_client_call(e->keeper, &call, &reply, err);
+        if (r < 0 && err->code == ERR_UNAVAILABLE) {
+                /* The keeper ended before it answered. The next one knows, or finds out, what became of it. */
+                r = keeper_client_call(e->keeper, &call, &reply, err);
+                r = r < 0 && err->code == ERR_EXISTS ? 0 : r;
+        }
         return r < 0 || spec.hooks.n[SPEC_HOOK_POSTSTART] == 0 ? r : run_poststart(engine, id, &spec, err);
 }
 

@@ -178,13 +178,6 @@ static void wait_for_keeper(const struct monitor_args *args) {
  * 20 ms, which would be most of what a container's creation takes. So monitor and init are born in the container's
  * group, and the monitor goes back while nobody waits for it. */
 
-static void join_cgroup(const struct monitor_args *args) {
-        int procs = openat(args->cgroup_fd, "cgroup.procs", O_WRONLY | O_CLOEXEC);
-
-        if (procs < 0 || write(procs, "0", 1) != 1)
-                fail(args, errno, "join the container's cgroup");
-}
-
 /* In a process of its own, because liblxc refuses to start a container in one with threads. The keeper's child, which
  * reaps it. */
 static _noreturn_ void go_home(const struct monitor_args *args, pid_t monitor) {
@@ -228,8 +221,6 @@ void monitor_run(const struct monitor_args *args) {
         (void) sigprocmask(SIG_SETMASK, &none, NULL);
         /* A session of its own: a terminal's or service manager's signals to the keeper's group are not ours. */
         (void) setsid();
-        if (args->cgroup_fd >= 0)
-                join_cgroup(args);
         settle_descriptors(args);
         attach_rootfs(args);
 

@@ -18,7 +18,6 @@ struct monitor_args {
         int rootfs_fd;          /* detached mount */
         int init_fd;            /* sealed memfd of the init program, opened read-only */
         int init_socket;        /* init's end */
-        int cgroup_fd;          /* folder of the v2 group to join first; -1: none, or born in it */
         int home_fd;            /* cgroup.procs to go back to once init is there; -1: none */
         int keep[CONTAINER_FD_MAX]; /* held open for a later keeper, at these numbers, O_CLOEXEC; -1: none */
         const int *config_fds;      /* that the config names; kept open at their numbers */

@@ -104,20 +104,23 @@ int plan_host_init(struct plan_host *ret, struct cgroups *cgroups, struct err *e
 
 /* --- parts ------------------------------------------------------------------------------------------------------- */
 
-/* @born: whoever reads the plan is in its v2 group from the first. */
-static int put_cgroups(struct plan_writer *w, struct cgroups *cgroups, const char *path, bool born, struct err *err) {
+/* How whoever reads the plan comes into its v2 group: by a move, by being cloned into it, or it was born there. */
+enum entry { ENTRY_MOVE, ENTRY_CLONE, ENTRY_BORN };
+
+static int put_cgroups(struct plan_writer *w, struct cgroups *cgroups, const char *path, enum entry entry,
+                       struct err *err) {
         struct cgroup_door doors[CGROUP_MAX_DOORS];
         int n, index, r = 0;
 
         if (str_empty(path))
                 return 0;
-        n = cgroup_open_doors(cgroups, path, doors, err);
+        n = cgroup_open_doors(cgroups, path, entry != ENTRY_MOVE, doors, err);
         for (int i = 0; i < n; i++) {
                 if (r < 0) {
                         (void) fd_close(doors[i].fd);
                         continue;
                 }
-                if (doors[i].folder && born) {
+                if (doors[i].folder && entry == ENTRY_BORN) {
                         w->plan->cgroup_fd = doors[i].fd;
                         continue;
                 }
@@ -354,7 +357,8 @@ static bool has_few_pids(const struct spec_resources *r) {
 }
 
 static int put_start(struct plan_writer *w, const struct spec *spec, const struct plan_host *host, struct err *err) {
-        int r = put_cgroups(w, host->cgroups, spec->cgroup_path, !has_few_pids(&spec->resources), err);
+        enum entry entry = has_few_pids(&spec->resources) ? ENTRY_MOVE : ENTRY_BORN;
+        int r = put_cgroups(w, host->cgroups, spec->cgroup_path, entry, err);
 
         if (r < 0)
                 return r;
@@ -399,7 +403,7 @@ int plan_build_exec(const struct spec_process *process, struct cgroups *cgroups,
         plan_writer_init(&w, &plan);
         if (!process->user.resolved || count(process->args) == 0)
                 return err_set(err, ERR_INVALID, "an exec needs a resolved user and a command");
-        r = put_cgroups(&w, cgroups, cgroup_path, false, err);
+        r = put_cgroups(&w, cgroups, cgroup_path, ENTRY_CLONE, err);
         if (r == 0)
                 r = put_user(&w, &process->user, err);
         if (r == 0)
