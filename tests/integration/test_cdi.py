@@ -318,6 +318,36 @@ def test_hooks_outlive_the_daemon(own_daemon, busybox, folders, hooks):
     assert read(hooks / 'order').split() == ['poststart', 'poststop']
 
 
+def test_hooks_beside_a_held_mount_namespace(daemon, busybox, folders, hooks, clean):
+    """As snapd holds them; the kernel lets no younger namespace have such a mount."""
+    put_hooks(folders, recorded(hooks, 'createContainer'))
+    file = hooks / 'ns'
+    file.touch()
+    with held_mount_namespace(file):
+        with daemon.pod() as pod:
+            pod.run(busybox, ['true'], CDI_devices=names(daemon.pb, 'vendor.com/x=a')).wait()
+
+
+@contextlib.contextmanager
+def held_mount_namespace(file):
+    """A younger one than ours, which is not always so: newer kernels number them by CPU."""
+    for _ in range(20):
+        with subprocess.Popen(['unshare', '--mount', 'sh', '-c', 'echo; exec sleep 100'],
+                              stdout=subprocess.PIPE) as holder:
+            holder.stdout.readline()
+            held = subprocess.run(['mount', '--bind', f'/proc/{holder.pid}/ns/mnt', file], check=False,
+                                  stderr=subprocess.DEVNULL)
+            holder.kill()
+        if held.returncode == 0:
+            break
+    else:
+        pytest.skip('no mount namespace can be held here')
+    try:
+        yield
+    finally:
+        subprocess.run(['umount', file], check=True)
+
+
 @pytest.mark.parametrize('whom', ['daemon', 'keeper'])
 def test_killed_while_a_hook_runs(own_daemon, busybox, folders, hooks, whom):
     """The container is undone, with its hook, and its poststop hooks have run."""

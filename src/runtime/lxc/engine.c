@@ -363,7 +363,7 @@ static int lxc_create(struct engine *engine, const struct spec *spec, const stru
 
 static int lxc_kill(struct engine *engine, const char *id, struct err *err);
 
-/* As runtime-spec has it since 1.1: a container whose poststart hooks fail is stopped. */
+/* As runtime-spec 1.3 has it: a container whose poststart hooks fail is stopped. */
 static int run_poststart(struct engine *engine, const char *id, const struct spec *spec, struct err *err) {
         struct engine_lxc *e = self(engine);
         char bundle[STATE_DIR_MAX + 128];

@@ -5,6 +5,8 @@
 #include "runtime/lxc/plan.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -267,19 +269,37 @@ static int put_hook_list(struct plan_writer *w, const struct spec *spec, enum sp
         return 0;
 }
 
-/* The host's root as it is now: what is unmounted there later does not stay busy, what a hook mounts stays here. */
-static int put_host_root(struct plan_writer *w, const struct plan_host *host, struct err *err) {
+struct host_root {
+        int fd, sys_errno;
+};
+
+/* Out of a mount namespace for a moment: a new one leaves out the mounts that hold mount namespaces (snapd has such),
+ * which no younger namespace may have. As slave: what is unmounted on the host later does not stay busy, what a hook
+ * mounts stays here. */
+static void *clone_host_root(void *arg) {
         struct sys_mount_attr slave = { .propagation = MS_SLAVE };
-        int fd = sys_open_tree(AT_FDCWD, "/", SYS_OPEN_TREE_CLONE | SYS_OPEN_TREE_CLOEXEC | SYS_AT_RECURSIVE);
+        struct host_root *ret = arg;
 
-        if (fd < 0)
-                return err_sys(err, errno, "take hold of the host's root for hooks");
-        if (sys_mount_setattr(fd, SYS_AT_RECURSIVE, &slave) < 0) {
-                int r = err_sys(err, errno, "set the propagation of the host's root for hooks");
-
-                (void) close(fd);
-                return r;
+        if (unshare(CLONE_NEWNS) == 0)
+                ret->fd = sys_open_tree(AT_FDCWD, "/", SYS_OPEN_TREE_CLONE | SYS_OPEN_TREE_CLOEXEC | SYS_AT_RECURSIVE);
+        if (ret->fd < 0 || sys_mount_setattr(ret->fd, SYS_AT_RECURSIVE, &slave) < 0) {
+                ret->sys_errno = errno;
+                ret->fd = fd_close(ret->fd);
         }
+        return NULL;
+}
+
+static int put_host_root(struct plan_writer *w, const struct plan_host *host, struct err *err) {
+        struct host_root root = { .fd = -1 };
+        pthread_t thread;
+        int fd, r = pthread_create(&thread, NULL, clone_host_root, &root);
+
+        if (r != 0)
+                return err_sys(err, r, "start a thread to take hold of the host's root for hooks");
+        (void) pthread_join(thread, NULL);
+        if (root.fd < 0)
+                return err_sys(err, root.sys_errno, "take hold of the host's root for hooks");
+        fd = root.fd;
         fd = plan_put_fd(w, fd, err);
         if (fd < 0)
                 return fd;
