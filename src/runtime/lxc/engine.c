@@ -382,6 +382,13 @@ static int run_poststart(struct engine *engine, const char *id, const struct spe
         return r;
 }
 
+/* Nothing but START lets init end by itself. */
+static bool ran_meanwhile(struct engine_lxc *e, const char *id) {
+        HOLD(h, e, id);
+
+        return h.item && h.item->dirfd >= 0 && container_has_exit(h.item->dirfd);
+}
+
 static int lxc_start(struct engine *engine, const char *id, struct err *err) {
         struct engine_lxc *e = self(engine);
         _cleanup_(arena_freep) struct arena *arena = arena_new(BUNDLE_ARENA_MAX);
@@ -395,9 +402,10 @@ static int lxc_start(struct engine *engine, const char *id, struct err *err) {
         call.timeout_ms = timeout_with_hooks(&spec.hooks, SPEC_HOOK_START_CONTAINER);
         r = keeper_client_call(e->keeper, &call, &reply, err);
         if (r < 0 && err->code == ERR_UNAVAILABLE) {
-                /* The keeper ended before it answered. The next one knows, or finds out, what became of it. */
+                /* The keeper ended before it answered. The next one finds out what became of it. */
                 r = keeper_client_call(e->keeper, &call, &reply, err);
-                r = r < 0 && err->code == ERR_EXISTS ? 0 : r;
+                if (r < 0 && (err->code == ERR_EXISTS || ran_meanwhile(e, id)))
+                        r = 0;
         }
         return r < 0 || spec.hooks.n[SPEC_HOOK_POSTSTART] == 0 ? r : run_poststart(engine, id, &spec, err);
 }
