@@ -112,7 +112,6 @@ static int enter_last(const struct helper_args *a, struct plan_error *e) {
 static _noreturn_ void run_process(const struct helper_args *a, const struct reader *plan, int join) {
         struct plan_error e = { .type = PLAN_MSG_ERROR };
 
-        process_reset();
         /* The namespace last: from inside it, nobody may be moved into the group, if the mount delegates. */
         if ((join >= 0 && process_join_cgroup(join, true, &e) < 0) || enter_last(a, &e) < 0)
                 refuse(a->status_w, &e);

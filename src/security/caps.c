@@ -3,6 +3,7 @@
 #include "security/caps.h"
 
 #include <linux/capability.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <strings.h>
 #include <sys/prctl.h>
@@ -69,14 +70,20 @@ const char *caps_name(int number) {
         return number >= 0 && (size_t) number < ELEMENTSOF(names) ? names[number] : NULL;
 }
 
-/* Our own bounding set is the limit: on some hosts root lacks a few, and what we lack we can't give. */
-uint64_t caps_all(void) {
-        uint64_t all = 0;
+static pthread_once_t bounding_once = PTHREAD_ONCE_INIT;
+static uint64_t bounding;
 
+static void read_bounding(void) {
         for (int cap = 0; cap < 64; cap++)
                 if (prctl(PR_CAPBSET_READ, (unsigned long) cap, 0, 0, 0) == 1)
-                        all |= BIT(cap);
-        return all;
+                        bounding |= BIT(cap);
+}
+
+/* Our own bounding set, which we never change, is the limit: on some hosts root lacks a few, and what we lack we can't
+ * give. */
+uint64_t caps_all(void) {
+        (void) pthread_once(&bounding_once, read_bounding);
+        return bounding;
 }
 
 uint64_t caps_default(void) {
