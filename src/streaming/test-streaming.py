@@ -127,16 +127,18 @@ class Tls:
                 out = self.outgoing.read()
             self.plain.sendall(out)
 
-    def done(self, action, *arguments):
+    def done(self, action, *arguments, flush=True):
         """What the action gives once the peer has sent all that it needs."""
         while True:
             try:
                 with self.lock:
-                    result = action(*arguments)
-                self.flush()
-                return result
+                    result, done = action(*arguments), True
             except ssl.SSLWantReadError:
+                result, done = None, False
+            if flush:
                 self.flush()
+            if done:
+                return result
             data = self.plain.recv(65536)
             with self.lock:
                 if data:
@@ -146,7 +148,8 @@ class Tls:
 
     def recv(self, n):
         try:
-            return self.done(self.session.read, n)
+            # Sends nothing: it would wait for the thread that writes, which may wait for the peer, which waits for us.
+            return self.done(self.session.read, n, flush=False)
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
             return b''
 
