@@ -15,7 +15,7 @@
 #include "base/cleanup.h"
 #include "base/str.h"
 
-enum { PROGRAM_MAX = 64 << 20 };
+enum { PROGRAM_MAX = 64 << 20, OPENAT2_TRIES = 1000 };
 
 int fs_read_file(int dirfd, const char *path, size_t max, char **ret, size_t *ret_len, struct err *err) {
         _cleanup_(fd_closep) int fd = -1;
@@ -171,6 +171,13 @@ int fs_open_in_root(int rootfd, const char *path, int flags, mode_t mode) {
                 .mode = flags & (O_CREAT | O_TMPFILE) ? mode : 0,
                 .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS,
         };
-        long fd = syscall(SYS_openat2, rootfd, path, &how, sizeof(how));
+        long fd;
+
+        /* With ".." on the way, each rename or mount on the host meanwhile makes the kernel give up. */
+        for (int tries = 0; tries < OPENAT2_TRIES; tries++) {
+                fd = syscall(SYS_openat2, rootfd, path, &how, sizeof(how));
+                if (fd >= 0 || errno != EAGAIN)
+                        break;
+        }
         return fd < 0 ? -errno : (int) fd;
 }

@@ -179,6 +179,30 @@ static void test_fs(void) {
         (void) close(root);
 }
 
+/* The kernel gives ".." up with EAGAIN whenever anything is renamed anywhere meanwhile. */
+static void test_open_while_others_rename(void) {
+        char dir[] = "/tmp/test-base.XXXXXX";
+        struct err err = { 0 };
+        int root, fd;
+        pid_t pid;
+
+        assert(mkdtemp(dir));
+        root = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        assert(root >= 0 && mkdirat(root, "a", 0755) == 0 && mkdirat(root, "x", 0755) == 0);
+        pid = fork();
+        if (pid == 0)
+                for (;;)
+                        if (renameat(root, "x", root, "y") < 0 || renameat(root, "y", root, "x") < 0)
+                                _exit(1);
+        for (int i = 0; i < 20000; i++) {
+                fd = fs_open_in_root(root, "a/../a/../../a", O_PATH, 0);
+                assert(fd >= 0 && close(fd) == 0);
+        }
+        assert(kill(pid, SIGKILL) == 0 && waitpid(pid, NULL, 0) == pid);
+        assert(fs_remove_tree(AT_FDCWD, dir, &err) == 0);
+        (void) close(root);
+}
+
 static rlim_t set_descriptors(rlim_t n) {
         struct rlimit l;
         rlim_t before;
@@ -291,6 +315,7 @@ int main(void) {
         test_proc();
         test_sock();
         test_fs();
+        test_open_while_others_rename();
         test_usage_of_a_deep_tree();
         test_remove_a_deep_tree();
         test_remove_spares_mounts();

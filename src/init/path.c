@@ -9,6 +9,7 @@
 #include "init/sys.h"
 
 enum {
+        OPENAT2_TRIES = 1000,
         MAX_LINKS = 40,   /* as the kernel's own limit */
         MAX_STEPS = 4096, /* somebody removes what we make, all the time */
         PROC_ROOT_INO = 1,
@@ -21,8 +22,14 @@ static int close_and(int fd, int result) {
 }
 
 int path_open(int root_fd, const char *path, int flags) {
-        int fd = sys_openat2(root_fd, path, (uint64_t) flags, 0, SYS_RESOLVE_IN_ROOT | SYS_RESOLVE_NO_MAGICLINKS);
+        int fd = -1;
 
+        /* With ".." on the way, each rename or mount on the host meanwhile makes the kernel give up. */
+        for (int tries = 0; tries < OPENAT2_TRIES; tries++) {
+                fd = sys_openat2(root_fd, path, (uint64_t) flags, 0, SYS_RESOLVE_IN_ROOT | SYS_RESOLVE_NO_MAGICLINKS);
+                if (fd >= 0 || errno != EAGAIN)
+                        break;
+        }
         return fd < 0 ? -errno : fd;
 }
 

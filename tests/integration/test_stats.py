@@ -222,7 +222,9 @@ def test_swap(daemon, busybox):
         assert stats.swap.swap_usage_bytes.value == 0
         assert stats.swap.HasField('swap_available_bytes') and stats.swap.swap_available_bytes.value == 0
         assert 0 < stats.memory.available_bytes.value < 64 << 20
-        assert stats.memory.usage_bytes.value > 0 and stats.memory.page_faults.value > 0
+        # The kernel's counters for a processor come in batches.
+        eventually(lambda: daemon.cri.ContainerStats(container_id=none.id).stats.memory.page_faults.value > 0)
+        assert stats.memory.usage_bytes.value > 0
         assert not daemon.cri.ContainerStats(container_id=free.id).stats.swap.HasField('swap_available_bytes')
 
 

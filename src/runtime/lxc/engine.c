@@ -278,7 +278,7 @@ static struct hook_state hook_state_of(const struct spec *spec, const char *bund
 /* Init waits, its namespaces and mounts made, for those outside; then it runs its own. */
 static int run_create_hooks(struct engine_lxc *e, const struct spec *spec, struct keeper_reply *reply,
                             struct err *err) {
-        char bundle[STATE_DIR_MAX + 128];
+        char bundle[STATE_DIR_MAX + 128] = "";
         struct hook_state state = hook_state_of(spec, bundle, "creating");
         struct keeper_call call = { .type = KEEPER_CONTINUE,
                                     .id = spec->id,
@@ -366,7 +366,7 @@ static int lxc_kill(struct engine *engine, const char *id, struct err *err);
 /* As runtime-spec 1.3 has it: a container whose poststart hooks fail is stopped. */
 static int run_poststart(struct engine *engine, const char *id, const struct spec *spec, struct err *err) {
         struct engine_lxc *e = self(engine);
-        char bundle[STATE_DIR_MAX + 128];
+        char bundle[STATE_DIR_MAX + 128] = "";
         struct hook_state state = hook_state_of(spec, bundle, "running");
         struct container_state s = { 0 };
         struct err ignored;

@@ -18,6 +18,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 #include "base/cleanup.h"
 #include "base/sock.h"
@@ -28,6 +29,8 @@
 #ifndef MOVE_MOUNT_F_EMPTY_PATH
 #define MOVE_MOUNT_F_EMPTY_PATH 0x4
 #endif
+
+enum { MOVE_EVERY_NS = 250000000 };
 
 /* Tell the keeper why there will be no READY, in init's stead. */
 _printf_(3, 4) static _noreturn_ void fail(const struct monitor_args *args, int sys_errno, const char *fmt, ...) {
@@ -178,6 +181,15 @@ static void wait_for_keeper(const struct monitor_args *args) {
  * 20 ms, which would be most of what a container's creation takes. So monitor and init are born in the container's
  * group, and the monitor goes back while nobody waits for it. */
 
+/* Who moves while another's move is just over waits for no grace period of its own. So all monitors that go home do it
+ * at the same moments. */
+static void wait_for_others(void) {
+        uint64_t at = (clock_monotonic_ns() / MOVE_EVERY_NS + 1) * MOVE_EVERY_NS;
+        struct timespec t = { .tv_sec = (time_t) (at / 1000000000u), .tv_nsec = (long) (at % 1000000000u) };
+
+        (void) clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL);
+}
+
 /* In a process of its own, because liblxc refuses to start a container in one with threads. The keeper's child, which
  * reaps it. */
 static _noreturn_ void go_home(const struct monitor_args *args, pid_t monitor) {
@@ -193,6 +205,7 @@ static _noreturn_ void go_home(const struct monitor_args *args, pid_t monitor) {
         /* READY (or before it, that hooks are due): it is never taken out of the socket (keeper/container.c). */
         while (poll(&p, 1, -1) < 0 && errno == EINTR)
                 ;
+        wait_for_others();
         if (write(4, text, (size_t) n) != n && errno != ESRCH)
                 (void) fprintf(stderr, "container %s: its monitor can't leave its cgroup: %s\n", args->id,
                                strerror(errno));
