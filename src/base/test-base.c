@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -191,7 +192,7 @@ static void test_open_while_others_rename(void) {
         assert(root >= 0 && mkdirat(root, "a", 0755) == 0 && mkdirat(root, "x", 0755) == 0);
         pid = fork();
         if (pid == 0)
-                for (;;)
+                for ((void) prctl(PR_SET_PDEATHSIG, SIGKILL);;)
                         if (renameat(root, "x", root, "y") < 0 || renameat(root, "y", root, "x") < 0)
                                 _exit(1);
         for (int i = 0; i < 20000; i++) {
