@@ -51,3 +51,12 @@ int json_load_bounded(const char *data, size_t len, size_t max_values, const cha
         *ret = TAKE_PTR(j);
         return 0;
 }
+
+json_t *json_from_strings(const char *const *list) {
+        json_t *j = json_array();
+
+        for (; j && list && *list; list++)
+                if (json_array_append_new(j, json_string(*list)) < 0)
+                        return json_unref(j);
+        return j;
+}

@@ -222,7 +222,8 @@ def test_monitor_leaves_the_cgroup_of_its_container(own_daemon, busybox, killed)
     pod.remove()
 
 
-@pytest.mark.skipif(not os.path.exists('/sys/fs/cgroup/cgroup.controllers'), reason='the unified map is for cgroup v2')
+@pytest.mark.skipif(not os.path.exists('/sys/fs/cgroup/cgroup.controllers'),
+                    reason='the unified map is for cgroup v2; tests/vm/integration has it')
 def test_single_process(daemon, busybox):
     """Nothing of ours counts."""
     with daemon.pod() as pod:

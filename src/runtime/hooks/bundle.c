@@ -15,15 +15,6 @@
 
 enum { CONFIG_MAX = 16 << 20, VALUES_MAX = 1 << 18 };
 
-static json_t *strings(const char *const *list) {
-        json_t *j = json_array();
-
-        for (; j && list && *list; list++)
-                if (json_array_append_new(j, json_string(*list)) < 0)
-                        return json_unref(j);
-        return j;
-}
-
 /* Variables of the container's may be anything; hooks look for those of their devices. */
 static json_t *environment(const char *const *list) {
         json_t *j = json_array();
@@ -39,8 +30,8 @@ static json_t *process(const struct spec_process *p) {
         if (user && !str_empty(p->user.username))
                 (void) !json_object_set_new(user, "username", json_string(p->user.username));
         return json_pack("{s:b, s:o, s:o, s:o, s:s, s:b}", "terminal", p->terminal, "user", user, "args",
-                         strings(p->args), "env", environment(p->env), "cwd", p->cwd ? p->cwd : "/", "noNewPrivileges",
-                         p->no_new_privs);
+                         json_from_strings(p->args), "env", environment(p->env), "cwd", p->cwd ? p->cwd : "/",
+                         "noNewPrivileges", p->no_new_privs);
 }
 
 static json_t *mount_options(const struct spec_mount *m) {

@@ -229,18 +229,9 @@ int hooks_from_json(json_t *object, struct arena *arena, struct spec_hooks *ret,
         return 0;
 }
 
-static json_t *strings_to_json(const char *const *list) {
-        json_t *j = json_array();
-
-        for (; j && list && *list; list++)
-                if (json_array_append_new(j, json_string(*list)) < 0)
-                        return json_unref(j);
-        return j;
-}
-
 static json_t *hook_to_json(const struct spec_hook *h) {
-        json_t *j = json_pack("{s:s, s:o, s:o}", "path", h->path, "args", strings_to_json(h->args), "env",
-                              strings_to_json(h->env));
+        json_t *j = json_pack("{s:s, s:o, s:o}", "path", h->path, "args", json_from_strings(h->args), "env",
+                              json_from_strings(h->env));
 
         if (j && h->timeout_ms)
                 (void) !json_object_set_new(j, "timeout", json_integer((json_int_t) (h->timeout_ms + 999) / 1000));

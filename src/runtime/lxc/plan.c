@@ -299,8 +299,7 @@ static int put_host_root(struct plan_writer *w, const struct plan_host *host, st
         (void) pthread_join(thread, NULL);
         if (root.fd < 0)
                 return err_sys(err, root.sys_errno, "take hold of the host's root for hooks");
-        fd = root.fd;
-        fd = plan_put_fd(w, fd, err);
+        fd = plan_put_fd(w, root.fd, err);
         if (fd < 0)
                 return fd;
         PLAN_PUT_REC(w, ((struct plan_record){ .op = PLAN_HOOKS, .fd = fd }), host->hooks_root);
