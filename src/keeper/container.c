@@ -30,6 +30,7 @@ static struct container *container_new(struct keeper *k, const char *id) {
         struct container *c = xnew(struct container);
 
         c->keeper = k;
+        c->monitor_status = -1;
         (void) snprintf(c->id, sizeof(c->id), "%s", id);
         c->init_source.fd = c->exec_source.fd = c->monitor_source.fd = -1;
         c->out.source.fd = c->err.source.fd = c->out.fd = c->err.fd = -1;
@@ -118,8 +119,14 @@ static void write_lost_exit(struct container *c) {
         struct container_exit x = {
                 .code = 137, .signal = SIGKILL, .finished_at_ns = clock_realtime_ns(), .reason = "MonitorLost"
         };
+        int status = c->monitor_status;
         struct err err = { 0 };
+        char line[512];
 
+        first_log_line(c, line, sizeof(line));
+        log_warn("a container's monitor ended before it saw its container end", "container", c->id, "exit_code",
+                 status >= 0 && WIFEXITED(status) ? LOG_U64(WEXITSTATUS(status)) : NULL, "signal",
+                 status >= 0 && WIFSIGNALED(status) ? LOG_U64(WTERMSIG(status)) : NULL, "liblxc", line, NULL);
         if (container_exit_write(c->dirfd, &x, &err) < 0)
                 log_error("cannot write an exit record", "container", c->id, "error", err.msg, NULL);
 }
@@ -176,11 +183,12 @@ static void monitor_gone(struct container *c) {
         maybe_forget(c);
 }
 
-void container_reaped(struct keeper *k, pid_t pid) {
+void container_reaped(struct keeper *k, pid_t pid, int status) {
         struct container *c;
 
         for (size_t it = 0; map_next(k->containers, &it, NULL, (void **) &c);)
                 if (c->monitor_pid == pid && !c->ending) {
+                        c->monitor_status = status;
                         monitor_gone(c);
                         return;
                 }

@@ -39,6 +39,7 @@ struct container {
         uint32_t waiter_seq;
         bool hooks_due; /* init waits for GO */
         bool ready, starting, started, ending, ended;
+        int monitor_status; /* as waitpid's; -1: not our child, or not over */
         struct plan_error error; /* of a set-up that failed */
 };
 
@@ -53,6 +54,6 @@ int container_set_log(struct keeper *k, const char *id, int fd, struct err *err)
 /* Takes the descriptors that it uses (sets them to -1). */
 int container_attach(struct keeper *k, struct connection *from, const struct keeper_request *req, int *fds,
                      size_t n_fds, struct err *err);
-void container_reaped(struct keeper *k, pid_t pid); /* a child of ours that may be a monitor */
+void container_reaped(struct keeper *k, pid_t pid, int status); /* a child of ours that may be a monitor */
 void container_forget_waiter(struct keeper *k, const struct connection *c);
 void container_take_over_all(struct keeper *k);

@@ -31,7 +31,7 @@ static void reap(struct keeper *k) {
 
         while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
                 if (!exec_reaped(k, pid, status))
-                        container_reaped(k, pid);
+                        container_reaped(k, pid, status);
 }
 
 static void on_signal(struct source *s, uint32_t events) {

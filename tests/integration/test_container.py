@@ -52,6 +52,17 @@ def test_exit_codes(daemon, busybox, script, code, reason):
         assert (status.exit_code, status.reason) == (code, reason)
 
 
+@pytest.mark.parametrize('after', [0, 0.03, 0.1])
+def test_exit_of_one_killed_at_once(daemon, busybox, after):
+    with daemon.pod() as pod:
+        for _ in range(5):
+            container = pod.run(busybox, ['sleep', '100'])
+            time.sleep(after)
+            container.stop(0)
+            status = container.status()
+            assert (status.exit_code, status.reason) == (137, 'Error')
+
+
 def test_stop_sends_the_images_signal_then_kills(daemon, images, busybox):
     with daemon.logged_pod() as pod:
         container = pod.sh(images.ref('configured'),

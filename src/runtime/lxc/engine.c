@@ -31,6 +31,7 @@
 enum {
         KILL_TIMEOUT_MS = 30000,
         END_TIMEOUT_MS = 5000,
+        MONITOR_TIMEOUT_MS = 2000, /* of some ms, for a monitor to see its init end */
         STATE_DIR_MAX = 256,
         HOOKS_CALL_TIMEOUT_MS = 60000,
         HOOKS_FOR_EVER_MS = 1 << 30,
@@ -447,8 +448,9 @@ static bool wait_ended(const struct item *i, int timeout_ms, int cancel_fd) {
 static int kill_item(struct engine_lxc *e, const struct item *i, struct err *err) {
         int r;
 
-        if (i->init_fd >= 0)
-                (void) proc_signal(i->init_fd, SIGKILL);
+        /* The group still holds a monitor that has not gone home (monitor.c): it shall see how its init ended. */
+        if (i->init_fd >= 0 && proc_signal(i->init_fd, SIGKILL) == 0)
+                (void) wait_ended(i, MONITOR_TIMEOUT_MS, -1);
         /* In a shared PID namespace the others outlive their first process; and an init that changed its label may have
          * lost its death signal: the cgroup has them all. */
         r = cgroup_kill(e->cgroups, i->cgroup_path, KILL_TIMEOUT_MS, err);
