@@ -4,14 +4,11 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/sched.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -24,9 +21,8 @@
 #include "keeper/attach.h"
 #include "keeper/keeper.h"
 #include "runtime/lxc/files.h"
-#include "runtime/lxc/monitor.h"
 
-static struct container *container_new(struct keeper *k, const char *id) {
+struct container *container_new(struct keeper *k, const char *id) {
         struct container *c = xnew(struct container);
 
         c->keeper = k;
@@ -41,7 +37,7 @@ static struct container *container_new(struct keeper *k, const char *id) {
         return c;
 }
 
-static void container_free(struct container *c) {
+void container_free(struct container *c) {
         struct loop *l = &c->keeper->loop;
 
         loop_remove(l, &c->init_source);
@@ -81,6 +77,11 @@ static void on_stream_closed(struct log_stream *s) {
 
         log_stream_close(s, &c->keeper->loop);
         maybe_forget(c);
+}
+
+int container_open_stream(struct container *c, struct log_stream *s, int fd, bool terminal) {
+        s->closed = on_stream_closed;
+        return log_stream_open(s, &c->keeper->loop, fd, terminal);
 }
 
 /* What liblxc logged about a start that failed: its first line is the cause, the rest how it came to be noticed. */
@@ -261,7 +262,7 @@ int container_start(struct keeper *k, struct connection *from, const struct keep
 /* --- READY
  * ------------------------------------------------------------------------------------------------------------ */
 
-static int write_state(const struct container *c, struct err *err) {
+int container_write_state(const struct container *c, struct err *err) {
         const int *fds = c->monitor_fds;
         struct container_state s = {
                 .fds = { fds[0], fds[1], fds[2], fds[3], fds[4] },
@@ -277,8 +278,7 @@ static int write_state(const struct container *c, struct err *err) {
 static void open_terminal_log(struct container *c, struct sock_msg *m) {
         if (m->n_fds < 1)
                 return;
-        (void) log_stream_open(&c->out, &c->keeper->loop, m->fds[0], true);
-        c->out.closed = on_stream_closed;
+        (void) container_open_stream(c, &c->out, m->fds[0], true);
         m->fds[0] = -1;
 }
 
@@ -369,7 +369,7 @@ static void on_init_message(struct source *s, uint32_t events) {
                 return;
         }
         loop_remove(&c->keeper->loop, &c->init_source);
-        if (write_state(c, &err) < 0)
+        if (container_write_state(c, &err) < 0)
                 log_error("cannot write a container's state file", "container", c->id, "error", err.msg, NULL);
         reply.seq = c->waiter_seq;
         reply.pid = c->init_pid;
@@ -380,246 +380,8 @@ static void on_init_message(struct source *s, uint32_t events) {
         c->waiter = NULL;
 }
 
-/* --- spawn
- * ------------------------------------------------------------------------------------------------------------ */
-
-enum { SPAWN_FDS_FIXED = 2 };  /* plan, rootfs */
-enum { SPAWN_FDS_CGROUP = 2 }; /* at the end: the v2 group's folder, the cgroup.procs to go back to */
-
-struct spawn_fds {
-        int socket_init, stdin_r, out_w, err_w, exec_w; /* init's ends */
-};
-
-static void spawn_fds_done(struct spawn_fds *f) {
-        (void) fd_close(f->socket_init);
-        (void) fd_close(f->stdin_r);
-        (void) fd_close(f->out_w);
-        (void) fd_close(f->err_w);
-        (void) fd_close(f->exec_w);
-}
-
-static int make_pipe(int *ret_read, int *ret_write) {
-        int p[2];
-
-        if (pipe2(p, O_CLOEXEC) < 0)
-                return -errno;
-        *ret_read = p[0];
-        *ret_write = p[1];
-        return 0;
-}
-
-/* A user namespace's root could not change the owner of what it has no number for; then /dev/stdout could not be opened
- * again by the container's user. */
-static int give_pipes(const struct keeper_request *req, const struct spawn_fds *f) {
-        const int fds[] = { f->stdin_r, f->out_w, f->err_w };
-        struct stat st;
-
-        if (!(req->flags & KEEPER_SPAWN_USER_NS))
-                return 0;
-        for (size_t i = 0; i < ELEMENTSOF(fds); i++)
-                if (fstat(fds[i], &st) < 0 ||
-                    (S_ISFIFO(st.st_mode) && fchown(fds[i], req->root_uid, req->root_gid) < 0))
-                        return -errno;
-        return 0;
-}
-
-static int make_channels(struct container *c, const struct keeper_request *req, struct spawn_fds *f, int *out_r,
-                         int *err_r, struct err *err) {
-        int sv[2], one = 1, r = 0;
-
-        if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) < 0)
-                return err_sys(err, errno, "create init's socket");
-        c->init_socket = sv[0];
-        f->socket_init = sv[1];
-        if (setsockopt(sv[0], SOL_SOCKET, SO_PASSCRED, &one, sizeof(one)) < 0)
-                return err_sys(err, errno, "ask for credentials on init's socket");
-        r = make_pipe(&c->exec_fd, &f->exec_w);
-        if (r == 0 && c->flags & KEEPER_SPAWN_TERMINAL) {
-                f->stdin_r = open("/dev/null", O_RDWR | O_CLOEXEC);
-                f->out_w = fcntl(f->stdin_r, F_DUPFD_CLOEXEC, 3);
-                f->err_w = fcntl(f->stdin_r, F_DUPFD_CLOEXEC, 3);
-                r = f->err_w < 0 ? -errno : 0;
-                return r < 0 ? err_sys(err, -r, "open /dev/null") : 0;
-        }
-        if (r == 0)
-                r = make_pipe(out_r, &f->out_w);
-        if (r == 0)
-                r = make_pipe(err_r, &f->err_w);
-        if (r == 0 && c->flags & KEEPER_SPAWN_STDIN)
-                r = make_pipe(&f->stdin_r, &c->stdin_fd);
-        else if (r == 0)
-                r = (f->stdin_r = open("/dev/null", O_RDONLY | O_CLOEXEC)) < 0 ? -errno : 0;
-        if (r == 0)
-                r = give_pipes(req, f);
-        return r < 0 ? err_sys(err, -r, "create pipes of a container") : 0;
-}
-
-static int send_plan(const struct container *c, const struct spawn_fds *f, const int *fds, size_t n_fds,
-                     struct err *err) {
-        int all[SOCK_MAX_FDS] = { fds[0], f->stdin_r, f->out_w, f->err_w, f->exec_w };
-        size_t n = n_fds - SPAWN_FDS_FIXED;
-        char type = PLAN_MSG_PLAN;
-        int r;
-
-        if (PLAN_FD_FIRST + n > SOCK_MAX_FDS)
-                return err_set(err, ERR_EXHAUSTED, "a container can have at most %d mounts from outside",
-                               SOCK_MAX_FDS - PLAN_FD_FIRST);
-        memcpy(all + PLAN_FD_FIRST, fds + SPAWN_FDS_FIXED, n * sizeof(int));
-        r = sock_send(c->init_socket, &type, 1, all, PLAN_FD_FIRST + n);
-        return r < 0 ? err_sys(err, -r, "hand init its plan") : 0;
-}
-
-/* What liblxc is told, and the descriptors that it names. */
-struct lxc_config {
-        char text[KEEPER_CONFIG_MAX + 1024];
-        int fds[MONITOR_CONFIG_FDS_MAX];
-        int n_fds;
-};
-
-/* "@3@" -> "/proc/self/fd/17". */
-static int expand_config(const struct keeper_request *req, const int *fds, size_t n_fds, struct lxc_config *ret,
-                         struct err *err) {
-        size_t at = 0, size = sizeof(ret->text);
-        char *out = ret->text, *end;
-        unsigned long n;
-
-        ret->n_fds = 0;
-        for (const char *p = req->config; *p && at + 32 < size;) {
-                if (*p != '@') {
-                        out[at++] = *p++;
-                        continue;
-                }
-                n = strtoul(p + 1, &end, 10);
-                if (*end != '@' || n + SPAWN_FDS_FIXED >= n_fds || ret->n_fds == MONITOR_CONFIG_FDS_MAX)
-                        return err_set(err, ERR_INTERNAL, "bad placeholder in a container's configuration");
-                ret->fds[ret->n_fds++] = fds[SPAWN_FDS_FIXED + n];
-                at += (size_t) snprintf(out + at, size - at, "/proc/self/fd/%d", fds[SPAWN_FDS_FIXED + n]);
-                p = end + 1;
-        }
-        out[at] = '\0';
-        return 0;
-}
-
-/* In the v2 cgroup @folder if there is one. Returns like fork. */
-static pid_t fork_into(int folder) {
-        struct clone_args args = { .flags = CLONE_INTO_CGROUP, .exit_signal = SIGCHLD, .cgroup = (uint64_t) folder };
-
-        return folder < 0 ? fork() : (pid_t) syscall(SYS_clone3, &args, sizeof(args));
-}
-
-static int fork_monitor(struct container *c, const struct lxc_config *config, const int *fds, const int *cgroup_fds,
-                        const struct spawn_fds *f, int out_r, int err_r, struct err *err) {
-        struct monitor_args args = {
-                .id = c->id,
-                .lxc_path = c->keeper->lxc_path,
-                .rootfs_dir = c->keeper->rootfs_dir,
-                .config = config->text,
-                .config_fds = config->fds,
-                .n_config_fds = config->n_fds,
-                .dirfd = c->dirfd,
-                .rootfs_fd = fds[1],
-                .init_fd = c->keeper->init_fd,
-                .init_socket = f->socket_init,
-                .home_fd = cgroup_fds[1],
-        };
-
-        c->monitor_fds[CONTAINER_FD_SOCKET] = c->init_socket;
-        c->monitor_fds[CONTAINER_FD_EXEC] = c->exec_fd;
-        c->monitor_fds[CONTAINER_FD_STDIN] = c->flags & KEEPER_SPAWN_STDIN_ONCE ? -1 : c->stdin_fd;
-        c->monitor_fds[CONTAINER_FD_STDOUT] = out_r;
-        c->monitor_fds[CONTAINER_FD_STDERR] = err_r;
-        memcpy(args.keep, c->monitor_fds, sizeof(args.keep));
-
-        c->monitor_pid = fork_into(cgroup_fds[0]);
-        if (c->monitor_pid < 0 && errno == EAGAIN)
-                return err_sys(err, errno,
-                               "fork a monitor: a limit of processes, of the pod's cgroup, of one above it or of the "
-                               "host, is reached");
-        if (c->monitor_pid < 0)
-                return err_sys(err, errno, "fork a monitor%s", cgroup_fds[0] < 0 ? "" : " in the container's cgroup");
-        if (c->monitor_pid == 0)
-                monitor_run(&args);
-        c->monitor_start = proc_start_time(c->monitor_pid);
-        c->monitor_fd = proc_open(c->monitor_pid, c->monitor_start);
-        return 0;
-}
-
-static int open_container_dir(struct container *c, struct err *err) {
-        if (mkdirat(c->keeper->containers_fd, c->id, 0700) < 0) {
-                if (errno == EEXIST)
-                        return err_set(err, ERR_EXISTS, "container %s exists already", c->id);
-                return err_sys(err, errno, "create the state folder of container %s", c->id);
-        }
-        c->dirfd = openat(c->keeper->containers_fd, c->id, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        return c->dirfd < 0 ? err_sys(err, errno, "open the state folder of container %s", c->id) : 0;
-}
-
-static int spawn(struct container *c, const struct keeper_request *req, const int *fds, size_t n_fds, struct err *err) {
-        _cleanup_(spawn_fds_done) struct spawn_fds f = { -1, -1, -1, -1, -1 };
-        _cleanup_(fd_closep) int out_r = -1, err_r = -1;
-        int no_cgroup[] = { -1, -1 };
-        const int *cgroup_fds = no_cgroup;
-        struct lxc_config config;
-        int r;
-
-        if (req->flags & KEEPER_SPAWN_CGROUP) {
-                n_fds -= SPAWN_FDS_CGROUP;
-                cgroup_fds = fds + n_fds;
-        }
-        r = expand_config(req, fds, n_fds, &config, err);
-        if (r < 0)
-                return r;
-        r = make_channels(c, req, &f, &out_r, &err_r, err);
-        if (r < 0)
-                return r;
-        /* The plan waits in the socket before anybody could read it. It is queued on our end, read on init's. */
-        r = send_plan(c, &f, fds, n_fds, err);
-        if (r < 0)
-                return r;
-        r = fork_monitor(c, &config, fds, cgroup_fds, &f, out_r, err_r, err);
-        if (r < 0)
-                return r;
-        r = write_state(c, err);
-        if (r < 0)
-                return r;
-        if (out_r >= 0) {
-                r = log_stream_open(&c->out, &c->keeper->loop, TAKE_FD(out_r), false);
-                c->out.closed = on_stream_closed;
-        }
-        if (r == 0 && err_r >= 0) {
-                r = log_stream_open(&c->err, &c->keeper->loop, TAKE_FD(err_r), false);
-                c->err.closed = on_stream_closed;
-        }
-        if (r == 0)
-                r = loop_add(&c->keeper->loop, &c->init_source, c->init_socket, EPOLLIN, on_init_message);
-        return r < 0 ? err_sys(err, -r, "watch a new container") : 0;
-}
-
-int container_spawn(struct keeper *k, struct connection *from, const struct keeper_request *req, const int *fds,
-                    size_t n_fds, struct err *err) {
-        struct container *c;
-        int r;
-
-        if (n_fds < SPAWN_FDS_FIXED + (req->flags & KEEPER_SPAWN_CGROUP ? SPAWN_FDS_CGROUP : 0u) || !req->id[0] ||
-            strchr(req->id, '/') || req->id[0] == '.')
-                return err_set(err, ERR_INTERNAL, "malformed request to spawn a container");
-        if (map_get(k->containers, req->id))
-                return err_set(err, ERR_EXISTS, "container %s exists already", req->id);
-        c = container_new(k, req->id);
-        c->flags = req->flags;
-        r = open_container_dir(c, err);
-        if (r == 0)
-                r = spawn(c, req, fds, n_fds, err);
-        if (r < 0) {
-                if (c->monitor_pid > 0)
-                        (void) kill(c->monitor_pid, SIGKILL);
-                container_free(c);
-                return r;
-        }
-        c->waiter = from;
-        c->waiter_seq = req->seq;
-        (void) map_set(k->containers, c->id, c);
-        return 0;
+int container_watch_init(struct container *c) {
+        return loop_add(&c->keeper->loop, &c->init_source, c->init_socket, EPOLLIN, on_init_message);
 }
 
 /* --- the rest
@@ -693,13 +455,12 @@ static void take_over_channels(struct container *c) {
         out = take_fd(c->monitor_fd, c->monitor_fds[CONTAINER_FD_STDOUT]);
         errs = take_fd(c->monitor_fd, c->monitor_fds[CONTAINER_FD_STDERR]);
         if (out >= 0)
-                (void) log_stream_open(&c->out, &c->keeper->loop, out, false);
+                (void) container_open_stream(c, &c->out, out, false);
         if (errs >= 0)
-                (void) log_stream_open(&c->err, &c->keeper->loop, errs, false);
-        c->out.closed = c->err.closed = on_stream_closed;
+                (void) container_open_stream(c, &c->err, errs, false);
         c->started = container_was_started(c->dirfd);
         if (c->init_socket >= 0 && !read_ready(c, &ready))
-                (void) loop_add(&c->keeper->loop, &c->init_source, c->init_socket, EPOLLIN, on_init_message);
+                (void) container_watch_init(c);
         if (!c->started && c->exec_fd >= 0) {
                 /* START may have been sent: then the pipe says how that went, and nobody waits for it. */
                 c->starting = true;

@@ -39,11 +39,11 @@ struct container {
         uint32_t waiter_seq;
         bool hooks_due; /* init waits for GO */
         bool ready, starting, started, ending, ended;
-        int monitor_status; /* as waitpid's; -1: not our child, or not over */
+        int monitor_status;      /* as waitpid's; -1: not our child, or not over */
         struct plan_error error; /* of a set-up that failed */
 };
 
-/* On success the reply comes later, through the connection. Takes no descriptor of @fds. */
+/* On success the reply comes later, through the connection. Takes no descriptor of @fds. In spawn.c. */
 int container_spawn(struct keeper *k, struct connection *from, const struct keeper_request *req, const int *fds,
                     size_t n_fds, struct err *err);
 /* The reply comes later, as that of a spawn. */
@@ -57,3 +57,12 @@ int container_attach(struct keeper *k, struct connection *from, const struct kee
 void container_reaped(struct keeper *k, pid_t pid, int status); /* a child of ours that may be a monitor */
 void container_forget_waiter(struct keeper *k, const struct connection *c);
 void container_take_over_all(struct keeper *k);
+
+/* --- for spawn.c --- */
+
+struct container *container_new(struct keeper *k, const char *id);
+void container_free(struct container *c);
+int container_write_state(const struct container *c, struct err *err);
+/* Takes @fd. Negative errno. */
+int container_open_stream(struct container *c, struct log_stream *s, int fd, bool terminal);
+int container_watch_init(struct container *c);
