@@ -211,18 +211,23 @@ class Container:
 
     def pid(self):
         """The host's process id of its first process: from the cgroup that carries its id."""
-        pids = [p for p in processes_in_cgroup(self.id) if not is_monitor(p)]
+        names = {p: name_of(p) for p in processes_in_cgroup(self.id)}
+        pids = [p for p, name in names.items() if name and not name.startswith('mon-')]
         assert pids, f'no process in a cgroup of {self.id}'
         return min(pids)
 
 
-def is_monitor(pid):
-    """A monitor is in its container's cgroup for some milliseconds."""
+def name_of(pid):
     try:
-        with open(f'/proc/{pid}/comm', encoding='ascii') as f:
-            return f.read().startswith('mon-')
+        with open(f'/proc/{pid}/comm', encoding='utf-8', errors='replace') as f:
+            return f.read()
     except OSError:
-        return False
+        return ''
+
+
+def is_monitor(pid):
+    """Also of the process that moves it: both are in their container's cgroup for some milliseconds."""
+    return name_of(pid).startswith('mon-')
 
 
 def parse_log_line(line):

@@ -3,13 +3,10 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -26,6 +23,7 @@
 #include "runtime/hooks/hooks.h"
 #include "runtime/lxc/config.h"
 #include "runtime/lxc/files.h"
+#include "runtime/lxc/items.h"
 #include "runtime/lxc/plan.h"
 
 enum {
@@ -36,16 +34,6 @@ enum {
         HOOKS_CALL_TIMEOUT_MS = 60000,
         HOOKS_FOR_EVER_MS = 1 << 30,
         BUNDLE_ARENA_MAX = 32 << 20
-};
-
-/* A container as the engine knows it. Lives until remove; its fields but "ended" are set before it is in the map. */
-struct item {
-        char id[KEEPER_ID_MAX];
-        char *cgroup_path, *log_path;
-        int init_fd;  /* pidfd, -1: gone or never known */
-        int dirfd;    /* <state>/containers/<id> */
-        int ended_fd; /* eventfd: readable for good once it has ended */
-        int refs;     /* the map's and each operation's that waits */
 };
 
 struct engine_lxc {
@@ -59,69 +47,8 @@ struct engine_lxc {
         int home_fd; /* our own cgroup's, where monitors go back to; -1: no v2 */
         void (*exited)(const char *id, void *userdata);
         void *userdata;
-        pthread_mutex_t lock; /* items, their refs */
-        struct map *items;
+        struct items items;
 };
-
-/* --- items
- * ---------------------------------------------------------------------------------------------------------------- */
-
-static struct item *item_new(const char *id, const char *cgroup_path, const char *log_path) {
-        struct item *i = xnew(struct item);
-
-        (void) snprintf(i->id, sizeof(i->id), "%s", id);
-        i->cgroup_path = xstrdup(cgroup_path);
-        i->log_path = xstrdup(log_path ? log_path : "");
-        i->init_fd = i->dirfd = -1;
-        i->ended_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-        if (i->ended_fd < 0)
-                log_error("cannot create an eventfd", "error", strerror(errno), NULL);
-        i->refs = 1;
-        return i;
-}
-
-static void item_free(struct item *i) {
-        free(i->cgroup_path);
-        free(i->log_path);
-        (void) fd_close(i->init_fd);
-        (void) fd_close(i->dirfd);
-        (void) fd_close(i->ended_fd);
-        free(i);
-}
-
-static struct item *item_get(struct engine_lxc *e, const char *id) {
-        struct item *i;
-
-        (void) pthread_mutex_lock(&e->lock);
-        i = map_get(e->items, id);
-        if (i)
-                i->refs++;
-        (void) pthread_mutex_unlock(&e->lock);
-        return i;
-}
-
-static void item_unref(struct engine_lxc *e, struct item *i) {
-        bool last;
-
-        if (!i)
-                return;
-        (void) pthread_mutex_lock(&e->lock);
-        last = --i->refs == 0;
-        (void) pthread_mutex_unlock(&e->lock);
-        if (last)
-                item_free(i);
-}
-
-struct held {
-        struct engine_lxc *e;
-        struct item *item;
-};
-
-static void held_done(struct held *h) {
-        item_unref(h->e, h->item);
-}
-
-#define HOLD(name, e, id) _cleanup_(held_done) struct held name = { (e), item_get((e), (id)) }
 
 static struct engine_lxc *self(struct engine *e) {
         return (struct engine_lxc *) e;
@@ -131,27 +58,13 @@ static int unknown(const char *id, struct err *err) {
         return err_set(err, ERR_NOT_FOUND, "container %s is not known to the engine", id);
 }
 
-static bool has_ended(const struct item *i) {
-        struct pollfd p = { .fd = i->ended_fd, .events = POLLIN };
-
-        return poll(&p, 1, 0) == 1;
-}
-
-static void set_ended(struct item *i) {
-        uint64_t one = 1;
-
-        if (write(i->ended_fd, &one, sizeof(one)) < 0) {
-                /* can't be full: written once or twice */
-        }
-}
-
 static void on_exited(const char *id, void *userdata) {
         struct engine_lxc *e = userdata;
-        HOLD(h, e, id);
+        HOLD(h, &e->items, id);
 
         if (!h.item)
                 return;
-        set_ended(h.item);
+        item_set_ended(h.item);
         e->exited(id, e->userdata);
 }
 
@@ -345,17 +258,14 @@ static int lxc_create(struct engine *engine, const struct spec *spec, const stru
         (void) rootfs; /* closed on return: the monitor has its own by then */
         r = cgroup_create(e->cgroups, spec->cgroup_path, &spec->resources, err);
         if (r < 0) {
-                item_free(item);
+                items_unref(&e->items, item);
                 for (size_t i = 0; i < spec->n_mounts; i++)
                         (void) fd_close(spec->mounts[i].source_fd);
                 return r;
         }
-        (void) pthread_mutex_lock(&e->lock);
-        (void) map_set(e->items, spec->id, item);
-        item->refs++;
-        (void) pthread_mutex_unlock(&e->lock);
+        items_add(&e->items, item);
         r = create_in_cgroup(e, spec, io, item, ret, err);
-        item_unref(e, item);
+        items_unref(&e->items, item);
         if (r < 0 && lxc_remove(engine, spec->id, &ignored) < 0)
                 log_error("cannot remove what is left of a container that failed", "container", spec->id, "error",
                           ignored.msg, NULL);
@@ -371,7 +281,7 @@ static int run_poststart(struct engine *engine, const char *id, const struct spe
         struct hook_state state = hook_state_of(spec, bundle, "running");
         struct container_state s = { 0 };
         struct err ignored;
-        HOLD(h, e, id);
+        HOLD(h, &e->items, id);
         int r;
 
         if (!h.item || container_state_read(h.item->dirfd, &s, &ignored) < 0)
@@ -385,7 +295,7 @@ static int run_poststart(struct engine *engine, const char *id, const struct spe
 
 /* Nothing but START lets init end by itself. */
 static bool ran_meanwhile(struct engine_lxc *e, const char *id) {
-        HOLD(h, e, id);
+        HOLD(h, &e->items, id);
 
         return h.item && h.item->dirfd >= 0 && container_has_exit(h.item->dirfd);
 }
@@ -415,7 +325,7 @@ static int lxc_start(struct engine *engine, const char *id, struct err *err) {
  * ------------------------------------------------------------------------------------------------- */
 
 static int lxc_signal(struct engine *engine, const char *id, int sig, struct err *err) {
-        HOLD(h, self(engine), id);
+        HOLD(h, &self(engine)->items, id);
         int r;
 
         if (!h.item)
@@ -424,33 +334,12 @@ static int lxc_signal(struct engine *engine, const char *id, int sig, struct err
         return r < 0 && r != -ESRCH ? err_sys(err, -r, "send signal %d to container %s", sig, id) : 0;
 }
 
-static bool wait_ended(const struct item *i, int timeout_ms, int cancel_fd) {
-        struct pollfd fds[] = { { .fd = i->ended_fd, .events = POLLIN }, { .fd = cancel_fd, .events = POLLIN } };
-        uint64_t deadline = clock_monotonic_ns() + (uint64_t) MAX_OF(timeout_ms, 0) * 1000000, now;
-        int left = timeout_ms;
-
-        for (;;) {
-                if (poll(fds, 2, left) < 0 && errno != EINTR)
-                        return false;
-                if (fds[0].revents)
-                        return true;
-                if (fds[1].revents)
-                        return false;
-                if (timeout_ms < 0)
-                        continue;
-                now = clock_monotonic_ns();
-                if (now >= deadline)
-                        return false;
-                left = (int) ((deadline - now) / 1000000 + 1);
-        }
-}
-
 static int kill_item(struct engine_lxc *e, const struct item *i, struct err *err) {
         int r;
 
         /* The group still holds a monitor that has not gone home (monitor.c): it shall see how its init ended. */
         if (i->init_fd >= 0 && proc_signal(i->init_fd, SIGKILL) == 0)
-                (void) wait_ended(i, MONITOR_TIMEOUT_MS, -1);
+                (void) item_wait_ended(i, MONITOR_TIMEOUT_MS, -1);
         /* In a shared PID namespace the others outlive their first process; and an init that changed its label may have
          * lost its death signal: the cgroup has them all. */
         r = cgroup_kill(e->cgroups, i->cgroup_path, KILL_TIMEOUT_MS, err);
@@ -461,7 +350,7 @@ static int kill_item(struct engine_lxc *e, const struct item *i, struct err *err
 
 static int lxc_kill(struct engine *engine, const char *id, struct err *err) {
         struct engine_lxc *e = self(engine);
-        HOLD(h, e, id);
+        HOLD(h, &e->items, id);
         int r;
 
         if (!h.item)
@@ -469,28 +358,28 @@ static int lxc_kill(struct engine *engine, const char *id, struct err *err) {
         r = kill_item(e, h.item, err);
         if (r < 0)
                 return r;
-        if (!wait_ended(h.item, KILL_TIMEOUT_MS, -1))
+        if (!item_wait_ended(h.item, KILL_TIMEOUT_MS, -1))
                 return err_set(err, ERR_DEADLINE, "container %s was killed but has not ended after %d s", id,
                                KILL_TIMEOUT_MS / 1000);
         return 0;
 }
 
 static bool lxc_wait(struct engine *engine, const char *id, int timeout_ms, int cancel_fd) {
-        HOLD(h, self(engine), id);
+        HOLD(h, &self(engine)->items, id);
 
-        return !h.item || wait_ended(h.item, timeout_ms, cancel_fd);
+        return !h.item || item_wait_ended(h.item, timeout_ms, cancel_fd);
 }
 
 static int lxc_get_exit(struct engine *engine, const char *id, struct engine_exit *ret, struct err *err) {
         struct engine_lxc *e = self(engine);
-        HOLD(h, e, id);
+        HOLD(h, &e->items, id);
         struct container_exit x;
         struct err ignored;
         int r;
 
         if (!h.item)
                 return unknown(id, err);
-        if (!has_ended(h.item))
+        if (!item_has_ended(h.item))
                 return err_set(err, ERR_PRECONDITION, "container %s has not ended", id);
         if (cgroup_kill(e->cgroups, h.item->cgroup_path, KILL_TIMEOUT_MS, &ignored) < 0)
                 log_warn("processes outlive their container", "container", id, "error", ignored.msg, NULL);
@@ -509,11 +398,11 @@ static int lxc_get_exit(struct engine *engine, const char *id, struct engine_exi
 }
 
 static enum engine_state lxc_get_state(struct engine *engine, const char *id) {
-        HOLD(h, self(engine), id);
+        HOLD(h, &self(engine)->items, id);
 
         if (!h.item)
                 return ENGINE_GONE;
-        if (has_ended(h.item))
+        if (item_has_ended(h.item))
                 return ENGINE_STOPPED;
         return h.item->dirfd >= 0 && container_was_started(h.item->dirfd) ? ENGINE_RUNNING : ENGINE_CREATED;
 }
@@ -562,13 +451,13 @@ static int lxc_remove(struct engine *engine, const char *id, struct err *err) {
 
         if (strchr(id, '/') || id[0] == '.')
                 return err_set(err, ERR_INVALID, "bad container id %s", id);
-        item = item_get(e, id);
+        item = items_get(&e->items, id);
         if (item)
                 r = kill_item(e, item, err);
         if (r == 0)
                 kill_monitor(e, id);
         /* The keeper writes the exit record of a monitor that was killed: not while its folder is being removed. */
-        if (r == 0 && item && item->init_fd >= 0 && !wait_ended(item, END_TIMEOUT_MS, -1))
+        if (r == 0 && item && item->init_fd >= 0 && !item_wait_ended(item, END_TIMEOUT_MS, -1))
                 log_warn("a container that was removed has not been seen to end", "container", id, NULL);
         if (r == 0 && item)
                 r = cgroup_remove(e->cgroups, item->cgroup_path, err);
@@ -579,15 +468,10 @@ static int lxc_remove(struct engine *engine, const char *id, struct err *err) {
         if (r == 0)
                 r = fs_remove_tree(e->containers_fd, id, err);
         if (r == 0 && item) {
-                (void) pthread_mutex_lock(&e->lock);
-                if (map_get(e->items, id) == item) {
-                        (void) map_take(e->items, id);
-                        item->refs--;
-                }
-                (void) pthread_mutex_unlock(&e->lock);
-                set_ended(item);
+                items_remove(&e->items, item);
+                item_set_ended(item);
         }
-        item_unref(e, item);
+        items_unref(&e->items, item);
         return r;
 }
 
@@ -598,7 +482,7 @@ static int lxc_exec(struct engine *engine, const struct engine_exec_args *args, 
         struct engine_lxc *e = self(engine);
         _cleanup_(plan_done) struct plan plan = PLAN_EMPTY;
         _cleanup_(fd_closep) int null_fd = -1;
-        HOLD(h, e, args->id);
+        HOLD(h, &e->items, args->id);
         int fds[SOCK_MAX_FDS];
         struct keeper_call call = {
                 .type = KEEPER_EXEC,
@@ -614,7 +498,7 @@ static int lxc_exec(struct engine *engine, const struct engine_exec_args *args, 
 
         if (!h.item)
                 return unknown(args->id, err);
-        if (has_ended(h.item) || h.item->init_fd < 0)
+        if (item_has_ended(h.item) || h.item->init_fd < 0)
                 return err_set(err, ERR_PRECONDITION, "container %s is not running", args->id);
         r = args->user_ids ? take_root(args->user_ids, &call, err) : 0;
         if (r < 0)
@@ -743,54 +627,42 @@ static int lxc_adopt(struct engine *engine, const char *id, const char *cgroup_p
 
         item->dirfd = openat(e->containers_fd, id, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (item->dirfd < 0) {
-                item_free(item);
+                items_unref(&e->items, item);
                 return unknown(id, err);
         }
         if (container_state_read(item->dirfd, &s, &ignored) == 0)
                 item->init_fd = proc_open(s.init_pid, s.init_start);
-        (void) pthread_mutex_lock(&e->lock);
-        (void) map_set(e->items, id, item);
-        (void) pthread_mutex_unlock(&e->lock);
+        items_add(&e->items, item);
         /* The keeper tells of an end only once; whoever ended before has a record, or is not known to it any more. */
         if (!name_log_again(e, item) || container_has_exit(item->dirfd))
-                set_ended(item);
+                item_set_ended(item);
+        items_unref(&e->items, item);
         return 0;
 }
 
 static void on_keeper_restarted(void *userdata) {
         struct engine_lxc *e = userdata;
-        struct item **items, *i;
-        size_t n = 0;
+        size_t n;
+        struct item **items = items_get_all(&e->items, &n), *i;
 
-        (void) pthread_mutex_lock(&e->lock);
-        items = xcalloc(map_size(e->items) + 1, sizeof(*items));
-        for (size_t it = 0; map_next(e->items, &it, NULL, (void **) &i);) {
-                i->refs++;
-                items[n++] = i;
-        }
-        (void) pthread_mutex_unlock(&e->lock);
         for (size_t k = 0; k < n; k++) {
                 i = items[k];
-                if (!has_ended(i) && i->dirfd >= 0 && (!name_log_again(e, i) || container_has_exit(i->dirfd)))
+                if (!item_has_ended(i) && i->dirfd >= 0 && (!name_log_again(e, i) || container_has_exit(i->dirfd)))
                         on_exited(i->id, e);
-                item_unref(e, i);
+                items_unref(&e->items, i);
         }
         free(items);
 }
 
 static void lxc_free(struct engine *engine) {
         struct engine_lxc *e = self(engine);
-        struct item *i;
 
-        if (e->keeper && map_size(e->items) == 0)
+        if (e->keeper && map_size(e->items.map) == 0)
                 keeper_client_end_keeper(e->keeper);
         (void) keeper_client_free(e->keeper);
-        for (size_t it = 0; e->items && map_next(e->items, &it, NULL, (void **) &i);)
-                item_free(i);
-        (void) map_free(e->items);
+        items_done(&e->items);
         (void) fd_close(e->containers_fd);
         (void) fd_close(e->home_fd);
-        (void) pthread_mutex_destroy(&e->lock);
         free(e->hooks_root);
         free(e);
 }
@@ -856,8 +728,7 @@ int engine_lxc_new(const struct engine_lxc_args *args, struct engine **ret, stru
         e->exited = args->exited;
         e->userdata = args->userdata;
         e->containers_fd = e->home_fd = -1;
-        (void) pthread_mutex_init(&e->lock, NULL);
-        e->items = map_new();
+        items_init(&e->items);
         r = prepare(e, args->state_dir, err);
         if (r == 0)
                 r = plan_host_init(&e->host, args->cgroups, err);
