@@ -29,7 +29,7 @@
 enum {
         KILL_TIMEOUT_MS = 30000,
         END_TIMEOUT_MS = 5000,
-        MONITOR_TIMEOUT_MS = 2000, /* of some ms, for a monitor to see its init end */
+        MONITOR_TIMEOUT_MS = 2000, /* for a monitor to see its init end, which takes some ms */
         STATE_DIR_MAX = 256,
         HOOKS_CALL_TIMEOUT_MS = 60000,
         HOOKS_FOR_EVER_MS = 1 << 30,
