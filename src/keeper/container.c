@@ -121,14 +121,15 @@ static void write_lost_exit(struct container *c) {
                 .code = 137, .signal = SIGKILL, .finished_at_ns = clock_realtime_ns(), .reason = "MonitorLost"
         };
         int status = c->monitor_status;
-        char line[512], how[32] = "unknown";
+        char line[512] = "", how[32] = "unknown";
         struct err err = { 0 };
 
-        if (status >= 0 && WIFSIGNALED(status))
+        if (status >= 0 && WIFSIGNALED(status)) {
                 (void) snprintf(how, sizeof(how), "signal %d", WTERMSIG(status));
-        else if (status >= 0)
+        } else if (status >= 0) {
                 (void) snprintf(how, sizeof(how), "exit status %d", WEXITSTATUS(status));
-        first_log_line(c, line, sizeof(line));
+                first_log_line(c, line, sizeof(line));
+        }
         log_warn("a container's monitor ended before it saw its container end", "container", c->id, "monitor", how,
                  "liblxc", line, NULL);
         if (container_exit_write(c->dirfd, &x, &err) < 0)

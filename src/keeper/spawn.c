@@ -128,7 +128,8 @@ static int expand_config(const struct keeper_request *req, const int *fds, size_
                 }
                 n = strtoul(p + 1, &end, 10);
                 if (*end != '@' || n + SPAWN_FDS_FIXED >= n_fds || ret->n_fds == MONITOR_CONFIG_FDS_MAX)
-                        return err_set(err, ERR_INTERNAL, "the configuration for liblxc names a descriptor that was not sent with it");
+                        return err_set(err, ERR_INTERNAL,
+                                       "the configuration for liblxc names a descriptor that was not sent with it");
                 ret->fds[ret->n_fds++] = fds[SPAWN_FDS_FIXED + n];
                 at += (size_t) snprintf(out + at, size - at, "/proc/self/fd/%d", fds[SPAWN_FDS_FIXED + n]);
                 p = end + 1;
