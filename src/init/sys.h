@@ -55,6 +55,7 @@ enum {
         SYS_FSCONFIG_SET_STRING = 1,
         SYS_FSCONFIG_CMD_CREATE = 6,
 
+        SYS_CLOSE_RANGE_UNSHARE = 2,
         SYS_CLOSE_RANGE_CLOEXEC = 4,
 
         SYS_ATTR_RDONLY = 0x01,

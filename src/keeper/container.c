@@ -19,6 +19,7 @@
 #include "base/sock.h"
 #include "base/str.h"
 #include "keeper/attach.h"
+#include "keeper/descriptors.h"
 #include "keeper/keeper.h"
 #include "runtime/lxc/files.h"
 
@@ -81,7 +82,7 @@ static void on_stream_closed(struct log_stream *s) {
 
 int container_open_stream(struct container *c, struct log_stream *s, int fd, bool terminal) {
         s->closed = on_stream_closed;
-        return log_stream_open(s, &c->keeper->loop, fd, terminal);
+        return log_stream_open(s, &c->keeper->loop, fd_stays(fd), terminal);
 }
 
 /* What liblxc logged about a start that failed: its first line is the cause, the rest how it came to be noticed. */
@@ -312,7 +313,7 @@ static bool read_ready(struct container *c, struct plan_ready *ready) {
         c->init_pid = m.pid;
         c->init_start = proc_start_time(m.pid);
         c->init_fd = fd_close(c->init_fd);
-        c->init_fd = proc_open(c->init_pid, c->init_start);
+        c->init_fd = fd_stays(proc_open(c->init_pid, c->init_start));
         c->ready = true;
         if (c->flags & KEEPER_SPAWN_TERMINAL)
                 open_terminal_log(c, &m);
@@ -398,7 +399,7 @@ int container_set_log(struct keeper *k, const char *id, int fd, struct err *err)
                 (void) fd_close(fd);
                 return err_set(err, ERR_PRECONDITION, "container %s has ended", id);
         }
-        log_file_set(&c->log, fd);
+        log_file_set(&c->log, fd_stays(fd));
         log_stream_pump(&c->out, c->ended);
         /* The last stream of an ended container takes the container with it. */
         c = map_get(k->containers, id);
@@ -417,9 +418,9 @@ int container_attach(struct keeper *k, struct connection *from, const struct kee
         if (!c || c->ending)
                 return err_set(err, ERR_PRECONDITION, "container %s has ended", req->id);
         if (n_fds > 0)
-                r = attach_add(&c->out, &k->loop, TAKE_FD(fds[0]));
+                r = attach_add(&c->out, &k->loop, fd_stays(TAKE_FD(fds[0])));
         if (r == 0 && n_fds > 1 && !terminal)
-                r = attach_add(&c->err, &k->loop, TAKE_FD(fds[1]));
+                r = attach_add(&c->err, &k->loop, fd_stays(TAKE_FD(fds[1])));
         if (r == -EUSERS)
                 return err_set(err, ERR_EXHAUSTED, "container %s has %d attached clients already", req->id, ATTACH_MAX);
         if (r < 0 && r != -EPIPE)
@@ -445,7 +446,7 @@ void container_forget_waiter(struct keeper *k, const struct connection *conn) {
 static int take_fd(int pidfd, int number) {
         long fd = number < 0 ? -1 : syscall(SYS_pidfd_getfd, pidfd, number, 0);
 
-        return fd < 0 ? -1 : (int) fd; /* O_CLOEXEC by definition */
+        return fd < 0 ? -1 : fd_stays((int) fd); /* O_CLOEXEC by definition */
 }
 
 /* The monitor's copies of what the last keeper had. */
@@ -480,7 +481,7 @@ static void take_over(struct keeper *k, const char *id) {
         struct container_state s;
         struct err err = { 0 };
 
-        c->dirfd = openat(k->containers_fd, id, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        c->dirfd = fd_stays(openat(k->containers_fd, id, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
         if (c->dirfd < 0 || container_state_read(c->dirfd, &s, &err) < 0) {
                 container_free(c);
                 return;
@@ -492,8 +493,8 @@ static void take_over(struct keeper *k, const char *id) {
         c->init_pid = s.init_pid;
         c->init_start = s.init_start;
         c->ready = s.init_pid > 0;
-        c->init_fd = proc_open(s.init_pid, s.init_start);
-        c->monitor_fd = proc_open(s.monitor_pid, s.monitor_start);
+        c->init_fd = fd_stays(proc_open(s.init_pid, s.init_start));
+        c->monitor_fd = fd_stays(proc_open(s.monitor_pid, s.monitor_start));
         /* With an exit record and a monitor still there, its output waits to be taken out. */
         if (c->monitor_fd < 0 && container_has_exit(c->dirfd)) {
                 container_free(c);

@@ -26,6 +26,8 @@
 #include "init/path.h"
 #include "init/process.h"
 #include "init/reader.h"
+#include "init/sys.h"
+#include "keeper/descriptors.h"
 #include "keeper/keeper.h"
 
 enum { HELPER_STACK = 64 * 1024, KILL_PASSES = 5, EXEC_FDS_FIXED = 5 };
@@ -143,13 +145,26 @@ static pid_t clone_process(const struct helper_args *a, const struct reader *pla
         return (pid_t) pid;
 }
 
-/* Shares our memory while we wait (as vfork): copying page tables once, for the new process, is enough. */
+/* A table of its own with what came with the request, and maybe some more. */
+static void leave_other_descriptors(const struct helper_args *a) {
+        int last = a->status_w;
+
+        for (size_t i = 0; i < a->n_fds; i++)
+                last = MAX_OF(last, a->fds[i]);
+        /* Linux before 5.9, or a filter around us: all of them. */
+        if (sys_close_range((unsigned) last + 1, ~0u, SYS_CLOSE_RANGE_UNSHARE) < 0)
+                (void) unshare(CLONE_FILES);
+}
+
+/* Shares our memory and descriptors while we wait (as vfork): copying page tables once, for the new process, is enough.
+ */
 static int helper(void *arg) {
         struct helper_args *a = arg;
         struct plan_error e = { .type = PLAN_MSG_ERROR };
         struct reader plan;
         int folder;
 
+        leave_other_descriptors(a);
         if (reader_map(&plan, a->fds[0], a->n_fds - EXEC_FDS_FIXED, &e) < 0 ||
             process_join_cgroups(&plan, a->fds + EXEC_FDS_FIXED, &folder, &e) < 0 ||
             (a->req->flags & KEEPER_EXEC_USER_NS && prepare_for_user_ns(a, &plan, &e) < 0)) {
@@ -196,9 +211,9 @@ static int start_process(struct exec *x, const int *fds, size_t n_fds, const str
 
         if (pipe2(p, O_CLOEXEC | O_NONBLOCK) < 0)
                 return err_sys(err, errno, "create an exec status pipe");
-        x->status_fd = p[0];
+        x->status_fd = fd_stays(p[0]);
         args.status_w = p[1];
-        helper_pid = clone(helper, stack + sizeof(stack), CLONE_VM | CLONE_VFORK | SIGCHLD, &args);
+        helper_pid = clone(helper, stack + sizeof(stack), CLONE_VM | CLONE_VFORK | CLONE_FILES | SIGCHLD, &args);
         (void) close(p[1]);
         if (helper_pid < 0)
                 return err_sys(err, errno, "fork an exec helper");

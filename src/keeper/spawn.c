@@ -16,6 +16,7 @@
 #include "base/sock.h"
 #include "base/str.h"
 #include "keeper/container.h"
+#include "keeper/descriptors.h"
 #include "keeper/keeper.h"
 #include "runtime/lxc/files.h"
 #include "runtime/lxc/monitor.h"
@@ -178,7 +179,10 @@ static int fork_monitor(struct container *c, const struct lxc_config *config, co
         if (c->monitor_pid == 0)
                 monitor_run(&args);
         c->monitor_start = proc_start_time(c->monitor_pid);
-        c->monitor_fd = proc_open(c->monitor_pid, c->monitor_start);
+        c->monitor_fd = fd_stays(proc_open(c->monitor_pid, c->monitor_start));
+        c->init_socket = fd_stays(c->init_socket);
+        c->exec_fd = fd_stays(c->exec_fd);
+        c->stdin_fd = fd_stays(c->stdin_fd);
         return 0;
 }
 
@@ -188,7 +192,7 @@ static int open_container_dir(struct container *c, struct err *err) {
                         return err_set(err, ERR_EXISTS, "container %s exists already", c->id);
                 return err_sys(err, errno, "create the state folder of container %s", c->id);
         }
-        c->dirfd = openat(c->keeper->containers_fd, c->id, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        c->dirfd = fd_stays(openat(c->keeper->containers_fd, c->id, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
         return c->dirfd < 0 ? err_sys(err, errno, "open the state folder of container %s", c->id) : 0;
 }
 
