@@ -108,12 +108,13 @@ static int fill_linux(struct sandbox *s, CRI(LinuxPodSandboxStats) * m, struct a
         struct total sum = { 0 };
         struct cgroup_stats own;
         struct err ignored;
-        bool has_group = owns_cgroup_parent(s, arena) && cgroup_get_stats(c, s->cgroup_parent, &own, &ignored) == 0;
+        bool has_group = owns_cgroup_parent(s, arena);
         int r = add_containers(s, has_group, m, &sum, arena, err);
 
         if (r < 0)
                 return r;
-        if (has_group) {
+        /* After its containers, or it could have used less than they. */
+        if (has_group && cgroup_get_stats(c, s->cgroup_parent, &own, &ignored) == 0) {
                 sum.used = own;
                 sum.tasks = cgroup_tasks(c, s->cgroup_parent);
         }

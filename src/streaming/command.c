@@ -28,6 +28,7 @@ struct command {
         bool expected[N_ROLES]; /* streams that have to come before it starts */
         bool present[N_ROLES];
         uint32_t channels[N_ROLES];
+        uint32_t held; /* SPDY: the stream that completed an attach, to be accepted once attached; 0: none */
 
         struct ticket *ticket; /* until the job takes it */
         struct job *job;       /* that runs */
@@ -257,12 +258,20 @@ static int open_attached(struct command *c, struct streaming_attached *a, struct
         return r;
 }
 
+/* Who has all its streams may count on being attached: it starts the program only then. */
+static void accept_held(struct command *c) {
+        if (c->held)
+                wire_accept(&c->session.client->wire, c->held);
+        c->held = 0;
+}
+
 static void on_attach_done(struct job *job, void *owner, int result) {
         struct command_job *j = (struct command_job *) job;
         struct command *c = owner;
         struct client *client = c->session.client;
 
         c->job = NULL;
+        accept_held(c);
         if (result == 0)
                 result = open_attached(c, &j->attached, &job->err);
         if (result < 0) {
@@ -344,15 +353,20 @@ static void start(struct command *c) {
         }
         if (r < 0) {
                 c->job = NULL;
+                accept_held(c);
                 command_ended(c, 0, &err);
         }
 }
 
-static void start_if_complete(struct command *c) {
+static bool is_complete(const struct command *c) {
         for (enum role r = IN; r < N_ROLES; r++)
                 if (c->expected[r] && !c->present[r])
-                        return;
-        if (!c->has_started)
+                        return false;
+        return true;
+}
+
+static void start_if_complete(struct command *c) {
+        if (is_complete(c) && !c->has_started)
                 start(c);
 }
 
@@ -389,9 +403,13 @@ static void on_opened(void *userdata, uint32_t channel, const struct spdy_header
         } else if (c->present[r]) {
                 wire_reset(w, channel, SPDY_PROTOCOL_ERROR);
         } else {
-                wire_accept(w, channel);
                 c->present[r] = true;
                 c->channels[r] = channel;
+                /* Version 1 ends streams at its start, which wants them accepted. */
+                if (is_complete(c) && !c->has_started && !c->is_exec && c->version > 1)
+                        c->held = channel;
+                else
+                        wire_accept(w, channel);
                 start_if_complete(c);
         }
 }

@@ -4,7 +4,8 @@
  *
  *   exec FLAGS ARG<tab>ARG...      attach FLAGS SHELL-SCRIPT      forward PORT...      fds
  *
- * FLAGS are letters of "tioe" (tty, stdin, stdout, stderr) or "-". A "container" runs SHELL-SCRIPT from the attach on.
+ * FLAGS are letters of "tioe" (tty, stdin, stdout, stderr) or "-". A "container" runs SHELL-SCRIPT from the attach on;
+ * for "slow" an attach takes half a second.
  */
 #undef NDEBUG
 #include <arpa/inet.h>
@@ -112,6 +113,10 @@ static int backend_attach(void *userdata, const struct streaming_attach *req, st
 
         if (str_eq(req->container_id, "missing"))
                 return err_set(err, ERR_NOT_FOUND, "container \"missing\" not found");
+        if (str_eq(req->container_id, "slow")) {
+                argv[2] = "echo attached";
+                (void) usleep(500000);
+        }
         if (req->tty) {
                 int master = open_master(name, sizeof(name), err);
 

@@ -575,6 +575,15 @@ def test_attach():
         assert json.loads(got['error'])['status'] == 'Success'
         _, got, _ = spdy_exec(s.ask('attach ioe missing'), PLAIN_V4, streams, b'')
         assert 'not found' in json.loads(got['error'])['message']
+        # Whose last stream is accepted is attached, and may start the program; the other streams do not wait for it.
+        c = Spdy(s.ask('attach o slow'), PLAIN_V4)
+        error, start = c.syn(streamType='error'), time.monotonic()
+        c.until(lambda: error in c.replied)
+        out = c.syn(streamType='stdout')
+        c.until(lambda: out in c.replied)
+        assert time.monotonic() - start > 0.4
+        c.run()
+        assert c.data[out] == b'attached\n'
         # stdin alone, and the container ends by itself
         _, got, _ = spdy_exec(s.ask('attach i sleep 0.3'), PLAIN_V4, ['error', 'stdin'])
         assert json.loads(got['error'])['status'] == 'Success'

@@ -273,6 +273,7 @@ def test_oom_score(daemon, busybox, score):
     """Guaranteed, none, and best effort; of all its processes, those that join it, too."""
     with daemon.pod() as pod:
         container = pod.sh(busybox, 'sleep 100 & wait', resources={'oom_score_adj': score})
+        eventually(lambda: container.exec('pgrep', 'sleep').stdout)
         scores = container.sh('cat /proc/[0-9]*/oom_score_adj').split()
         may = subprocess.run(['sh', '-c', f'echo {score} >/proc/self/oom_score_adj'], check=False,
                              stderr=subprocess.DEVNULL).returncode == 0  # lowering takes CAP_SYS_RESOURCE
