@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* descriptors - the keeper's table of open files, some nine per container. A process that it makes gets a copy of the
- * table, and copying and closing thousands of files costs more than all else that an exec does. So what stays open is
+ * table, and with thousands of files that costs as much as all else the keeper does for an exec. So what stays open is
  * kept above what comes with a request, and who needs the latter only leaves the rest behind. */
 #pragma once
 #include <fcntl.h>
