@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* proxmox-lxcri-init - a container's first process; see plan.h for what it is told and what it answers. Static and
- * small; it decides nothing. argv[1]: the descriptor of the socket to the keeper. */
+ * small; it decides nothing. argv[1]: the descriptor of the socket to the keeper. Without it, as /sbin/init of a pod's
+ * Proxmox container, it is that one's first process: ct.h. */
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include "init/ct.h"
 #include "init/fail.h"
 #include "init/hook.h"
 #include "init/pause.h"
@@ -139,6 +141,8 @@ int main(int argc, char **argv) {
         uint32_t sock;
         int r;
 
+        if (argc == 1 && getpid() == 1)
+                ct_run();
         if (argc != 2 || !users_number(argv[1], &sock) || sock < 3 || sock > 1 << 20)
                 return EXIT_SETUP;
         (void) prctl(PR_SET_NAME, "lxcri-init", 0, 0, 0);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sched.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "base/fs.h"
+#include "base/log.h"
 #include "base/proc.h"
 #include "base/sock.h"
 #include "base/str.h"
@@ -22,7 +24,14 @@
 #include "runtime/lxc/monitor.h"
 
 enum { SPAWN_FDS_FIXED = 2 };  /* plan, rootfs */
+enum { SPAWN_FDS_NESTED = 1 }; /* then, if asked for: the PID namespace to be born in */
 enum { SPAWN_FDS_CGROUP = 2 }; /* at the end: the v2 group's folder, the cgroup.procs to go back to */
+
+/* Where a monitor is born; -1: as the keeper itself. */
+struct birthplace {
+        int pid_ns;
+        int cgroup, home; /* the group, and the cgroup.procs to which it goes back */
+};
 
 struct spawn_fds {
         int socket_init, stdin_r, out_w, err_w, exec_w; /* init's ends */
@@ -139,15 +148,38 @@ static int expand_config(const struct keeper_request *req, const int *fds, size_
         return 0;
 }
 
-/* In the v2 cgroup @folder if there is one. Returns like fork. */
-static pid_t fork_into(int folder) {
+/* Returns like fork. */
+static pid_t fork_in_cgroup(int folder) {
         struct clone_args args = { .flags = CLONE_INTO_CGROUP, .exit_signal = SIGCHLD, .cgroup = (uint64_t) folder };
 
         return folder < 0 ? fork() : (pid_t) syscall(SYS_clone3, &args, sizeof(args));
 }
 
-static int fork_monitor(struct container *c, const struct lxc_config *config, const int *fds, const int *cgroup_fds,
-                        const struct spawn_fds *f, int out_r, int err_r, struct err *err) {
+/* Returns like fork. The child is ours to reap all the same, but it is killed when the namespace's first process ends.
+ */
+static pid_t fork_nested(const struct birthplace *place) {
+        _cleanup_(fd_closep) int own = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
+        int saved_errno;
+        pid_t pid;
+
+        if (own < 0 || setns(place->pid_ns, CLONE_NEWPID) < 0)
+                return -1;
+        pid = fork_in_cgroup(place->cgroup);
+        if (pid == 0)
+                return 0;
+        saved_errno = errno;
+        /* Every later child would be born there; the next keeper's are not. */
+        if (setns(own, CLONE_NEWPID) < 0) {
+                log_error("cannot leave a pod's PID namespace", "error", strerrordesc_np(errno), NULL);
+                _exit(1);
+        }
+        errno = saved_errno;
+        return pid;
+}
+
+static int fork_monitor(struct container *c, const struct lxc_config *config, const int *fds,
+                        const struct birthplace *place, const struct spawn_fds *f, int out_r, int err_r,
+                        struct err *err) {
         struct monitor_args args = {
                 .id = c->id,
                 .lxc_path = c->keeper->lxc_path,
@@ -159,7 +191,8 @@ static int fork_monitor(struct container *c, const struct lxc_config *config, co
                 .rootfs_fd = fds[1],
                 .init_fd = c->keeper->init_fd,
                 .init_socket = f->socket_init,
-                .home_fd = cgroup_fds[1],
+                .home_fd = place->home,
+                .nested = place->pid_ns >= 0,
         };
 
         c->monitor_fds[CONTAINER_FD_SOCKET] = c->init_socket;
@@ -169,13 +202,17 @@ static int fork_monitor(struct container *c, const struct lxc_config *config, co
         c->monitor_fds[CONTAINER_FD_STDERR] = err_r;
         memcpy(args.keep, c->monitor_fds, sizeof(args.keep));
 
-        c->monitor_pid = fork_into(cgroup_fds[0]);
+        c->monitor_pid = place->pid_ns < 0 ? fork_in_cgroup(place->cgroup) : fork_nested(place);
         if (c->monitor_pid < 0 && errno == EAGAIN)
                 return err_sys(err, errno,
                                "fork a monitor: a limit of processes, of the pod's cgroup, of one above it or of the "
                                "host, is reached");
+        /* What the kernel says when the namespace's first process has ended. */
+        if (c->monitor_pid < 0 && errno == ENOMEM && place->pid_ns >= 0)
+                return err_set(err, ERR_PRECONDITION, "the pod has ended, or there is no memory to fork a monitor");
         if (c->monitor_pid < 0)
-                return err_sys(err, errno, "fork a monitor%s", cgroup_fds[0] < 0 ? "" : " in the container's cgroup");
+                return err_sys(err, errno, "fork a monitor%s%s", place->cgroup < 0 ? "" : " in the container's cgroup",
+                               place->pid_ns < 0 ? "" : " in the pod's PID namespace");
         if (c->monitor_pid == 0)
                 monitor_run(&args);
         c->monitor_start = proc_start_time(c->monitor_pid);
@@ -199,14 +236,18 @@ static int open_container_dir(struct container *c, struct err *err) {
 static int spawn(struct container *c, const struct keeper_request *req, const int *fds, size_t n_fds, struct err *err) {
         _cleanup_(spawn_fds_done) struct spawn_fds f = { -1, -1, -1, -1, -1 };
         _cleanup_(fd_closep) int out_r = -1, err_r = -1;
-        int no_cgroup[] = { -1, -1 };
-        const int *cgroup_fds = no_cgroup;
+        struct birthplace place = { -1, -1, -1 };
         struct lxc_config config;
         int r;
 
         if (req->flags & KEEPER_SPAWN_CGROUP) {
                 n_fds -= SPAWN_FDS_CGROUP;
-                cgroup_fds = fds + n_fds;
+                place.cgroup = fds[n_fds];
+                place.home = fds[n_fds + 1];
+        }
+        if (req->flags & KEEPER_SPAWN_NESTED) {
+                n_fds -= SPAWN_FDS_NESTED;
+                place.pid_ns = fds[n_fds];
         }
         r = expand_config(req, fds, n_fds, &config, err);
         if (r < 0)
@@ -218,7 +259,7 @@ static int spawn(struct container *c, const struct keeper_request *req, const in
         r = send_plan(c, &f, fds, n_fds, err);
         if (r < 0)
                 return r;
-        r = fork_monitor(c, &config, fds, cgroup_fds, &f, out_r, err_r, err);
+        r = fork_monitor(c, &config, fds, &place, &f, out_r, err_r, err);
         if (r < 0)
                 return r;
         r = container_write_state(c, err);
@@ -235,11 +276,12 @@ static int spawn(struct container *c, const struct keeper_request *req, const in
 
 int container_spawn(struct keeper *k, struct connection *from, const struct keeper_request *req, const int *fds,
                     size_t n_fds, struct err *err) {
+        size_t least = SPAWN_FDS_FIXED + (req->flags & KEEPER_SPAWN_CGROUP ? SPAWN_FDS_CGROUP : 0u) +
+                       (req->flags & KEEPER_SPAWN_NESTED ? SPAWN_FDS_NESTED : 0u);
         struct container *c;
         int r;
 
-        if (n_fds < SPAWN_FDS_FIXED + (req->flags & KEEPER_SPAWN_CGROUP ? SPAWN_FDS_CGROUP : 0u) || !req->id[0] ||
-            strchr(req->id, '/') || req->id[0] == '.')
+        if (n_fds < least || !req->id[0] || strchr(req->id, '/') || req->id[0] == '.')
                 return err_set(err, ERR_INTERNAL, "malformed request to spawn a container");
         if (map_get(k->containers, req->id))
                 return err_set(err, ERR_EXISTS, "container %s exists already", req->id);

@@ -123,30 +123,36 @@ static int take_root(const struct id_maps *ids, struct keeper_call *call, struct
 static int spawn(struct engine_lxc *e, const struct spec *spec, const struct plan *plan,
                  const struct lxc_config *config, const struct engine_stdio *io, struct keeper_reply *reply,
                  struct err *err) {
-        int fds[SOCK_MAX_FDS];
+        _cleanup_(fd_closep) int outer = -1;
+        int fds[SOCK_MAX_FDS], r;
         struct keeper_call call = {
                 .type = KEEPER_SPAWN,
                 .id = spec->id,
                 .config = strbuf_str(&config->text),
                 .fds = fds,
-                .n_fds = 2 + plan->n_fds + config->n_fds + (plan->cgroup_fd >= 0 ? 2 : 0),
+                .n_fds =
+                        2 + plan->n_fds + config->n_fds + (spec->outer_pid_ns ? 1 : 0) + (plan->cgroup_fd >= 0 ? 2 : 0),
                 .cancel_fd = -1,
                 .flags = (io->open_stdin ? KEEPER_SPAWN_STDIN : 0u) | (io->stdin_once ? KEEPER_SPAWN_STDIN_ONCE : 0u) |
                          (spec->process.terminal ? KEEPER_SPAWN_TERMINAL : 0u) |
+                         (spec->outer_pid_ns ? KEEPER_SPAWN_NESTED : 0u) |
                          (plan->cgroup_fd >= 0 ? KEEPER_SPAWN_CGROUP : 0u),
         };
 
-        int r = SPEC_HAS_USER_NS(spec) ? take_root(&spec->user_ids, &call, err) : 0;
-
+        r = SPEC_HAS_USER_NS(spec) ? take_root(&spec->user_ids, &call, err) : 0;
         if (r < 0)
                 return r;
+        if (spec->outer_pid_ns && (outer = open(spec->outer_pid_ns, O_RDONLY | O_CLOEXEC)) < 0)
+                return err_sys(err, errno, "open the PID namespace %s", spec->outer_pid_ns);
         if (call.n_fds + PLAN_FD_FIRST > SOCK_MAX_FDS)
                 return err_set(err, ERR_EXHAUSTED, "the container has more mounts than the %d that are possible",
-                               SOCK_MAX_FDS - PLAN_FD_FIRST - 2 - LXC_CONFIG_MAX_FDS);
+                               SOCK_MAX_FDS - PLAN_FD_FIRST - 3 - LXC_CONFIG_MAX_FDS);
         fds[0] = plan->fd;
         fds[1] = spec->rootfs_mount_fd;
         memcpy(fds + 2, plan->fds, plan->n_fds * sizeof(int));
         memcpy(fds + 2 + plan->n_fds, config->fds, config->n_fds * sizeof(int));
+        if (outer >= 0)
+                fds[2 + plan->n_fds + config->n_fds] = outer;
         if (plan->cgroup_fd >= 0) {
                 fds[call.n_fds - 2] = plan->cgroup_fd;
                 fds[call.n_fds - 1] = e->home_fd;

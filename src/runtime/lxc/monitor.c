@@ -107,6 +107,8 @@ static void attach_rootfs(const struct monitor_args *args) {
 
         if (unshare(CLONE_NEWNS) < 0)
                 fail(args, errno, "unshare mount namespace");
+        if (args->nested && mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
+                fail(args, errno, "mount /proc for the pod's PID namespace");
         if (syscall(SYS_move_mount, args->rootfs_fd, "", AT_FDCWD, args->rootfs_dir, MOVE_MOUNT_F_EMPTY_PATH) < 0)
                 fail(args, errno, "attach the root file system at %s", args->rootfs_dir);
         rootfd = open(args->rootfs_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);

@@ -18,6 +18,7 @@ struct monitor_args {
         int rootfs_fd;          /* detached mount */
         int init_fd;            /* sealed memfd of the init program, opened read-only */
         int init_socket;        /* init's end */
+        bool nested;            /* in another PID namespace than the keeper, whose /proc is of no use here */
         int home_fd;            /* cgroup.procs to go back to once init is there; -1: none */
         int keep[CONTAINER_FD_MAX]; /* held open for a later keeper, at these numbers, O_CLOEXEC; -1: none */
         const int *config_fds;      /* that the config names; kept open at their numbers */

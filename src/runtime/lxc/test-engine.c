@@ -5,15 +5,19 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
+#include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 #include "base/fs.h"
@@ -368,6 +372,168 @@ static void test_monitor_killed(void) {
         (void) close(fd);
 }
 
+/* --- in another PID namespace, as in a Proxmox container ---------------------------------------------------------- */
+
+static const struct id_map ct_range = { 0, 100000, 65536 };
+static char ct_ns[SPEC_NS_MAX][64];
+static int init_fd;
+
+/* All namespaces new, ids mapped, our init program its first process. */
+static pid_t start_ct(void) {
+        static const struct {
+                enum spec_ns kind;
+                const char *name;
+        } kinds[] = { { SPEC_NS_PID, "pid" },
+                      { SPEC_NS_NET, "net" },
+                      { SPEC_NS_IPC, "ipc" },
+                      { SPEC_NS_UTS, "uts" },
+                      { SPEC_NS_USER, "user" } };
+        static char name[] = "/sbin/init", *const argv[] = { name, NULL }, *const no_env[] = { NULL };
+        struct clone_args args = { .flags = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS |
+                                            CLONE_NEWNS,
+                                   .exit_signal = SIGCHLD };
+        char path[64], byte;
+        int go[2];
+        pid_t pid;
+
+        assert(pipe2(go, O_CLOEXEC) == 0);
+        pid = (pid_t) syscall(SYS_clone3, &args, sizeof(args));
+        assert(pid >= 0);
+        if (pid == 0) {
+                (void) close(go[1]);
+                if (read(go[0], &byte, 1) == 1 && setgroups(0, NULL) == 0 && setresgid(0, 0, 0) == 0 &&
+                    setresuid(0, 0, 0) == 0 && prctl(PR_SET_PDEATHSIG, SIGKILL) == 0)
+                        (void) fexecve(init_fd, argv, no_env);
+                _exit(99);
+        }
+        for (int i = 0; i < 2; i++) {
+                (void) snprintf(path, sizeof(path), "/proc/%d/%s", pid, i ? "gid_map" : "uid_map");
+                CHECK(fs_write_existing(AT_FDCWD, path, "0 100000 65536", &err));
+        }
+        assert(write(go[1], "m", 1) == 1);
+        (void) close(go[0]);
+        (void) close(go[1]);
+        for (size_t i = 0; i < ELEMENTSOF(kinds); i++)
+                (void) snprintf(ct_ns[kinds[i].kind], sizeof(ct_ns[0]), "/proc/%d/ns/%s", pid, kinds[i].name);
+        return pid;
+}
+
+static int end_ct(pid_t pid, int sig) {
+        int status;
+
+        assert(kill(pid, sig) == 0 && waitpid(pid, &status, 0) == pid);
+        return status;
+}
+
+static void start_in_ct(const char *id, const char *script, struct engine_created *created) {
+        const char *const args[] = { "/bin/sh", "-c", script, NULL };
+        char cgroup[128], log[128];
+        struct engine_stdio io = { .log_path = log };
+        struct spec s = make_spec(id, args, cgroup);
+
+        (void) snprintf(log, sizeof(log), "%s/%s.log", dir, id);
+        for (int i = 0; i < SPEC_NS_MAX; i++)
+                if (ct_ns[i][0] && i != SPEC_NS_PID)
+                        s.ns[i] = (struct spec_namespace){ .path = ct_ns[i] };
+        /* liblxc makes its links there. */
+        assert(fchownat(s.rootfs_mount_fd, "dev", ct_range.outside, ct_range.outside, 0) == 0);
+        s.outer_pid_ns = ct_ns[SPEC_NS_PID];
+        s.user_ids = (struct id_maps){ &ct_range, &ct_range, 1, 1 };
+        CHECK(engine->ops->create(engine, &s, &io, created, &err));
+        CHECK(engine->ops->start(engine, id, &err));
+}
+
+/* In how many PID namespaces it has a number. */
+static int depth_of(pid_t pid) {
+        char path[64], *text, *line;
+        int n = 0;
+
+        (void) snprintf(path, sizeof(path), "/proc/%d/status", pid);
+        CHECK(fs_read_file(AT_FDCWD, path, 1 << 16, &text, NULL, &err));
+        line = strstr(text, "NSpid:");
+        assert(line);
+        for (; *line != '\n'; line++)
+                n += *line == '\t';
+        free(text);
+        return n;
+}
+
+static const char wait_for_term[] = "trap 'echo ending; exit 7' TERM; echo ready; while :; do sleep 0.05; done";
+
+static void wait_for_log(const char *id, const char *want) {
+        for (int i = 0; i < 1000; i++) {
+                _cleanup_(freep) char *log = read_log(id);
+
+                if (strstr(log, want))
+                        return;
+                (void) usleep(10000);
+        }
+        assert(!"the container said nothing");
+}
+
+/* The administrator's way: the halt signal to the CT's first process. Apps end by themselves and their exit codes are
+ * kept, also those of a keeper that was not there in the beginning. */
+static void test_nested_halt(void) {
+        int outer = depth_of(getpid());
+        struct engine_created created;
+        struct engine_exit x;
+        pid_t ct = start_ct(), old = engine_lxc_keeper_pid(engine);
+
+        start_in_ct("app1", wait_for_term, &created);
+        start_in_ct("app2", wait_for_term, &created);
+        assert(depth_of(created.pid) == outer + 2 && depth_of(parent_of(created.pid)) == outer + 1);
+        wait_for_log("app1", "ready");
+        wait_for_log("app2", "ready");
+        assert(kill(old, SIGKILL) == 0);
+        assert(end_ct(ct, SIGPWR) == 0);
+        for (int i = 0; i < 2; i++) {
+                const char *id = i ? "app2" : "app1";
+
+                assert(engine->ops->wait(engine, id, 10000, -1));
+                CHECK(engine->ops->get_exit(engine, id, &x, &err));
+                assert(x.exit_code == 7 && x.signal == 0);
+                CHECK(engine->ops->remove(engine, id, &err));
+                wait_for_log(id, "ending");
+        }
+        /* The keeper's later children are not born in there. */
+        assert(run("outside", "exit 3", &created).exit_code == 3);
+}
+
+/* Nothing survives the CT, and it ends although the keeper has its monitors for children. */
+static void test_nested_killed(void) {
+        struct engine_created created;
+        struct engine_exit x;
+        pid_t ct = start_ct();
+        int fd;
+
+        start_in_ct("app3", "trap '' TERM; while :; do sleep 1; done", &created);
+        fd = proc_open(created.pid, created.start_time);
+        assert(fd >= 0 && WTERMSIG(end_ct(ct, SIGKILL)) == SIGKILL && proc_wait_gone(fd, 0));
+        assert(engine->ops->wait(engine, "app3", 10000, -1));
+        CHECK(engine->ops->get_exit(engine, "app3", &x, &err));
+        assert(x.exit_code == 137);
+        CHECK(engine->ops->remove(engine, "app3", &err));
+        (void) close(fd);
+}
+
+/* In one that has ended nothing can be made, and that is said. */
+static void test_nested_gone(void) {
+        const char *const args[] = { "/bin/sh", NULL };
+        struct engine_created created;
+        struct engine_stdio io = { 0 };
+        char cgroup[128], path[64];
+        pid_t ct = start_ct();
+        int fd = open(ct_ns[SPEC_NS_PID], O_RDONLY | O_CLOEXEC);
+        struct spec s = make_spec("late", args, cgroup);
+
+        (void) end_ct(ct, SIGKILL);
+        (void) snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+        s.outer_pid_ns = path;
+        assert(engine->ops->create(engine, &s, &io, &created, &err) == -ERR_PRECONDITION &&
+               strstr(err.msg, "the pod has ended"));
+        (void) close(fd);
+}
+
 int main(int argc, char **argv) {
         struct engine_lxc_args args = { .exited = on_exited, .log_level = "info" };
         char state[80], ns[96];
@@ -376,8 +542,10 @@ int main(int argc, char **argv) {
                 return 77;
         (void) signal(SIGPIPE, SIG_IGN);
         (void) snprintf(dir, sizeof(dir), "/tmp/lxe.XXXXXX");
-        assert(mkdtemp(dir) && unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
+        assert(mkdtemp(dir) && chmod(dir, 0711) == 0 && unshare(CLONE_NEWNS) == 0 &&
+               mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
         (void) snprintf(state, sizeof(state), "%s/state", dir);
+        assert(mkdir(state, 0711) == 0);
         (void) snprintf(ns, sizeof(ns), "%s/keeper-ns", state);
         (void) snprintf(parent, sizeof(parent), "/test-engine-%d", getpid());
         (void) snprintf(busybox, sizeof(busybox), "%s", argv[3]);
@@ -394,6 +562,11 @@ int main(int argc, char **argv) {
         test_terminal();
         test_keeper_killed();
         test_monitor_killed();
+        init_fd = open(argv[2], O_RDONLY | O_CLOEXEC);
+        test_nested_halt();
+        test_nested_killed();
+        test_nested_gone();
+        (void) close(init_fd);
         if (argc > 4)
                 measure((int) strtol(argv[4], NULL, 10));
         engine = engine_free(engine);

@@ -166,6 +166,9 @@ struct spec {
         unsigned long rootfs_propagation; /* 0: private */
         struct spec_namespace ns[SPEC_NS_MAX];
         struct id_maps user_ids;
+        /* The PID namespace in which the container's own is made and its monitor lives, so that all of it ends with
+         * that; NULL: the host's. */
+        const char *outer_pid_ns;
         const char *cgroup_path; /* absolute below the cgroup mount, "/kubepods/.../<id>" */
         const struct spec_mount *mounts;
         size_t n_mounts;
