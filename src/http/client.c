@@ -13,6 +13,7 @@
 #include "base/str.h"
 #include "config.h"
 #include "http/handle.h"
+#include "http/tls.h"
 #include "http/url.h"
 
 enum { ATTEMPTS = 5, CONNECT_ATTEMPTS = 3, BACKOFF_MS = 200, BACKOFF_MAX_MS = 10000, RETRY_AFTER_MAX_S = 30 };
@@ -69,6 +70,7 @@ static bool has_hashed_certificates(void) {
 int http_new(const struct http_args *args, struct http **ret, struct err *err) {
         static pthread_once_t once = PTHREAD_ONCE_INIT;
         struct http *h;
+        int r;
 
         (void) pthread_once(&once, global_init);
         h = xnew(struct http);
@@ -80,6 +82,11 @@ int http_new(const struct http_args *args, struct http **ret, struct err *err) {
         h->connect_timeout_ms = args->connect_timeout_ms ?: 15000;
         h->stall_timeout_s = args->stall_timeout_s ?: 60;
         h->use_ca_path = has_hashed_certificates();
+        r = tls_parse_pins(args->fingerprints, &h->pins, &h->n_pins, err);
+        if (r < 0) {
+                (void) http_free(h);
+                return r;
+        }
         *ret = h;
         return 0;
 }
@@ -108,6 +115,7 @@ struct http *http_free(struct http *h) {
                 (void) pthread_mutex_destroy(&h->share_locks[i]);
         (void) pthread_mutex_destroy(&h->lock);
         free(h->user_agent);
+        free(h->pins);
         free(h);
         return NULL;
 }
@@ -131,13 +139,17 @@ void http_response_done(struct http_response *r) {
         *r = (struct http_response){ 0 };
 }
 
+static bool method_only_reads(const char *method) {
+        return !method || str_eq(method, "GET") || str_eq(method, "HEAD");
+}
+
 static bool is_redirect(unsigned status) {
         return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
 }
 
 /* One attempt: the request and the redirects that it meets. */
-static int follow(struct http *h, struct handle *handle, const struct http_request *req, struct arena *arena,
-                  struct http_response *ret, struct err *err) {
+static int follow(struct handle *handle, const struct http_request *req, struct arena *arena, struct http_response *ret,
+                  struct err *err) {
         const char *url, *location;
         int r = url_normalize(req->url, arena, &url, err);
         const char *first = url;
@@ -145,8 +157,8 @@ static int follow(struct http *h, struct handle *handle, const struct http_reque
         for (unsigned hop = 0; r == 0; hop++) {
                 if (!url_is_https(url) && !req->allow_http)
                         return err_set(err, ERR_PRECONDITION, "plain http to %s is not allowed", url_host(url, arena));
-                r = handle_exchange(h, handle, req, url, url_same_origin(first, url), ret, err);
-                if (r < 0 || !is_redirect(ret->status))
+                r = handle_exchange(handle, req, url, url_same_origin(first, url), ret, err);
+                if (r < 0 || !is_redirect(ret->status) || req->no_redirects)
                         return r;
                 location = http_response_header(ret, "location", NULL);
                 ret->failure = HTTP_FAILURE_OTHER;
@@ -157,8 +169,9 @@ static int follow(struct http *h, struct handle *handle, const struct http_reque
                         return err_set(err, ERR_UNAVAILABLE, "%s: more than %d redirects", url_host(first, arena),
                                        HTTP_REDIRECTS_MAX);
                 /* A form with secrets goes nowhere but where it was meant to go. */
-                if (str_eq(req->method, "POST"))
-                        return err_set(err, ERR_PRECONDITION, "%s: redirect of a POST refused", url_host(url, arena));
+                if (!method_only_reads(req->method))
+                        return err_set(err, ERR_PRECONDITION, "%s: redirect of a %s refused", url_host(url, arena),
+                                       req->method);
                 r = url_redirect(url, location, arena, &url, err);
         }
         return r;
@@ -229,8 +242,8 @@ int http_perform(struct http *h, const struct http_request *req, struct http_res
                 _cleanup_(arena_freep) struct arena *arena = arena_new((HTTP_REDIRECTS_MAX + 2) * 16 * URL_MAX);
 
                 ret->failure = HTTP_FAILURE_OTHER;
-                r = follow(h, handle, req, arena, ret, err);
-                if (!worth_another_try(ret, attempt, attempts))
+                r = follow(handle, req, arena, ret, err);
+                if ((req->once && ret->sent) || !worth_another_try(ret, attempt, attempts))
                         break;
                 ms = MAX_OF(http_backoff_ms(attempt), retry_after_s(ret) * 1000);
                 log_debug("request will be tried again", "url", url_for_people(req->url, arena), "status",

@@ -4,8 +4,8 @@
  *
  * What it promises: only http and https; plain http only where the caller allows it; redirects are followed by
  * ourselves, never from https to http, and Authorization goes to the first origin only; no cookies; proxies by the
- * environment, but never for loopback; the certificate is always checked; everything that a server sends has a maximum;
- * secrets are never in messages. */
+ * environment, but never for loopback; the certificate is always checked, by its chain and name or by its fingerprint;
+ * everything that a server sends has a maximum; secrets are never in messages. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -20,8 +20,12 @@ struct http_args {
         const char *user_agent;      /* NULL: the program's name and version */
         unsigned connect_timeout_ms; /* 0: 15 s; TLS included */
         unsigned stall_timeout_s;    /* 0: 60; a transfer slower than 512 bytes a second for so long is broken off */
+        /* SHA-256 of whole certificates, "AA:BB:..." or without colons, NULL-terminated: a server has to show one of
+         * these; who signed it, and for what name and time, does not matter then. NULL: the usual checks. */
+        const char *const *fingerprints;
 };
 
+/* ERR_INVALID for what is no fingerprint, ERR_UNIMPLEMENTED when this libcurl can't check one. */
 _must_use_ int http_new(const struct http_args *args, struct http **ret, struct err *err);
 struct http *http_free(struct http *h); /* no request may be under way */
 DEFINE_CLEANUP(struct http *, http_free)
@@ -30,17 +34,27 @@ void http_trim(struct http *h);
 
 enum { HTTP_HEADERS_MAX = 64 * 1024, HTTP_REDIRECTS_MAX = 10, HTTP_ERROR_BODY_MAX = 64 * 1024 };
 
+/* A field of a multipart form: text, or a file. */
+struct http_part {
+        const char *name;            /* NULL ends the list */
+        const char *value;           /* text; NULL: what @file has */
+        const char *file, *filename; /* where it is, and what the server is told that it is called */
+};
+
 struct http_request {
-        const char *method; /* NULL: GET; HEAD and POST are the others */
+        const char *method; /* NULL: GET; HEAD, POST, PUT and DELETE are the others */
         const char *url;
         const char *const *headers; /* "Name: value", NULL-terminated, sent on every hop; may be NULL */
         const char *authorization;  /* value of that header; only ever sent to the origin of @url; may be NULL */
-        const char *body;           /* POST: a form */
+        const char *body;           /* POST and PUT: a form, unless @headers name another Content-Type */
         size_t body_len;
-        const char *ca_file;  /* trusted as well as the system's; may be NULL */
-        bool allow_http;      /* plain http for @url, and for redirects as long as no hop was https */
-        uint64_t offset;      /* ask for the body from here on (Range) */
-        unsigned attempts;    /* 0: 5; for connection errors at most 3 of them */
+        const struct http_part *parts; /* POST: multipart/form-data instead of @body; may be NULL */
+        const char *ca_file;           /* trusted as well as the system's; may be NULL */
+        bool allow_http;               /* plain http for @url, and for redirects as long as no hop was https */
+        uint64_t offset;               /* ask for the body from here on (Range) */
+        unsigned attempts;             /* 0: 5; for connection errors at most 3 of them */
+        bool once;            /* must not arrive twice: no other attempt, not even curl's own, once it was sent */
+        bool no_redirects;    /* 3xx are statuses as any other */
         int cancel_fd;        /* readable: stop, ERR_CANCELLED; -1: none */
         uint64_t deadline_ns; /* CLOCK_MONOTONIC; UINT64_MAX: none; ERR_DEADLINE */
         size_t max_body;      /* without @sink: a longer body is ERR_EXHAUSTED */
@@ -61,8 +75,10 @@ enum http_failure {
 };
 
 struct http_response {
-        unsigned status; /* of the last hop; 0 when none answered */
+        unsigned status;  /* of the last hop; 0 when none answered */
+        char reason[512]; /* what its status line says behind the number, printable; empty with HTTP/2 */
         enum http_failure failure;
+        bool sent;             /* the last attempt had a connection: its request may have arrived */
         struct strbuf headers; /* of the last hop: name NUL value NUL ..., names in lower case */
         struct strbuf body;    /* without sink, and of errors (cut at HTTP_ERROR_BODY_MAX) */
         uint64_t received;     /* bytes that the sink took */

@@ -18,6 +18,7 @@ struct exchange {
         struct http_response *resp;
         struct err *err;
         uint64_t skip;     /* bytes of the body to drop: the server ignored Range */
+        unsigned sends;    /* connections that it went out on */
         bool stopped;      /* by us: @err says why */
         bool body_started; /* later header lines are trailers */
 };
@@ -35,6 +36,7 @@ struct handle *handle_free(struct handle *handle) {
 static struct handle *handle_new(struct http *h) {
         struct handle *handle = xnew(struct handle);
 
+        handle->http = h;
         handle->multi = curl_multi_init();
         handle->easy = curl_easy_init();
         if (!handle->multi || !handle->easy)
@@ -87,6 +89,13 @@ void handle_give_back(struct http *h, struct handle *handle) {
         (void) handle_free(extra);
 }
 
+/* What quotes the peer is kept printable. */
+static void make_printable(char *s) {
+        for (; *s; s++)
+                if (!isprint((unsigned char) *s))
+                        *s = '?';
+}
+
 static void stop(struct exchange *x) {
         x->stopped = true;
         x->resp->failure = HTTP_FAILURE_OTHER;
@@ -97,10 +106,16 @@ static void status_line(struct exchange *x, const char *line, size_t len) {
         const char *space = memchr(line, ' ', len);
         unsigned status = 0;
 
+        const char *p = space ? space + 1 : line + len, *end = line + len;
+
         x->resp->headers.len = 0;
-        for (const char *p = space ? space + 1 : line + len; p < line + len && isdigit((unsigned char) *p); p++)
+        for (; p < end && isdigit((unsigned char) *p); p++)
                 status = status < 1000 ? status * 10 + (unsigned) (*p - '0') : status;
         x->resp->status = status;
+        for (p += p<end && * p == ' '; end> p && isspace((unsigned char) end[-1]);)
+                end--;
+        (void) snprintf(x->resp->reason, sizeof(x->resp->reason), "%.*s", (int) (end - p), p);
+        make_printable(x->resp->reason);
 }
 
 static void keep_header(struct strbuf *b, const char *line, size_t len) {
@@ -197,49 +212,89 @@ static size_t on_body(char *data, size_t size, size_t n, void *userdata) {
         return len;
 }
 
-/* The list is curl's; what was appended must be freed after the exchange. */
+/* Headers carry secrets. */
+static void header_list_free(struct curl_slist *list) {
+        for (struct curl_slist *at = list; at; at = at->next)
+                explicit_bzero(at->data, strlen(at->data));
+        curl_slist_free_all(list);
+}
+
+static struct curl_slist *append(struct curl_slist *list, const char *line) {
+        struct curl_slist *more = curl_slist_append(list, line);
+
+        if (!more)
+                abort();
+        return more;
+}
+
 static struct curl_slist *header_list(const struct http_request *req, bool with_authorization) {
-        struct curl_slist *list = NULL, *more;
+        struct curl_slist *list = NULL;
         _cleanup_(freep) char *authorization = NULL;
 
-        for (const char *const *h = req->headers; h && *h; h++) {
-                more = curl_slist_append(list, *h);
-                if (!more)
-                        abort();
-                list = more;
-        }
+        for (const char *const *h = req->headers; h && *h; h++)
+                list = append(list, *h);
+        /* curl would wait a second for servers that know no 100-continue. */
+        if (req->body_len > 0 || req->parts)
+                list = append(list, "Expect:");
         if (with_authorization && req->authorization) {
-                if (asprintf(&authorization, "Authorization: %s", req->authorization) < 0)
-                        abort();
-                more = curl_slist_append(list, authorization);
-                if (!more)
-                        abort();
+                authorization = xprintf("Authorization: %s", req->authorization);
+                list = append(list, authorization);
                 explicit_bzero(authorization, strlen(authorization));
-                list = more;
         }
         return list;
 }
 
-static void set_method(CURL *c, const struct http_request *req) {
+static int fill_mime(curl_mime *mime, const struct http_part *parts, struct err *err) {
+        for (const struct http_part *p = parts; p->name; p++) {
+                curl_mimepart *part = curl_mime_addpart(mime);
+
+                if (!part || curl_mime_name(part, p->name) != CURLE_OK)
+                        abort();
+                if (p->value) {
+                        if (curl_mime_data(part, p->value, CURL_ZERO_TERMINATED) != CURLE_OK)
+                                abort();
+                        continue;
+                }
+                if (curl_mime_filedata(part, p->file) != CURLE_OK)
+                        return err_set(err, ERR_INTERNAL, "can't read %.200s", p->file);
+                if (curl_mime_filename(part, p->filename) != CURLE_OK)
+                        abort();
+        }
+        return 0;
+}
+
+/* @ret_mime: curl_mime_free() it after the exchange. */
+static int set_method(CURL *c, const struct http_request *req, curl_mime **ret_mime, struct err *err) {
+        bool put = str_eq(req->method, "PUT");
+
         if (str_eq(req->method, "HEAD")) {
                 (void) curl_easy_setopt(c, CURLOPT_NOBODY, 1L);
-        } else if (str_eq(req->method, "POST")) {
+        } else if (req->parts) {
+                *ret_mime = curl_mime_init(c);
+                (void) curl_easy_setopt(c, CURLOPT_MIMEPOST, *ret_mime);
+                return fill_mime(*ret_mime, req->parts, err);
+        } else if (put || str_eq(req->method, "POST")) {
                 (void) curl_easy_setopt(c, CURLOPT_POST, 1L);
                 (void) curl_easy_setopt(c, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t) req->body_len);
                 (void) curl_easy_setopt(c, CURLOPT_POSTFIELDS, req->body ?: "");
         } else {
                 (void) curl_easy_setopt(c, CURLOPT_HTTPGET, 1L);
         }
+        if (put || str_eq(req->method, "DELETE"))
+                (void) curl_easy_setopt(c, CURLOPT_CUSTOMREQUEST, req->method);
+        return 0;
 }
 
-static void set_tls(CURL *c, const struct http *h, const struct http_request *req) {
-        if (req->ca_file)
-                (void) curl_easy_setopt(c, CURLOPT_CAINFO, req->ca_file);
-        else if (h->use_ca_path)
-                (void) curl_easy_setopt(c, CURLOPT_CAINFO, NULL);
-        (void) curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, 1L);
-        (void) curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, 2L);
-        (void) curl_easy_setopt(c, CURLOPT_SSLVERSION, (long) CURL_SSLVERSION_TLSv1_2);
+/* A connection is there and the request goes out. curl by itself sends it again when a connection that it had kept
+ * breaks before the answer; by then the server may have acted. */
+static int on_send(void *userdata, char *ip, char *local_ip, int port, int local_port) {
+        struct exchange *x = userdata;
+
+        if (x->req->once && x->sends > 0)
+                return CURL_PREREQFUNC_ABORT;
+        x->sends++;
+        x->resp->sent = true;
+        return CURL_PREREQFUNC_OK;
 }
 
 static void set_transfer(CURL *c, const struct http *h, struct exchange *x, const char *url, char *error) {
@@ -262,6 +317,8 @@ static void set_transfer(CURL *c, const struct http *h, struct exchange *x, cons
         (void) curl_easy_setopt(c, CURLOPT_HEADERDATA, x);
         (void) curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_body);
         (void) curl_easy_setopt(c, CURLOPT_WRITEDATA, x);
+        (void) curl_easy_setopt(c, CURLOPT_PREREQFUNCTION, on_send);
+        (void) curl_easy_setopt(c, CURLOPT_PREREQDATA, x);
         if (x->req->offset) {
                 (void) snprintf(range, sizeof(range), "%llu-", (unsigned long long) x->req->offset);
                 (void) curl_easy_setopt(c, CURLOPT_RANGE, range);
@@ -332,14 +389,7 @@ static enum http_failure failure_of(CURLcode code) {
         }
 }
 
-/* curl's text may quote the peer: keep it printable. */
-static void make_printable(char *s) {
-        for (; *s; s++)
-                if (!isprint((unsigned char) *s))
-                        *s = '?';
-}
-
-static int report(CURLcode code, char *error, const char *url, struct exchange *x) {
+static int report(CURLcode code, char *error, const char *url, const struct handle *handle, struct exchange *x) {
         _cleanup_(arena_freep) struct arena *arena = arena_new(4 * URL_MAX);
         const char *host = url_host(url, arena) ?: "?";
 
@@ -354,30 +404,41 @@ static int report(CURLcode code, char *error, const char *url, struct exchange *
         if (code == CURLE_SSL_CACERT_BADFILE)
                 return err_set(x->err, ERR_PRECONDITION, "can't use CA file %s: %s", x->req->ca_file ?: "of the system",
                                *error ? error : curl_easy_strerror(code));
+        if (handle->met_other)
+                return err_set(x->err, ERR_UNAVAILABLE, "%s: the certificate shown has another fingerprint: %s", host,
+                               tls_pin_text(&handle->met, arena));
+        if (code == CURLE_ABORTED_BY_CALLBACK)
+                return err_set(x->err, ERR_UNAVAILABLE, "%s: the connection broke before the answer", host);
         return err_set(x->err, ERR_UNAVAILABLE, "%s: %s", host, *error ? error : curl_easy_strerror(code));
 }
 
-int handle_exchange(struct http *h, struct handle *handle, const struct http_request *req, const char *url,
-                    bool with_authorization, struct http_response *ret, struct err *err) {
+int handle_exchange(struct handle *handle, const struct http_request *req, const char *url, bool with_authorization,
+                    struct http_response *ret, struct err *err) {
         struct exchange x = { .req = req, .resp = ret, .err = err };
         struct curl_slist *headers = header_list(req, with_authorization);
         char error[CURL_ERROR_SIZE] = "";
-        CURLcode code;
+        curl_mime *mime = NULL;
+        int r;
 
         ret->status = 0;
+        ret->reason[0] = '\0';
+        ret->sent = false;
         ret->headers.len = ret->body.len = 0;
         ret->headers.max = HTTP_HEADERS_MAX;
         ret->body.max = MAX_OF(req->max_body, (size_t) HTTP_ERROR_BODY_MAX);
         curl_easy_reset(handle->easy);
         (void) curl_easy_setopt(handle->easy, CURLOPT_HTTPHEADER, headers);
-        set_transfer(handle->easy, h, &x, url, error);
-        set_method(handle->easy, req);
-        set_tls(handle->easy, h, req);
+        set_transfer(handle->easy, handle->http, &x, url, error);
         set_proxy(handle->easy, url);
-        if (curl_multi_add_handle(handle->multi, handle->easy) != CURLM_OK)
-                abort();
-        code = drive(handle, &x);
-        (void) curl_multi_remove_handle(handle->multi, handle->easy);
-        curl_slist_free_all(headers);
-        return report(code, error, url, &x);
+        tls_set(handle, req);
+        r = set_method(handle->easy, req, &mime, err);
+        if (r == 0) {
+                if (curl_multi_add_handle(handle->multi, handle->easy) != CURLM_OK)
+                        abort();
+                r = report(drive(handle, &x), error, url, handle, &x);
+                (void) curl_multi_remove_handle(handle->multi, handle->easy);
+        }
+        curl_mime_free(mime);
+        header_list_free(headers);
+        return r;
 }
