@@ -16,7 +16,7 @@ int err_set(struct err *err, enum err_code code, const char *fmt, ...) {
 
         assert(err && code != ERR_OK);
         err->code = code;
-        err->sys_errno = 0;
+        err->sys_errno = err->kind = 0;
         va_start(ap, fmt);
         (void) vsnprintf(err->msg, sizeof(err->msg), fmt, ap);
         va_end(ap);

@@ -28,6 +28,7 @@ enum err_code {
 struct err {
         enum err_code code;
         int sys_errno;  /* 0 when no system call was at fault */
+        int kind;       /* finer than @code, of an enum of the module that raised it (pve/error.h); 0: has none */
         char msg[1000]; /* inline: raising an error never allocates */
 };
 

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -153,16 +154,28 @@ static void *serve(void *arg) {
                         return NULL;
                 assert(s->n_connections < TEST_REQUESTS_MAX && (c = calloc(1, sizeof(*c))));
                 *c = (struct connection){ .server = s, .number = s->n_connections + 1, .fd = fd };
-                s->fds[s->n_connections] = fd;
-                assert(pthread_create(&s->connections[s->n_connections], NULL, serve_connection, c) == 0);
+                s->fds[c->number - 1] = fd;
+                assert(pthread_create(&s->connections[c->number - 1], NULL, serve_connection, c) == 0);
+                (void) pthread_mutex_lock(&s->lock);
                 s->n_connections++;
+                (void) pthread_mutex_unlock(&s->lock);
         }
+}
+
+unsigned test_server_connections(struct test_server *s) {
+        unsigned n;
+
+        (void) pthread_mutex_lock(&s->lock);
+        n = s->n_connections;
+        (void) pthread_mutex_unlock(&s->lock);
+        return n;
 }
 
 void test_server_start(struct test_server *s) {
         struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
         socklen_t len = sizeof(a);
 
+        (void) signal(SIGPIPE, SIG_IGN); /* clients leave */
         (void) pthread_mutex_init(&s->lock, NULL);
         tls_start(s);
         s->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);

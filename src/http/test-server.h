@@ -43,5 +43,6 @@ struct test_server {
 };
 
 void test_server_start(struct test_server *s);
+unsigned test_server_connections(struct test_server *s); /* made so far */
 /* The script has to be over. */
 void test_server_stop(struct test_server *s);
