@@ -1,0 +1,61 @@
+"""Fixtures of the test server's own tests. tests/pve-server/run starts pytest in namespaces of their own."""
+
+import os
+import pathlib
+import subprocess
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [HERE, os.path.join(HERE, '..', 'lib')]
+sys.dont_write_bytecode = True
+
+import pytest  # noqa: E402
+
+from leftovers import Snapshot  # noqa: E402
+
+
+def pytest_configure():
+    if 'LXCRI_TEST_TMP' not in os.environ:
+        pytest.exit('run these by tests/pve-server/run', 2)
+
+
+@pytest.fixture(scope='session')
+def top():
+    """The folder of this run."""
+    return os.environ['LXCRI_TEST_TMP']
+
+
+@pytest.fixture
+def tmp_path(top, request):
+    """pytest's, but in the folder of this run, and one that the root of a container may pass."""
+    tests = pathlib.Path(top) / 'tests'
+    tests.mkdir(exist_ok=True)
+    path = tests / f'{len(os.listdir(tests))}-{request.node.name.split("[")[0]}'
+    path.mkdir()
+    return path
+
+
+@pytest.fixture(scope='session')
+def bridge():
+    """The nodes' bridge vmbr0, with an address for the tests: 10.99.0.1/24."""
+    for command in ('link add vmbr0 type bridge', 'addr add 10.99.0.1/24 dev vmbr0', 'link set vmbr0 up'):
+        subprocess.run(['ip', *command.split()], check=True)
+    return 'vmbr0'
+
+
+@pytest.fixture
+def clean(bridge):
+    """Fails the test when anything of it stays: processes, mounts, cgroups, interfaces."""
+    del bridge
+    before = Snapshot('lxc', [])
+    yield
+    deadline = time.monotonic() + 5
+    while True:
+        left = [line for line in before.new_in(Snapshot('lxc', []))
+                # The folders that all containers are in stay, as on a node.
+                if not line.endswith(('/lxc', '/lxc.monitor'))]
+        if not left or time.monotonic() > deadline:
+            break
+        time.sleep(0.1)
+    assert not left, 'left behind: ' + '\n'.join(left)
