@@ -20,7 +20,7 @@ WITH_VOLUMES = os.path.join(HERE, 'with-volumes')
 TIMEOUT = 300 * int(os.environ.get('LXCRI_SLOW', '1'))
 IN_USERNS = ['lxc-usernsexec', '-m', 'u:0:100000:65536', '-m', 'g:0:100000:65536', '--']
 TAR = ['--numeric-owner', '--acls', '--xattrs', '--xattrs-include=user.*', '--xattrs-include=security.capability',
-       '--warning=no-file-ignored', '--warning=no-xattr-write', '--one-file-system', '--sparse']
+       '--warning=no-file-ignored', '--warning=no-xattr-write', '--sparse']
 OSTYPES = {'debian': 'debian', 'ubuntu': 'ubuntu', 'devuan': 'devuan', 'alpine': 'alpine', 'arch': 'archlinux',
            'centos': 'centos', 'rhel': 'centos', 'rocky': 'centos', 'almalinux': 'centos', 'fedora': 'fedora',
            'gentoo': 'gentoo', 'nixos': 'nixos', 'opensuse': 'opensuse', 'opensuse-leap': 'opensuse',
@@ -44,8 +44,8 @@ def _decompressor(path):
     return ['cat']
 
 
-def _run(command, what, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE):
-    """Runs a command; what it prints."""
+def _run(command, what, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, good=(0,)):
+    """Runs a command, whose exit code is to be among the good; what it prints."""
     with subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE,
                           start_new_session=True) as process:
         try:
@@ -53,7 +53,7 @@ def _run(command, what, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE):
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, 9)
             raise ArchiveError(f'{what}: got timeout') from None
-    if process.returncode:
+    if process.returncode not in good:
         lines = err.decode(errors='replace').strip().splitlines() or [f'exit code {process.returncode}']
         raise ArchiveError(f"{what}: {' '.join(lines[-3:])}")
     return out
@@ -166,6 +166,15 @@ def unpack(archive, folder, volumes):
 
 # Out of a container.
 
+def _foreign_mounts(pid, volumes):
+    """tar's options to leave out what is mounted in a running container and none of the volumes. Its own
+    --one-file-system would take two trees of one disk for one."""
+    with open(f'/proc/{pid}/mountinfo', encoding='utf-8') as f:
+        points = {re.sub(r'\\(\d{3})', lambda m: chr(int(m[1], 8)), line.split()[4]) for line in f}
+    foreign = points - {'/'} - {where for where, _ in volumes}
+    return ['--exclude=.' + re.sub(r'([][*?\\])', r'\\\1', point) + '/?*' for point in sorted(foreign)]
+
+
 def dump(target, folder, volumes, config, pid=None):
     """Writes a backup as vzdump does: the files of the volumes and etc/vzdump/pct.conf with the text `config`.
 
@@ -175,7 +184,6 @@ def dump(target, folder, volumes, config, pid=None):
     """
     what = f"unable to write '{target}'"
     packer = {'zst': ['zstd', '-q', '-c', '-T1'], 'gz': ['gzip', '-c']}.get(target.rsplit('.', 1)[-1], ['cat'])
-    places = ['.'] + ['./' + where.strip('/') for where, _ in volumes if where != '/']
     with tempfile.TemporaryDirectory(dir=os.path.dirname(folder)) as extra:
         os.chmod(extra, 0o755)
         os.makedirs(os.path.join(extra, 'etc/vzdump'))
@@ -186,13 +194,14 @@ def dump(target, folder, volumes, config, pid=None):
         command = ['sh', '-ec', 'exec 9<"$1"; shift; exec "$@"', 'dump', f'/proc/{pid}/root' if pid else folder,
                    *IN_USERNS, 'tar', '-cpf', '-', *TAR, f'--directory={extra}', './' + CONFIG_IN_BACKUP,
                    '--directory=/proc/self/fd/9', '--no-anchored', '--exclude=lost+found', '--anchored',
-                   '--exclude=./tmp/?*', '--exclude=./var/tmp/?*', '--exclude=./var/run/?*.pid', *places]
+                   '--exclude=./tmp/?*', '--exclude=./var/tmp/?*', '--exclude=./var/run/?*.pid',
+                   *(_foreign_mounts(pid, volumes) if pid else []), '.']
         if not pid:
             command = [*_in_volumes(folder, volumes), *command]
         partial = os.path.join(os.path.dirname(target), '.' + os.path.basename(target))
         try:
             with open(partial, 'wb') as f, subprocess.Popen(packer, stdin=subprocess.PIPE, stdout=f) as packing:
-                _run(command, what, stdout=packing.stdin)
+                _run(command, what, stdout=packing.stdin, good=(0, 1) if pid else (0,))  # 1: a file changed meanwhile
                 packing.stdin.close()
             if packing.returncode:
                 raise ArchiveError(f'{what}: {packer[0]} failed: exit code {packing.returncode}')

@@ -274,7 +274,8 @@ class Storage:
         return os.path.getsize(place) if match['format'] == 'raw' else 0
 
     def resize(self, volid, size_bytes):
-        """Makes an ext4 volume larger, also while a container has it mounted."""
+        """Makes an ext4 volume larger, also while a container has it mounted. Lines for the task's log: as on Proxmox
+        it is no error when only the file system in it could not be told."""
         place, match = self._volume(volid)
         if match['format'] != 'raw':
             raise StorageError(f"can't resize this image format '{match['format']}'")
@@ -282,14 +283,20 @@ class Storage:
             raise StorageError('unable to shrink disk size')
         what = f"unable to resize '{volid}'"
         os.truncate(place, size_bytes)
+        lines = ['Image resized.']
         device = run('losetup', '--noheadings', '--output', 'NAME', '--associated', place, what=what).strip()
-        if not device:
-            run('e2fsck', '-f', '-p', place, what=what)
-            run('resize2fs', place, what=what)
-            return
-        # Mounted in the namespace of the container's monitor: resize2fs grows what it can see mounted.
-        run('losetup', '--set-capacity', device, what=what)
-        run('unshare', '--mount', 'sh', '-ec', 'mount "$1" /tmp; resize2fs "$1"', 'resize', device, what=what)
+        try:
+            if device:
+                # Mounted in the namespace of the container's monitor: resize2fs grows what it can see mounted.
+                run('losetup', '--set-capacity', device, what=what)
+                script = 'mount --make-rprivate / && mount "$1" /tmp && resize2fs "$1"'
+                lines += run('unshare', '-m', 'sh', '-c', script, 'resize', device, what=what).splitlines()
+            else:
+                run('e2fsck', '-f', '-p', place, what=what)
+                lines += run('resize2fs', place, what=what).splitlines()
+        except StorageError as e:
+            lines.append(f"Failed to update the container's filesystem: {e}")
+        return lines
 
     # Snapshots.
 

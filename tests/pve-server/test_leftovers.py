@@ -1,0 +1,67 @@
+"""Whatever is killed, nothing of a container stays on the host."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ISOLATED = os.path.join(HERE, '..', 'lib', 'isolated')
+
+# A server's worth in a namespace of its own: a container with an image volume and a card behind a firewall bridge.
+PROGRAM = f'''
+import os, sys, time
+sys.path.insert(0, {HERE!r})
+import containers, storages, templates
+top = os.environ['LXCRI_TEST_TMP']
+storage = storages.Storage('local', top + '/local', {{'rootdir'}}, False, False)
+path = storage.path(storage.allocate(110, 64 << 20))
+container = containers.Container(top + '/pve1', 110)
+container.unpack(templates.template(top + '/small.tar'), path, True)
+os.system('ip link add vmbr0 type bridge && ip link set vmbr0 up')
+container.start({{'net0': 'name=eth0,bridge=vmbr0,firewall=1'}}, {{'rootfs': path}})
+print('up', os.environ['LXCRI_TEST_ID'], top, os.getpid(), container.pid(), flush=True)
+time.sleep(1000)
+'''
+
+
+def children(pid):
+    done = subprocess.run(['pgrep', '-P', str(pid)], capture_output=True, text=True, check=False)
+    return [int(word) for word in done.stdout.split()]
+
+
+def everyone_below(pid):
+    return [one for child in children(pid) for one in [child, *everyone_below(child)]]
+
+
+@pytest.mark.parametrize('who', ['run', 'first process', 'server', 'monitor'])
+def test_nothing_stays(clean, who):
+    del clean
+    with subprocess.Popen([ISOLATED, sys.executable, '-B', '-c', PROGRAM], stdout=subprocess.PIPE, text=True,
+                          env={**os.environ, 'LXCRI_TEST_NODE': '1'}) as run:
+        try:
+            words = run.stdout.readline().split()
+            assert words and words[0] == 'up'
+            name, top = words[1:3]
+            below = everyone_below(run.pid)
+            commands = {}
+            for pid in below:
+                with open(f'/proc/{pid}/cmdline', encoding='utf-8') as f:
+                    commands[pid] = f.read().split('\0')
+            if who == 'run':
+                run.terminate()
+            else:
+                mark = {'first process': 'isolated', 'server': '-B', 'monitor': 'lxc-start'}[who]
+                os.kill(next(pid for pid, command in commands.items() if mark in command), signal.SIGKILL)
+            if who == 'monitor':
+                time.sleep(0.5)
+                run.terminate()
+            run.wait(30)
+        finally:
+            run.kill()
+    assert top not in subprocess.run(['losetup', '-a'], capture_output=True, text=True, check=True).stdout
+    assert not os.path.exists(top)
+    assert not [path for path, _, _ in os.walk('/sys/fs/cgroup') if name in path]
