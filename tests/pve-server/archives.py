@@ -218,7 +218,8 @@ def backup_config(archive):
             subprocess.Popen(_decompressor(archive), stdin=compressed, stdout=subprocess.PIPE,
                              stderr=subprocess.DEVNULL) as plain:
         try:
-            return _run(['tar', '-xOf', '-', '--occurrence=1', './' + CONFIG_IN_BACKUP], what, stdin=plain.stdout).decode()
+            command = ['tar', '-xOf', '-', '--occurrence=1', './' + CONFIG_IN_BACKUP]
+            return _run(command, what, stdin=plain.stdout).decode()
         finally:
             plain.stdout.close()
 

@@ -9,7 +9,7 @@ PERIOD = 100000  # of the CPU quota, in microseconds
 
 
 def _hierarchies():
-    """{controller, or '' for v2: the folder of liblxc's root there}: that of process 1, as lxc.cgroup.relative=0 has it."""
+    """{controller, or '' for v2: the folder of liblxc's root there}. lxc.cgroup.relative=0 has it from process 1."""
     of_first = {}
     with open('/proc/1/cgroup', encoding='utf-8') as f:
         for line in f:

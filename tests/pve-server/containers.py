@@ -190,6 +190,9 @@ class Container:
         groups.remove()  # if that fails, liblxc's own error comes below, as on Proxmox
         try:
             plugs = {number: Card(self.vmid, number, card) for number, card in cards(config).items()}
+            if any(not os.path.exists(f'/sys/class/net/{plug.bridge}') for plug in plugs.values()):
+                raise ContainerError('/sys is not of this network namespace, and liblxc looks for bridges there: '
+                                     'run this by LXCRI_TEST_NODE=1 tests/lib/isolated')
             text = generate(self.vmid, config, self.rootfs, groups, plugs)
             with open(self._path('config'), 'w', encoding='utf-8') as f:
                 f.write(text)

@@ -90,7 +90,8 @@ def test_oci_user_that_is_not_in_the_image_is_an_error(tmp_path, folder, tree):
 
 
 def test_layers_hide_and_replace_what_is_below(tmp_path, folder, tree):
-    below = Layer('gzip').dir('a').file('a/gone', '1').file('a/kept', '1').dir('b').file('b/old', '1').dir('c').file('c/x')
+    below = Layer('gzip').dir('a').file('a/gone', '1').file('a/kept', '1').dir('b').file('b/old', '1')
+    below.dir('c').file('c/x')
     above = Layer('zstd').file('a/.wh.gone').dir('b').file('b/.wh..wh..opq').file('b/new', '2').file('c', 'a file now')
     unpack(oci_archive(str(tmp_path / 'image.tar'), below, above), folder, tree[1])
     assert os.listdir(os.path.join(tree[0], 'a')) == ['kept'] and os.listdir(os.path.join(tree[0], 'b')) == ['new']

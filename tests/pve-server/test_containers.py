@@ -377,7 +377,8 @@ def test_hotplug_of_cards(make):
         socket.create_connection(('10.99.0.110', 7), 1)
     assert 'tbf' in subprocess.run(['tc', 'qdisc', 'show', 'dev', 'veth110i1'], capture_output=True, text=True,
                                    check=True).stdout
-    assert ct.hotplug(net0='name=eth0,bridge=nope') == {'net0': "unable to hotplug net0: bridge 'nope' does not exist\n"}
+    assert ct.hotplug(net0='name=eth0,bridge=nope') == {
+        'net0': "unable to hotplug net0: bridge 'nope' does not exist\n"}
     assert echo('10.99.0.150') == b'hello\n', 'the card that could not be changed went'
     del ct.config['net1']
     assert ct.container.hotplug(ct.config, {'net1'}) == {}
