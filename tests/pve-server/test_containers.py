@@ -319,6 +319,24 @@ def test_what_others_left_in_its_cgroup_blocks_the_next_start(make):
     ct.start()
 
 
+def test_what_lives_in_its_pid_namespace_ends_with_it(make):
+    """So application containers do that join it, in cgroups beside its own."""
+    ct = make()
+    pid = ct.start()
+    place = os.path.join(Cgroups(110).path('pids'), 'app')
+    os.makedirs(place)
+    with subprocess.Popen(['nsenter', '-t', str(pid), '-p', 'sh', '-c', 'echo up; exec sleep 1000'],
+                          stdout=subprocess.PIPE) as joined:
+        joined.stdout.readline()
+        inner = subprocess.run(['pgrep', '-P', str(joined.pid)], capture_output=True, text=True, check=True).stdout
+        with open(place + '/cgroup.procs', 'w', encoding='utf-8') as f:
+            f.write(inner)
+        ct.container.stop()
+        joined.wait(10)
+    assert not os.path.exists(os.path.dirname(place))
+    assert ct.start()
+
+
 def test_it_is_known_to_a_server_that_started_anew(make):
     ct = make()
     pid = ct.start()
