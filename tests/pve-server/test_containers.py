@@ -433,6 +433,27 @@ def test_volume_of_a_running_container_grows(make):
     assert ct.container.status()['maxdisk'] > 64 << 20
 
 
+@pytest.mark.parametrize('size', [0, 64 << 20], ids=['tree', 'image'])
+def test_frozen_it_stands_still_and_has_written_all(make, size):
+    ct = make(size=size)
+    ct.add_volume('mp0', '/data', size)
+    ct.start()
+    ct.run('sh', '-c', 'echo root >/file; echo data >/data/file')
+    ct.run('sh', '-c', '(while :; do echo x >>/data/grows; done) >/dev/null 2>&1 &')
+    with ct.container.frozen():
+        before = ct.container.status()['cpu']
+        time.sleep(0.2)
+        assert before >= 0 and ct.container.status()['cpu'] == 0
+        copies = [ct.storage.copy_to(ct.volids[key], ct.storage, 111) for key in ('rootfs', 'mp0')]
+    assert ct.run('echo', 'alive') == 'alive'
+    ct.container.stop()
+    for copy, text in zip(copies, ('root\n', 'data\n')):
+        path = ct.storage.path(copy)
+        said = subprocess.run(['cat', path + '/file'] if size == 0 else ['debugfs', '-R', 'cat /file', path],
+                              capture_output=True, text=True, check=True).stdout
+        assert said == text
+
+
 def test_rollback_takes_back_what_the_container_wrote(make):
     ct = make()
     ct.start()
