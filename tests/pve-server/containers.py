@@ -10,6 +10,7 @@ and with v2 only the kernel's root may have both processes and children with lim
 (mode 0711), for the container's root is nobody on the host.
 """
 
+import collections
 import contextlib
 import ctypes
 import json
@@ -37,6 +38,8 @@ MEMORY_KEYS = {'memory', 'swap', 'cores', 'cpulimit', 'cpuunits'}
 _children = {}
 # The last measure of used CPU: {(lxcpath, vmid): (moment, seconds)}.
 _measured = {}
+# Held while running.json of a container is changed: {(lxcpath, vmid): Lock}.
+_changing = collections.defaultdict(threading.Lock)
 _lock = threading.Lock()
 
 
@@ -85,6 +88,8 @@ class Container:
         self.folder = os.path.join(self.lxcpath, str(vmid))
         self.rootfs = os.path.join(self.folder, 'rootfs')
         self.key = (self.lxcpath, self.vmid)
+        with _lock:
+            self._changing = _changing[self.key]
         self.warnings = []  # of the last start, for the exit status "WARNINGS: n"
         self.log = []       # what lxc-start said when it failed
 
@@ -163,16 +168,18 @@ class Container:
         """The pid of the container's first process, none when it does not run."""
         self._monitor()
         running = self._running_file()
-        if running is None:
-            return None
-        if _start_time(running['pid']) == running['started']:
-            return running['pid']
-        pid = self._ask()  # it may have rebooted itself
-        if pid is None:
-            self._ended(running)
-        else:
-            self._write_running(**{**running, 'pid': pid, 'started': _start_time(pid)})
-        return pid
+        if running is None or _start_time(running['pid']) == running['started']:
+            return running and running['pid']
+        with self._changing:
+            running = self._running_file()  # of several threads that see it gone, one tidies
+            if running is None or _start_time(running['pid']) == running['started']:
+                return running and running['pid']
+            pid = self._ask()  # it may have rebooted itself
+            if pid is None:
+                self._ended(running)
+            else:
+                self._write_running(**{**running, 'pid': pid, 'started': _start_time(pid)})
+            return pid
 
     def _ended(self, running):
         """What the poststop hook does."""
@@ -210,7 +217,8 @@ class Container:
             with open(self._path('config'), 'w', encoding='utf-8') as f:
                 f.write(text)
             pid = self._launch(_mount_points(config, volumes))
-            self._write_running(pid=pid, started=_start_time(pid), config=dict(config), volumes=dict(volumes))
+            with self._changing:
+                self._write_running(pid=pid, started=_start_time(pid), config=dict(config), volumes=dict(volumes))
             self._finish_cards(plugs, pid)
         except (NetworkError, ConfigError) as e:
             if self.pid():
@@ -278,7 +286,7 @@ class Container:
 
     @contextlib.contextmanager
     def frozen(self):
-        """Meanwhile it stands still with all it wrote in its volumes, so that these can be copied. If it runs at all."""
+        """Meanwhile it stands still with all it wrote in its volumes, so that these can be copied; if it runs."""
         pid = self.pid()
         if not pid:
             yield
@@ -366,7 +374,10 @@ class Container:
         now = {key: value for key, value in config.items() if key not in errors}
         now.update({key: running['config'][key] for key in errors if key in running['config']})
         mounted = {**running['volumes'], **{key: path for key, path in (volumes or {}).items() if key in changed}}
-        self._write_running(**{**running, 'config': now, 'volumes': {key: mounted[key] for key in mounted if key in now}})
+        mounted = {key: path for key, path in mounted.items() if key in now}
+        with self._changing:
+            if self._running_file() == running:  # it may have ended meanwhile
+                self._write_running(**{**running, 'config': now, 'volumes': mounted})
         return errors
 
     def _hotplug_card(self, pid, number, old, new):

@@ -505,19 +505,29 @@ def test_many_start_and_stop_at_once(make):
         containers.append(ct)
     failed = []
 
+    ended = threading.Event()
+
     def live(ct):
         try:
             for _ in range(3):
-                ct.start()
-                ct.container.status()
+                pid = ct.start()
+                assert ct.container.status()['pid'] == pid
                 ct.container.stop()
-        except ContainerError as e:
+        except (ContainerError, AssertionError) as e:
             failed.append(f'{e}: {ct.container.log}')
+
+    def watch():  # as the lists that a server is asked for do
+        while not ended.is_set():
+            for ct in containers:
+                Container(ct.node, ct.container.vmid).status()
+    watcher = threading.Thread(target=watch)
     threads = [threading.Thread(target=live, args=(ct,)) for ct in containers]
-    for thread in threads:
+    for thread in (watcher, *threads):
         thread.start()
     for thread in threads:
         thread.join()
+    ended.set()
+    watcher.join()
     assert not failed
 
 
