@@ -33,8 +33,8 @@ static int check_shape(const char *data, size_t len, size_t max_values, const ch
         return 0;
 }
 
-int json_load_bounded(const char *data, size_t len, size_t max_values, const char *what, json_t **ret,
-                      struct err *err) {
+static int load(const char *data, size_t len, size_t flags, size_t max_values, const char *what, json_t **ret,
+                struct err *err) {
         _cleanup_(json_unrefp) json_t *j = NULL;
         json_error_t why;
         int r;
@@ -42,7 +42,7 @@ int json_load_bounded(const char *data, size_t len, size_t max_values, const cha
         r = check_shape(data, len, max_values, what, err);
         if (r < 0)
                 return r;
-        j = json_loadb(data, len, 0, &why);
+        j = json_loadb(data, len, flags, &why);
         if (!j)
                 return err_set(err, ERR_INVALID, "%s is not valid JSON: line %d, column %d: %s", what, why.line,
                                why.column, why.text);
@@ -50,6 +50,16 @@ int json_load_bounded(const char *data, size_t len, size_t max_values, const cha
                 return err_set(err, ERR_INVALID, "%s is not a JSON object", what);
         *ret = TAKE_PTR(j);
         return 0;
+}
+
+int json_load_bounded(const char *data, size_t len, size_t max_values, const char *what, json_t **ret,
+                      struct err *err) {
+        return load(data, len, 0, max_values, what, ret, err);
+}
+
+int json_load_bounded_nul(const char *data, size_t len, size_t max_values, const char *what, json_t **ret,
+                          struct err *err) {
+        return load(data, len, JSON_ALLOW_NUL, max_values, what, ret, err);
 }
 
 json_t *json_from_strings(const char *const *list) {

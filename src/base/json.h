@@ -18,5 +18,8 @@ DEFINE_CLEANUP(json_t *, json_unref)
  * errors. @ret: json_unref() it. */
 _must_use_ int json_load_bounded(const char *data, size_t len, size_t max_values, const char *what, json_t **ret,
                                  struct err *err);
+/* The same, but strings may have NUL bytes in them: json_string_length() knows where they end. */
+_must_use_ int json_load_bounded_nul(const char *data, size_t len, size_t max_values, const char *what, json_t **ret,
+                                     struct err *err);
 /* A new array of what ends with NULL; NULL: no memory, or not UTF-8. */
 json_t *json_from_strings(const char *const *list);

@@ -133,6 +133,12 @@ const char *http_response_header(const struct http_response *r, const char *name
         return NULL;
 }
 
+int64_t http_response_date_s(const struct http_response *r) {
+        const char *value = http_response_header(r, "date", NULL);
+
+        return value ? MAX_OF((int64_t) curl_getdate(value, NULL), (int64_t) 0) : 0;
+}
+
 void http_response_done(struct http_response *r) {
         strbuf_done(&r->headers);
         strbuf_done(&r->body);

@@ -95,6 +95,9 @@ void http_response_done(struct http_response *r);
  */
 const char *http_response_header(const struct http_response *r, const char *name, const char *after);
 
+/* Its Date, in seconds since 1970; 0 when it has none. */
+int64_t http_response_date_s(const struct http_response *r);
+
 /* For loops of the caller's own: how long to wait before try number @attempt (from 0), partly random; and the wait,
  * which ends early with ERR_CANCELLED or ERR_DEADLINE. */
 unsigned http_backoff_ms(unsigned attempt);

@@ -2,11 +2,20 @@
 #include "pve/client.h"
 
 #include <string.h>
+#include <time.h>
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/str.h"
 
-enum { CONNECT_TIMEOUT_MS = 5000, STALL_TIMEOUT_S = 60, TIMEOUT_MS = 35000, ROUNDS = 2, TEXT_MAX = 600 };
+enum {
+        CONNECT_TIMEOUT_MS = 5000,
+        STALL_TIMEOUT_S = 60,
+        TIMEOUT_MS = 35000,
+        ROUNDS = 2,
+        TEXT_MAX = 600,
+        NODE_OPERATIONS = 8,
+        STORAGE_OPERATIONS = 4
+};
 
 int pve_new(const struct pve_args *args, struct pve **ret, struct err *err) {
         _cleanup_(pve_freep) struct pve *p = xnew(struct pve);
@@ -21,6 +30,8 @@ int pve_new(const struct pve_args *args, struct pve **ret, struct err *err) {
                 r = http_new(&http, &p->http, err);
         if (r < 0)
                 return r;
+        p->nodes = gates_new(args->node_operations ?: NODE_OPERATIONS);
+        p->storages = gates_new(args->storage_operations ?: STORAGE_OPERATIONS);
         p->ca_file = args->ca_file ? xstrdup(args->ca_file) : NULL;
         *ret = TAKE_PTR(p);
         return 0;
@@ -32,6 +43,8 @@ struct pve *pve_free(struct pve *p) {
         (void) http_free(p->http);
         (void) auth_free(p->auth);
         (void) hosts_free(p->hosts);
+        (void) gates_free(p->nodes);
+        (void) gates_free(p->storages);
         free(p->ca_file);
         free(p);
         return NULL;
@@ -39,6 +52,18 @@ struct pve *pve_free(struct pve *p) {
 
 const char *pve_identity(const struct pve *p) {
         return auth_identity(p->auth);
+}
+
+int64_t pve_server_time_s(const struct pve *p) {
+        return (int64_t) time(NULL) + p->clock_ahead_s;
+}
+
+/* Clocks of nodes are alike, ours need not be. */
+static void note_time(struct pve *p, const struct http_response *resp) {
+        int64_t date = http_response_date_s(resp);
+
+        if (date > 0)
+                p->clock_ahead_s = date - (int64_t) time(NULL);
 }
 
 static const char *method_of(const struct pve_request *req) {
@@ -164,9 +189,11 @@ int pve_exchange(struct pve *p, const struct pve_request *req, const struct auth
 
                         http_response_done(ret);
                         r = send_request(p, req, host, headers, ret, err);
-                        if (r == 0)
-                                hosts_worked(p->hosts, order[i]);
                         *ret_host = host;
+                        if (r == 0) {
+                                hosts_worked(p->hosts, order[i]);
+                                note_time(p, ret);
+                        }
                         if (r == 0 && !is_gateway_error(ret->status))
                                 return 0;
                         if (!may_go_on(req, host, ret, r, err))
@@ -204,7 +231,7 @@ static int raise_answer(const struct pve_request *req, const char *host, const s
         struct err ignored;
         enum pve_kind kind;
 
-        if (json_load_bounded(strbuf_str(&resp->body), resp->body.len, PVE_VALUES_MAX, "answer", &body, &ignored) ==
+        if (json_load_bounded_nul(strbuf_str(&resp->body), resp->body.len, PVE_VALUES_MAX, "answer", &body, &ignored) ==
             0) {
                 list_errors(json_object_get(body, "errors"), &text);
                 if (text.len == 0)
@@ -225,7 +252,7 @@ int pve_read_answer(const struct pve_request *req, const char *host, const struc
 
         if (resp->status < 200 || resp->status > 299)
                 return raise_answer(req, host, resp, err);
-        if (json_load_bounded(strbuf_str(&resp->body), resp->body.len, PVE_VALUES_MAX, "the answer", ret, &why) < 0)
+        if (json_load_bounded_nul(strbuf_str(&resp->body), resp->body.len, PVE_VALUES_MAX, "the answer", ret, &why) < 0)
                 return pve_raise(err, PVE_FOREIGN, "%s %s at %s: %s", method_of(req), req->path, host, why.msg);
         return 0;
 }

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* client - what is behind struct pve. Private to pve/. */
 #pragma once
+#include <stdatomic.h>
 #include "pve/auth.h"
+#include "pve/gate.h"
 #include "pve/hosts.h"
 #include "pve/pve.h"
 
@@ -12,6 +14,8 @@ struct pve {
         struct http *http;
         struct auth *auth;
         char *ca_file;
+        struct gates *nodes, *storages; /* operations under way at each */
+        _Atomic int64_t clock_ahead_s;  /* the cluster's clock, compared with ours */
 };
 
 /* One request with @headers (NULL: none), to the first host that answers; @ret is its answer of whatever status, and
@@ -21,3 +25,5 @@ _must_use_ int pve_exchange(struct pve *p, const struct pve_request *req, const 
 /* Takes an answer apart: @ret for 2xx, else an error. */
 _must_use_ int pve_read_answer(const struct pve_request *req, const char *host, const struct http_response *resp,
                                json_t **ret, struct err *err);
+/* Seconds since 1970 by the cluster's clock, as far as its last answer told. */
+int64_t pve_server_time_s(const struct pve *p);

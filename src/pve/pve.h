@@ -21,6 +21,8 @@ struct pve_args {
         const char *token_file;
         const char *user; /* or "user@realm", and the file with the password */
         const char *password_file;
+        /* Operations under way at a node, and at a storage, at a time (operation.h). 0: 8 and 4. */
+        unsigned node_operations, storage_operations;
 };
 
 /* Asks nobody yet. ERR_INVALID, and what secret_read() and http_new() raise. */
