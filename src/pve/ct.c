@@ -25,17 +25,17 @@ static int check(const struct pve_ct *ct, const char *item, bool wants_item, str
         return 0;
 }
 
-/* Runs @op, whose path and the like are set here, for @ct. */
-static int operate(struct pve *p, const struct pve_ct *ct, const struct pve_ct_args *args, struct pve_operation *op,
+/* Runs @op, completed for @ct. */
+static int operate(struct pve *p, const struct pve_ct *ct, const struct pve_ct_args *args, struct pve_operation op,
                    unsigned *ret_warnings, struct err *err) {
         char id[16];
 
         (void) snprintf(id, sizeof(id), "%u", ct->vmid);
-        op->task_id = id;
-        op->node = ct->node;
-        op->storage = args->storage;
-        op->until = args->until;
-        return pve_operate(p, op, ret_warnings, err);
+        op.task_id = id;
+        op.node = ct->node;
+        op.storage = args->storage;
+        op.until = args->until;
+        return pve_operate(p, &op, ret_warnings, err);
 }
 
 int pve_ct_do(struct pve *p, const struct pve_ct *ct, enum pve_ct_action action, const struct pve_ct_args *args,
@@ -53,7 +53,7 @@ int pve_ct_do(struct pve *p, const struct pve_ct *ct, enum pve_ct_action action,
         op.path = path = xprintf("/nodes/%s/lxc/%u%.*s%s%s", ct->node, ct->vmid,
                                  (int) (star ? (size_t) (star - below) : strlen(below)), below, args->item ?: "",
                                  star ? star + 1 : "");
-        return operate(p, ct, args, &op, ret_warnings, err);
+        return operate(p, ct, args, op, ret_warnings, err);
 }
 
 /* A request that names the CT among its parameters. */
@@ -70,7 +70,7 @@ static int post_with_vmid(struct pve *p, const struct pve_ct *ct, const char *be
         if (args->params)
                 pve_params_add(&params, args->params);
         op.path = path = xprintf("/nodes/%s/%s", ct->node, below);
-        return operate(p, ct, args, &op, ret_warnings, err);
+        return operate(p, ct, args, op, ret_warnings, err);
 }
 
 int pve_ct_create(struct pve *p, const struct pve_ct *ct, const struct pve_ct_args *args, unsigned *ret_warnings,
@@ -118,7 +118,7 @@ int pve_ct_set(struct pve *p, const struct pve_ct *ct, const struct pve_ct_args 
         if (r < 0)
                 return r;
         op.path = path = xprintf("/nodes/%s/lxc/%u/config", ct->node, ct->vmid);
-        return operate(p, ct, args, &op, NULL, err);
+        return operate(p, ct, args, op, NULL, err);
 }
 
 static uint64_t number(const json_t *o, const char *key) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "pve/gate.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -67,8 +68,10 @@ static struct gate *add(struct gate **at, const char *name) {
 /* The lock is held. The place goes to who waits longest. */
 static void leave(struct gates *g, const char *name) {
         struct gate **at = find(g, name), *gate = *at;
-        struct waiter *w = gate->first;
+        struct waiter *w;
 
+        assert(gate);
+        w = gate->first;
         if (w) {
                 gate->first = w->next;
                 if (!gate->first)
@@ -93,10 +96,12 @@ void gate_leave(struct gates *g, const char *name) {
 /* The lock is held. */
 static void give_up(struct gates *g, const char *name, const struct waiter *w) {
         struct gate *gate = *find(g, name);
-        struct waiter **at = &gate->first;
+        struct waiter **at;
 
-        while (*at != w)
+        assert(gate);
+        for (at = &gate->first; *at && *at != w;)
                 at = &(*at)->next;
+        assert(*at);
         *at = w->next;
         if (!*at)
                 gate->last = at;
@@ -143,13 +148,12 @@ int gate_enter(struct gates *g, const char *name, const struct pve_until *until,
         gate->last = &w.next;
         (void) pthread_mutex_unlock(&g->lock);
         r = wait_for(fd, until, err);
-        if (r == 0)
-                return 0;
+        /* Also when it may go in: until then @fd and @w are in use. */
         (void) pthread_mutex_lock(&g->lock);
-        if (w.admitted)
+        if (r < 0 && w.admitted)
                 leave(g, name);
-        else
+        else if (r < 0)
                 give_up(g, name, &w);
         (void) pthread_mutex_unlock(&g->lock);
-        return err_wrap(err, "wait for the operations under way at %s", name);
+        return r < 0 ? err_wrap(err, "wait for the operations under way at %s", name) : 0;
 }
