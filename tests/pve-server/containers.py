@@ -16,6 +16,7 @@ import ctypes
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import threading
@@ -77,6 +78,14 @@ def _mount_points(config, volumes):
             words.append('ro')
         found.append(('/' if key == 'rootfs' else options['mp'], volumes[key], ','.join(words)))
     return found
+
+
+def _words(entrypoint):
+    """The words of a command line: liblxc knows of quotes only since 6.0, so lxc-start gets them one by one."""
+    try:
+        return shlex.split(entrypoint)
+    except ValueError as e:
+        raise ContainerError(f"unable to parse entrypoint '{entrypoint}' - {e}") from None
 
 
 class Container:
@@ -216,7 +225,7 @@ class Container:
             text = generate(self.vmid, config, self.rootfs, groups, plugs)
             with open(self._path('config'), 'w', encoding='utf-8') as f:
                 f.write(text)
-            pid = self._launch(_mount_points(config, volumes))
+            pid = self._launch(_mount_points(config, volumes), _words(config.get('entrypoint', '')))
             with self._changing:
                 self._write_running(pid=pid, started=_start_time(pid), config=dict(config), volumes=dict(volumes))
             self._finish_cards(plugs, pid)
@@ -231,10 +240,10 @@ class Container:
             if plug.card.get('host-managed') == '1' and plug.card.get('ip') == 'dhcp':
                 self.warnings += plug.dhcp(pid, self.folder)
 
-    def _launch(self, mounts):
+    def _launch(self, mounts, entrypoint):
         """Runs lxc-start in the volumes; the pid of the first process."""
         command = [archives.WITH_VOLUMES, self.rootfs, *(word for mount in mounts for word in mount), '--',
-                   'lxc-start', '-F', '-P', self.lxcpath, '-n', str(self.vmid)]
+                   'lxc-start', '-F', '-P', self.lxcpath, '-n', str(self.vmid), '--', *entrypoint]
         # A session of its own: it is no part of this program, and outlives it.
         with open(self._path('stderr'), 'wb') as log:
             child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
