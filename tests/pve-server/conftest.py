@@ -12,7 +12,10 @@ sys.dont_write_bytecode = True
 
 import pytest  # noqa: E402
 
+import templates  # noqa: E402
+from client import Client, Control  # noqa: E402
 from leftovers import Snapshot  # noqa: E402
+from server import Server  # noqa: E402
 
 
 def pytest_configure():
@@ -59,3 +62,32 @@ def clean(bridge):
             break
         time.sleep(0.1)
     assert not left, 'left behind: ' + '\n'.join(left)
+
+
+@pytest.fixture(scope='module')
+def server(top, bridge, request):
+    """A cluster of pve1 and pve2, with the template local:vztmpl/oci-mini.tar; it makes no mistake of its own."""
+    del bridge
+    server = Server(os.path.join(top, request.module.__name__), [('pve1', '127.0.0.1', 0), ('pve2', '127.0.0.1', 0)], pace=0.05)
+    archive = templates.oci_archive(
+        os.path.join(server.folder, 'oci-mini.tar'), templates.layer(os_release='ID=alpine\n'), Entrypoint=['/sbin/init'],
+        Env=['PATH=/bin', 'FOO=bar baz'], WorkingDir='/tmp')
+    for node in server.cluster.nodes.values():
+        node.storages['local'].store('vztmpl', 'oci-mini.tar', archive)
+    yield server
+    mistakes = server.api.errors
+    server.end()
+    assert not mistakes, '\n'.join(mistakes)
+
+
+@pytest.fixture(scope='module')
+def client(server):
+    """Calls pve1 by root@pam's token."""
+    return Client(server.cluster.nodes['pve1'], server.token)
+
+
+@pytest.fixture(scope='module')
+def control(server):
+    control = Control(server.control.path)
+    yield control
+    control.close()

@@ -31,24 +31,29 @@ SHAPES = {
     'pve-realm': (REALM, 'value does not look like a valid realm'),
     'pve-priv': (r'[A-Za-z]+(?:\.[A-Za-z]+)+', "invalid privilege '{}'"),
     'pve-ha-resource-id': (r'(?:ct|vm):[1-9][0-9]{2,8}', 'value does not look like a valid ha resource id'),
-    'pve-ha-resource-or-vm-id': (r'(?:(?:ct|vm):)?[1-9][0-9]{2,8}', 'value does not look like a valid ha resource or vm id'),
+    'pve-ha-resource-or-vm-id': (r'(?:(?:ct|vm):)?[1-9][0-9]{2,8}',
+                                 'value does not look like a valid ha resource or vm id'),
     'pve-ha-node': (rf'{NAME}(?::\d+)?', 'value does not look like a valid ha node'),
     'pve-iface': (r'(?i:[a-z][a-z0-9_.]{1,20}(?:[:.]\d+)?)', "invalid network interface name '{}'"),
     'pve-storage-content': (r'images|rootdir|vztmpl|iso|backup|snippets|import|none', "invalid content type '{}'"),
     'pve-task-status-type': (r'ok|error|warning|unknown', "value '{}' does not look like a valid task status"),
     'pve-sdn-fabric-id': (r'[a-zA-Z0-9][a-zA-Z0-9-]{0,6}[a-zA-Z0-9]?', 'value does not look like a valid fabric ID'),
     'pve-sdn-bgp-rt': (r'\d+:\d+', 'value does not look like a valid route target'),
-    'pve-sdn-subnet-id': (r'[a-z0-9]+-[0-9a-fA-F.:]+-\d+|[0-9a-fA-F.:]+/\d+', 'value does not look like a valid sdn subnet id'),
-    'pve-sdn-dhcp-range': (r'start-address=[0-9a-fA-F.:]+,end-address=[0-9a-fA-F.:]+', 'unable to parse the DHCP range'),
+    'pve-sdn-subnet-id': (r'[a-z0-9]+-[0-9a-fA-F.:]+-\d+|[0-9a-fA-F.:]+/\d+',
+                          'value does not look like a valid sdn subnet id'),
+    'pve-sdn-dhcp-range': (r'start-address=[0-9a-fA-F.:]+,end-address=[0-9a-fA-F.:]+',
+                           'unable to parse the DHCP range'),
     'pve-fw-protocol-spec': (r'[a-z0-9.-]+', 'value does not look like a valid protocol'),
     'pve-fw-icmp-type-spec': (r'[a-z0-9/-]+', 'value does not look like a valid icmp type'),
     'pve-fw-dport-spec': (rf'{PORT}(?:,{PORT})*', "invalid port '{}'"),
     'pve-fw-sport-spec': (rf'{PORT}(?:,{PORT})*', "invalid port '{}'"),
-    'storage-pair': (r'(?i:(?:[a-z][a-z0-9\-_.]*[a-z0-9]:)?[a-z][a-z0-9\-_.]*[a-z0-9]|1)', "invalid storage mapping '{}'"),
+    'storage-pair': (r'(?i:(?:[a-z][a-z0-9\-_.]*[a-z0-9]:)?[a-z][a-z0-9\-_.]*[a-z0-9]|1)',
+                     "invalid storage mapping '{}'"),
     'backup-fleecing': (r'\S+', 'unable to parse fleecing options'),
     'backup-performance': (r'\S+', 'unable to parse performance options'),
     'prune-backups': (r'(?:keep-(?:all|last|hourly|daily|weekly|monthly|yearly)=\d+)'
-                      r'(?:,keep-(?:all|last|hourly|daily|weekly|monthly|yearly)=\d+)*', 'unable to parse prune options'),
+                      r'(?:,keep-(?:all|last|hourly|daily|weekly|monthly|yearly)=\d+)*',
+                      'unable to parse prune options'),
 }
 
 
@@ -105,7 +110,8 @@ def a_device(value):
 
 
 def a_time_zone(value):
-    if value != 'host' and not (re.fullmatch(r'[A-Za-z0-9_+\-/]+', value) and os.path.isfile('/usr/share/zoneinfo/' + value)):
+    if value != 'host' and not (re.fullmatch(r'[A-Za-z0-9_+\-/]+', value)
+                                and os.path.isfile('/usr/share/zoneinfo/' + value)):
         raise ValueError(f"invalid time zone '{value}'")
 
 

@@ -1,13 +1,14 @@
 """The operations of the API, as operations.txt says them.
 
-An operation there is a line `METHOD PATH [proxied] [no-token]` and indented lines below it: `check` says who may (in the form
-of Proxmox' own permission checks, written as s-expressions), `use NAME` takes a group of parameters, and each other line is a
-parameter:
+An operation there is a line `METHOD PATH [proxied] [no-token]` and indented lines below it: `check` says who may (in
+the form of Proxmox' own permission checks, written as s-expressions), `use NAME` takes a group of parameters, and each
+other line is a parameter:
 
     name? TYPE[:FORMAT] [MIN..MAX] [length=MIN..MAX] [one-of=A|B] [default=V] [requires=OTHER] [bare] [~ PATTERN]
 
-`?` is optional; TYPE{NAME} is a property string, whose keys the block `format NAME` has; name[n] is a family (net0, net1 ...);
-`when KEY VALUE` has parameters that only an object of that type has; what is in braces in a path is in the block `path`.
+`?` is optional; TYPE{NAME} is a property string, whose keys the block `format NAME` has; name[n] is a family (net0,
+net1 ...); `when KEY VALUE` has parameters that only an object of that type has; what is in braces in a path is in the
+block `path`.
 """
 
 import os
@@ -32,8 +33,8 @@ class Parameter:
             self.type, self.keys = kind.removesuffix('}').split('{')
         elif ':' in kind:
             self.type, self.format = kind.split(':', 1)
-        self.minimum = self.maximum = self.min_length = self.max_length = self.default = self.requires = self.one_of = None
-        self.bare = False
+        self.minimum = self.maximum = self.min_length = self.max_length = None
+        self.default, self.requires, self.one_of, self.bare = None, None, None, False
         for word in rest:
             self.fact(word)
 

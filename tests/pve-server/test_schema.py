@@ -39,13 +39,15 @@ def facts_of_theirs(name, prop):
 
 
 def facts_of_ours(schema, name, parameter):
-    facts = {(name, 'type', parameter.type), (name, 'optional', parameter.optional), (name, 'keys', bool(parameter.keys))}
+    facts = {(name, 'type', parameter.type), (name, 'optional', parameter.optional),
+             (name, 'keys', bool(parameter.keys))}
     if parameter.keys:
         for key, sub in schema.formats[parameter.keys].items():
             facts |= facts_of_ours(schema, f'{name}.{key}', sub)
     for fact, value in (('format', parameter.format), ('minimum', parameter.minimum), ('maximum', parameter.maximum),
                         ('minLength', parameter.min_length), ('maxLength', parameter.max_length),
-                        ('pattern', parameter.pattern), ('requires', parameter.requires), ('default', parameter.default)):
+                        ('pattern', parameter.pattern), ('requires', parameter.requires),
+                        ('default', parameter.default)):
         if value is not None:
             facts.add((name, fact, str(value)))
     if parameter.one_of:
@@ -115,7 +117,8 @@ def test_paths():
     operation, found = schema.match('GET', '/nodes/pve1/storage/local/content/local:vztmpl/a.tar')
     assert operation.path.endswith('{volume}') and found['volume'] == 'local:vztmpl/a.tar'
     operation, found = schema.match('DELETE', '/nodes/pve1/lxc/100/firewall/ipset/pods/10.0.0.0/8')
-    assert operation.path.endswith('{cidr}') and found == {'node': 'pve1', 'vmid': '100', 'name': 'pods', 'cidr': '10.0.0.0/8'}
+    assert operation.path.endswith('{cidr}') and found == {'node': 'pve1', 'vmid': '100', 'name': 'pods',
+                                                           'cidr': '10.0.0.0/8'}
     assert schema.match('GET', '/nope') == (None, {})
     assert schema.match('PUT', '/nodes/pve1/lxc') == (None, {})
 
@@ -123,4 +126,5 @@ def test_paths():
 def test_families():
     create, _ = Schema().match('POST', '/nodes/pve1/lxc')
     assert create.find('net31', {}).keys == 'net'
-    assert create.find('net32', {}) is None and create.find('net01', {}) is None and create.find('mp[n]', {}) is not None
+    assert create.find('net32', {}) is None and create.find('net01', {}) is None and create.find('mp[n]',
+                                                                                                 {}) is not None

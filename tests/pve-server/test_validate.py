@@ -7,6 +7,8 @@ import validate
 from schema import Schema
 
 SCHEMA = Schema()
+BAD = 'invalid format - format error\n'
+LOOKS = 'invalid format - value does not look like a valid'
 LXC = '/nodes/pve1/lxc'
 
 
@@ -63,17 +65,17 @@ def test_as_proxmox_says_it():
     ('tags', 'pod;k8s', None),
     ('tags', '+x', 'invalid format - invalid characters in tag\n'),
     ('net0', 'name=eth0,bridge=vmbr0,hwaddr=01:02:03:04:05:06',
-     'invalid format - format error\nnet0.hwaddr: invalid format - value does not look like a valid unicast MAC address\n\n'),
+     f'{BAD}net0.hwaddr: {LOOKS} unicast MAC address\n\n'),
     ('net0', 'name=eth0,ip=10.0.0.1',
-     'invalid format - format error\nnet0.ip: invalid format - value does not look like a valid ipv4 network configuration\n\n'),
-    ('net0', 'name=eth0,tag=4095', 'invalid format - format error\nnet0.tag: value must have a maximum value of 4094\n'),
+     f'{BAD}net0.ip: {LOOKS} ipv4 network configuration\n\n'),
+    ('net0', 'name=eth0,tag=4095', f'{BAD}net0.tag: value must have a maximum value of 4094\n'),
     ('net0', 'name=eth0,name=eth1', 'invalid format - duplicate key in comma-separated list property: name\n'),
     ('net0', 'name=eth0,colour=red', 'invalid format - invalid key in comma-separated list property: colour\n'),
     ('net0', 'eth0', 'invalid format - value without key, but schema does not define a default key\n'),
     ('net0', 'name=', 'invalid format - missing key in comma-separated list property\n'),
     ('mp0', 'local:1,mp=/data,backup=on', None),
     ('mp0', 'local:1,mp=/a/../b',
-     'invalid format - format error\nmp0.mp: invalid format - /a/../b contains illegal character sequences\n\n'),
+     f'{BAD}mp0.mp: invalid format - /a/../b contains illegal character sequences\n\n'),
     ('unique', '1', None),
     ('storage', '-', "invalid format - storage ID '-' contains illegal characters\n"),
     ('hookscript', 'x', "invalid format - unable to parse volume ID 'x'\n"),
@@ -94,14 +96,16 @@ def test_parameters_of_a_type():
     rule = {'rule': 'pods', 'resources': 'ct:100,ct:101'}
     path = '/cluster/ha/rules'
     assert not errors('POST', path, type='node-affinity', nodes='pve1:2,pve2', **rule)
-    assert errors('POST', path, type='resource-affinity', nodes='pve1', affinity='negative', **rule) == {'nodes': validate.UNKNOWN}
+    assert errors('POST', path, type='resource-affinity', nodes='pve1', affinity='negative',
+                  **rule) == {'nodes': validate.UNKNOWN}
     assert errors('POST', path, type='node-affinity', **rule) == {'nodes': validate.MISSING}
 
 
 def test_firewall_addresses():
     path = LXC + '/100/firewall/rules'
     rule = {'type': 'in', 'action': 'ACCEPT'}
-    assert not errors('POST', path, source='10.0.0.1-10.0.0.9,10.1.0.0/16', dest='+pods', dport='80,8000:8080,http', **rule)
+    assert not errors('POST', path, source='10.0.0.1-10.0.0.9,10.1.0.0/16', dest='+pods', dport='80,8000:8080,http',
+                      **rule)
     assert set(errors('POST', path, source='10.0.0.1/33', dport='80/tcp', **rule)) == {'source', 'dport'}
 
 

@@ -40,7 +40,8 @@ def value_error(schema, name, parameter, value):
     if isinstance(value, (list, dict)):
         return f"type check ('{parameter.type}') failed - got {'ARRAY' if isinstance(value, list) else 'HASH'}"
     if isinstance(value, bool):
-        return None if parameter.type == 'boolean' else f"type check ('{parameter.type}') failed - got JSON::PP::Boolean"
+        wrong = f"type check ('{parameter.type}') failed - got JSON::PP::Boolean"
+        return None if parameter.type == 'boolean' else wrong
     return text_error(schema, name, parameter, str(value))
 
 
@@ -116,4 +117,5 @@ def property_string_error(schema, name, keys, text):
     errors.update({key: wrong for key, value in found.items() if (wrong := value_error(schema, key, keys[key], value))})
     if not errors:
         return None
-    return 'invalid format - format error\n' + ''.join(f'{name}.{key}: {wrong}\n' for key, wrong in sorted(errors.items()))
+    return 'invalid format - format error\n' + ''.join(f'{name}.{key}: {wrong}\n' for key,
+                                                       wrong in sorted(errors.items()))
