@@ -5,12 +5,9 @@ from access import Caller
 from api import operation
 from errors import ApiError, failed, forbidden, refused
 
-VERSION = {'version': '9.2.11', 'release': '9.2', 'repoid': '0123456789abcdef'}
-
-
 @operation('GET /version', 'GET /nodes/{node}/version')
 def version(call):
-    return call.cluster.options.get('version', VERSION)
+    return call.cluster.version
 
 
 @operation('GET /access/ticket')

@@ -105,8 +105,8 @@ def next_id(call):
 
 
 @operation('GET /cluster/options')
-def options(call):
-    return {'keyboard': 'en-us', 'mac_prefix': 'BC:24:11', **call.cluster.options.get('datacenter', {})}
+def options(_):
+    return {'keyboard': 'en-us', 'mac_prefix': 'BC:24:11'}
 
 
 @operation('GET /cluster/firewall/options')

@@ -8,7 +8,6 @@ import subprocess
 
 import formats
 from api import Paged, operation
-from api_access import VERSION
 from api_cluster import disk_of, node_entry
 from errors import failed, forbidden
 
@@ -21,7 +20,7 @@ def nodes(call):
 @operation('GET /nodes/{node}/status')
 def status(call):
     total, available = call.node.memory()
-    disk, kernel = disk_of(call.node), os.uname()
+    disk, kernel, version = disk_of(call.node), os.uname(), call.cluster.version
     return {'uptime': call.node.uptime(), 'cpu': 0.05, 'wait': 0, 'idle': 0,
             'loadavg': [f'{load:.2f}' for load in os.getloadavg()],
             'cpuinfo': {'cpus': call.node.cpus(), 'cores': call.node.cpus(), 'sockets': 1,
@@ -30,7 +29,7 @@ def status(call):
             'swap': {'total': 0, 'free': 0, 'used': 0}, 'ksm': {'shared': 0},
             'rootfs': {'total': disk['total'], 'used': disk['used'], 'avail': disk['avail'], 'free': disk['avail']},
             'boot-info': {'mode': 'efi', 'secureboot': 0},
-            'pveversion': f'pve-manager/{VERSION["version"]}/{VERSION["repoid"]}',
+            'pveversion': f'pve-manager/{version["version"]}/{version["repoid"]}',
             'kversion': f'{kernel.sysname} {kernel.release} {kernel.version}',
             'current-kernel': {'sysname': kernel.sysname, 'release': kernel.release, 'version': kernel.version,
                                'machine': kernel.machine}}

@@ -106,13 +106,19 @@ class Cluster:
         self.nodes, self.guests, self.storage_types = {}, {}, {}
         self.tasks, self.access = Tasks(), Access(schema.privileges)
         self.access.pool_of = self.pool_of
-        self.pools, self.options, self.firewall_options, self.firewalls = {}, {}, {}, {}
+        self.pools, self.firewall_options, self.firewalls = {}, {}, {}
         self.zones, self.vnets, self.subnets = {}, {}, {}
         self.notes = {}     # volume id of a backup -> {notes, protected}
         self.registry = {}  # reference -> {tag: path of an OCI archive}, for pulls
         self.quorate = True
+        self.release('9.2.11')
         self.backend = Container
         os.makedirs(folder, mode=0o711, exist_ok=True)
+
+    def release(self, version):
+        """Which Proxmox VE it says it is."""
+        self.version = {'version': version, 'release': '.'.join(re.split('[.-]', version)[:2]),
+                        'repoid': '0123456789abcdef'}
 
     # Nodes and storages.
 

@@ -13,7 +13,6 @@ import api_ha
 import api_lxc
 import api_nodes
 import api_storage
-from access import Caller
 from api import HANDLERS, Api
 from cluster import Cluster
 from containers import ContainerError
@@ -59,9 +58,6 @@ class Server:
     def token(self):
         """What stands behind `PVEAPIToken=`."""
         return f'{TOKEN}={self.secret}'
-
-    def caller(self, name):
-        return Caller(*name.split('!', 1))
 
     # Nodes that go and come.
 
@@ -154,6 +150,10 @@ class Control:
         for one in self.server.cluster.nodes.values():
             if node in (None, one.name):
                 one.storages[storage].full = full
+
+    def do_release(self, version):
+        """Says it is another release; before 9 the body of a refusal has no message. Operations stay those of 9.2."""
+        self.server.cluster.release(version)
 
     def do_stop_node(self, node):
         self.server.stop_node(node)

@@ -1,16 +1,13 @@
 """Faults on demand and at random, and the journal."""
 
-import json
 import os
-import signal
-import subprocess
-import sys
 import time
 
 import pytest
 
-from client import Client, Control
-from schema import HERE
+from client import Client
+from fixture import Cluster
+from templates import layer, oci_archive
 
 LXC = '/nodes/pve1/lxc'
 TEMPLATE = 'local:vztmpl/oci-mini.tar'
@@ -146,19 +143,33 @@ def test_unknown_fault(control):
 
 
 def test_serve(tmp_path, bridge):
-    """The program: a line of JSON once it serves, and its end on SIGTERM."""
+    """The program by itself: a line of JSON once it serves, its containers' end with its own."""
     del bridge
-    with subprocess.Popen([sys.executable, os.path.join(HERE, 'serve'), '--folder', tmp_path / 'cluster',
-                           '--token-file',
-                           tmp_path / 'token', '--node', 'pve1=127.0.0.1:0', '--pace', '0.1'],
-                          stdout=subprocess.PIPE, text=True) as process:
-        ready = json.loads(process.stdout.readline())
-        token = (tmp_path / 'token').read_text().strip()
-        assert (tmp_path / 'token').stat().st_mode & 0o777 == 0o600
-        node = type('Node', (), ready['nodes']['pve1'])
-        assert Client(node, token).get('/nodes').data[0]['ssl_fingerprint'] == node.fingerprint
-        control = Control(ready['control'])
-        assert control.do('mistakes') == []
-        control.close()
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
+    cluster = Cluster(tmp_path / 'cluster', ['pve1', 'pve2'])
+    assert os.stat(tmp_path / 'cluster.token').st_mode & 0o777 == 0o600
+    client, archive = cluster.client('pve2'), oci_archive(str(tmp_path / 'mini.tar'), layer(),
+                                                          Entrypoint=['/sbin/init'])
+    assert {node['ssl_fingerprint'] for node in client.get('/nodes').data} == {
+        node.fingerprint for node in cluster.nodes.values()}
+    with open(archive, 'rb') as file:
+        assert client.wait(client.upload('/nodes/pve1/storage/local/upload', 'mini.tar', file.read(),
+                                         content='vztmpl').data)
+    assert client.task('POST', LXC, vmid=110, ostemplate='local:vztmpl/mini.tar', rootfs='local:0') == 'OK'
+    assert client.task('POST', LXC + '/110/status/start') == 'OK'
+    pid = client.get(LXC + '/110/status/current').data['pid']
+    assert cluster.mistakes() == [] and cluster.end() == 0
+    assert not os.path.exists(f'/proc/{pid}')
+
+
+@pytest.mark.parametrize('version, message', [('9.2.11', True), ('8.4.14', False), ('7.4-19', False)])
+def test_older_releases(client, control, version, message):
+    """The reason is in the status line of all; only 9 has it in the body, too."""
+    control.do('release', version=version)
+    try:
+        found = client.get('/version').data
+        assert found['version'] == version and found['release'] == version[:3]
+        answer = client.get(LXC + '/999/config')
+        assert answer.line == "500 Configuration file 'nodes/pve1/lxc/999.conf' does not exist"
+        assert ('message' in answer.body) is message
+    finally:
+        control.do('release', version='9.2.11')

@@ -42,6 +42,8 @@ def test_bodies(client):
     put = '/api2/json/access/users/form@pve'
     assert client.post('/access/users', userid='form@pve', comment='a=b;c&d é').status == 200
     assert client.get('/access/users/form@pve').data['comment'] == 'a=b;c&d é'
+    assert client.send('PUT', put, *as_form('comment=raw é'.encode())).status == 200
+    assert client.get('/access/users/form@pve').data['comment'] == 'raw é'
     assert client.send('PUT', put, *as_form('comment=a;firstname=b')).status == 200
     assert client.get('/access/users/form@pve').data['firstname'] == 'b'
     body = json.dumps({'userid': 'json@pve', 'comment': 'a\0b', 'enable': True, 'expire': 4000000000})

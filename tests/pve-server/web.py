@@ -140,7 +140,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def serve(self):
         began, self.seen = time.monotonic(), {'parameters': {}, 'caller': None, 'fault': None}
         path = urllib.parse.unquote(self.path.partition('?')[0], errors='surrogateescape')
-        self.upload, self.body_read = None, False
+        self.upload, self.unread = None, 0
         try:
             answer = functools.partial(self.write, 200, 'OK', self.result(path))
             self.seen.update(status=200, reason='OK')
@@ -154,7 +154,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if self.upload:
                 self.upload.close()
         # Before the answer: who has it may look for it at once.
-        self.server.api.journal.add(node=self.server.node.name, method=self.command, path=path.removeprefix('/api2/json'),
+        self.server.api.journal.add(node=self.server.node.name, method=self.command,
+                                    path=path.removeprefix('/api2/json'),
                                     seconds=time.monotonic() - began, **self.seen)
         answer()
 
@@ -166,11 +167,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
             raise Plain(404, f"no such file '{path}'")
         path = '/' + path.removeprefix('/api2/json').strip('/')
         api, node = self.server.api, self.server.node
+        length = self.length()
         rule = api.faults.here.rule = api.faults.draw(self.command, path, node.name)
         if rule:
             self.seen['fault'] = rule.fault
             self.before(rule)
-        length = self.length()
         caller = self.caller(path, length)
         self.seen['caller'] = caller.name if caller else None
         given = self.parameters(length)
@@ -206,9 +207,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         length = self.headers.get('Content-Length') or '0'
         if not length.isdigit() or self.headers.get('Transfer-Encoding'):
             raise Plain(501, "chunked transfer encoding not supported")
-        if int(length) and self.command not in ('PUT', 'POST'):
+        self.unread = int(length)
+        if self.unread and self.command not in ('PUT', 'POST'):
             raise Plain(501, f"Unexpected content for method '{self.command}'")
-        return int(length)
+        return self.unread
 
     def caller(self, path, length):
         """Who calls; None where anyone may."""
@@ -242,14 +244,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if not length:
             return given
         kind, boundary = self.kind()
-        self.body_read = True
         if kind == 'multipart/form-data' and boundary:
+            self.unread = 0
             self.upload = Upload(self.server.api.cluster.folder)
             self.upload.read(self.rfile, length, boundary)
             return {**given, **self.upload.fields}
         if length > BODY_MAX:
             raise Plain(501, 'for data too large')
-        body = self.rfile.read(length)
+        body, self.unread = self.rfile.read(length), 0
         if len(body) < length:
             raise Gone()
         if kind == 'application/json':
@@ -260,7 +262,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if not isinstance(more, dict):
                 raise Plain(400, 'unable to parse JSON: not an object')
         elif kind in ('application/x-www-form-urlencoded', ''):
-            more = form(body.decode('latin-1'))
+            more = form(body.decode(errors='surrogateescape'))
         else:
             raise Plain(501, f"unsupported content type '{kind}'")
         return {**given, **more}
@@ -276,10 +278,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
             text = '' if error.status == 401 else error.reason + ('\n' if error.status != 501 else '')
             self.write(error.status, error.reason, text.encode(errors='surrogateescape'))
             return
-        body = {'data': None, 'message': error.message}
+        body = {'data': None}
+        if int(self.server.api.cluster.version['release'].partition('.')[0]) >= 9:
+            body['message'] = error.message
         if error.errors:
             body['errors'] = error.errors
-        if self.headers.get('Content-Length', '0') != '0' and not self.body_read:
+        if self.unread:
             self.close_connection = True
         self.write(error.status, error.reason, body)
 
@@ -295,6 +299,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if body:
             head.append(f'Content-Type: {kind}')
         self.wfile.write('\r\n'.join(head).encode(errors='surrogateescape') + b'\r\n\r\n' + body)
+        # Who still sends would not see the answer: some is read, but not all that somebody may have.
+        if self.unread:
+            self.rfile.read(min(self.unread, 2 * BODY_MAX))
 
     def reset(self):
         """RST, as from a machine that lost the connection."""
