@@ -172,6 +172,56 @@ def test_tag_separates(make):
         socket.create_connection(('10.99.0.110', 7), 1)
 
 
+@pytest.mark.parametrize('firewall', ['', ',firewall=1'])
+def test_tag_separates_on_a_bridge_that_knows_vlans(make, firewall):
+    made = subprocess.run(['ip', 'link', 'add', 'vmbr1', 'type', 'bridge', 'vlan_filtering', '1'], capture_output=True,
+                          text=True, check=False)
+    if 'Operation not supported' in made.stderr:
+        pytest.skip("bridges of this kernel know no VLANs (CONFIG_BRIDGE_VLAN_FILTERING)")
+    assert made.returncode == 0, made.stderr
+    try:
+        subprocess.run(['ip', 'link', 'set', 'vmbr1', 'up'], check=True)
+        for vmid, tag in ((110, 5), (111, 5), (112, 6)):
+            ct = make(vmid)
+            ct.config['net0'] = f'name=eth0,bridge=vmbr1,host-managed=1,ip=10.98.0.{vmid}/24,tag={tag}{firewall}'
+            ct.start()
+        assert '0 packets received' in ct.run('ping', '-c', '1', '-W', '1', '10.98.0.110')
+        ct.container.stop()
+        ct.config['net0'] = ct.config['net0'].replace('tag=6', 'tag=5')
+        ct.start()
+        assert '1 packets received' in ct.run('ping', '-c', '1', '-W', '5', '10.98.0.110')
+    finally:
+        subprocess.run(['ip', 'link', 'del', 'vmbr1'], check=True)
+
+
+def test_second_family_and_mtu(make):
+    ct = make()
+    ct.config['net0'] = NET + ',ip6=fd00:99::110/64,gw6=fd00:99::1,mtu=1400'
+    pid = ct.start()
+    assert 'inet6 fd00:99::110/64' in inside(pid, 'ip', 'addr', 'show', 'eth0')
+    assert 'mtu 1400' in inside(pid, 'ip', 'link', 'show', 'eth0')
+    assert 'default via fd00:99::1' in inside(pid, 'ip', '-6', 'route')
+    assert 'default via 10.99.0.1' in inside(pid, 'ip', 'route')
+
+
+def test_dhcp_gives_an_address(make, tmp_path):
+    (tmp_path / 'leases').touch()
+    (tmp_path / 'udhcpd.conf').write_text(
+        f'start 10.99.0.200\nend 10.99.0.200\ninterface vmbr0\nlease_file {tmp_path}/leases\npidfile {tmp_path}/pid\n'
+        'option subnet 255.255.255.0\noption router 10.99.0.1\n')
+    ct = make()
+    ct.config['net0'] = 'name=eth0,bridge=vmbr0,host-managed=1,ip=dhcp'
+    with subprocess.Popen(['busybox', 'udhcpd', '-f', tmp_path / 'udhcpd.conf'], stdout=subprocess.DEVNULL,
+                          stderr=subprocess.DEVNULL) as server:
+        try:
+            ct.start()
+        finally:
+            server.kill()
+    assert ct.container.warnings == []
+    assert echo('10.99.0.200') == b'hello\n'
+    assert 'default via 10.99.0.1' in inside(ct.container.pid(), 'ip', 'route')
+
+
 def test_dhcp_without_a_server_is_a_warning_and_the_container_runs(make):
     ct = make()
     ct.config['net0'] = 'name=eth0,bridge=vmbr0,host-managed=1,ip=dhcp'
