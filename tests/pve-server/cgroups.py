@@ -91,6 +91,9 @@ class Cgroups:
             first = self.vmid % len(cpus)  # containers are spread
             chosen = sorted((cpus + cpus)[first:first + cores])
             found.append(('cpuset.cpus', ','.join(map(str, chosen))))
+        if self.v2:  # not all kernels have all controllers
+            there = _read(self.root('') + '/cgroup.controllers').split()
+            found = [(file, value) for file, value in found if file.split('.')[0] in there]
         return found
 
     def change(self, config):

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import time
@@ -56,8 +57,8 @@ def clean(bridge):
     deadline = time.monotonic() + 5
     while True:
         left = [line for line in before.new_in(Snapshot('lxc', []))
-                # The folders that all containers are in stay, as on a node.
-                if not line.endswith(('/lxc', '/lxc.monitor', '/lxc.pivot'))]
+                # Of the cgroups those of containers: with v2 the root is the host's, and other runs are in it.
+                if not line.startswith('cgroup ') or (re.search(r'/lxc(\.monitor)?/', line) and 'lxcri' not in line)]
         if not left or time.monotonic() > deadline:
             break
         time.sleep(0.1)

@@ -12,6 +12,7 @@ MIB = 1 << 20
 def v2(tmp_path, monkeypatch):
     """The cgroups of CT 101 below a root with four CPUs."""
     monkeypatch.setattr(cgroups, '_hierarchies', lambda: {'': str(tmp_path)})
+    (tmp_path / 'cgroup.controllers').write_text('cpuset cpu io memory pids\n')
     (tmp_path / 'cpuset.cpus.effective').write_text('0-2,7\n')
     folder = tmp_path / 'lxc' / '101'
     (folder / 'ns').mkdir(parents=True)
@@ -31,6 +32,9 @@ def test_limits_of_v2(v2):
     assert groups.limits({}) == [
         ('memory.max', 512 * MIB), ('memory.swap.max', 512 * MIB), ('cpu.max', 'max 100000'), ('cpu.weight', 100),
         ('cpuset.cpus', '0,1,2,7')]
+    with open(groups.root('') + '/cgroup.controllers', 'w', encoding='utf-8') as f:
+        f.write('pids cpu\n')
+    assert groups.limits({}) == [('cpu.max', 'max 100000'), ('cpu.weight', 100)]
 
 
 def test_change_and_usage_of_v2(v2):
