@@ -220,8 +220,8 @@ def resize(guest, task, key, size):
         guest.check_lock()
         values = guest.parse(key)
         with as_failure():
-            guest.node.storage_of(values['volume']).resize(values['volume'], size)
-        task.log('Image resized.')
+            for line in guest.node.storage_of(values['volume']).resize(values['volume'], size):
+                task.log(line)
         values['size'] = size_text(size)
         guest.config[key] = guest.show(key, values)
         guest.write()

@@ -4,6 +4,7 @@ Limits are on lxc/ID, as Proxmox sets them; the processes are in lxc/ID/ns.
 """
 
 import os
+import time
 
 PERIOD = 100000  # of the CPU quota, in microseconds
 
@@ -124,6 +125,32 @@ class Cgroups:
                 except OSError:
                     pass  # the other direction, or the last write below, says what is wrong
         self._write('cpuset.cpus', cpus)
+
+    def freeze(self, timeout):
+        """Stops all that lives in lxc/ID, also what joined the container there; whether it did in time."""
+        file, value = ('cgroup.freeze', '1') if self.freezes_by_v2 else ('freezer.state', 'FROZEN')
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            self._write(file, value)  # v1 has to be told again while processes are made
+            if self.freezes_by_v2:
+                done = _fields(self.path('', 'cgroup.events')).get('frozen') == 1
+            else:
+                done = _read(self.path('freezer', 'freezer.state')).strip() == 'FROZEN'
+            if done:
+                return True
+            time.sleep(0.01)
+        return False
+
+    def thaw(self):
+        """Lets it go on; it may be gone."""
+        try:
+            self._write(*(('cgroup.freeze', '0') if self.freezes_by_v2 else ('freezer.state', 'THAWED')))
+        except FileNotFoundError:
+            pass
+
+    @property
+    def freezes_by_v2(self):
+        return 'freezer' not in self.roots
 
     def remove(self):
         """Removes what an ended container left, as the prestart hook does; False when processes are in it."""

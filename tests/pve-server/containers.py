@@ -32,6 +32,7 @@ MOVE_MOUNT = os.path.join(archives.HERE, 'move-mount')
 SLOW = int(os.environ.get('LXCRI_SLOW', '1'))
 START_TIMEOUT = 30 * SLOW
 STOP_TIMEOUT = 20 * SLOW
+FREEZE_TIMEOUT = 10 * SLOW
 TEXT_LIMIT = 64 * 1024  # of what lxc-start said
 MEMORY_KEYS = {'memory', 'swap', 'cores', 'cpulimit', 'cpuunits'}
 
@@ -296,20 +297,25 @@ class Container:
     @contextlib.contextmanager
     def frozen(self):
         """Meanwhile it stands still with all it wrote in its volumes, so that these can be copied; if it runs."""
-        pid = self.pid()
-        if not pid:
+        pid, running = self.pid(), self._running_file()
+        if not pid or not running:
             yield
             return
-        code, text = self._command('lxc-freeze')
-        if code != 0:
-            raise ContainerError(f"command 'lxc-freeze -n {self.vmid}' failed: "
-                                 + ('got timeout' if code is None else f'exit code {code}: {text.strip()}'))
+        groups = Cgroups(self.vmid)
         try:
-            for where, _, _ in _mount_points(self._running_file()['config'], self._running_file()['volumes']):
-                _sync(f'/proc/{pid}/root{where}')
+            self._freeze(groups, pid, running)
             yield
         finally:
-            self._command('lxc-unfreeze')
+            groups.thaw()
+
+    def _freeze(self, groups, pid, running):
+        try:
+            if not groups.freeze(FREEZE_TIMEOUT):
+                raise ContainerError(f"can't freeze CT {self.vmid}: got timeout")
+            for where, _, _ in _mount_points(running['config'], running['volumes']):
+                _sync(f'/proc/{pid}/root{where}')
+        except OSError as e:
+            raise ContainerError(f"can't freeze CT {self.vmid}: {e}") from None
 
     def destroy(self):
         """Forgets it; its volumes are the storage's to free."""
