@@ -16,7 +16,7 @@ struct auth {
         pthread_mutex_t lock; /* guards what follows */
         bool asking;          /* a thread is getting a ticket */
         struct secret *cookie, *csrf;
-        uint64_t renew_ns;
+        uint64_t renew_ns, ticket_s;
         struct err refused; /* why there is none, till then: servers are not to be asked with each request */
         uint64_t refused_until_ns;
 };
@@ -25,6 +25,14 @@ void auth_headers_done(struct auth_headers *h) {
         h->authorization = secret_unref(h->authorization);
         h->cookie = secret_unref(h->cookie);
         h->csrf = secret_unref(h->csrf);
+        h->hidden = secret_unref(h->hidden);
+}
+
+void auth_headers_hide(const struct auth_headers *h, char *text) {
+        secret_hide(h->authorization, text);
+        secret_hide(h->cookie, text);
+        secret_hide(h->csrf, text);
+        secret_hide(h->hidden, text);
 }
 
 struct auth *auth_free(struct auth *a) {
@@ -79,6 +87,7 @@ int auth_new(const struct pve_args *args, struct auth **ret, struct err *err) {
                 return err_set(err, ERR_INVALID, "Proxmox VE needs a token, or a user and a password");
         a = xnew(struct auth);
         (void) pthread_mutex_init(&a->lock, NULL);
+        a->ticket_s = args->ticket_s ?: TICKET_S;
         a->identity = xstrdup(token ? args->token_id : args->user);
         if (token)
                 r = read_token(args, a, err);
@@ -124,7 +133,7 @@ static int take_ticket(const json_t *data, struct auth_headers *ret, struct err 
 
 static int ask_for_ticket(const struct auth *a, struct pve *p, const struct pve_until *until, struct auth_headers *ret,
                           struct err *err) {
-        _cleanup_(secret_unrefp) struct secret *password = NULL;
+        _cleanup_(auth_headers_done) struct auth_headers with = { 0 };
         _cleanup_(json_unrefp) json_t *answer = NULL;
         _cleanup_params_ struct pve_params params = PVE_PARAMS;
         const struct pve_request req = {
@@ -132,19 +141,20 @@ static int ask_for_ticket(const struct auth *a, struct pve *p, const struct pve_
         };
         struct http_response resp;
         const char *host;
-        int r = secret_read(a->password_file, &password, err);
+        int r = secret_read(a->password_file, &with.hidden, err);
 
         if (r < 0)
                 return r;
         (void) strbuf_reserve(&params.encoded, 3 * SECRET_MAX + 1000); /* growing would leave copies behind */
         pve_param(&params, "username", a->identity);
-        pve_param(&params, "password", secret_text(password));
-        r = pve_exchange(p, &req, NULL, &resp, &host, err);
+        pve_param(&params, "password", secret_text(with.hidden));
+        r = pve_exchange(p, &req, &with, &resp, &host, err);
         if (r == 0)
                 r = pve_read_answer(&req, host, &resp, &answer, err);
         if (r == 0)
                 r = take_ticket(json_object_get(answer, "data"), ret, err);
-        secret_hide(password, err->msg);
+        if (r < 0)
+                auth_headers_hide(&with, err->msg);
         if (resp.body.data)
                 explicit_bzero(resp.body.data, resp.body.cap);
         http_response_done(&resp);
@@ -177,7 +187,7 @@ static void keep(struct auth *a, int r, const struct auth_headers *h, const stru
                 (void) secret_unref(a->csrf);
                 a->cookie = secret_ref(h->cookie);
                 a->csrf = secret_ref(h->csrf);
-                a->renew_ns = now + TICKET_S * 1000000000ull;
+                a->renew_ns = now + a->ticket_s * 1000000000ull;
         } else if (pve_kind(err) == PVE_AUTH) {
                 a->refused = *err;
                 a->refused_until_ns = now + REFUSED_S * 1000000000ull;

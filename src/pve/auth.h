@@ -14,8 +14,11 @@ struct pve_until;
 struct auth_headers {
         struct secret *authorization; /* the value; NULL with a ticket */
         struct secret *cookie, *csrf; /* whole lines; NULL with a token */
+        struct secret *hidden;        /* sent otherwise: the password for a ticket */
 };
 void auth_headers_done(struct auth_headers *h);
+/* Stars over all of them in @text. */
+void auth_headers_hide(const struct auth_headers *h, char *text);
 
 _must_use_ int auth_new(const struct pve_args *args, struct auth **ret, struct err *err);
 struct auth *auth_free(struct auth *a);

@@ -11,6 +11,7 @@ enum {
         CONNECT_TIMEOUT_MS = 5000,
         STALL_TIMEOUT_S = 60,
         TIMEOUT_MS = 35000,
+        UPLOAD_TIMEOUT_MS = 3600000,
         ROUNDS = 2,
         TEXT_MAX = 600,
         NODE_OPERATIONS = 8,
@@ -96,21 +97,22 @@ static void make_url(const struct pve_request *req, const char *host, struct str
                 strbuf_printf(url, "?%s", strbuf_str(&req->params->encoded));
 }
 
+static unsigned timeout_ms(const struct pve_request *req) {
+        return req->timeout_ms ?: req->parts ? UPLOAD_TIMEOUT_MS : TIMEOUT_MS;
+}
+
 /* A host's own timeout, or the caller's when that is sooner. */
 static uint64_t attempt_deadline(const struct pve_request *req) {
-        uint64_t timeout_ns = (uint64_t) (req->timeout_ms ?: TIMEOUT_MS) * 1000000;
-
-        return MIN_OF(req->until->deadline_ns, clock_monotonic_ns() + timeout_ns);
+        return MIN_OF(req->until->deadline_ns, clock_monotonic_ns() + timeout_ms(req) * 1000000ull);
 }
 
 static int send_request(struct pve *p, const struct pve_request *req, const char *host,
                         const struct auth_headers *headers, struct http_response *ret, struct err *err) {
         _cleanup_strbuf_ struct strbuf url = STRBUF(PVE_PARAMS_MAX + 4096);
-        const char *lines[] = { headers ? secret_text(headers->cookie) : NULL,
-                                headers && !reads(req) ? secret_text(headers->csrf) : NULL, NULL };
+        const char *lines[] = { secret_text(headers->cookie), reads(req) ? NULL : secret_text(headers->csrf), NULL };
         struct http_request http = { .method = method_of(req),
                                      .headers = lines,
-                                     .authorization = headers ? secret_text(headers->authorization) : NULL,
+                                     .authorization = secret_text(headers->authorization),
                                      .parts = req->parts,
                                      .ca_file = p->ca_file,
                                      .attempts = 1,
@@ -139,7 +141,7 @@ static void describe(const struct pve_request *req, const char *host, const stru
         const char *why = r < 0 ? err->msg : resp->reason, *rest = str_after(why, host);
 
         if (r < 0 && err->code == ERR_DEADLINE)
-                (void) snprintf(out, size, "no answer within %u s", (req->timeout_ms ?: TIMEOUT_MS) / 1000);
+                (void) snprintf(out, size, "no answer within %u s", timeout_ms(req) / 1000);
         else if (str_empty(why))
                 (void) snprintf(out, size, "HTTP %u", resp->status);
         else
@@ -177,6 +179,7 @@ static bool may_go_on(const struct pve_request *req, const char *host, const str
 int pve_exchange(struct pve *p, const struct pve_request *req, const struct auth_headers *headers,
                  struct http_response *ret, const char **ret_host, struct err *err) {
         size_t order[HOSTS_MAX], n;
+        struct err telling;
         int r = check_request(req, err);
 
         *ret = (struct http_response){ 0 };
@@ -200,10 +203,16 @@ int pve_exchange(struct pve *p, const struct pve_request *req, const struct auth
                                 return -(int) err->code;
                         if (r < 0)
                                 hosts_failed(p->hosts, order[i], clock_monotonic_ns());
+                        auth_headers_hide(headers, err->msg);
+                        /* That one is not there says less than what another one said. */
+                        if ((round == 0 && i == 0) || pve_kind(err) != PVE_UNREACHABLE)
+                                telling = *err;
                         log_debug("Proxmox VE host passed over", "host", host, "error", err->msg, NULL);
                 }
-                if (round + 1 == ROUNDS)
-                        return n == 1 ? -(int) err->code : err_wrap(err, "none of %zu hosts answered, the last", n);
+                if (round + 1 == ROUNDS) {
+                        *err = telling;
+                        return n == 1 ? -(int) err->code : err_wrap(err, "none of %zu hosts did it, such as", n);
+                }
                 r = http_pause(req->until->cancel_fd, req->until->deadline_ns, http_backoff_ms(round), err);
                 if (r < 0)
                         return r;
@@ -273,11 +282,8 @@ int pve_call(struct pve *p, const struct pve_request *req, json_t **ret, struct 
                 again = r == 0 && attempt == 0 && resp.status == 401 && auth_give_up(p->auth, &headers);
                 if (r == 0 && !again)
                         r = pve_read_answer(req, host, &resp, ret, err);
-                if (r < 0) {
-                        secret_hide(headers.authorization, err->msg);
-                        secret_hide(headers.cookie, err->msg);
-                        secret_hide(headers.csrf, err->msg);
-                }
+                if (r < 0)
+                        auth_headers_hide(&headers, err->msg);
                 auth_headers_done(&headers);
                 http_response_done(&resp);
                 if (!again)

@@ -18,7 +18,7 @@ struct pve {
         _Atomic int64_t clock_ahead_s;  /* the cluster's clock, compared with ours */
 };
 
-/* One request with @headers (NULL: none), to the first host that answers; @ret is its answer of whatever status, and
+/* One request with @headers, to the first host that answers; @ret is its answer of whatever status, and
  * @ret_host its name. @ret: http_response_done() it in any case. */
 _must_use_ int pve_exchange(struct pve *p, const struct pve_request *req, const struct auth_headers *headers,
                             struct http_response *ret, const char **ret_host, struct err *err);

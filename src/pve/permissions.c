@@ -8,30 +8,36 @@
 /* What a privilege is needed on. */
 enum place { GUESTS, NODE, STORAGE, TEMPLATES, BACKUPS, NETWORK, PLACES };
 
-/* The role that Proxmox VE brings along and that has the privilege. */
+/* Roles of ours: the nearer entry of an access list replaces those from above, so that the one we name has to have all
+ * that is needed there. Proxmox VE's own roles have more than that, or less. */
+static const char *const roles[PLACES] = {
+        [GUESTS] = "LXCRI-Guests",     [NODE] = "LXCRI-Node",       [STORAGE] = "LXCRI-Storage",
+        [TEMPLATES] = "LXCRI-Storage", [BACKUPS] = "LXCRI-Storage", [NETWORK] = "LXCRI-Network",
+};
+
 static const struct {
         enum place place;
-        const char *privilege, *role, *why;
+        const char *privilege, *why;
 } needs[] = {
-        { GUESTS, "VM.Allocate", "PVEVMAdmin", "make and remove containers" },
-        { GUESTS, "VM.Audit", "PVEVMAdmin", "see containers" },
-        { GUESTS, "VM.PowerMgmt", "PVEVMAdmin", "start and stop containers" },
-        { GUESTS, "VM.Config.Options", "PVEVMAdmin", "set names, tags and descriptions" },
-        { GUESTS, "VM.Config.CPU", "PVEVMAdmin", "set limits of the CPU" },
-        { GUESTS, "VM.Config.Memory", "PVEVMAdmin", "set limits of memory" },
-        { GUESTS, "VM.Config.Network", "PVEVMAdmin", "set networks" },
-        { GUESTS, "VM.Config.Disk", "PVEVMAdmin", "make volumes" },
-        { GUESTS, "VM.Snapshot", "PVEVMAdmin", "make snapshots and roll back" },
-        { GUESTS, "VM.Clone", "PVEVMAdmin", "clone" },
-        { GUESTS, "VM.Migrate", "PVEVMAdmin", "migrate" },
-        { GUESTS, "VM.Backup", "PVEVMAdmin", "back up and restore" },
-        { NODE, "Sys.Audit", "PVEAuditor", "see the node's state, and tasks" },
-        { STORAGE, "Datastore.AllocateSpace", "PVEDatastoreUser", "make volumes" },
-        { STORAGE, "Datastore.Audit", "PVEDatastoreUser", "see the storage" },
-        { TEMPLATES, "Datastore.AllocateTemplate", "PVEDatastoreAdmin", "upload the template" },
-        { TEMPLATES, "Datastore.Audit", "PVEDatastoreUser", "see which templates there are" },
-        { BACKUPS, "Datastore.AllocateSpace", "PVEDatastoreUser", "write backups" },
-        { NETWORK, "SDN.Use", "PVESDNUser", "attach containers to it" },
+        { GUESTS, "VM.Allocate", "make and remove containers" },
+        { GUESTS, "VM.Audit", "see containers" },
+        { GUESTS, "VM.PowerMgmt", "start and stop containers" },
+        { GUESTS, "VM.Config.Options", "set names, tags and descriptions" },
+        { GUESTS, "VM.Config.CPU", "set limits of the CPU" },
+        { GUESTS, "VM.Config.Memory", "set limits of memory" },
+        { GUESTS, "VM.Config.Network", "set networks" },
+        { GUESTS, "VM.Config.Disk", "make volumes" },
+        { GUESTS, "VM.Snapshot", "make snapshots and roll back" },
+        { GUESTS, "VM.Clone", "clone" },
+        { GUESTS, "VM.Migrate", "migrate" },
+        { GUESTS, "VM.Backup", "back up and restore" },
+        { NODE, "Sys.Audit", "see the node's state, and tasks" },
+        { STORAGE, "Datastore.AllocateSpace", "make volumes" },
+        { STORAGE, "Datastore.Audit", "see the storage" },
+        { TEMPLATES, "Datastore.AllocateTemplate", "upload the template" },
+        { TEMPLATES, "Datastore.Audit", "see which templates there are" },
+        { BACKUPS, "Datastore.AllocateSpace", "write backups" },
+        { NETWORK, "SDN.Use", "attach containers to it" },
 };
 
 /* The path of @place; NULL when it is not used. Caller frees. */
@@ -54,14 +60,31 @@ static char *path_of(const struct pve_places *at, enum place place) {
         }
 }
 
+/* "A,B,C": all that a role of ours has. */
+static void list_privileges(const char *role, struct strbuf *to) {
+        for (size_t i = 0; i < ELEMENTSOF(needs); i++) {
+                bool twice = false;
+
+                for (size_t k = 0; k < i; k++)
+                        twice |= str_eq(roles[needs[k].place], role) && str_eq(needs[k].privilege, needs[i].privilege);
+                if (str_eq(roles[needs[i].place], role) && !twice)
+                        strbuf_printf(to, "%s%s", to->len > 0 ? "," : "", needs[i].privilege);
+        }
+}
+
 /* A token has what both it and its user have. */
 static char *command_for(const struct pve *p, const char *path, const char *role) {
         const char *who = pve_identity(p), *token = strchr(who, '!');
+        _cleanup_strbuf_ struct strbuf privileges = STRBUF(2000), command = STRBUF(8000);
 
-        if (!token)
-                return xprintf("pveum acl modify %s --roles %s --users %s", path, role, who);
-        return xprintf("pveum acl modify %s --roles %s --users %.*s --tokens '%s'", path, role, (int) (token - who),
-                       who, who);
+        list_privileges(role, &privileges);
+        strbuf_printf(&command,
+                      "pveum role add %s --privs %s || pveum role modify %s --privs %s && "
+                      "pveum acl modify %s --roles %s --users %.*s",
+                      role, privileges.data, role, privileges.data, path, role, (int) strcspn(who, "!"), who);
+        if (token)
+                strbuf_printf(&command, " --tokens '%s'", who);
+        return strbuf_take(&command);
 }
 
 static void add(struct pve_missing_list *l, const struct pve *p, const char *path, size_t need) {
@@ -69,7 +92,7 @@ static void add(struct pve_missing_list *l, const struct pve *p, const char *pat
         l->list[l->n++] = (struct pve_missing){ .path = xstrdup(path),
                                                 .privilege = needs[need].privilege,
                                                 .why = needs[need].why,
-                                                .command = command_for(p, path, needs[need].role) };
+                                                .command = command_for(p, path, roles[needs[need].place]) };
 }
 
 /* Those of @place. What is granted without passing on is of no use for the containers below. */

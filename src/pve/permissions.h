@@ -17,7 +17,7 @@ struct pve_places {
 struct pve_missing {
         char *path;
         const char *privilege, *why; /* "VM.Allocate", "make and remove containers" */
-        char *command;               /* to be run as root on a node */
+        char *command; /* a line of shell, for root on a node; those of one path are the same, and grant all of it */
 };
 struct pve_missing_list {
         struct pve_missing *list;

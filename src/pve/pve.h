@@ -21,6 +21,7 @@ struct pve_args {
         const char *token_file;
         const char *user; /* or "user@realm", and the file with the password */
         const char *password_file;
+        unsigned ticket_s; /* how old a ticket gets before it is renewed. 0: 90 minutes, of two hours */
         /* Operations under way at a node, and at a storage, at a time (operation.h). 0: 8 and 4. */
         unsigned node_operations, storage_operations;
 };
@@ -42,7 +43,7 @@ struct pve_request {
         const struct pve_params *params; /* NULL: none */
         const struct http_part *parts;   /* a file to upload, instead of @params; NULL: none */
         bool repeatable;                 /* GET is; this one may arrive twice, too */
-        unsigned timeout_ms;             /* what one host gets to answer; 0: 35 s (pveproxy itself gives up after 30) */
+        unsigned timeout_ms; /* what one host gets to answer; 0: 35 s (pveproxy gives up after 30), an upload 1 h */
         const struct pve_until *until;
 };
 

@@ -131,8 +131,8 @@ static void test_fail_over(void) {
         assert(call(p, "GET", "/x", NULL, &err) == 0 && test_server_connections(&other) == 1);
         p = pve_free(p);
         p = test_client((const struct test_server *const[]){ &other, &gone, NULL });
-        assert(call(p, "POST", "/x", NULL, &err) == -ERR_UNAVAILABLE && pve_kind(&err) == PVE_UNREACHABLE);
-        assert(str_after(err.msg, "none of 2 hosts answered, the last: POST /x at 127.0.0.1:"));
+        assert(call(p, "POST", "/x", NULL, &err) == -ERR_UNAVAILABLE && pve_kind(&err) == PVE_UNTRUSTED);
+        assert(str_after(err.msg, "none of 2 hosts did it, such as: POST /x at 127.0.0.1:"));
         p = pve_free(p);
         p = test_client((const struct test_server *const[]){ &gone, &other, NULL });
         assert(call(p, "GET", "/x", NULL, &err) == -ERR_UNAVAILABLE && pve_kind(&err) == PVE_UNTRUSTED);
@@ -218,7 +218,7 @@ static void test_tickets(void) {
         struct err err;
 
         test_server_start(&s);
-        p = test_client_with_password(&s);
+        p = test_client_with_password(&s, 0);
         assert(call(p, "GET", "/x", NULL, &err) == 0 && call(p, "PUT", "/x", NULL, &err) == 0);
         assert(str_ends_with(s.requests[0].text, "\r\n\r\nusername=root%40pam&password=pass%3Bw%26rd"));
         assert(!strstr(s.requests[0].text, "Authorization") && !strstr(s.requests[0].text, "Cookie"));
@@ -232,13 +232,30 @@ static void test_tickets(void) {
         test_server_stop(&s);
 
         test_server_start(&no);
-        p = test_client_with_password(&no);
+        p = test_client_with_password(&no, 0);
         for (int i = 0; i < 3; i++) /* asked once: each failure costs the server three seconds */
                 assert(call(p, "GET", "/x", NULL, &err) == -ERR_UNAUTHENTICATED &&
                        str_after(err.msg, "get a ticket for root@pam: POST /access/ticket at ") &&
                        !strstr(err.msg, "pass;"));
         p = pve_free(p);
         test_server_stop(&no);
+}
+
+/* Before it is too old. */
+static void test_ticket_renewed(void) {
+        static const struct test_step script[] = { TICKET(1), OK("GET", "1"), OK("GET", "1"),
+                                                   TICKET(2), OK("GET", "1"), { 0 } };
+        struct test_server s = { .script = script };
+        struct pve *p;
+        struct err err;
+
+        test_server_start(&s);
+        p = test_client_with_password(&s, 1);
+        assert(call(p, "GET", "/x", NULL, &err) == 0 && call(p, "GET", "/x", NULL, &err) == 0);
+        (void) usleep(1100000);
+        assert(call(p, "GET", "/x", NULL, &err) == 0);
+        p = pve_free(p);
+        test_server_stop(&s);
 }
 
 static void answer_slowly(struct test_server *s, const char *request, struct test_step *ret) {
@@ -262,7 +279,7 @@ static void test_one_ticket_for_all(void) {
         struct pve *p;
 
         test_server_start(&s);
-        p = test_client_with_password(&s);
+        p = test_client_with_password(&s, 0);
         for (size_t i = 0; i < ELEMENTSOF(threads); i++)
                 assert(pthread_create(&threads[i], NULL, call_in_thread, p) == 0);
         for (size_t i = 0; i < ELEMENTSOF(threads); i++)
@@ -411,6 +428,7 @@ int main(void) {
         test_fail_over();
         test_lost_answers();
         test_tickets();
+        test_ticket_renewed();
         test_one_ticket_for_all();
         test_tasks();
         test_task_elsewhere();

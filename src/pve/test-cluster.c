@@ -121,6 +121,10 @@ static void test_storage(void) {
         "\"VM.PowerMgmt\":1,\"VM.Config.Options\":1,\"VM.Config.CPU\":1,\"VM.Config.Memory\":1,\"VM.Config.Network\""  \
         ":1,\"VM.Config.Disk\":1,\"VM.Snapshot\":1,\"VM.Clone\":1,\"VM.Migrate\":1,\"VM.Backup\":1"
 
+#define ALL_OF_GUESTS                                                                                                  \
+        "VM.Allocate,VM.Audit,VM.PowerMgmt,VM.Config.Options,VM.Config.CPU,VM.Config.Memory,VM.Config.Network,"        \
+        "VM.Config.Disk,VM.Snapshot,VM.Clone,VM.Migrate,VM.Backup"
+
 static void test_permissions(void) {
         static const struct test_step script[] = {
                 PERMISSIONS("vms", OF_GUESTS ",\"VM.Audit\":0"), /* not passed on */
@@ -149,12 +153,15 @@ static void test_permissions(void) {
         assert(missing.n == 4);
         assert(str_eq(missing.list[0].privilege, "VM.Allocate") && str_eq(missing.list[0].path, "/vms"));
         assert(str_eq(missing.list[0].command,
-                      "pveum acl modify /vms --roles PVEVMAdmin --users root@pam --tokens 'root@pam!k8s'"));
+                      "pveum role add LXCRI-Guests --privs " ALL_OF_GUESTS
+                      " || pveum role modify LXCRI-Guests --privs " ALL_OF_GUESTS
+                      " && pveum acl modify /vms --roles LXCRI-Guests --users root@pam --tokens 'root@pam!k8s'"));
         assert(str_eq(missing.list[1].privilege, "VM.Audit"));
         assert(str_eq(missing.list[2].privilege, "Datastore.AllocateTemplate"));
-        assert(str_eq(missing.list[3].command,
-                      "pveum acl modify /sdn/zones/localnetwork/vmbr0 --roles PVESDNUser --users root@pam --tokens "
-                      "'root@pam!k8s'"));
+        assert(strstr(missing.list[2].command,
+                      "pveum role add LXCRI-Storage --privs Datastore.AllocateSpace,Datastore.Audit,"
+                      "Datastore.AllocateTemplate || "));
+        assert(strstr(missing.list[3].command, "acl modify /sdn/zones/localnetwork/vmbr0 --roles LXCRI-Network "));
         pve_missing_done(&missing);
         assert(pve_check_permissions(p, &(struct pve_version){ 7, 4 },
                                      &(struct pve_places){ .pool = "k8s", .bridge = "vmbr0" }, &until, &missing,

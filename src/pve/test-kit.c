@@ -54,12 +54,12 @@ struct pve *test_client_of(const struct test_server *s) {
         return test_client((const struct test_server *const[]){ s, NULL });
 }
 
-struct pve *test_client_with_password(const struct test_server *s) {
+struct pve *test_client_with_password(const struct test_server *s, unsigned ticket_s) {
         static struct file password; /* is read whenever a ticket is asked for */
 
         password = file_with("pass;w&rd");
         return client((const struct test_server *const[]){ s, NULL },
-                      &(struct pve_args){ .user = "root@pam", .password_file = password.path });
+                      &(struct pve_args){ .user = "root@pam", .password_file = password.path, .ticket_s = ticket_s });
 }
 
 struct pve_until test_until(unsigned ms) {
