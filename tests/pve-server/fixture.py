@@ -32,14 +32,18 @@ class Node:
 
 
 class Cluster:
-    """A running server: `nodes` by name, `token`, `control`. It is over when its `with` is."""
+    """A running server, over when its `with` is.
+
+    nodes: {name: Node}; token_id, token_file: a token of root@pam and the file with its secret; token: both, as in
+    the header; control: the control socket
+    """
 
     def __init__(self, folder, names=('pve1',), pace=0.05):
         self.folder = str(folder)
-        token_file = self.folder + '.token'
+        self.token_file = self.folder + '.token'
         nodes = [word for name in names for word in ('--node', f'{name}=127.0.0.1:0')]
         self.process = subprocess.Popen(  # pylint: disable=consider-using-with
-            [sys.executable, os.path.join(HERE, 'serve'), '--folder', self.folder, '--token-file', token_file,
+            [sys.executable, os.path.join(HERE, 'serve'), '--folder', self.folder, '--token-file', self.token_file,
              '--pace', str(pace), *nodes], stdout=subprocess.PIPE, text=True)
         line = self.process.stdout.readline()
         if not line:
@@ -47,8 +51,9 @@ class Cluster:
         ready = json.loads(line)
         self.nodes = {name: Node(name, **where) for name, where in ready['nodes'].items()}
         self.control = Control(ready['control'])
-        with open(token_file, encoding='utf-8') as file:
-            self.token = file.read().strip()
+        self.token_id = ready['token']
+        with open(self.token_file, encoding='utf-8') as file:
+            self.token = f'{self.token_id}={file.read().strip()}'
 
     def client(self, node, token=None):
         return Client(self.nodes[node], token or self.token)
