@@ -1,22 +1,12 @@
 """What tasks do with a container that is there: power, snapshots, moves, its end. Each function runs in a task."""
 
-import contextlib
 import re
 import time
 
 from containers import ContainerError
-from errors import ApiError, failed
+from errors import failed
 from guest import VOLUME_KEY, bytes_of, next_key, size_text
 from storages import StorageError
-
-
-@contextlib.contextmanager
-def as_failure(prefix=''):
-    """Errors of containers and storages as the API's."""
-    try:
-        yield
-    except (ContainerError, StorageError) as e:
-        raise failed(prefix + str(e)) from None
 
 
 # Power.
@@ -33,12 +23,11 @@ def start(guest, task, skip_lock=False):
         apply_pending(guest)
         task.step()
         container = guest.container
-        with as_failure():
-            try:
-                container.start({**guest.config, 'vmid': guest.vmid}, guest.paths())
-            except ContainerError:
-                task.lines.extend(container.log)
-                raise
+        try:
+            container.start({**guest.config, 'vmid': guest.vmid}, guest.paths())
+        except ContainerError:
+            task.lines.extend(container.log)
+            raise
         for warning in container.warnings:
             task.warn(warning)
 
@@ -47,20 +36,18 @@ def stop(guest, task, skip_lock=False):
     with guest.locked(task):
         if not skip_lock:
             guest.check_lock()
-        with as_failure():
-            guest.container.stop()
+        guest.container.stop()
 
 
 def shutdown(guest, task, timeout, force):
     with guest.locked(task):
         guest.check_lock()
-        with as_failure():
-            if guest.container.shutdown(timeout):
-                return
-            if not force:
-                command = f'lxc-stop -n {guest.vmid} --nokill --timeout {round(timeout)}'
-                raise failed(f"command '{command}' failed: exit code 1")
-            guest.container.stop()
+        if task.wait_for(guest.container.shutdown, timeout):
+            return
+        if not force:
+            command = f'lxc-stop -n {guest.vmid} --nokill --timeout {round(timeout)}'
+            raise failed(f"command '{command}' failed: exit code 1")
+        guest.container.stop()
 
 
 def reboot(guest, task, timeout):
@@ -92,8 +79,7 @@ def set_key(guest, key, value):
 def drop_key(guest, key):
     if key.startswith('unused'):
         volume = guest.config[key]
-        with as_failure():
-            guest.node.storage_of(volume).free(volume)
+        guest.node.storage_of(volume).free(volume)
     elif VOLUME_KEY.fullmatch(key):
         keep_as_unused(guest, key, None)
     guest.config.pop(key, None)
@@ -115,12 +101,10 @@ def with_volume(guest, key, value):
     if not match:
         if not values['volume'].startswith('/'):
             storage = guest.node.storage_of(values['volume'])
-            with as_failure():
-                values['size'] = size_text(storage.size(values['volume']))
+            values['size'] = size_text(storage.size(values['volume']))
         return guest.show(key, values)
     size = int(float(match[2]) * 1024 ** 3)
-    with as_failure():
-        values['volume'] = guest.node.storage(match[1]).allocate(guest.vmid, size or None)
+    values['volume'] = guest.node.storage(match[1]).allocate(guest.vmid, size or None)
     values['size'] = size_text(size)
     return guest.show(key, values)
 
@@ -147,11 +131,11 @@ def snapshot(guest, task, name, description):
         task.step()
         taken = []
         try:
-            with as_failure(), guest.container.frozen():
+            with guest.container.frozen():
                 for volume in guest.volumes().values():
                     guest.node.storage_of(volume).snapshot(volume, name)
                     taken.append(volume)
-        except ApiError:
+        except Exception:
             for volume in taken:
                 guest.node.storage_of(volume).drop_snapshot(volume, name)
             raise
@@ -171,7 +155,7 @@ def delete_snapshot(guest, task, name, force):
                 guest.node.storage_of(volume).drop_snapshot(volume, name)
             except StorageError as e:
                 if not force:
-                    raise failed(str(e)) from None
+                    raise
                 task.warn(str(e))
         for other in guest.snapshots.values():
             if other['parent'] == name:
@@ -184,11 +168,10 @@ def delete_snapshot(guest, task, name, force):
 def rollback(guest, task, name, then_start):
     with guest.held('rollback', task, lambda: snapshot_of(guest, name)):
         entry = guest.snapshots[name]
-        with as_failure():
-            if guest.running:
-                guest.container.stop()
-            for volume in guest.volumes(config=entry['config']).values():
-                guest.node.storage_of(volume).rollback(volume, name)
+        if guest.running:
+            guest.container.stop()
+        for volume in guest.volumes(config=entry['config']).values():
+            guest.node.storage_of(volume).rollback(volume, name)
         guest.pending.clear()
         guest.deleted.clear()
         guest.config = {**entry['config'], 'lock': 'rollback'}
@@ -204,13 +187,11 @@ def move_volume(guest, task, key, target, delete):
         values = guest.parse(key)
         source = guest.node.storage_of(values['volume'])
         task.log(f"create full clone of mountpoint {key} ({values['volume']})")
-        with as_failure():
-            new = source.copy_to(values['volume'], target, guest.vmid)
+        new = source.copy_to(values['volume'], target, guest.vmid)
         old, values['volume'] = values['volume'], new
         guest.config[key] = guest.show(key, values)
         if delete:
-            with as_failure():
-                source.free(old)
+            source.free(old)
         else:
             guest.config[next_key(guest.config, 'unused')] = old
 
@@ -218,13 +199,12 @@ def move_volume(guest, task, key, target, delete):
 def resize(guest, task, key, size):
     with guest.locked(task):
         guest.check_lock()
+        guest.write()
         values = guest.parse(key)
-        with as_failure():
-            for line in guest.node.storage_of(values['volume']).resize(values['volume'], size):
-                task.log(line)
+        for line in guest.node.storage_of(values['volume']).resize(values['volume'], size):
+            task.log(line)
         values['size'] = size_text(size)
         guest.config[key] = guest.show(key, values)
-        guest.write()
 
 
 # Its end.
@@ -237,13 +217,11 @@ def destroy(guest, task, force, purge):
             if not force:
                 raise failed(f'unable to destroy CT {guest.vmid} - container is running')
             task.log(f'forced to stop CT {guest.vmid} before destroying!')
-            with as_failure():
-                guest.container.stop()
+            guest.container.stop()
         guest.config['lock'] = 'destroyed'
         task.step()
         free_all(guest, task)
-        with as_failure():
-            guest.container.destroy()
+        guest.container.destroy()
         if purge:
             task.log(f'purging CT {guest.vmid} from related configurations..')
             guest.cluster.ha.forget(guest.vmid)
@@ -272,20 +250,18 @@ def migrate(guest, target, task, restart=False, timeout=180):
                 raise failed("can't migrate running container without --online or --restart")
             say(f'shutdown CT {guest.vmid}')
             # Asked twice, never killed.
-            if not guest.container.shutdown(timeout) and not guest.container.shutdown(timeout):
+            if not any(task.wait_for(guest.container.shutdown, timeout) for _ in range(2)):
                 say(f'ERROR: migration aborted (duration {time.monotonic() - began:.0f}): container did not stop')
                 raise failed('migration aborted')
         say(f"starting migration of CT {guest.vmid} to node '{target.name}' ({target.address})")
         copied = copy_volumes(guest, source, target, say)
         task.step()
-        with as_failure():
-            guest.container.destroy()
+        guest.container.destroy()
         with guest.cluster.lock:
             guest.node = target
             guest.config.update(copied)
         for volume in {volume for volume in guest.volumes().values() if not source.storage_of(volume).shared}:
-            with as_failure():
-                source.storage_of(volume).free(volume)
+            source.storage_of(volume).free(volume)
         say('start final cleanup')
     if was_running:
         say('start container on target node')
@@ -306,8 +282,7 @@ def copy_volumes(guest, source, target, say):
                 raise failed(f"can't migrate local volume '{volume}': it has snapshots")
             say(f"found local volume '{volume}' (in current VM config)")
             there = target.storage(storage.name)
-            with as_failure():
-                new = storage.copy_to(volume, there, guest.vmid)
+            new = storage.copy_to(volume, there, guest.vmid)
             done.append((there, new))
             say(f"volume '{volume}' is '{new}' on the target")
             changed[key] = guest.show(key, {**guest.parse(key), 'volume': new})
@@ -321,8 +296,7 @@ def copy_volumes(guest, source, target, say):
 def wanted_size(guest, key, text):
     """The size in bytes that `+1G` or `2G` asks for."""
     storage = guest.node.storage_of(guest.parse(key)['volume'])
-    with as_failure():
-        now = storage.size(guest.parse(key)['volume'])
+    now = storage.size(guest.parse(key)['volume'])
     size = now + bytes_of(text[1:]) if text.startswith('+') else bytes_of(text)
     if size < now:
         raise failed('unable to shrink disk size')

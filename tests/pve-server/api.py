@@ -5,7 +5,8 @@ import threading
 import traceback
 
 import validate
-from errors import ApiError, failed, forbidden, refused
+from cluster import FAILURES
+from errors import ApiError, failed, forbidden, reason, refused
 
 HANDLERS = {}
 
@@ -105,8 +106,8 @@ class Api:
         call.given = {name: plain(value) for name, value in given.items() if value is not None}
         try:
             data = HANDLERS[f'{found.method} {found.path}'](call)
-        except ApiError:
-            raise
+        except FAILURES as e:
+            raise e if isinstance(e, ApiError) else failed(reason(e)) from None
         except Exception as e:  # pylint: disable=broad-except  # a mistake of ours must not look like Proxmox' answer
             self.note_error()
             raise failed(f'the test server has a mistake: {type(e).__name__}: {e}') from e

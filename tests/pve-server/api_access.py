@@ -5,6 +5,7 @@ from access import Caller
 from api import operation
 from errors import ApiError, failed, forbidden, refused
 
+
 @operation('GET /version', 'GET /nodes/{node}/version')
 def version(call):
     return call.cluster.version

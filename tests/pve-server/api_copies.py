@@ -6,7 +6,7 @@ import actions
 import create as creation
 from api import operation
 from api_lxc import guest_then
-from errors import failed, refused
+from errors import failed, reason, refused
 from formats import split_list
 
 
@@ -277,5 +277,5 @@ def dump_one(call, task, storage, vmid, keep):
     except Exception as e:  # pylint: disable=broad-except  # the job goes on with the next one
         if task.stop:
             raise
-        task.log(f'ERROR: Backup of VM {vmid} failed - {str(e).strip()}')
+        task.log(f'ERROR: Backup of VM {vmid} failed - {reason(e)}')
         return False

@@ -6,17 +6,8 @@ import re
 
 from api import operation
 from errors import failed, forbidden, refused
-from storages import StorageError
 
 TEMPLATE = re.compile(r'[^/\s]+\.(?:tar|tar\.gz|tar\.xz|tar\.zst|tgz)')
-
-
-def asked(function, *arguments):
-    """What a storage says, an error of it as the API's."""
-    try:
-        return function(*arguments)
-    except StorageError as e:
-        raise failed(str(e)) from None
 
 
 def may_see(call, name):
@@ -67,7 +58,7 @@ def storage_status(call):
 @operation('GET /nodes/{node}/storage/{storage}/content')
 def content(call):
     storage = call.node.storage(call['storage'])
-    found = asked(storage.content, call.get('content'), call.int('vmid'))
+    found = storage.content(call.get('content'), call.int('vmid'))
     return [{**volume, **call.cluster.notes.get(volume['volid'], {})} for volume in found if may_use(call, volume)]
 
 
@@ -85,9 +76,9 @@ def volume_of(call):
     volid = call['volume'] if call['volume'].startswith(storage.name + ':') else f'{storage.name}:{call["volume"]}'
     if ':' in call['volume'] and not call['volume'].startswith(storage.name + ':'):
         raise refused({'volume': "storage ID mismatch"})
-    found = next((volume for volume in asked(storage.content) if volume['volid'] == volid), None)
+    found = next((volume for volume in storage.content() if volume['volid'] == volid), None)
     if found is None:
-        asked(storage.path, volid)
+        storage.path(volid)
         raise failed(f"volume '{volid}' does not exist")
     return storage, volid, found
 
@@ -97,7 +88,7 @@ def read_volume(call):
     storage, volid, found = volume_of(call)
     if not may_see(call, storage.name) or not may_use(call, found):
         raise forbidden(f'/storage/{storage.name}, Datastore.Audit|Datastore.AllocateSpace')
-    return {'path': asked(storage.path, volid), 'size': found['size'], 'used': found.get('used', found['size']),
+    return {'path': storage.path(volid), 'size': found['size'], 'used': found.get('used', found['size']),
             'format': found['format'], **call.cluster.notes.get(volid, {})}
 
 
@@ -128,7 +119,7 @@ def delete_volume(call):
         raise failed(f"cannot remove volume '{volid}': it is in use by a container")
 
     def work(task):
-        asked(storage.remove, volid)
+        storage.remove(volid)
         call.cluster.notes.pop(volid, None)
         task.log(f"Removed volume '{volid}'")
     owner = f'{found["vmid"]}@' if 'vmid' in found else ''
@@ -150,7 +141,7 @@ def upload(call):
             found = hashlib.file_digest(file, call['checksum-algorithm']).hexdigest()
         if found != call['checksum'].lower():
             raise failed(f"checksum mismatch: got '{found}' != expect '{call['checksum']}'")
-    asked(storage.gate, f"unable to write '{filename}'")
+    storage.gate(f"unable to write '{filename}'")
     kept = os.path.join(call.cluster.folder, f'upload-{call.upload.folder.rpartition("-")[2]}.part')
     os.rename(call.upload.path, kept)  # the task outlives the request
 
@@ -159,8 +150,8 @@ def upload(call):
             task.log(f'starting file import from: {kept}')
             task.log(f'target node: {call.node.name}')
             # An existing file is replaced by an upload.
-            volid = asked(storage.store, kind, filename, kept, True)
-            task.log(f'target file: {asked(storage.path, volid)}')
+            volid = storage.store(kind, filename, kept, True)
+            task.log(f'target file: {storage.path(volid)}')
             task.log('finished file import successfully')
         finally:
             os.unlink(kept)
@@ -183,5 +174,5 @@ def pull(call):
         task.log(f'pulling {reference}')
         if not source:
             raise failed(f"command 'skopeo copy docker://{reference}' failed: exit code 1")
-        asked(storage.store, 'vztmpl', filename, source)
+        storage.store('vztmpl', filename, source)
     return call.task('ociregistrypull', storage.name, work)

@@ -7,12 +7,15 @@ import threading
 import time
 
 from access import Access
+from archives import ArchiveError
 from containers import Container, ContainerError
-from errors import failed
+from errors import ApiError, failed
 from guest import Guest
 from storages import Storage, StorageError
 from tasks import Tasks
 
+# What refuses to do what was asked for, with a text for who asked.
+FAILURES = (ApiError, ArchiveError, ContainerError, StorageError)
 FIRST_VMID = 100
 DISK_FULL = 'No space left on device'
 

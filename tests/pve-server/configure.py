@@ -4,8 +4,9 @@ import re
 
 import actions
 import formats
+from cluster import FAILURES
 from create import card_value
-from errors import ApiError, failed, forbidden, refused
+from errors import failed, forbidden, reason, refused
 from guest import MOUNT_KEY, VOLUME_KEY, typed
 
 # What takes effect on a running container at once, beside cards and new mount points.
@@ -167,8 +168,8 @@ def apply(guest, keys):
     for key in sorted(keys):
         try:
             actions.apply_pending(guest, key)
-        except ApiError as e:
-            errors[key] = f'unable to apply pending change {key} : {e.message}'
+        except FAILURES as e:
+            errors[key] = f'unable to apply pending change {key} : {reason(e)}\n'
             guest.pending.pop(key, None)
     return errors
 

@@ -69,9 +69,11 @@ def clean(bridge):
 def server(top, bridge, request):
     """A cluster of pve1 and pve2, with the template local:vztmpl/oci-mini.tar; it makes no mistake of its own."""
     del bridge
-    server = Server(os.path.join(top, request.module.__name__), [('pve1', '127.0.0.1', 0), ('pve2', '127.0.0.1', 0)], pace=0.05)
+    server = Server(os.path.join(top, request.module.__name__), [('pve1', '127.0.0.1', 0), ('pve2', '127.0.0.1', 0)],
+                    pace=0.05)
     archive = templates.oci_archive(
-        os.path.join(server.folder, 'oci-mini.tar'), templates.layer(os_release='ID=alpine\n'), Entrypoint=['/sbin/init'],
+        os.path.join(server.folder, 'oci-mini.tar'), templates.layer(os_release='ID=alpine\n'),
+        Entrypoint=['/sbin/init'],
         Env=['PATH=/bin', 'FOO=bar baz'], WorkingDir='/tmp')
     for node in server.cluster.nodes.values():
         node.storages['local'].store('vztmpl', 'oci-mini.tar', archive)

@@ -7,11 +7,10 @@ import time
 
 import actions
 import archives
-from actions import as_failure
 from containers import ContainerError
-from errors import ApiError, failed
+from cluster import FAILURES
+from errors import failed, reason
 from guest import MOUNT_KEY, config_of, lines_of
-from storages import StorageError
 
 DEFAULT_GIB = 4
 DEFAULTS = {'memory': 512, 'swap': 512}
@@ -45,11 +44,10 @@ def create(guest, task, archive, options):
     """Fills the reserved configuration: `options` are the parameters that are configuration, with typed values."""
     try:
         fill(guest, task, archive, options)
-    except (ApiError, StorageError, ContainerError, archives.ArchiveError) as e:
-        text = e.message.strip() if isinstance(e, ApiError) else str(e)
+    except FAILURES as e:
         undo(guest, task)
         prefix = f'unable to create CT {guest.vmid} - '
-        raise failed(text if text.startswith(prefix) else prefix + text) from None
+        raise failed(prefix + reason(e).removeprefix(prefix)) from None
     except Exception:
         undo(guest, task)
         raise
@@ -107,14 +105,13 @@ def backup(guest, task, storage, mode, suffix, notes):
         task.log(f'INFO: backup mode: {mode}')
         if mode == 'snapshot':
             mode = snapshot_mode(guest, task, volumes)
-        with as_failure():
-            if mode == 'stop' and running and not guest.container.shutdown(60 * guest.cluster.pace):
-                guest.container.stop()
-            volid, path = storage.new_path('backup', f'vzdump-lxc-{guest.vmid}-{stamp}.{suffix}')
-            task.log(f"INFO: creating vzdump archive '{path}'")
-            config = {key: value for key, value in guest.config.items() if key != 'lock'}
-            with guest.container.frozen():
-                guest.container.dump(path, volumes, lines_of(config))
+        if mode == 'stop' and running and not guest.container.shutdown(60 * guest.cluster.pace):
+            guest.container.stop()
+        volid, path = storage.new_path('backup', f'vzdump-lxc-{guest.vmid}-{stamp}.{suffix}')
+        task.log(f"INFO: creating vzdump archive '{path}'")
+        config = {key: value for key, value in guest.config.items() if key != 'lock'}
+        with guest.container.frozen():
+            guest.container.dump(path, volumes, lines_of(config))
         task.log(f'INFO: archive file size: {os.path.getsize(path) // 1024}KB')
         guest.cluster.notes[volid] = notes
     if mode == 'stop' and running:
@@ -165,10 +162,9 @@ def restore(guest, task, archive, options, storage_name, unique, keep_raw):
     """Like create(), from a backup: its configuration, replaced where options say so."""
     try:
         refill(guest, task, archive, options, storage_name, unique, keep_raw)
-    except (ApiError, StorageError, ContainerError, archives.ArchiveError) as e:
-        text = e.message.strip() if isinstance(e, ApiError) else str(e)
+    except FAILURES as e:
         undo(guest, task)
-        raise failed(f'unable to restore CT {guest.vmid} - {text}') from None
+        raise failed(f'unable to restore CT {guest.vmid} - {reason(e)}') from None
     except Exception:
         undo(guest, task)
         raise
@@ -240,9 +236,9 @@ def clone(source, guest, task, storage, snapname, hostname, description):
             if description is not None:
                 guest.config['description'] = description
             guest.write()
-    except (ApiError, StorageError) as e:
+    except FAILURES as e:
         undo(guest, task)
-        raise failed('clone failed: ' + (e.message.strip() if isinstance(e, ApiError) else str(e))) from None
+        raise failed(f'clone failed: {reason(e)}') from None
     except Exception:
         undo(guest, task)
         raise

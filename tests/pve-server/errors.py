@@ -13,6 +13,11 @@ class ApiError(Exception):
         return self.message.split('\n', 1)[0]
 
 
+def reason(error):
+    """What an error says, in one piece."""
+    return (error.message if isinstance(error, ApiError) else str(error)).strip() or type(error).__name__
+
+
 def failed(text):
     """Nearly everything that goes wrong: there is neither 404 nor 409 in this API."""
     return ApiError(500, text + '\n')

@@ -5,7 +5,6 @@ import threading
 import actions
 from access import ROOT
 from containers import ContainerError
-from errors import ApiError
 
 
 class Manager:
@@ -66,7 +65,7 @@ class Manager:
             try:
                 function(task)
                 resource['failures'] = 0
-            except (ApiError, ContainerError):
+            except Exception:
                 resource['failures'] = resource.get('failures', 0) + 1
                 raise
             finally:

@@ -4,7 +4,7 @@ import re
 import threading
 import time
 
-from errors import ApiError, refused
+from errors import reason, refused
 
 
 class Killed(BaseException):
@@ -47,6 +47,26 @@ class Task:
         if self.stop:
             raise Interrupted('received interrupt')
 
+    def wait_for(self, function, *arguments):
+        """What a function gives that takes long and knows nothing of tasks. It goes on when the task ends meanwhile."""
+        outcome = []
+
+        def run():
+            try:
+                outcome.append((function(*arguments), None))
+            except Exception as e:  # pylint: disable=broad-except  # it is raised below
+                outcome.append((None, e))
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        while thread.is_alive():
+            thread.join(0.05)
+            if self.stop or self.kill_after == 0:
+                self.step()
+        result, error = outcome[0]
+        if error:
+            raise error
+        return result
+
     def run(self, function):
         try:
             self.step()
@@ -57,7 +77,7 @@ class Task:
         except Killed:
             self.exit = 'unexpected status'
         except Exception as e:  # pylint: disable=broad-except  # whatever it is, it is how the task ended
-            self.exit = (e.message if isinstance(e, ApiError) else str(e)).strip() or type(e).__name__
+            self.exit = reason(e)
             self.lines.append(f'TASK ERROR: {self.exit}')
         self.ended = int(time.time())
         self.done.set()

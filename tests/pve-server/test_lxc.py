@@ -390,3 +390,21 @@ def test_pull(client, control, server):
         "500 refusing to override existing file 'mini_1.0.tar'"
     assert client.task('POST', LXC, vmid=170, ostemplate='local:vztmpl/mini_1.0.tar', rootfs='local:0') == 'OK'
     remove(client, 170)
+
+
+def test_stop_ends_a_shutdown(client):
+    """A first process that ignores its halt signal: the shutdown waits, and a stop that overrules it does not."""
+    path = make(client, 171)
+    stubborn = "/bin/sh -c 'trap : PWR TERM; while :; do sleep 1; done'"
+    assert client.put(path + '/config', entrypoint=stubborn).data is None
+    assert client.task('POST', path + '/status/start') == 'OK'
+    assert client.task('POST', path + '/status/shutdown', timeout=1).startswith("command 'lxc-stop -n 171 --nokill")
+    upid = client.post(path + '/status/shutdown', timeout=60).data
+    assert client.task('POST', path + '/status/stop', **{'overrule-shutdown': 1}) == 'OK'
+    assert client.wait(upid)['exitstatus'] == 'received interrupt'
+    assert client.task('POST', path + '/status/start') == 'OK'
+    assert client.task('POST', path + '/status/shutdown', timeout=1, forceStop=1) == 'OK'
+    assert client.task('POST', path + '/status/start') == 'OK'
+    assert client.task('POST', path + '/migrate', target='pve2', restart=1, timeout=1) == 'migration aborted'
+    assert client.get(path + '/status/current').data['status'] == 'running'
+    remove(client, 171)
