@@ -4,6 +4,7 @@ A rule says which requests ({'method', 'path': a regular expression, 'node'}), h
 out) or which part ('probability'), and what happens:
 
     hang          nothing is done and nothing answered (for 'seconds', else until the client goes)
+    hang-after    it is done and never answered
     reset         the connection is reset and nothing done
     reset-after   it is done, and the connection reset instead of an answer
     status        nothing is done, and 'status' and 'reason' answered (502 Bad Gateway ...)
@@ -17,7 +18,7 @@ import random
 import re
 import threading
 
-KINDS = {'hang', 'reset', 'reset-after', 'status', 'status-after', 'slow', 'lock', 'kill'}
+KINDS = {'hang', 'hang-after', 'reset', 'reset-after', 'status', 'status-after', 'slow', 'lock', 'kill'}
 
 
 class Rule:

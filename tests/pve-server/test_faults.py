@@ -45,17 +45,22 @@ def test_status(one, client, control, fault, done):
         assert one.delete('/pools', poolid='b').status == 200
 
 
-def test_hang(one, client, control):
-    control.do('fault', fault='hang', method='POST', count=1)
+@pytest.mark.parametrize('fault, done', [('hang', False), ('hang-after', True)])
+def test_hang(server, client, control, fault, done):
+    control.do('fault', fault=fault, method='POST', path='^/pools$', count=1)
+    one = Client(server.cluster.nodes['pve1'], server.token, timeout=0.3)
     with pytest.raises(TimeoutError):
         one.post('/pools', poolid='c')
     one.connection.close()
-    assert 'c' not in pools(client)
     # The server is rid of it as soon as the client is.
     end = time.monotonic() + 2
-    while not any(entry['fault'] == 'hang' for entry in control.do('journal')):
+    while not any(entry['fault'] == fault for entry in control.do('journal')):
         assert time.monotonic() < end
         time.sleep(0.02)
+    control.do('clear-faults')
+    assert ('c' in pools(client)) is done
+    if done:
+        assert client.delete('/pools', poolid='c').status == 200
 
 
 def test_slow(one, control):

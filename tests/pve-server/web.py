@@ -177,23 +177,28 @@ class Handler(http.server.BaseHTTPRequestHandler):
         given = self.parameters(length)
         self.seen['parameters'] = given
         answer = api.call(node, caller, self.command, path, given, self.upload)
-        if rule and rule.fault == 'reset-after':
-            raise Gone()
-        if rule and rule.fault == 'status-after':
-            raise Plain(rule.status, rule.reason)
+        if rule:
+            self.after(rule)
         return answer
 
     def before(self, rule):
         """What a fault does before anything else is done."""
         if rule.fault == 'slow':
             self.server.ended.wait(rule.seconds or 1)
-        elif rule.fault == 'hang':
+        elif rule.fault in ('hang', 'reset', 'status'):
+            self.strike(rule)
+
+    def after(self, rule):
+        """What a fault does instead of the answer."""
+        if rule.fault in ('hang-after', 'reset-after', 'status-after'):
+            self.strike(rule)
+
+    def strike(self, rule):
+        if rule.fault.startswith('hang'):
             self.wait_for_client(rule.seconds)
-            raise Gone()
-        elif rule.fault == 'reset':
-            raise Gone()
-        elif rule.fault == 'status':
+        elif rule.fault.startswith('status'):
             raise Plain(rule.status, rule.reason)
+        raise Gone()
 
     def wait_for_client(self, seconds):
         """Until the client is gone, the server ends or the time is over."""
