@@ -196,8 +196,7 @@ def dump(target, folder, volumes, config, pid=None):
                    '--directory=/proc/self/fd/9', '--no-anchored', '--exclude=lost+found', '--anchored',
                    '--exclude=./tmp/?*', '--exclude=./var/tmp/?*', '--exclude=./var/run/?*.pid',
                    *(_foreign_mounts(pid, volumes) if pid else []), '.']
-        if not pid:
-            command = [*_in_volumes(folder, volumes), *command]
+        command = [*_in_volumes(folder, [] if pid else volumes), *command]
         partial = os.path.join(os.path.dirname(target), '.' + os.path.basename(target))
         try:
             with open(partial, 'wb') as f, subprocess.Popen(packer, stdin=subprocess.PIPE, stdout=f) as packing:

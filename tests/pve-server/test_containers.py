@@ -17,6 +17,8 @@ from oci import Layer
 from storages import Storage
 from templates import STUBBORN, layer, oci_archive, template
 
+with open('/etc/subuid', encoding='utf-8') as _file:
+    SUBUID = _file.read()
 NET = 'name=eth0,bridge=vmbr0,host-managed=1,hwaddr=BC:24:11:01:02:03,ip=10.99.0.110/24,gw=10.99.0.1,type=veth'
 
 
@@ -123,6 +125,22 @@ def test_start_gives_a_real_unprivileged_container(make, size):
     if size:
         assert found['maxdisk'] < size, 'the volume is not what limits the disk'
         assert ' / ext4 ' in ct.run('cat', '/proc/mounts')
+
+
+def test_newuidmap_is_content_where_it_is_installed(make, tmp_path, monkeypatch):
+    """liblxc takes it when it is found and privileged; this one asks as the real one does."""
+    for kind in 'ug':
+        tool = tmp_path / f'new{kind}idmap'
+        tool.write_text(f'#!/bin/sh\ngrep -qx root:$3:$4 /etc/sub{kind}id && echo $2 $3 $4 >/proc/$1/{kind}id_map && '
+                        f'echo {kind} >>{tmp_path}/used\n')
+        tool.chmod(0o4755)
+    monkeypatch.setenv('PATH', f'{tmp_path}:{os.environ["PATH"]}')
+    ct = make()
+    ct.start()
+    assert ct.run('hostname') == 'ct110'
+    assert set((tmp_path / 'used').read_text().split()) == {'u', 'g'}
+    with open('/etc/subuid', encoding='utf-8') as f:
+        assert f.read() == SUBUID, "the host's file was changed"
 
 
 def test_network_goes_through_the_bridge(make):
