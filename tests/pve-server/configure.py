@@ -123,15 +123,12 @@ def update(call, guest):
         guest.check_lock()
         guest.check_digest(call.get('digest'))
         guest.write()
-        for key in reverted:
+        new.update({key: card_value(guest, key, keep_mac(guest, key, value)) for key, value in new.items()
+                    if key.startswith('net')})
+        for key in [*reverted, *deleted]:
             guest.pending.pop(key, None)
-            guest.deleted.discard(key)
-        for key, value in new.items():
-            guest.pending[key] = card_value(guest, key, keep_mac(guest, key, value)) if key.startswith('net') else value
-            guest.deleted.discard(key)
-        guest.deleted.update(key for key in deleted if key in guest.config)
-        for key in deleted:
-            guest.pending.pop(key, None)
+        guest.deleted = guest.deleted - set(reverted) - set(new) | {key for key in deleted if key in guest.config}
+        guest.pending.update(new)
         errors = hotplug(guest, set(new) | set(deleted)) if guest.running else apply(guest, set(new) | set(deleted))
     if errors:
         raise refused(errors)

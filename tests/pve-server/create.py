@@ -27,6 +27,8 @@ def card_value(guest, key, text, host_managed=False):
     values.setdefault('type', 'veth')
     if host_managed:
         values.setdefault('host-managed', '1')
+    if values.get('host-managed') == '1' and values.get('ip6') == 'auto':
+        raise failed(f'{key}: a network that the host manages has no ip6=auto')
     return guest.show(key, values)
 
 
