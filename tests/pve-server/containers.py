@@ -8,6 +8,9 @@ Where this runs must look like a node: the cgroup of process 1 is liblxc's root,
 and with v2 only the kernel's root may have both processes and children with limits. So tests run it by
 `LXCRI_TEST_NODE=1 tests/lib/isolated`, see as-node there. Folders down to the volumes must let others pass
 (mode 0711), for the container's root is nobody on the host.
+
+Every container is treated as ostype=unmanaged: for a distribution that it knows, Proxmox also writes /etc/hostname, the
+network's configuration and so on into it.
 """
 
 import collections

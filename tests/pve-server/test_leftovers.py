@@ -1,5 +1,6 @@
 """Whatever is killed, nothing of a container stays on the host."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -37,31 +38,60 @@ def everyone_below(pid):
     return [one for child in children(pid) for one in [child, *everyone_below(child)]]
 
 
-@pytest.mark.parametrize('who', ['run', 'first process', 'server', 'monitor'])
-def test_nothing_stays(clean, who):
-    del clean
+@contextlib.contextmanager
+def started():
+    """(the running tests/lib/isolated, its name, its folder, {pid: command line} of all below it)"""
     with subprocess.Popen([ISOLATED, sys.executable, '-B', '-c', PROGRAM], stdout=subprocess.PIPE, text=True,
                           env={**os.environ, 'LXCRI_TEST_NODE': '1'}) as run:
         try:
             words = run.stdout.readline().split()
             assert words and words[0] == 'up'
-            name, top = words[1:3]
-            below = everyone_below(run.pid)
             commands = {}
-            for pid in below:
+            for pid in everyone_below(run.pid):
                 with open(f'/proc/{pid}/cmdline', encoding='utf-8') as f:
                     commands[pid] = f.read().split('\0')
-            if who == 'run':
-                run.terminate()
-            else:
-                mark = {'first process': 'isolated', 'server': '-B', 'monitor': 'lxc-start'}[who]
-                os.kill(next(pid for pid, command in commands.items() if mark in command), signal.SIGKILL)
-            if who == 'monitor':
-                time.sleep(0.5)
-                run.terminate()
-            run.wait(30)
+            yield run, words[1], words[2], commands
         finally:
             run.kill()
-    assert top not in subprocess.run(['losetup', '-a'], capture_output=True, text=True, check=True).stdout
+
+
+def cgroups_of(name):
+    return [path for path, _, _ in os.walk('/sys/fs/cgroup') if name in path or path.endswith('/110')]
+
+
+def loop_devices():
+    return subprocess.run(['losetup', '-a'], capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize('who', ['run', 'first process', 'server', 'monitor'])
+def test_nothing_stays(clean, who):
+    del clean
+    with started() as (run, name, top, commands):
+        if who == 'run':
+            run.terminate()
+        else:
+            mark = {'first process': 'isolated', 'server': '-B', 'monitor': 'lxc-start'}[who]
+            os.kill(next(pid for pid, command in commands.items() if mark in command), signal.SIGKILL)
+        if who == 'monitor':
+            time.sleep(0.5)
+            run.terminate()
+        run.wait(30)
+    assert top not in loop_devices()
     assert not os.path.exists(top)
-    assert not [path for path, _, _ in os.walk('/sys/fs/cgroup') if name in path or path.endswith('/110')]
+    assert not cgroups_of(name)
+
+
+def test_all_processes_end_with_a_run_that_is_killed(clean):
+    del clean
+    with started() as (run, name, top, commands):
+        run.kill()
+        run.wait(30)
+        deadline = time.monotonic() + 10
+        while left := [command for pid, command in commands.items() if os.path.exists(f'/proc/{pid}')]:
+            assert time.monotonic() < deadline, left
+            time.sleep(0.05)
+    assert top not in loop_devices()
+    # Nobody else can remove these.
+    for path in sorted(cgroups_of(name), reverse=True):
+        os.rmdir(path)
+    os.rmdir(top)
