@@ -13,13 +13,14 @@
 #include "base/str.h"
 #include "config.h"
 #include "http/handle.h"
+#include "http/memory.h"
 #include "http/tls.h"
 #include "http/url.h"
 
 enum { ATTEMPTS = 5, CONNECT_ATTEMPTS = 3, BACKOFF_MS = 200, BACKOFF_MAX_MS = 10000, RETRY_AFTER_MAX_S = 30 };
 
 static void global_init(void) {
-        if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+        if (memory_global_init() != CURLE_OK)
                 abort();
 }
 

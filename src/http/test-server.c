@@ -36,6 +36,19 @@ static X509 *certificate_new(EVP_PKEY *key) {
         return x;
 }
 
+/* @in: names with a byte for their length before them. */
+static int choose_protocol(SSL *tls, const unsigned char **out, unsigned char *out_len, const unsigned char *in,
+                           unsigned len, void *userdata) {
+        static const unsigned char http1[] = "http/1.1";
+        struct test_server *s = userdata;
+
+        if (memmem(in, len, "\2h2", 3))
+                s->offered_http2 = true;
+        *out = http1;
+        *out_len = sizeof(http1) - 1;
+        return SSL_TLSEXT_ERR_OK;
+}
+
 static void tls_start(struct test_server *s) {
         SSL_CTX *tls = SSL_CTX_new(TLS_server_method());
         EVP_PKEY *key = EVP_EC_gen("P-256");
@@ -45,6 +58,7 @@ static void tls_start(struct test_server *s) {
         int fd;
 
         assert(SSL_CTX_use_certificate(tls, x) == 1 && SSL_CTX_use_PrivateKey(tls, key) == 1);
+        SSL_CTX_set_alpn_select_cb(tls, choose_protocol, s);
         assert(X509_digest(x, EVP_sha256(), digest, NULL) == 1);
         for (size_t i = 0; i < sizeof(digest); i++)
                 (void) sprintf(s->fingerprint + 3 * i, "%02X%s", digest[i], i + 1 < sizeof(digest) ? ":" : "");

@@ -71,7 +71,7 @@ static void test_certificates(void) {
         test_server_start(&s);
         h = client(s.fingerprint);
         call(h, &s, &c);
-        assert(c.r == 0 && str_eq(strbuf_str(&c.resp.body), "pinned"));
+        assert(c.r == 0 && str_eq(strbuf_str(&c.resp.body), "pinned") && s.offered_http2);
         h = http_free(h);
 
         memcpy(other, s.fingerprint, sizeof(other));

@@ -11,9 +11,10 @@ enum { TICKET_S = 90 * 60, WAIT_MS = 20, REFUSED_S = 10 };
 
 struct auth {
         char *identity;
-        char *password_file;  /* read for each ticket: not kept, and a new password is seen */
-        struct secret *token; /* the header's value; NULL: tickets */
+        bool has_token; /* else tickets */
+        char *file;     /* with the token's secret; or with the password, which is read for each ticket and not kept */
         pthread_mutex_t lock; /* guards what follows */
+        struct secret *token; /* the header's value */
         bool asking;          /* a thread is getting a ticket */
         struct secret *cookie, *csrf;
         uint64_t renew_ns, ticket_s;
@@ -39,7 +40,7 @@ struct auth *auth_free(struct auth *a) {
         if (!a)
                 return NULL;
         free(a->identity);
-        free(a->password_file);
+        free(a->file);
         (void) secret_unref(a->token);
         (void) secret_unref(a->cookie);
         (void) secret_unref(a->csrf);
@@ -62,41 +63,44 @@ static bool is_identity(const char *s, bool token) {
         return at && at > s && at[1] && at[1] != '!' && token == !!name && (!name || name[1]);
 }
 
-static int read_token(const struct pve_args *args, struct auth *a, struct err *err) {
+static int read_token(const struct auth *a, struct secret **ret, struct err *err) {
         _cleanup_(secret_unrefp) struct secret *value = NULL;
-        _cleanup_(freep) char *prefix = NULL;
-        int r;
+        _cleanup_(freep) char *prefix = xprintf("PVEAPIToken=%s=", a->identity);
+        int r = secret_read(a->file, &value, err);
 
-        if (!is_identity(args->token_id, true))
-                return err_set(err, ERR_INVALID, "\"%.100s\" is not user@realm!token", args->token_id);
-        if (str_empty(args->token_file))
-                return err_set(err, ERR_INVALID, "no file with the secret of token %s is named", args->token_id);
-        r = secret_read(args->token_file, &value, err);
-        if (r < 0)
-                return err_wrap(err, "secret of token %s", args->token_id);
-        prefix = xprintf("PVEAPIToken=%s=", args->token_id);
-        return secret_new(prefix, secret_text(value), &a->token, err);
+        if (r == 0)
+                r = secret_new(prefix, secret_text(value), ret, err);
+        return r < 0 ? err_wrap(err, "secret of token %s", a->identity) : 0;
+}
+
+static int check_args(const char *identity, bool token, const char *file, struct err *err) {
+        if (!is_identity(identity, token))
+                return err_set(err, ERR_INVALID, "\"%.100s\" is not user@realm%s", identity, token ? "!token" : "");
+        if (str_empty(file))
+                return err_set(err, ERR_INVALID, "no file with the %s of %s is named", token ? "secret" : "password",
+                               identity);
+        return 0;
 }
 
 int auth_new(const struct pve_args *args, struct auth **ret, struct err *err) {
         bool token = !str_empty(args->token_id);
+        const char *identity = token ? args->token_id : args->user;
+        const char *file = token ? args->token_file : args->password_file;
         struct auth *a;
-        int r = 0;
+        int r;
 
         if (token == !str_empty(args->user))
                 return err_set(err, ERR_INVALID, "Proxmox VE needs a token, or a user and a password");
+        r = check_args(identity, token, file, err);
+        if (r < 0)
+                return r;
         a = xnew(struct auth);
         (void) pthread_mutex_init(&a->lock, NULL);
         a->ticket_s = args->ticket_s ?: TICKET_S;
-        a->identity = xstrdup(token ? args->token_id : args->user);
-        if (token)
-                r = read_token(args, a, err);
-        else if (!is_identity(args->user, false))
-                r = err_set(err, ERR_INVALID, "\"%.100s\" is not user@realm", args->user);
-        else if (str_empty(args->password_file))
-                r = err_set(err, ERR_INVALID, "no file with the password of %s is named", args->user);
-        else
-                a->password_file = xstrdup(args->password_file);
+        a->identity = xstrdup(identity);
+        a->file = xstrdup(file);
+        a->has_token = token;
+        r = token ? read_token(a, &a->token, err) : 0;
         if (r < 0) {
                 (void) auth_free(a);
                 return r;
@@ -141,7 +145,7 @@ static int ask_for_ticket(const struct auth *a, struct pve *p, const struct pve_
         };
         struct http_response resp;
         const char *host;
-        int r = secret_read(a->password_file, &with.hidden, err);
+        int r = secret_read(a->file, &with.hidden, err);
 
         if (r < 0)
                 return r;
@@ -162,10 +166,14 @@ static int ask_for_ticket(const struct auth *a, struct pve *p, const struct pve_
 }
 
 /* The lock is held. True when @ret, or @err, is the answer; false: there is no ticket yet. */
-static bool use_ticket(const struct auth *a, struct auth_headers *ret, struct err *err, int *ret_r) {
+static bool use(const struct auth *a, struct auth_headers *ret, struct err *err, int *ret_r) {
         uint64_t now = clock_monotonic_ns();
 
         *ret_r = 0;
+        if (a->token) {
+                ret->authorization = secret_ref(a->token);
+                return true;
+        }
         if (a->cookie && now < a->renew_ns) {
                 *ret = (struct auth_headers){ .cookie = secret_ref(a->cookie), .csrf = secret_ref(a->csrf) };
                 return true;
@@ -198,12 +206,10 @@ int auth_get(struct auth *a, struct pve *p, const struct pve_until *until, struc
         bool mine = false, done;
         int r;
 
-        *ret = (struct auth_headers){ .authorization = secret_ref(a->token) };
-        if (a->token)
-                return 0;
+        *ret = (struct auth_headers){ 0 };
         for (;;) {
                 (void) pthread_mutex_lock(&a->lock);
-                done = use_ticket(a, ret, err, &r);
+                done = use(a, ret, err, &r);
                 mine = !done && !a->asking;
                 a->asking |= mine;
                 (void) pthread_mutex_unlock(&a->lock);
@@ -224,9 +230,25 @@ int auth_get(struct auth *a, struct pve *p, const struct pve_until *until, struc
         return r;
 }
 
-bool auth_give_up(struct auth *a, const struct auth_headers *headers) {
-        if (!headers->cookie)
+/* Tokens are replaced by new ones while we run. */
+static bool reread_token(struct auth *a, const struct secret *refused) {
+        struct secret *token = NULL;
+        bool other;
+        struct err err;
+
+        if (read_token(a, &token, &err) < 0)
                 return false;
+        other = !str_eq(secret_text(token), secret_text(refused));
+        (void) pthread_mutex_lock(&a->lock);
+        (void) secret_unref(a->token);
+        a->token = token;
+        (void) pthread_mutex_unlock(&a->lock);
+        return other;
+}
+
+bool auth_give_up(struct auth *a, const struct auth_headers *headers) {
+        if (a->has_token)
+                return reread_token(a, headers->authorization);
         (void) pthread_mutex_lock(&a->lock);
         /* Unless another thread has got a new one meanwhile. */
         if (a->cookie == headers->cookie)

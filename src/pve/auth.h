@@ -26,6 +26,7 @@ struct auth *auth_free(struct auth *a);
 /* @ret: auth_headers_done() it in any case. May ask for a ticket; one thread does, others wait for it. */
 _must_use_ int auth_get(struct auth *a, struct pve *p, const struct pve_until *until, struct auth_headers *ret,
                         struct err *err);
-/* A server refused @headers. True when asking again makes sense: they were a ticket's, and it is given up now. */
+/* A server refused @headers. True when asking again makes sense: they were a ticket's, which is given up now, or the
+ * file has another token's secret since. */
 bool auth_give_up(struct auth *a, const struct auth_headers *headers);
 const char *auth_identity(const struct auth *a);

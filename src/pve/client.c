@@ -261,8 +261,11 @@ int pve_read_answer(const struct pve_request *req, const char *host, const struc
 
         if (resp->status < 200 || resp->status > 299)
                 return raise_answer(req, host, resp, err);
-        if (json_load_bounded_nul(strbuf_str(&resp->body), resp->body.len, PVE_VALUES_MAX, "the answer", ret, &why) < 0)
+        if (json_load_bounded_nul(strbuf_str(&resp->body), resp->body.len, PVE_VALUES_MAX, "the answer", ret, &why) <
+            0) {
+                pve_one_line(why.msg, TEXT_MAX);
                 return pve_raise(err, PVE_FOREIGN, "%s %s at %s: %s", method_of(req), req->path, host, why.msg);
+        }
         return 0;
 }
 

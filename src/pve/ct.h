@@ -68,7 +68,7 @@ struct pve_ct_status {
         const char *name, *tags, *lock; /* never NULL; lock: why operations are refused, or empty */
         json_t *owner;                  /* of the strings */
 };
-/* @ret: pve_ct_status_done() it. PVE_MISSING. */
+/* @ret: pve_ct_status_done() it. PVE_MISSING: not on that node; one that was migrated is in the list of all. */
 _must_use_ int pve_ct_status(struct pve *p, const struct pve_ct *ct, const struct pve_until *until,
                              struct pve_ct_status *ret, struct err *err);
 void pve_ct_status_done(struct pve_ct_status *s);

@@ -241,6 +241,42 @@ static void test_tickets(void) {
         test_server_stop(&no);
 }
 
+static void write_file(const char *path, const char *content) {
+        int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+        assert(fd >= 0 && write(fd, content, strlen(content)) == (ssize_t) strlen(content) && close(fd) == 0);
+}
+
+/* Its secret has become another one: the file is looked at when the old one is refused, and only then. */
+static void test_token_replaced(void) {
+        static const struct test_step script[] = { OK("GET", "1"),
+                                                   STEP("GET", "401 Authentication failed!", NULL),
+                                                   OK("GET", "1"),
+                                                   STEP("GET", "401 Authentication failed!", NULL),
+                                                   { 0 } };
+        static const char path[] = "/tmp/test-pve.token";
+        struct test_server s = { .script = script };
+        char host[32];
+        struct pve *p;
+        struct err err;
+
+        test_server_start(&s);
+        write_file(path, "old-secret");
+        (void) snprintf(host, sizeof(host), "127.0.0.1:%u", s.port);
+        assert(pve_new(&(struct pve_args){ .hosts = (const char *const[]){ host, NULL },
+                                           .fingerprints = (const char *const[]){ s.fingerprint, NULL },
+                                           .token_id = "root@pam!k8s",
+                                           .token_file = path },
+                       &p, &err) == 0);
+        write_file(path, "new-secret");
+        assert(call(p, "GET", "/x", NULL, &err) == 0 && strstr(s.requests[0].text, "!k8s=old-secret\r\n"));
+        assert(call(p, "GET", "/x", NULL, &err) == 0 && strstr(s.requests[2].text, "!k8s=new-secret\r\n"));
+        assert(call(p, "GET", "/x", NULL, &err) == -ERR_UNAUTHENTICATED);
+        (void) unlink(path);
+        p = pve_free(p);
+        test_server_stop(&s);
+}
+
 /* Before it is too old. */
 static void test_ticket_renewed(void) {
         static const struct test_step script[] = { TICKET(1), OK("GET", "1"), OK("GET", "1"),
@@ -428,6 +464,7 @@ int main(void) {
         test_fail_over();
         test_lost_answers();
         test_tickets();
+        test_token_replaced();
         test_ticket_renewed();
         test_one_ticket_for_all();
         test_tasks();

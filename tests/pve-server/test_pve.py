@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import threading
 import time
+import uuid
 
 import pytest
 
@@ -198,6 +200,31 @@ def test_tickets_and_wrong_secrets(make_driver, control):
     for driver in make_driver('password', 'root@pam', 'wrong;one'), make_driver(secret='00000000-0000-0000-0000-0'):
         wrong = failure(driver, 'version')
         assert wrong.kind == 'AUTH' and 'wrong;one' not in wrong.message and '00000000' not in wrong.message
+
+
+def dumped(pid):
+    """The memory of a process that a core dump would have."""
+    with open(f'/proc/{pid}/smaps', encoding='utf-8') as maps, open(f'/proc/{pid}/mem', 'rb', 0) as memory:
+        for line in maps:
+            if found := re.match(r'([0-9a-f]+)-([0-9a-f]+) (\S+)', line):
+                start, end, access = int(found[1], 16), int(found[2], 16), found[3]
+            elif line.startswith('VmFlags:') and access.startswith('rw') and ' dd' not in line:
+                memory.seek(start)
+                yield memory.read(end - start)
+
+
+def test_secrets_are_in_no_core_dump(make_driver, server, control):
+    """Neither while nothing is under way nor in what was freed."""
+    password = 'Pass;' + uuid.uuid4().hex
+    control.do('user', user='root@pam', password=password)
+    for driver, secrets in ((make_driver(), [server.secret]),
+                            (make_driver('password', 'root@pam', password), [password, 'PVE:root@pam:'])):
+        driver('create', vmid=226, params=OPTIONS)
+        driver('action', action='DELETE', vmid=226)
+        memory = b''.join(dumped(driver.process.pid))
+        assert b'root@pam' in memory
+        for secret in secrets:
+            assert secret.encode() not in memory, memory[memory.index(secret.encode()) - 100:][:200]
 
 
 def test_permissions(make_driver, client):
