@@ -15,7 +15,9 @@ import pytest  # noqa: E402
 
 import templates  # noqa: E402
 from client import Client, Control  # noqa: E402
+from cts import Ct  # noqa: E402
 from leftovers import Snapshot  # noqa: E402
+from oci import Layer  # noqa: E402
 from server import Server  # noqa: E402
 
 
@@ -94,3 +96,27 @@ def control(server):
     control = Control(server.control.path)
     yield control
     control.close()
+
+
+@pytest.fixture(scope='session')
+def ct_archives(top):
+    os.makedirs(top + '/archives')
+    return {'orderly': templates.template(top + '/archives/orderly.tar.zst'),
+            'stubborn': templates.template(top + '/archives/stubborn.tar', templates.layer(templates.STUBBORN)),
+            'not there': templates.template(top + '/archives/without.tar', Layer().dir('sbin'))}
+
+
+@pytest.fixture
+def make_ct(tmp_path, ct_archives, clean):
+    """make_ct(vmid, template, ...): a Ct, which is stopped and destroyed afterwards."""
+    del clean
+    made = []
+
+    def one(vmid=110, name='orderly', **more):
+        made.append(Ct(str(tmp_path), vmid, ct_archives.get(name, name), **more))
+        return made[-1]
+    yield one
+    for ct in made:
+        if ct.container.pid():
+            ct.container.stop()
+        ct.container.destroy()

@@ -107,11 +107,10 @@ class Card:
     def prepare(self):
         """Makes the bridges that stand between; the one that the host's side goes on."""
         bridge = self.bridge
-        if self.tag and not self.vlan_aware:  # a bridge more, vmbr0v100
+        if self.tag and not self.vlan_aware:  # a bridge more, vmbr0v100, which stays for the next container
             bridge = f'{self.bridge}v{self.tag}'
-            if not exists(bridge):
-                run('ip', 'link', 'add', bridge, 'type', 'bridge')
-                run('ip', 'link', 'set', bridge, 'up')
+            run('ip', 'link', 'add', bridge, 'type', 'bridge', fail=False)  # another container may make it, too
+            run('ip', 'link', 'set', bridge, 'up')
         if self.card.get('firewall') != '1':
             self.remove_firewall()
             return bridge
@@ -153,9 +152,6 @@ class Card:
         if exists(self.veth):
             run('ip', 'link', 'del', self.veth, fail=False)
         self.remove_firewall()
-        tagged = f'{self.bridge}v{self.tag}'
-        if self.tag and exists(tagged) and not run('ip', '-o', 'link', 'show', 'master', tagged).stdout:
-            run('ip', 'link', 'del', tagged, fail=False)
 
     # A running container's side.
 
