@@ -188,10 +188,11 @@ class Container:
             if running is None or _start_time(running['pid']) == running['started']:
                 return running and running['pid']
             pid = self._ask()  # it may have rebooted itself
-            if pid is None:
+            started = pid and _start_time(pid)
+            if not started:
                 self._ended(running)
-            else:
-                self._write_running(**{**running, 'pid': pid, 'started': _start_time(pid)})
+                return None
+            self._write_running(**{**running, 'pid': pid, 'started': started})
             return pid
 
     def _ended(self, running):
@@ -229,9 +230,9 @@ class Container:
             text = generate(self.vmid, config, self.rootfs, groups, plugs)
             with open(self._path('config'), 'w', encoding='utf-8') as f:
                 f.write(text)
-            pid = self._launch(_mount_points(config, volumes), _words(config.get('entrypoint', '')))
+            pid, started = self._launch(_mount_points(config, volumes), _words(config.get('entrypoint', '')))
             with self._changing:
-                self._write_running(pid=pid, started=_start_time(pid), config=dict(config), volumes=dict(volumes))
+                self._write_running(pid=pid, started=started, config=dict(config), volumes=dict(volumes))
             self._finish_cards(plugs, pid)
         except (NetworkError, ConfigError) as e:
             if self.pid():
@@ -245,7 +246,7 @@ class Container:
                 self.warnings += plug.dhcp(pid, self.folder)
 
     def _launch(self, mounts, entrypoint):
-        """Runs lxc-start in the volumes; the pid of the first process."""
+        """Runs lxc-start in the volumes; the pid of the first process, and when it began."""
         command = [archives.WITH_VOLUMES, self.rootfs, *(word for mount in mounts for word in mount), '--',
                    'lxc-start', '-F', '-P', self.lxcpath, '-n', str(self.vmid), '--', *entrypoint]
         # A session of its own: it is no part of this program, and outlives it.
@@ -257,8 +258,8 @@ class Container:
         while time.monotonic() < deadline:
             time.sleep(pause)
             pid = self._ask()
-            if pid and _start_time(pid):
-                return pid
+            if started := pid and _start_time(pid):
+                return pid, started
             if child.poll() is not None:
                 break
             pause = min(pause * 1.5, 0.2)

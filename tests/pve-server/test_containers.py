@@ -147,6 +147,20 @@ def test_failed_starts_say_why_and_leave_nothing(make_ct):
         ct.start()
 
 
+def test_container_that_ends_at_once_is_not_running(make_ct):
+    ct = make_ct()
+    ct.config['entrypoint'] = '/bin/true'
+    for _ in range(5):
+        try:
+            ct.start()
+        except ContainerError as e:
+            assert str(e) == 'unable to get PID for CT 110 (not running?)'
+        deadline = time.monotonic() + 10
+        while ct.container.pid():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+
 def test_start_is_for_what_does_not_run(make_ct):
     ct = make_ct()
     ct.start()
