@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include "base/str.h"
@@ -22,10 +23,10 @@ static struct file file_with(const char *content) {
         return f;
 }
 
-static struct pve *client(const struct test_server *const *servers, struct pve_args *args) {
+static struct pve *client(const struct test_server *const *servers, struct pve_args args) {
         const char *hosts[HOSTS_MAX] = { 0 }, *fingerprints[HOSTS_MAX] = { 0 };
         char names[HOSTS_MAX][32];
-        struct pve *p;
+        struct pve *p = NULL;
         struct err err;
 
         for (size_t i = 0; servers[i]; i++) {
@@ -33,18 +34,15 @@ static struct pve *client(const struct test_server *const *servers, struct pve_a
                 hosts[i] = names[i];
                 fingerprints[i] = servers[i]->fingerprint;
         }
-        args->hosts = hosts;
-        args->fingerprints = fingerprints;
-        if (pve_new(args, &p, &err) < 0)
-                (void) fprintf(stderr, "%s\n", err.msg);
-        else
-                return p;
-        abort();
+        args.hosts = hosts;
+        args.fingerprints = fingerprints;
+        assert(pve_new(&args, &p, &err) == 0);
+        return p;
 }
 
 struct pve *test_client(const struct test_server *const *servers) {
         struct file token = file_with(TEST_TOKEN "\n");
-        struct pve *p = client(servers, &(struct pve_args){ .token_id = "root@pam!k8s", .token_file = token.path });
+        struct pve *p = client(servers, (struct pve_args){ .token_id = "root@pam!k8s", .token_file = token.path });
 
         (void) unlink(token.path);
         return p;
@@ -54,12 +52,22 @@ struct pve *test_client_of(const struct test_server *s) {
         return test_client((const struct test_server *const[]){ s, NULL });
 }
 
-struct pve *test_client_with_password(const struct test_server *s, unsigned ticket_s) {
-        static struct file password; /* is read whenever a ticket is asked for */
+static struct file password; /* is read whenever a ticket is asked for */
 
-        password = file_with("pass;w&rd");
-        return client((const struct test_server *const[]){ s, NULL },
-                      &(struct pve_args){ .user = "root@pam", .password_file = password.path, .ticket_s = ticket_s });
+static void remove_password(void) {
+        (void) unlink(password.path);
+}
+
+struct pve *test_client_with_password(const struct test_server *s, unsigned ticket_s) {
+        const struct test_server *const servers[] = { s, NULL };
+        struct pve_args args = { .user = "root@pam", .ticket_s = ticket_s };
+
+        if (!*password.path) {
+                password = file_with("pass;w&rd");
+                (void) atexit(remove_password);
+        }
+        args.password_file = password.path;
+        return client(servers, args);
 }
 
 struct pve_until test_until(unsigned ms) {
