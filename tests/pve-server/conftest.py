@@ -15,7 +15,7 @@ import pytest  # noqa: E402
 
 import templates  # noqa: E402
 from client import Client, Control  # noqa: E402
-from cts import Ct  # noqa: E402
+from cts import SLOW, Ct  # noqa: E402
 from leftovers import Snapshot  # noqa: E402
 from oci import Layer  # noqa: E402
 from server import Server  # noqa: E402
@@ -56,7 +56,7 @@ def clean(bridge):
     del bridge
     before = Snapshot('lxc', [])
     yield
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 5 * SLOW
     while True:
         left = [line for line in before.new_in(Snapshot('lxc', []))
                 # Of the cgroups those of containers: with v2 the root is the host's, and other runs are in it.

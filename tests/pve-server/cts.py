@@ -9,6 +9,7 @@ from cgroups import Cgroups
 from containers import Container
 from storages import Storage
 
+SLOW = int(os.environ.get('LXCRI_SLOW', '1'))
 NET = 'name=eth0,bridge=vmbr0,host-managed=1,hwaddr=BC:24:11:01:02:03,ip=10.99.0.110/24,gw=10.99.0.1,type=veth'
 
 
@@ -43,7 +44,7 @@ class Ct:
     def run(self, *command):
         """Runs a program of the container's in it."""
         done = subprocess.run(['lxc-attach', '-P', self.container.lxcpath, '-n', str(self.container.vmid), '--',
-                               *command], capture_output=True, text=True, timeout=30, check=False)
+                               *command], capture_output=True, text=True, timeout=30 * SLOW, check=False)
         return (done.stdout + done.stderr).strip()
 
     def cgroup(self, file):
@@ -51,7 +52,7 @@ class Ct:
             return f.read().strip()
 
 
-def echo(address, timeout=10):
+def echo(address, timeout=10 * SLOW):
     """What port 7 answers, tried until it does."""
     deadline = time.monotonic() + timeout
     while True:
@@ -67,5 +68,5 @@ def echo(address, timeout=10):
 
 def inside(pid, *command):
     """Runs a program of this host in the container's network namespace."""
-    return subprocess.run(['nsenter', '-t', str(pid), '-n', *command], capture_output=True, text=True, timeout=30,
-                          check=False).stdout
+    return subprocess.run(['nsenter', '-t', str(pid), '-n', *command], capture_output=True, text=True,
+                          timeout=30 * SLOW, check=False).stdout

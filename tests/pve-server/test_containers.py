@@ -12,7 +12,7 @@ import pytest
 
 from cgroups import Cgroups
 from containers import Container, ContainerError
-from cts import NET
+from cts import NET, SLOW
 from storages import Storage
 from templates import layer, oci_archive
 
@@ -36,7 +36,7 @@ def test_start_gives_a_real_unprivileged_container(make_ct, size):
     assert ct.run('cat', '/proc/1/comm') == 'init'
     found = ct.container.status()
     assert (found['status'], found['pid']) == ('running', pid)
-    assert 0 < found['mem'] < 128 << 20 and found['uptime'] < 30 and found['disk'] > 0
+    assert 0 < found['mem'] < 128 << 20 and found['uptime'] < 30 * SLOW and found['disk'] > 0
     if size:
         assert found['maxdisk'] < size, 'the volume is not what limits the disk'
         assert ' / ext4 ' in ct.run('cat', '/proc/mounts')
@@ -81,7 +81,7 @@ def test_cpu_is_the_share_of_its_cores(make_ct):
     time.sleep(0.5)
     assert ct.container.status()['cpu'] == 0, 'the first measure has nothing to compare with'
     time.sleep(1)
-    assert 0.2 < ct.container.status()['cpu'] < 0.75
+    assert 0.02 < ct.container.status()['cpu'] < 0.75  # a busy machine may give it little
     loop.join()
 
 
@@ -90,7 +90,7 @@ def test_shutdown_ends_what_honours_its_signal(make_ct):
     ct.start()
     began = time.monotonic()
     assert ct.container.shutdown(20) is True
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 10 * SLOW
     assert ct.container.pid() is None and ct.container.status()['status'] == 'stopped'
     ct.start()  # and again, from the same volume
 
@@ -100,7 +100,7 @@ def test_shutdown_gives_up_on_what_ignores_it_and_stop_does_not(make_ct):
     ct.start()
     began = time.monotonic()
     assert ct.container.shutdown(1) is False
-    assert 0.9 < time.monotonic() - began < 5
+    assert 0.9 < time.monotonic() - began < 5 * SLOW
     assert ct.container.pid()
     ct.container.stop()
     assert ct.container.pid() is None
@@ -155,7 +155,7 @@ def test_container_that_ends_at_once_is_not_running(make_ct):
             ct.start()
         except ContainerError as e:
             assert str(e) == 'unable to get PID for CT 110 (not running?)'
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 10 * SLOW
         while ct.container.pid():
             assert time.monotonic() < deadline
             time.sleep(0.01)
@@ -174,7 +174,7 @@ def test_container_that_ends_by_itself_is_noticed_and_tidied(make_ct):
     ct = make_ct()
     ct.config['net0'] = NET + ',firewall=1'
     os.kill(ct.start(), signal.SIGKILL)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 10 * SLOW
     while ct.container.pid() and time.monotonic() < deadline:
         time.sleep(0.02)
     assert ct.container.status()['status'] == 'stopped'
@@ -187,7 +187,7 @@ def test_killed_monitor_leaves_no_mount_and_the_next_start_works(make_ct):
     with open(f'/proc/{pid}/stat', encoding='utf-8') as f:
         monitor = int(f.read().rsplit(')', 1)[1].split()[1])
     os.kill(monitor, signal.SIGKILL)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 10 * SLOW
     while os.path.exists(f'/proc/{pid}') and time.monotonic() < deadline:
         time.sleep(0.02)
     assert ct.container.pid() is None
@@ -224,7 +224,7 @@ def test_what_lives_in_its_pid_namespace_ends_with_it(make_ct):
         with open(place + '/cgroup.procs', 'w', encoding='utf-8') as f:
             f.write(inner)
         ct.container.stop()
-        joined.wait(10)
+        joined.wait(10 * SLOW)
     assert not os.path.exists(os.path.dirname(place))
     assert ct.start()
 

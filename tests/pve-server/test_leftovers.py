@@ -9,6 +9,8 @@ import time
 
 import pytest
 
+from cts import SLOW
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 ISOLATED = os.path.join(HERE, '..', 'lib', 'isolated')
 
@@ -75,7 +77,7 @@ def test_nothing_stays(clean, who):
         if who == 'monitor':
             time.sleep(0.5)
             run.terminate()
-        run.wait(30)
+        run.wait(30 * SLOW)
     assert top not in loop_devices()
     assert not os.path.exists(top)
     assert not cgroups_of(name)
@@ -85,8 +87,8 @@ def test_all_processes_end_with_a_run_that_is_killed(clean):
     del clean
     with started() as (run, name, top, commands):
         run.kill()
-        run.wait(30)
-        deadline = time.monotonic() + 10
+        run.wait(30 * SLOW)
+        deadline = time.monotonic() + 10 * SLOW
         while left := [command for pid, command in commands.items() if os.path.exists(f'/proc/{pid}')]:
             assert time.monotonic() < deadline, left
             time.sleep(0.05)

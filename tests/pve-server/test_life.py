@@ -5,6 +5,8 @@ import subprocess
 
 import pytest
 
+from cts import SLOW
+
 TEMPLATE = 'local:vztmpl/oci-mini.tar'
 
 
@@ -31,7 +33,7 @@ class Ct:
         """What a shell in it prints."""
         lxcpath = os.path.join(self.server.cluster.nodes[self.node].folder, 'lxc')
         done = subprocess.run(['lxc-attach', '-P', lxcpath, '-n', str(self.vmid), '--', 'sh', '-c', script],
-                              capture_output=True, text=True, timeout=30, check=False)
+                              capture_output=True, text=True, timeout=30 * SLOW, check=False)
         return (done.stdout + done.stderr).strip()
 
     def config(self):
@@ -112,7 +114,7 @@ def test_clone_of_a_snapshot_is_of_that_moment_and_its_own(make, client):
 def test_moved_volume_has_all_and_the_old_one_goes(make, server):
     ct = make(215)
     ct.run('echo written >/file')
-    assert ct.task('POST', '/status/shutdown', timeout=20) == 'OK'
+    assert ct.task('POST', '/status/shutdown', timeout=20 * SLOW) == 'OK'
     assert ct.task('POST', '/move_volume', volume='rootfs', storage='shared', delete=1) == 'OK'
     assert ct.config()['rootfs'].startswith('shared:215/')
     assert ct.task('POST', '/status/start') == 'OK'
@@ -124,7 +126,7 @@ def test_moved_volume_has_all_and_the_old_one_goes(make, server):
 def test_migration_takes_the_files_along(make, server, storage):
     ct = make(216, rootfs=f'{storage}:0.0625')
     ct.run('echo written >/file')
-    assert ct.task('POST', '/migrate', target='pve2', restart=1, timeout=20) == 'OK'
+    assert ct.task('POST', '/migrate', target='pve2', restart=1, timeout=20 * SLOW) == 'OK'
     here, there = (server.cluster.nodes[name].storages['local'] for name in ('pve1', 'pve2'))
     assert not here.content('rootdir', 216) and len(there.content('rootdir', 216)) == (storage == 'local')
     ct.node = 'pve2'
