@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include "base/arena.h"
 #include "base/cleanup.h"
 #include "base/err.h"
@@ -24,6 +25,9 @@ struct netns_args {
 /* Makes the namespaces in a short-lived thread (with a user namespace: child, see userns.h), brings lo up, writes
  * sysctls, binds them to files. On failure nothing stays. */
 _must_use_ int netns_create(const struct netns_args *args, struct err *err);
+/* The same with the namespaces of a process (named by its start time, too) that others made, instead of new ones; @args
+ * says which: user is only asked whether there is one. ERR_PRECONDITION: the process has ended. */
+_must_use_ int netns_adopt(const struct netns_args *args, pid_t pid, uint64_t start_time, struct err *err);
 /* Unmounts and removes the files and the folder; missing is fine. */
 _must_use_ int netns_remove(const char *dir, struct err *err);
 

@@ -21,6 +21,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "base/fs.h"
+#include "base/proc.h"
 #include "base/str.h"
 #include "net/sysctl.h"
 #include "net/userns.h"
@@ -35,7 +36,8 @@ static const struct {
 struct job {
         const struct netns_args *args;
         int flags;
-        int made; /* flags of the kinds whose file is ours, for the undoing */
+        int process; /* pidfd of whose they are; -1: new ones */
+        int made;    /* flags of the kinds whose file is ours, for the undoing */
         int r;
         struct err *err;
 };
@@ -102,7 +104,7 @@ static int make_all(void *arg, struct err *err) {
         const struct netns_args *a = j->args;
         int r = 0;
 
-        if (unshare(j->flags & ~CLONE_NEWUSER) < 0)
+        if (j->process < 0 && unshare(j->flags & ~CLONE_NEWUSER) < 0)
                 r = err_sys(err, errno, "make namespaces");
         if (r == 0 && a->uts && a->hostname && sethostname(a->hostname, strlen(a->hostname)) < 0)
                 r = err_sys(err, errno, "set the host name \"%s\"", a->hostname);
@@ -204,8 +206,19 @@ static int check_args(const struct netns_args *a, struct err *err) {
         return 0;
 }
 
-int netns_create(const struct netns_args *args, struct err *err) {
-        struct job j = { .args = args, .err = err };
+/* Bound after they were set up, and only theirs if the process still lives then. */
+static int run_for_process(struct job *j, pid_t pid, struct err *err) {
+        char task[16];
+        int r = userns_enter(j->process, j->flags, make_all, j, err);
+
+        (void) snprintf(task, sizeof(task), "%d", (int) pid);
+        if (r == 0)
+                r = bind_all(j, task, err);
+        return proc_wait_gone(j->process, 0) ? err_set(err, ERR_PRECONDITION, "process %d has ended", pid) : r;
+}
+
+static int make(const struct netns_args *args, pid_t pid, int process, struct err *err) {
+        struct job j = { .args = args, .process = process, .err = err };
         bool made_dir;
         int r;
 
@@ -216,11 +229,24 @@ int netns_create(const struct netns_args *args, struct err *err) {
                 return r;
         made_dir = access(args->dir, F_OK) < 0;
         r = fs_mkdir_p(args->dir, 0711, err);
-        if (r == 0)
+        if (r == 0 && process >= 0)
+                r = run_for_process(&j, pid, err);
+        else if (r == 0)
                 r = args->user ? run_in_child(&j, err) : run_in_thread(&j, err);
         if (r < 0)
                 undo(&j, made_dir);
         return r;
+}
+
+int netns_create(const struct netns_args *args, struct err *err) {
+        return make(args, 0, -1, err);
+}
+
+int netns_adopt(const struct netns_args *args, pid_t pid, uint64_t start_time, struct err *err) {
+        _cleanup_(fd_closep) int process = proc_open(pid, start_time);
+
+        return process < 0 ? err_set(err, ERR_PRECONDITION, "process %d has ended", pid)
+                           : make(args, pid, process, err);
 }
 
 int netns_remove(const char *dir, struct err *err) {

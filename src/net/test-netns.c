@@ -13,9 +13,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "base/fs.h"
+#include "base/proc.h"
 #include "base/str.h"
 #include "net/net.h"
 #include "net/sysctl.h"
+#include "net/userns.h"
 
 static char root[] = "/tmp/test-netns.XXXXXX";
 
@@ -141,6 +143,10 @@ static void test_whole(void) {
 static const struct id_map a_range = { 0, 100000, 65536 };
 static const struct id_maps a_maps = { &a_range, &a_range, 1, 1 };
 
+static int leave_namespaces(void *arg, struct err *err) {
+        return unshare(CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS) < 0 ? err_sys(err, errno, "unshare") : 0;
+}
+
 /* As a pod's root does: into the user namespace first. */
 static void look_inside_user(const char *dir) {
         char path[256], host[65], map[64] = "";
@@ -199,6 +205,38 @@ static void test_user(void) {
                 args.user = &bad[i];
                 assert(netns_create(&args, &err) == -ERR_INVALID && access(dir, F_OK) < 0);
         }
+}
+
+/* Those of a process that others made. */
+static void test_adopt(void) {
+        const char *const sysctls[] = { "net.ipv4.ping_group_range", "0 65535", "kernel.shm_rmid_forced", "1", NULL };
+        char dir[128];
+        struct netns_args args = { .dir = dir,
+                                   .net = true,
+                                   .ipc = true,
+                                   .uts = true,
+                                   .user = &a_maps,
+                                   .hostname = "pod-1",
+                                   .sysctls = sysctls };
+        struct userns_child child;
+        uint64_t start_time;
+        struct err err;
+
+        (void) snprintf(dir, sizeof(dir), "%s/a", root);
+        assert(userns_start(&a_maps, leave_namespaces, NULL, &child, &err) == 0);
+        start_time = proc_start_time(child.pid);
+        assert(netns_adopt(&args, child.pid, start_time + 1, &err) == -ERR_PRECONDITION && access(dir, F_OK) < 0);
+        if (netns_adopt(&args, child.pid, start_time, &err) < 0) {
+                fprintf(stderr, "%s\n", err.msg);
+                abort();
+        }
+        look_inside_user(dir);
+        assert(netns_remove(dir, &err) == 0);
+        args.hostname = "no spaces";
+        assert(netns_adopt(&args, child.pid, start_time, &err) == -ERR_INVALID && access(dir, F_OK) < 0);
+        userns_end(&child);
+        args.hostname = NULL;
+        assert(netns_adopt(&args, child.pid, start_time, &err) == -ERR_PRECONDITION && access(dir, F_OK) < 0);
 }
 
 static void test_parts_and_failures(void) {
@@ -279,6 +317,7 @@ int main(void) {
         assert(mkdtemp(root));
         test_whole();
         test_user();
+        test_adopt();
         test_parts_and_failures();
         test_threads_and_time();
         assert(fs_remove_tree(AT_FDCWD, root, &err) == 0);

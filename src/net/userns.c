@@ -18,7 +18,13 @@
 #include "base/strbuf.h"
 
 /* The kernel takes at most 340 lines, in one write of at most a page. */
-enum { MAPS_MAX = 340, MAP_TEXT_MAX = 4095, CHILD_SOCKET = 3 };
+enum { MAPS_MAX = 340, MAP_TEXT_MAX = 4095, CHILD_SOCKET = 3, CHILD_PROCESS = 4 };
+
+struct job {
+        int process, flags; /* whose namespaces to enter, which; -1: a new user namespace */
+        int (*work)(void *arg, struct err *err);
+        void *arg;
+};
 
 /* --- in the child --------------------------------------------------------------------------------------------------
  */
@@ -33,20 +39,31 @@ static void say(const struct err *err) {
         (void) !send(CHILD_SOCKET, err, sizeof(*err), MSG_NOSIGNAL);
 }
 
+/* None but the two that are needed. */
+static void settle_descriptors(int sock, int process) {
+        int high = process < 0 ? -1 : fcntl(process, F_DUPFD_CLOEXEC, CHILD_PROCESS + 1);
+
+        (void) dup2(sock, CHILD_SOCKET);
+        if (high >= 0)
+                (void) dup2(high, CHILD_PROCESS);
+        (void) close_range(high < 0 ? CHILD_PROCESS : CHILD_PROCESS + 1, ~0U, 0);
+}
+
 /* What the daemon's other threads were at when it was forked is not known: no locks, no heap. */
-static _noreturn_ void run_child(int sock, int (*work)(void *arg, struct err *err), void *arg) {
+static _noreturn_ void run_child(int sock, const struct job *job) {
         struct err err = { 0 };
         char byte;
 
-        (void) dup2(sock, CHILD_SOCKET);
-        (void) close_range(CHILD_SOCKET + 1, ~0U, 0);
-        if (unshare(CLONE_NEWUSER) < 0)
+        settle_descriptors(sock, job->process);
+        if (job->process >= 0 && setns(CHILD_PROCESS, job->flags) < 0)
+                (void) err_sys(&err, errno, "enter a process' namespaces");
+        if (job->process < 0 && unshare(CLONE_NEWUSER) < 0)
                 (void) err_sys(&err, errno, "make a user namespace");
         say(&err);
         if (err.code || read(CHILD_SOCKET, &byte, 1) != 1)
                 _exit(1);
-        if (become_root(&err) == 0 && work)
-                (void) !work(arg, &err);
+        if (become_root(&err) == 0 && job->work)
+                (void) !job->work(job->arg, &err);
         say(&err);
         (void) !read(CHILD_SOCKET, &byte, 1);
         _exit(0);
@@ -100,16 +117,16 @@ static int write_map(pid_t pid, const char *file, const struct id_map *maps, siz
 static int bring_up(const struct userns_child *child, const struct id_maps *maps, struct err *err) {
         int r = hear(child, err);
 
-        if (r == 0)
+        if (r == 0 && maps)
                 r = write_map(child->pid, "uid_map", maps->uids, maps->n_uids, err);
-        if (r == 0)
+        if (r == 0 && maps)
                 r = write_map(child->pid, "gid_map", maps->gids, maps->n_gids, err);
         if (r == 0 && send(child->socket, "m", 1, MSG_NOSIGNAL) != 1)
                 r = err_sys(err, errno, "talk to the process that makes a user namespace");
         return r < 0 ? r : hear(child, err);
 }
 
-static pid_t fork_child(int sock, int (*work)(void *arg, struct err *err), void *arg) {
+static pid_t fork_child(int sock, const struct job *job) {
         sigset_t all, old;
         pid_t pid;
 
@@ -118,20 +135,19 @@ static pid_t fork_child(int sock, int (*work)(void *arg, struct err *err), void 
         (void) pthread_sigmask(SIG_SETMASK, &all, &old);
         pid = fork();
         if (pid == 0)
-                run_child(sock, work, arg);
+                run_child(sock, job);
         (void) pthread_sigmask(SIG_SETMASK, &old, NULL);
         return pid;
 }
 
-int userns_start(const struct id_maps *maps, int (*work)(void *arg, struct err *err), void *arg,
-                 struct userns_child *ret, struct err *err) {
+static int start(const struct id_maps *maps, const struct job *job, struct userns_child *ret, struct err *err) {
         struct userns_child child = { .socket = -1 };
         int sv[2], r;
 
         if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) < 0)
                 return err_sys(err, errno, "create a socket pair");
         child.socket = sv[0];
-        child.pid = fork_child(sv[1], work, arg);
+        child.pid = fork_child(sv[1], job);
         r = child.pid < 0 ? err_sys(err, errno, "fork") : 0;
         (void) close(sv[1]);
         if (r == 0)
@@ -150,6 +166,21 @@ void userns_end(struct userns_child *child) {
                 while (waitpid(child->pid, NULL, 0) < 0 && errno == EINTR)
                         ;
         child->pid = 0;
+}
+
+int userns_start(const struct id_maps *maps, int (*work)(void *arg, struct err *err), void *arg,
+                 struct userns_child *ret, struct err *err) {
+        return start(maps, &(struct job){ .process = -1, .work = work, .arg = arg }, ret, err);
+}
+
+int userns_enter(int process, int flags, int (*work)(void *arg, struct err *err), void *arg, struct err *err) {
+        const struct job job = { .process = process, .flags = flags, .work = work, .arg = arg };
+        struct userns_child child;
+        int r = start(NULL, &job, &child, err);
+
+        if (r == 0)
+                userns_end(&child);
+        return r;
 }
 
 int userns_new(const struct id_maps *maps, int *ret_fd, struct err *err) {

@@ -21,5 +21,10 @@ _must_use_ int userns_start(const struct id_maps *maps, int (*work)(void *arg, s
 /* Ends the child; on an empty one nothing happens. */
 void userns_end(struct userns_child *child);
 
+/* In a child that enters the namespaces @flags (CLONE_NEW*) of the process behind pidfd @process, as root of its user
+ * namespace: @work as above, then it ends. */
+_must_use_ int userns_enter(int process, int flags, int (*work)(void *arg, struct err *err), void *arg,
+                            struct err *err);
+
 /* Only a user namespace with @maps: what idmapped mounts are made with. */
 _must_use_ int userns_new(const struct id_maps *maps, int *ret_fd, struct err *err);
