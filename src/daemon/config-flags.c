@@ -131,12 +131,14 @@ void config_write_flags(FILE *out) {
                 (void) snprintf(name, sizeof(name), "%s %s", k->name,
                                 k->type == CONFIG_PATH || k->type == CONFIG_FILE || k->type == CONFIG_SOCKET ? "PATH"
                                 : k->type == CONFIG_NUMBER                                                   ? "N"
-                                : k->type == CONFIG_BOOL                                     ? "true|false"
-                                : k->type == CONFIG_BYTES                                    ? "BYTES"
-                                : k->type == CONFIG_PATHS                                    ? "PATH:PATH"
-                                : k->type == CONFIG_WORDS                                    ? "WORD,WORD"
-                                : k->type == CONFIG_REGISTRIES || k->type == CONFIG_HANDLERS ? "YAML"
-                                                                                             : "WORD");
+                                : k->type == CONFIG_BOOL  ? "true|false"
+                                : k->type == CONFIG_BYTES ? "BYTES"
+                                : k->type == CONFIG_PATHS ? "PATH:PATH"
+                                : k->type == CONFIG_WORDS ? "WORD,WORD"
+                                : k->type == CONFIG_REGISTRIES || k->type == CONFIG_HANDLERS ||
+                                                k->type == CONFIG_PROXMOX
+                                        ? "YAML"
+                                        : "WORD");
                 fprintf(out, "  --%-22s %.*s", name, (int) strcspn(k->help, "\n"), k->help);
                 fprintf(out, "%s%s%s\n", *k->def ? " [" : "", k->def, *k->def ? "]" : "");
         }
@@ -177,6 +179,16 @@ static json_t *handlers_json(const struct config_handlers *h) {
         return map;
 }
 
+/* What tells where pods go; names of files with secrets are no secrets. */
+static json_t *proxmox_json(const struct config_proxmox *p) {
+        if (!p->on)
+                return json_object();
+        return json_pack("{s:s s:s? s:s? s:s s:s s:s s:s? s:I s:I}", "node", p->node, "token-id", p->token_id, "user",
+                         p->user, "storage", p->storage, "rootfs-size", p->rootfs_size, "template-storage",
+                         p->template_storage, "pool", p->pool, "vmid-first", (json_int_t) p->vmid_first, "vmid-last",
+                         (json_int_t) p->vmid_last);
+}
+
 static json_t *key_json(const struct config *c, const struct config_key *k) {
         const void *field = (const char *) c + k->offset;
         json_t *list;
@@ -210,6 +222,8 @@ static json_t *key_json(const struct config *c, const struct config_key *k) {
                 return registries_json(field);
         case CONFIG_HANDLERS:
                 return handlers_json(field);
+        case CONFIG_PROXMOX:
+                return proxmox_json(field);
         }
         return json_null();
 }

@@ -4,7 +4,7 @@
 #include "base/str.h"
 #include "daemon/config-keys.h"
 
-enum { HANDLERS_MAX = 64 };
+enum { HANDLERS_MAX = 64, HANDLERS_BUILT_IN = 2 };
 
 static int read_handler_key(const struct yaml_node *n, const struct config_place *p, struct pod_handler *h,
                             struct err *err) {
@@ -61,7 +61,7 @@ int config_read_handlers(struct config *c, const struct yaml_node *n, const stru
         if (n->kind != YAML_MAP)
                 return config_bad(p, err, "expected a mapping like {fast: {engine: lxc}}, found %s",
                                   yaml_kind_name(n->kind));
-        list = arena_array(c->arena, struct pod_handler, HANDLERS_MAX + 1); /* one more: see below */
+        list = arena_array(c->arena, struct pod_handler, HANDLERS_MAX + HANDLERS_BUILT_IN);
         for (const struct yaml_node *m = n->child; m; m = m->next, count++) {
                 at.line = m->line;
                 (void) snprintf(at.key, sizeof(at.key), "runtime-handlers.%.63s", m->key);
@@ -86,9 +86,18 @@ int config_settle_handlers(struct config *c, struct err *err) {
         struct config_handlers *h = &c->runtime_handlers;
 
         if (!h->list)
-                h->list = arena_array(c->arena, struct pod_handler, 1);
+                h->list = arena_array(c->arena, struct pod_handler, HANDLERS_BUILT_IN);
         if (!find(c, HANDLER_DEFAULT))
-                h->list[h->n++] = (struct pod_handler){ .name = HANDLER_DEFAULT, .engine = "lxc" };
+                h->list[h->n++] = (struct pod_handler){ .name = HANDLER_DEFAULT, .engine = HANDLER_ENGINE_LXC };
+        if (c->proxmox.on && !find(c, HANDLER_ENGINE_PROXMOX))
+                h->list[h->n++] =
+                        (struct pod_handler){ .name = HANDLER_ENGINE_PROXMOX, .engine = HANDLER_ENGINE_PROXMOX };
+        for (size_t i = 0; i < h->n && !c->proxmox.on; i++)
+                if (str_eq(h->list[i].engine, HANDLER_ENGINE_PROXMOX))
+                        return err_set(err, ERR_INVALID,
+                                       "runtime-handlers.%s: engine proxmox needs the key proxmox, which says where "
+                                       "Proxmox VE is",
+                                       h->list[i].name);
         if (find(c, c->default_runtime_handler))
                 return 0;
         return err_set(err, ERR_INVALID,

@@ -39,5 +39,7 @@ int config_set_bool(const struct config_place *p, const char *text, bool *ret, s
 int config_scalar_of(const struct yaml_node *n, const struct config_place *p, struct err *err);
 
 int config_read_handlers(struct config *c, const struct yaml_node *n, const struct config_place *p, struct err *err);
-/* The built-in one is there, and the default one exists. */
+int config_read_proxmox(struct config *c, const struct yaml_node *n, const struct config_place *p, struct err *err);
+int config_settle_proxmox(struct config *c, struct err *err);
+/* The built-in ones are there, and the default one exists. */
 int config_settle_handlers(struct config *c, struct err *err);

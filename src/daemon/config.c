@@ -231,6 +231,7 @@ static int set_text(struct config *c, const struct config_key *k, const struct c
                 return 0;
         case CONFIG_REGISTRIES:
         case CONFIG_HANDLERS:
+        case CONFIG_PROXMOX:
                 break; /* never text */
         }
         return config_bad(p, err, "expected a list, found '%.100s'", text);
@@ -366,12 +367,14 @@ static int join_list(struct config *c, const struct yaml_node *n, char separator
 
 /* Keys that are more than a value or a list of them. */
 static bool is_tree(const struct config_key *k) {
-        return k->type == CONFIG_REGISTRIES || k->type == CONFIG_HANDLERS;
+        return k->type == CONFIG_REGISTRIES || k->type == CONFIG_HANDLERS || k->type == CONFIG_PROXMOX;
 }
 
 static int read_tree(struct config *c, const struct config_key *k, const struct yaml_node *n,
                      const struct config_place *p, struct err *err) {
-        return k->type == CONFIG_HANDLERS ? config_read_handlers(c, n, p, err) : read_registries(c, n, p, err);
+        return k->type == CONFIG_HANDLERS  ? config_read_handlers(c, n, p, err)
+               : k->type == CONFIG_PROXMOX ? config_read_proxmox(c, n, p, err)
+                                           : read_registries(c, n, p, err);
 }
 
 static int set_node(struct config *c, const struct config_key *k, const struct yaml_node *n,
@@ -400,8 +403,9 @@ static int set_flag(struct config *c, const struct config_key *k, const char *te
                 return r;
         if (!n)
                 return config_bad(&p, err,
-                                  k->type == CONFIG_HANDLERS
-                                          ? "expected a mapping like {fast: {engine: lxc}}"
+                                  k->type == CONFIG_HANDLERS ? "expected a mapping like {fast: {engine: lxc}}"
+                                  : k->type == CONFIG_PROXMOX
+                                          ? "expected a mapping like {token-id: \"cri@pve!node\", storage: local-lvm}"
                                           : "expected a list like [{host: registry.example, insecure: true}]");
         p.line = n->line;
         (void) snprintf(p.key, sizeof(p.key), "%s", k->name);
@@ -443,7 +447,9 @@ static int settle(struct config *c, struct err *err) {
         if (str_eq(c->root, c->state))
                 return err_set(err, ERR_INVALID,
                                "root and state are the same folder (%s): state must not outlive a reboot", c->root);
-        r = config_settle_handlers(c, err);
+        r = config_settle_proxmox(c, err);
+        if (r == 0)
+                r = config_settle_handlers(c, err);
         return r < 0 ? r : settle_streaming(c, err);
 }
 

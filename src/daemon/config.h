@@ -31,6 +31,7 @@ enum config_type {
         CONFIG_NAME,       /* const char * */
         CONFIG_REGISTRIES, /* struct config_registries */
         CONFIG_HANDLERS,   /* struct config_handlers */
+        CONFIG_PROXMOX,    /* struct config_proxmox */
 };
 
 struct config_registries {
@@ -41,6 +42,16 @@ struct config_registries {
 struct config_handlers {
         struct pod_handler *list; /* the built-in one among them */
         size_t n;
+};
+
+/* As in the file, with defaults; NULL: not said, and no default. */
+struct config_proxmox {
+        bool on; /* is there such a key? */
+        const char *const *hosts, *const *fingerprints;
+        const char *node, *ca_file;
+        const char *token_id, *token_file, *user, *password_file;
+        uint32_t vmid_first, vmid_last;
+        const char *storage, *rootfs_size, *template_storage, *template_file, *pool;
 };
 
 /* X(key, field, C type, enum config_type, default, min, max, help). The first line of a help is its summary. */
@@ -106,9 +117,23 @@ struct config_handlers {
           "A pod keeps what its handler said when the pod was made.\n"                                                 \
           "Each entry:\n"                                                                                              \
           "  builder:\n"                                                                                               \
-          "    engine: lxc                             # the only one so far\n"                                        \
+          "    engine: lxc                             # or proxmox, see there\n"                                      \
           "    privileged-without-host-devices: false  # true: privileged containers get no devices of the host's\n"   \
           "    seccomp-profile: /etc/builder.json      # RuntimeDefault's, instead of the built-in one")               \
+        X("proxmox", proxmox, struct config_proxmox, CONFIG_PROXMOX, "{}", 0, 0,                                       \
+          "Proxmox VE: with it there is a handler proxmox, whose pods are Proxmox containers of this node.\n"          \
+          "  hosts: [localhost]                   # of the cluster, tried in order; \":8006\" may be left out\n"       \
+          "  node: pve1                           # this one; left out: the host's name\n"                             \
+          "  ca-file: /etc/pve/pve-root-ca.pem    # trusted besides the system's; or instead:\n"                       \
+          "  fingerprints: [\"AB:CD:...\"]          # SHA-256 of the hosts' certificates (pvenode cert info)\n"        \
+          "  token-id: cri@pve!node               # an API token, its secret in\n"                                     \
+          "  token-file: " SYSCONFDIR "/proxmox-token\n"                                                               \
+          "  user: cri@pve                        # or a user, the password in password-file\n"                        \
+          "  vmid-range: 50000-59999              # numbers that nobody else uses\n"                                   \
+          "  storage: local-lvm                   # of the containers' root file systems; no default\n"                \
+          "  rootfs-size: 0.125                   # in GiB; 0: a folder, on a storage of that kind\n"                  \
+          "  template-storage: local              # where our template is put\n"                                       \
+          "  pool: kubernetes                     # left out: none")                                                   \
         X("registries", registries, struct config_registries, CONFIG_REGISTRIES, "[]", 0, 0,                           \
           "How registries are reached, by the host as it stands in image names (\"*\": all others).\n"                 \
           "Each entry:\n"                                                                                              \

@@ -22,13 +22,15 @@
 #include "image/image.h"
 #include "net/net.h"
 #include "pod/pod.h"
+#include "pve/pve.h"
 #include "runtime/cgroup/cgroup.h"
 #include "runtime/engine.h"
+#include "runtime/proxmox/ct.h"
 #include "security/caps.h"
 #include "security/seccomp.h"
 #include "store/store.h"
 
-enum { MAX_METHODS = 64, MAX_QUEUE = 4096, MAX_STREAMS = 256, STOP_TIMEOUT_MS = 10000 };
+enum { MAX_METHODS = 64, MAX_QUEUE = 4096, MAX_STREAMS = 256, STOP_TIMEOUT_MS = 10000, PROXMOX_TIMEOUT_MS = 120000 };
 
 struct daemon {
         const struct config *conf;
@@ -40,6 +42,8 @@ struct daemon {
         struct cgroups *cgroups;
         struct pods *pods;
         struct engine *engine;
+        struct pve *pve; /* NULL: not configured, as the next */
+        struct cts *cts;
         struct pool *workers, *pullers, *streams;
         struct streaming *streaming;
         struct cri *cri;
@@ -103,6 +107,46 @@ static int open_network(struct daemon *d, struct err *err) {
         return r;
 }
 
+/* Asks nobody: Proxmox may come later than we. */
+static int open_proxmox(struct daemon *d, struct err *err) {
+        const struct config_proxmox *x = &d->conf->proxmox;
+        const struct pve_args pve = {
+                .hosts = x->hosts,
+                .ca_file = x->ca_file,
+                .fingerprints = x->fingerprints,
+                .token_id = x->token_id,
+                .token_file = x->token_id ? x->token_file : NULL,
+                .user = x->user,
+                .password_file = x->password_file,
+        };
+        struct cts_args cts = {
+                .cgroups = d->cgroups,
+                .node = x->node,
+                .storage = x->storage,
+                .rootfs_size = x->rootfs_size,
+                .template_file = x->template_file,
+                .template_storage = x->template_storage,
+                .pool = x->pool,
+                .vmid_first = x->vmid_first,
+                .vmid_last = x->vmid_last,
+                .timeout_ms = PROXMOX_TIMEOUT_MS,
+                .ended = pods_exited,
+                .userdata = d->pods,
+        };
+        int r;
+
+        if (!x->on)
+                return 0;
+        r = pve_new(&pve, &d->pve, err);
+        if (r < 0)
+                return err_wrap(err, "proxmox");
+        cts.pve = d->pve;
+        r = cts_new(&cts, &d->cts, err);
+        if (r == 0)
+                pods_set_cts(d->pods, d->cts);
+        return r;
+}
+
 static int open_pods(struct daemon *d, struct err *err) {
         struct pods_args pods = {
                 .root = d->conf->root,
@@ -136,6 +180,9 @@ static int open_pods(struct daemon *d, struct err *err) {
         if (r < 0)
                 return r;
         pods_set_engine(d->pods, d->engine);
+        r = open_proxmox(d, err);
+        if (r < 0)
+                return r;
         r = pods_reconcile(d->pods, err);
         return r < 0 ? err_wrap(err, "take up the pods that are there") : 0;
 }
@@ -289,6 +336,8 @@ struct daemon *daemon_free(struct daemon *d) {
         /* Pods and engine call each other: first the pods' background work ends, then the engine. */
         pods_stop_background(d->pods);
         (void) engine_free(d->engine);
+        (void) cts_free(d->cts);
+        (void) pve_free(d->pve);
         (void) pods_free(d->pods);
         (void) cgroups_free(d->cgroups);
         (void) cni_free(d->cni);

@@ -77,6 +77,34 @@ static void test_good(void) {
         assert(str_eq(json->registries.list[0].host, "127.0.0.1:5000") && !json->registries.list[0].ca_file);
 }
 
+static void test_proxmox(void) {
+        _cleanup_(config_freep) struct config *none = load(""),
+                                              *least = load("proxmox: {token-id: \"cri@pve!node\", storage: zfs}"),
+                                              *all = load("proxmox:\n"
+                                                          "  hosts: [a, \"b:8007\"]\n"
+                                                          "  node: pve1\n"
+                                                          "  fingerprints: [\"AB:CD\"]\n"
+                                                          "  user: cri@pve\n"
+                                                          "  password-file: /p\n"
+                                                          "  vmid-range: 700-799\n"
+                                                          "  storage: s\n"
+                                                          "  rootfs-size: 0\n"
+                                                          "  template-storage: t\n"
+                                                          "  pool: k8s\n"
+                                                          "runtime-handlers: {ct: {engine: proxmox}}\n"
+                                                          "default-runtime-handler: ct\n");
+
+        assert(!none->proxmox.on);
+        assert(least->proxmox.on && str_eq(least->proxmox.hosts[0], "localhost") && !least->proxmox.hosts[1]);
+        assert(str_eq(least->proxmox.ca_file, "/etc/pve/pve-root-ca.pem") && !str_empty(least->proxmox.node));
+        assert(least->proxmox.vmid_first == 50000 && least->proxmox.vmid_last == 59999);
+        assert(least->runtime_handlers.n == 2 && str_eq(least->runtime_handlers.list[1].name, "proxmox"));
+        assert(str_eq(all->proxmox.hosts[1], "b:8007") && str_eq(all->proxmox.fingerprints[0], "AB:CD"));
+        assert(!all->proxmox.ca_file && all->proxmox.vmid_first == 700 && all->proxmox.vmid_last == 799);
+        assert(str_eq(all->proxmox.rootfs_size, "0") && str_eq(all->proxmox.pool, "k8s"));
+        assert(all->runtime_handlers.n == 3);
+}
+
 static void test_handlers(void) {
         _cleanup_(config_freep) struct config *none = load(""),
                                               *own = load("default-runtime-handler: fast\n"
@@ -151,6 +179,24 @@ static const struct {
         { "registries:\n - host: a\n   mirrors:\n   - http://b",
           "config.yaml:4: registries[0].mirrors[0]: expected host" },
         { "registries:\n - host: a\n   ca-file: x", "config.yaml:3: registries[0].ca-file: expected an absolute path" },
+        { "proxmox: [a]", "config.yaml:1: proxmox: expected a mapping with hosts" },
+        { "proxmox: {token-id: a@b!c}", "proxmox: storage is missing" },
+        { "proxmox: {storage: s}", "proxmox: give either token-id" },
+        { "proxmox: {storage: s, token-id: a@b!c, user: a@b}", "proxmox: give either token-id" },
+        { "proxmox: {storage: s, user: a@b}", "proxmox: password-file is missing" },
+        { "proxmox: {storage: s, token-id: t, ca-file: /a, fingerprints: [b]}", "proxmox: give either ca-file or" },
+        { "proxmox:\n storage: s\n hosts: a", "config.yaml:3: proxmox.hosts: expected a list" },
+        { "proxmox:\n hosts: []", "config.yaml:2: proxmox.hosts: expected at least one entry" },
+        { "proxmox:\n hosts: [[a]]", "config.yaml:2: proxmox.hosts: expected a value" },
+        { "proxmox:\n storage: \"a b\"", "config.yaml:2: proxmox.storage: the value holds a blank" },
+        { "proxmox:\n storage: \"\"", "config.yaml:2: proxmox.storage: expected 1 to" },
+        { "proxmox:\n token-file: x", "config.yaml:2: proxmox.token-file: expected an absolute path" },
+        { "proxmox:\n vmid-range: 5", "config.yaml:2: proxmox.vmid-range: expected two numbers" },
+        { "proxmox:\n vmid-range: 99-200", "config.yaml:2: proxmox.vmid-range: expected two numbers" },
+        { "proxmox:\n vmid-range: 300-200", "config.yaml:2: proxmox.vmid-range: expected two numbers" },
+        { "proxmox:\n vmid-range: 300-2000000000", "config.yaml:2: proxmox.vmid-range: expected two numbers" },
+        { "proxmox:\n nodes: a", "config.yaml:2: proxmox.nodes: unknown key; proxmox has hosts" },
+        { "runtime-handlers: {ct: {engine: proxmox}}", "runtime-handlers.ct: engine proxmox needs the key proxmox" },
         { "runtime-handlers: [a]", "config.yaml:1: runtime-handlers: expected a mapping like {fast" },
         { "runtime-handlers: a", "config.yaml:1: runtime-handlers: expected a mapping like" },
         { "runtime-handlers:\n a: lxc", "config.yaml:2: runtime-handlers.a: expected a mapping with engine" },
@@ -268,6 +314,7 @@ static void test_flags(void) {
 int main(void) {
         test_defaults();
         test_good();
+        test_proxmox();
         test_handlers();
         test_bad();
         test_limits();

@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/fs.h"
 #include "base/log.h"
+#include "pod/ct.h"
 #include "pod/layer-usage.h"
 #include "pod/operations.h"
 #include "pod/record.h"
@@ -110,7 +111,8 @@ static int make_in_engine(struct container *c, const struct image *image, struct
         struct engine_stdio io = { .log_path = c->log_path,
                                    .open_stdin = c->config->stdin,
                                    .stdin_once = c->config->stdin_once };
-        _cleanup_(fd_closep) int ns_fd = -1, userns = -1;
+        _cleanup_(specgen_ns_fds_done) struct specgen_ns_fds ns = { { -1, -1 } };
+        _cleanup_(fd_closep) int userns = -1;
         struct spec *spec = arena_new_of(arena, struct spec);
         int rootfs = -1, r;
 
@@ -121,7 +123,7 @@ static int make_in_engine(struct container *c, const struct image *image, struct
                                    err);
         if (r < 0)
                 return r;
-        r = specgen_container(c, image, rootfs, arena, spec, &ns_fd, err);
+        r = specgen_container(c, image, rootfs, arena, spec, &ns, err);
         if (r < 0) {
                 specgen_close(spec);
                 return r;
@@ -187,7 +189,9 @@ static int create_in_pod(struct sandbox *s, struct container *c, const struct im
                 return err_set(err, ERR_NOT_FOUND, "pod sandbox %s is gone", s->id);
         if (sandbox_get_phase(s) != SANDBOX_READY)
                 return err_set(err, ERR_PRECONDITION, "pod sandbox %s is not ready", s->id);
-        r = prepare(c, image, arena, err);
+        r = s->in_ct ? ct_container_rules_check(s, c->config, err) : 0;
+        if (r == 0)
+                r = prepare(c, image, arena, err);
         if (r == 0)
                 r = registry_add_container(s->pods, c, err);
         if (r < 0)

@@ -120,17 +120,26 @@ static void on_container_exit(struct container *c) {
         pthread_mutex_unlock(&s->lock);
 }
 
-/* The first process of a pod's shared PID namespace is gone, and all in that namespace with it. */
-static void on_pause_exit(struct sandbox *s) {
-        static const struct pods_ctx for_ever = { .cancel_fd = -1, .deadline_ns = UINT64_MAX };
+/* Whether of a shared PID namespace, or of a Proxmox container. */
+static bool first_process_ended(const struct sandbox *s) {
         struct engine *e = s->pods->engine;
+
+        if (s->in_ct)
+                return s->ct.vmid && ct_has_ended(&s->ct);
+        return s->pause_pid > 0 && e->ops->get_state(e, s->id) == ENGINE_STOPPED;
+}
+
+/* The first process of a pod is gone, and all in its PID namespace with it. */
+static void on_first_process_exit(struct sandbox *s) {
+        static const struct pods_ctx for_ever = { .cancel_fd = -1, .deadline_ns = UINT64_MAX };
         struct err err;
 
         if (sandbox_lock(s, &for_ever, &err) < 0)
                 return;
-        if (!s->removed && s->pause_pid > 0 && sandbox_get_phase(s) == SANDBOX_READY &&
-            e->ops->get_state(e, s->id) == ENGINE_STOPPED) {
-                log_warn("the first process of a pod ended; the pod is not ready any more", "sandbox", s->id, NULL);
+        if (!s->removed && sandbox_get_phase(s) == SANDBOX_READY && first_process_ended(s)) {
+                log_warn(s->in_ct ? "the Proxmox container of a pod ended; the pod is not ready any more"
+                                  : "the first process of a pod ended; the pod is not ready any more",
+                         "sandbox", s->id, NULL);
                 sandbox_set_phase(s, SANDBOX_DEAD);
                 if (sandbox_save(s, &err) < 0)
                         log_error("cannot save a pod's record", "sandbox", s->id, "error", err.msg, NULL);
@@ -155,7 +164,7 @@ static void handle(void *arg) {
         if (c)
                 on_container_exit(c);
         else if (s)
-                on_pause_exit(s);
+                on_first_process_exit(s);
         container_unref(c);
         sandbox_unref(s);
 }

@@ -11,8 +11,8 @@
 
 enum { NAME_MAX_LEN = 63, NAMES_MAX = 1024 };
 
-static const char *const engines[] = { "lxc" };
-const char handler_engine_names[] = "lxc";
+static const char *const engines[] = { HANDLER_ENGINE_LXC, HANDLER_ENGINE_PROXMOX };
+const char handler_engine_names[] = HANDLER_ENGINE_LXC ", " HANDLER_ENGINE_PROXMOX;
 
 bool handler_name_valid(const char *name) {
         size_t len = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-");
@@ -58,4 +58,7 @@ int handlers_find(const struct pods *p, const char *name, const struct pod_handl
 void sandbox_take_handler(struct sandbox *s, const struct pod_handler *h) {
         s->seccomp_profile = h->seccomp_profile ? xstrdup(h->seccomp_profile) : NULL;
         s->without_host_devices = h->privileged_without_host_devices;
+        s->in_ct = str_eq(h->engine, HANDLER_ENGINE_PROXMOX);
+        if (s->in_ct)
+                sandbox_set_user_range(s, ct_id_range);
 }

@@ -8,6 +8,8 @@
 #include "base/err.h"
 
 #define HANDLER_DEFAULT "lxc" /* always there */
+#define HANDLER_ENGINE_LXC "lxc"
+#define HANDLER_ENGINE_PROXMOX "proxmox"
 
 struct pod_handler {
         const char *name;            /* handler_name_valid() */

@@ -141,13 +141,16 @@ static const struct id_map *take_maps(CRI(IDMapping) *const *from, size_t n, str
 
 /* Owners of files are mapped as the container's ids are, as kubelet asks for each mount. What the layers of an image
  * are mapped by is the pod's user namespace, in any case. */
-static int take_owners(const CRI(Mount) * m, const struct id_maps *pod, struct spec_mount *to, struct arena *arena,
-                       struct err *err) {
+static int take_owners(const CRI(Mount) * m, const struct pod_sources *sources, struct spec_mount *to,
+                       struct arena *arena, struct err *err) {
         static const struct id_maps none;
         struct id_maps *maps;
 
-        if (m->n_uidmappings == 0 && m->n_gidmappings == 0)
+        if (m->n_uidmappings == 0 && m->n_gidmappings == 0) {
+                if (sources->map_volumes && !mount_is_image(m))
+                        to->owners = sources->user_ids;
                 return 0;
+        }
         if (m->n_uidmappings == 0 || m->n_gidmappings == 0 || m->n_uidmappings > MAX_MAPS ||
             m->n_gidmappings > MAX_MAPS)
                 return err_set(err, ERR_INVALID,
@@ -161,7 +164,7 @@ static int take_owners(const CRI(Mount) * m, const struct id_maps *pod, struct s
                 to->owners = maps;
                 return 0;
         }
-        if (!id_maps_equal(maps, pod ? pod : &none))
+        if (!id_maps_equal(maps, sources->user_ids ? sources->user_ids : &none))
                 return err_set(err, ERR_INVALID,
                                "the mount of an image at %.128s can only be mapped as its pod's user namespace is",
                                m->container_path);
@@ -184,7 +187,7 @@ static int add_cri(struct list *l, const CRI(Mount) * m, const struct pod_source
         to->recursive = true;
         r = take_readonly(m, to, err);
         if (r == 0)
-                r = take_owners(m, sources->user_ids, to, arena, err);
+                r = take_owners(m, sources, to, arena, err);
         if (r == 0 && m->selinux_relabel && sources->label && !mount_is_image(m))
                 r = selinux_relabel(m->host_path, sources->label, err);
         if (r < 0)

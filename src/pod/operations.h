@@ -13,6 +13,8 @@ _must_use_ int sandbox_take_down(struct sandbox *s, struct err *err);
 _must_use_ int sandbox_undo(struct sandbox *s, struct err *err);
 /* When that failed: in the background, again and again. */
 void sandbox_undo_later(struct sandbox *s);
+/* For what is tried again in the background: waits. False: the daemon ends. Under no lock. */
+bool undo_rest(struct pods *p, uint64_t ms);
 /* Kills what runs, waits for the end and records it. */
 _must_use_ int container_end(struct container *c, struct err *err);
 /* Removes an ended or never started container for good: engine, layer, record, registry. */

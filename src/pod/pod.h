@@ -19,6 +19,7 @@
 #include "store/store.h"
 
 struct pods;
+struct cts;
 
 struct pods_args {
         const char *root;    /* "/var/lib/proxmox-lxcri" */
@@ -40,6 +41,8 @@ _must_use_ int pods_new(const struct pods_args *args, struct pods **ret, struct 
 /* The engine is made after the pods, since it reports ends of containers to them (pods_exited). Once, before reconcile.
  */
 void pods_set_engine(struct pods *p, struct engine *engine);
+/* The same for Proxmox containers, of handlers whose engine is "proxmox". */
+void pods_set_cts(struct pods *p, struct cts *cts);
 /* engine_lxc_args.exited, with the pods as userdata. Never waits. */
 void pods_exited(const char *id, void *pods);
 /* At start, before serving: takes up what the store says, compares it with what is there, finishes or undoes what a

@@ -166,6 +166,11 @@ void pods_set_engine(struct pods *p, struct engine *engine) {
         p->engine = engine;
 }
 
+void pods_set_cts(struct pods *p, struct cts *cts) {
+        assert(!p->cts);
+        p->cts = cts;
+}
+
 static int found_child(const char *name, void *userdata) {
         return 1;
 }

@@ -9,6 +9,7 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/proc.h"
+#include "pod/ct.h"
 #include "pod/files.h"
 #include "pod/layer-usage.h"
 #include "pod/operations.h"
@@ -206,10 +207,11 @@ static bool pause_lives(struct reconcile *rc, struct sandbox *s, struct err *err
 }
 
 static int undo_creation(struct reconcile *rc, struct sandbox *s, struct err *err) {
-        int r = clear_engine(rc, s->id, pause_cgroup(rc, s), err);
+        int r = s->in_ct ? 0 : clear_engine(rc, s->id, pause_cgroup(rc, s), err);
 
         s->removed = true;
-        if (r == 0 && (r = sandbox_undo(s, err)) < 0)
+        /* The daemon's start does not wait for Proxmox. */
+        if (r == 0 && (s->in_ct || (r = sandbox_undo(s, err)) < 0))
                 sandbox_undo_later(s);
         registry_drop_sandbox(s->pods, s);
         return r;
@@ -225,15 +227,17 @@ static int settle_sandbox(struct reconcile *rc, struct sandbox *s, struct err *e
         case SANDBOX_CREATING:
                 return undo_creation(rc, s, err);
         case SANDBOX_READY:
-                if (!rc->rebooted && namespaces_live(rc, s) && pause_lives(rc, s, err))
+                if (!rc->rebooted && namespaces_live(rc, s) && (s->in_ct ? ct_lives(s) : pause_lives(rc, s, err)))
                         return 0;
                 sandbox_set_phase(s, SANDBOX_DEAD);
                 return sandbox_save(s, err);
         case SANDBOX_STOPPING:
+                if (s->in_ct)
+                        return 0; /* whoever asked for it asks again */
                 r = clear_engine(rc, s->id, pause_cgroup(rc, s), err);
                 return r < 0 ? r : sandbox_stop(s, err);
         case SANDBOX_DEAD: /* until someone asks to stop it */
-                return clear_engine(rc, s->id, pause_cgroup(rc, s), err);
+                return s->in_ct ? 0 : clear_engine(rc, s->id, pause_cgroup(rc, s), err);
         case SANDBOX_STOPPED:
         case SANDBOX_REMOVING:
         default:
@@ -388,6 +392,7 @@ int pods_reconcile(struct pods *p, struct err *err) {
         if (r < 0)
                 return err_wrap(err, "compare the records of pods with what is there");
         measure_all(&rc);
+        ct_sweep(p);
         log_info("pods taken up", "sandboxes", LOG_U64(pods_count_sandboxes(p)), "containers",
                  LOG_U64(pods_count_containers(p)), NULL);
         return 0;

@@ -47,6 +47,10 @@ enum tag {
         TAG_REASON = 34,
         TAG_MESSAGE = 35,
         TAG_CDI_ENV = 36, /* repeated */
+        TAG_IN_CT = 37,
+        TAG_CT_VMID = 38,
+        TAG_CT_PID = 39,
+        TAG_CT_START = 40,
 };
 
 /* Reasons are few and static, so that a status can point to them. */
@@ -129,6 +133,10 @@ int sandbox_encode(struct sandbox *s, void **ret, size_t *ret_len, struct err *e
         put_str(&b, TAG_CNI_CACHED, s->cni_cached);
         put_u64(&b, TAG_PAUSE_PID, (uint64_t) s->pause_pid);
         put_u64(&b, TAG_PAUSE_START, s->pause_start_time);
+        put_u64(&b, TAG_IN_CT, s->in_ct);
+        put_u64(&b, TAG_CT_VMID, s->ct.vmid);
+        put_u64(&b, TAG_CT_PID, (uint64_t) s->ct.pid);
+        put_u64(&b, TAG_CT_START, s->ct.start_time);
         put_message(&b, TAG_OVERHEAD, s->overhead);
         put_message(&b, TAG_POD_RESOURCES, s->resources);
         return finish(&b, ret, ret_len, err);
@@ -332,6 +340,20 @@ static void sandbox_take_field(struct sandbox *s, struct reader *r, const struct
                 break;
         case TAG_PAUSE_START:
                 s->pause_start_time = get_u64(r, f);
+                break;
+        case TAG_IN_CT:
+                s->in_ct = get_u64(r, f) != 0;
+                if (s->in_ct)
+                        sandbox_set_user_range(s, ct_id_range);
+                break;
+        case TAG_CT_VMID:
+                s->ct.vmid = (uint32_t) get_u64(r, f);
+                break;
+        case TAG_CT_PID:
+                s->ct.pid = (pid_t) get_u64(r, f);
+                break;
+        case TAG_CT_START:
+                s->ct.start_time = get_u64(r, f);
                 break;
         case TAG_OVERHEAD:
                 get_resources(r, f, &s->overhead);

@@ -38,9 +38,14 @@ struct sandbox *sandbox_new(struct pods *p, const char *id, CRI(PodSandboxConfig
         s->cgroup_parent = xstrdup("");
         s->created_at_ns = clock_realtime_ns();
         if (pod_user_ids(config, &s->user_range))
-                s->user_ids = (struct id_maps){ &s->user_range, &s->user_range, 1, 1 };
+                sandbox_set_user_range(s, s->user_range);
         pthread_mutex_init(&s->lock, NULL);
         return s;
+}
+
+void sandbox_set_user_range(struct sandbox *s, struct id_map range) {
+        s->user_range = range;
+        s->user_ids = (struct id_maps){ &s->user_range, &s->user_range, 1, 1 };
 }
 
 struct sandbox *sandbox_ref(struct sandbox *s) {

@@ -15,6 +15,7 @@
 #include "base/pool.h"
 #include "base/str.h"
 #include "pod/pod.h"
+#include "runtime/proxmox/ct.h"
 #include "security/seccomp.h"
 
 /* The states of a sandbox; the names are what its record says. Transitions: sandbox_set_phase(). */
@@ -57,7 +58,8 @@ struct sandbox {
         char *seccomp_profile;     /* the handler's, see handlers.h; NULL: the built-in one */
         bool without_host_devices; /* the same, of privileged containers */
         uint64_t created_at_ns;
-        char *cgroup_parent;
+        bool in_ct;               /* its home is a Proxmox container */
+        char *cgroup_parent;      /* with in_ct not known before that runs */
         char *selinux_label;      /* of its processes; NULL: none */
         struct id_map user_range; /* of the pod's own user namespace; length 0: it has none */
         struct id_maps user_ids;  /* the same, as others want it; see sandbox_user_ids() */
@@ -80,6 +82,7 @@ struct sandbox {
         uint64_t undo_pause_ms; /* before the next try to take down what did not come up; 0: none yet */
         pid_t pause_pid;        /* 0: none */
         uint64_t pause_start_time;
+        struct ct ct; /* with in_ct: vmid 0: none, or not known */
 };
 
 struct container_sample {
@@ -148,6 +151,7 @@ struct pods {
         struct cni *cni;
         struct cgroups *cgroups;
         struct engine *engine;
+        struct cts *cts; /* NULL: no handler puts pods into Proxmox containers */
         pthread_mutex_t background_lock;
         struct pool *background; /* exits of containers; NULL once it is stopped */
         struct pool *measuring;  /* layers, one at a time; the same */
@@ -175,6 +179,8 @@ bool registry_measure(struct pods *p, void (*fn)(void *arg), void *arg);
 /* --- objects --- */
 /* Takes @config. */
 struct sandbox *sandbox_new(struct pods *p, const char *id, CRI(PodSandboxConfig) * config, const char *handler);
+/* Before anybody else knows it: it has a user namespace of its own. */
+void sandbox_set_user_range(struct sandbox *s, struct id_map range);
 /* Of its own user namespace; NULL when it has the host's. */
 static inline const struct id_maps *sandbox_user_ids(const struct sandbox *s) {
         return s->user_range.length ? &s->user_ids : NULL;

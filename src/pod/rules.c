@@ -189,6 +189,7 @@ static int check_namespaces(const CRI(NamespaceOption) * o, struct pod_rules *re
         ret->host_network = o->network == CRI_(NAMESPACE_MODE__NODE);
         ret->host_ipc = o->ipc == CRI_(NAMESPACE_MODE__NODE);
         ret->shared_pid = o->pid == CRI_(NAMESPACE_MODE__POD);
+        ret->host_pid = o->pid == CRI_(NAMESPACE_MODE__NODE);
         return check_userns(o, ret, err);
 }
 

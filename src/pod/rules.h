@@ -10,8 +10,8 @@
 #include "pod/cri.h"
 
 struct pod_rules {
-        bool host_network, host_ipc; /* the host's UTS namespace goes with its network */
-        bool shared_pid;             /* one PID namespace for the pod: needs a pause process */
+        bool host_network, host_ipc, host_pid; /* the host's UTS namespace goes with its network */
+        bool shared_pid;                       /* one PID namespace for the pod: needs a pause process */
         bool privileged;
         bool own_user;              /* a user namespace of the pod's own, whose user and group ids are user_ids */
         struct id_map user_ids;     /* inside is 0, outside is not */

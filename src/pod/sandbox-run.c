@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "base/fs.h"
 #include "base/log.h"
+#include "pod/ct.h"
 #include "pod/files.h"
 #include "pod/operations.h"
 #include "pod/record.h"
@@ -22,7 +23,7 @@ int pause_ensure(struct sandbox *s, struct err *err) {
         struct spec spec;
         int r;
 
-        if (s->pause_pid > 0)
+        if (s->in_ct || s->pause_pid > 0)
                 return 0;
         arena = arena_new(WORK_ARENA_MAX);
         created = xnew(struct engine_created);
@@ -138,7 +139,8 @@ static int detach_network(struct sandbox *s, struct arena *arena, struct err *er
 
 /* --- up and down -------------------------------------------------------------------------------------------------- */
 
-static int make_namespaces(struct sandbox *s, const struct pod_rules *rules, struct arena *arena, struct err *err) {
+static int make_namespaces(struct sandbox *s, const struct pods_ctx *ctx, const struct pod_rules *rules,
+                           struct arena *arena, struct err *err) {
         struct netns_args args = {
                 .dir = pod_ns_dir(s, arena),
                 .net = !rules->host_network,
@@ -149,16 +151,19 @@ static int make_namespaces(struct sandbox *s, const struct pod_rules *rules, str
                 .sysctls = rules->sysctls,
         };
 
+        if (s->in_ct)
+                return ct_bring_up(s, ctx, &args, err);
         return args.net || args.uts || args.ipc ? netns_create(&args, err) : 0;
 }
 
-static int bring_up(struct sandbox *s, const struct pod_rules *rules, struct arena *arena, struct err *err) {
+static int bring_up(struct sandbox *s, const struct pods_ctx *ctx, const struct pod_rules *rules, struct arena *arena,
+                    struct err *err) {
         int r = 0;
 
         if (!str_empty(s->config->log_directory))
                 r = fs_mkdir_p(s->config->log_directory, 0755, err);
         if (r == 0)
-                r = make_namespaces(s, rules, arena, err);
+                r = make_namespaces(s, ctx, rules, arena, err);
         if (r == 0)
                 r = attach_network(s, rules, arena, err);
         return r < 0 ? r : pod_files_create(s, rules, s->ips, err);
@@ -184,6 +189,8 @@ int sandbox_take_down(struct sandbox *s, struct err *err) {
         r = detach_network(s, arena, err);
         if (r == 0)
                 r = netns_remove(pod_ns_dir(s, arena), err);
+        if (r == 0 && s->in_ct)
+                r = ct_take_down(s, err);
         if (r == 0)
                 r = pod_files_remove(s->pods, s->id, err);
         if (r < 0)
@@ -213,7 +220,8 @@ static void give_up(struct sandbox *s) {
         registry_drop_sandbox(s->pods, s);
 }
 
-static int run(struct sandbox *s, const struct pod_rules *rules, struct arena *arena, struct err *err) {
+static int run(struct sandbox *s, const struct pods_ctx *ctx, const struct pod_rules *rules, struct arena *arena,
+               struct err *err) {
         int r = sandbox_choose_label(s, err);
 
         if (r == 0)
@@ -223,7 +231,7 @@ static int run(struct sandbox *s, const struct pod_rules *rules, struct arena *a
                 s->removed = true;
                 return r;
         }
-        r = bring_up(s, rules, arena, err);
+        r = bring_up(s, ctx, rules, arena, err);
         if (r == 0) {
                 sandbox_set_phase(s, SANDBOX_READY);
                 r = sandbox_save(s, err);
@@ -251,6 +259,8 @@ int pods_run_sandbox(struct pods *p, const struct pods_ctx *ctx, const CRI(RunPo
         if (r < 0)
                 return r;
         r = pod_rules_check(req->config, p->cgroup_parent, work, &rules, err);
+        if (r == 0 && str_eq(handler->engine, HANDLER_ENGINE_PROXMOX))
+                r = ct_rules_check(p, &rules, err);
         if (r < 0)
                 return r;
         config = cri_dup(PodSandboxConfig, req->config);
@@ -260,14 +270,14 @@ int pods_run_sandbox(struct pods *p, const struct pods_ctx *ctx, const CRI(RunPo
         s = sandbox_new(p, id, config, req->runtime_handler);
         sandbox_take_handler(s, handler);
         free(s->cgroup_parent);
-        s->cgroup_parent = xstrdup(rules.cgroup_parent);
+        s->cgroup_parent = xstrdup(s->in_ct ? "" : rules.cgroup_parent);
         s->network_held = !rules.host_network;
         pthread_mutex_lock(&s->lock); /* nobody else knows it yet */
         locked = s;
         r = registry_add_sandbox(p, s, err);
         if (r < 0)
                 return r;
-        r = run(s, &rules, work, err);
+        r = run(s, ctx, &rules, work, err);
         if (r < 0)
                 return r;
         *ret_id = arena_strdup(arena, id);

@@ -35,12 +35,15 @@ static CRI(NetworkUsage) * network_usage(const struct net_counters *c, struct ar
 
 /* --- CPU and memory ----------------------------------------------------------------------------------------------- */
 
-/* The kubelet's groups end in "pod<uid>", systemd's in "-pod<uid with _>.slice"; any other parent may be shared. */
+/* The kubelet's groups end in "pod<uid>", systemd's in "-pod<uid with _>.slice"; any other parent may be shared. That
+ * of a Proxmox container is its pod's alone. */
 static bool owns_cgroup_parent(const struct sandbox *s, struct arena *a) {
         const char *base = strrchr(s->cgroup_parent, '/');
         const CRI(PodSandboxMetadata) *meta = s->config->metadata;
         char *with_dashes, *with_underscores;
 
+        if (s->in_ct)
+                return true;
         if (!meta || str_empty(meta->uid))
                 return false;
         base = base ? base + 1 : s->cgroup_parent;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* security - capabilities, seccomp, AppArmor, masked and read-only paths of a container's process. */
 #include "base/log.h"
+#include "pod/ct.h"
 #include "pod/specgen.h"
 #include "security/apparmor.h"
 #include "security/caps.h"
@@ -155,9 +156,18 @@ static void use_default_profile(const struct pods *pods, struct arena *arena, st
                 p->apparmor_profile = arena_strdup(arena, pods->apparmor_profile);
 }
 
+static bool asks_for_localhost(const CRI(LinuxContainerSecurityContext) * sc) {
+        return sc && sc->apparmor ? sc->apparmor->profile_type == CRI_(SECURITY_PROFILE__PROFILE_TYPE__Localhost)
+                                  : !str_empty(old_apparmor(sc)) && str_after(old_apparmor(sc), "localhost/");
+}
+
 static int take_apparmor(struct container *c, struct arena *arena, struct spec_process *p, struct err *err) {
         const CRI(LinuxContainerSecurityContext) *sc = context_of(c->config);
         const char *old = old_apparmor(sc);
+
+        /* Nothing in a Proxmox container is confined less than that. */
+        if (c->sandbox->in_ct && !asks_for_localhost(sc))
+                return ct_apparmor_profile(c->sandbox, arena, &p->apparmor_profile, err);
 
         if (sc && sc->privileged)
                 return 0;

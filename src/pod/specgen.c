@@ -79,12 +79,19 @@ static int target_of(struct container *c, const char *id, struct container **ret
         return 0;
 }
 
-static int pid_namespace(struct container *c, struct arena *arena, struct spec *spec, int *ret_fd, struct err *err) {
+static int pid_namespace(struct container *c, struct arena *arena, struct spec *spec, struct specgen_ns_fds *ret_ns,
+                         struct err *err) {
         const CRI(NamespaceOption) *o = namespace_options(c);
         struct spec_namespace *ns = &spec->ns[SPEC_NS_PID];
         _cleanup_(container_unrefp) struct container *target = NULL;
-        int r;
+        const struct sandbox *s = c->sandbox;
+        int r = 0;
 
+        if (s->in_ct)
+                r = pid_namespace_of(s->ct.pid, s->ct.start_time, "pod's Proxmox container", arena, &spec->outer_pid_ns,
+                                     &ret_ns->fds[0], err);
+        if (r < 0)
+                return r;
         switch (o ? o->pid : CRI_(NAMESPACE_MODE__POD)) {
         case CRI_(NAMESPACE_MODE__CONTAINER):
                 ns->create = true;
@@ -95,12 +102,14 @@ static int pid_namespace(struct container *c, struct arena *arena, struct spec *
         case CRI_(NAMESPACE_MODE__TARGET):
                 r = target_of(c, o->target_id, &target, err);
                 return r < 0 ? r
-                             : pid_namespace_of(target->pid, target->start_time, "container", arena, &ns->path, ret_fd,
-                                                err);
+                             : pid_namespace_of(target->pid, target->start_time, "container", arena, &ns->path,
+                                                &ret_ns->fds[1], err);
         case CRI_(NAMESPACE_MODE__POD):
         default:
-                return pid_namespace_of(c->sandbox->pause_pid, c->sandbox->pause_start_time, "pod's first process",
-                                        arena, &ns->path, ret_fd, err);
+                ns->path = spec->outer_pid_ns;
+                return s->in_ct ? 0
+                                : pid_namespace_of(s->pause_pid, s->pause_start_time, "pod's first process", arena,
+                                                   &ns->path, &ret_ns->fds[1], err);
         }
 }
 
@@ -136,6 +145,7 @@ static int take_mounts(struct container *c, const struct image *image, const str
                 .container = c,
                 .label = c->mount_label,
                 .user_ids = sandbox_user_ids(c->sandbox),
+                .map_volumes = c->sandbox->in_ct,
                 .more = devices->mounts,
                 .n_more = devices->n_mounts,
         };
@@ -170,7 +180,7 @@ static void take_annotations(const CRI(ContainerConfig) * config, struct arena *
 }
 
 int specgen_container(struct container *c, const struct image *image, int rootfs_fd, struct arena *arena,
-                      struct spec *ret, int *ret_ns_fd, struct err *err) {
+                      struct spec *ret, struct specgen_ns_fds *ret_ns, struct err *err) {
         const CRI(LinuxContainerConfig) *l = c->config->linux;
         bool privileged = container_is_privileged(c->config);
         struct cdi_edits devices;
@@ -190,7 +200,7 @@ int specgen_container(struct container *c, const struct image *image, int rootfs
          * to them, in a user namespace. */
         ret->ns[SPEC_NS_CGROUP].create = !privileged || SPEC_HAS_USER_NS(ret);
         ret->ns[SPEC_NS_CGROUP].path = ret->ns[SPEC_NS_CGROUP].create ? NULL : "/proc/1/ns/cgroup";
-        r = pid_namespace(c, arena, ret, ret_ns_fd, err);
+        r = pid_namespace(c, arena, ret, ret_ns, err);
         if (r == 0)
                 r = take_cdi(c, arena, &devices, err);
         if (r == 0)

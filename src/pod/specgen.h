@@ -8,10 +8,20 @@
 #include "pod/rules.h"
 #include "runtime/spec/spec.h"
 
+enum { SPECGEN_NS_FDS = 2 };
+/* Namespaces that a spec's paths name; to be closed once the engine has created the container. */
+struct specgen_ns_fds {
+        int fds[SPECGEN_NS_FDS]; /* -1: none */
+};
+static inline void specgen_ns_fds_done(struct specgen_ns_fds *n) {
+        for (size_t i = 0; i < SPECGEN_NS_FDS; i++)
+                n->fds[i] = fd_close(n->fds[i]);
+}
+
 /* The whole, under the pod's lock. @rootfs_fd and descriptors inside are the spec's, also on failure: specgen_close()
- * when no engine took them. @ret_ns_fd: to be closed once the engine has created it (-1: none). */
+ * when no engine took them. */
 _must_use_ int specgen_container(struct container *c, const struct image *image, int rootfs_fd, struct arena *arena,
-                                 struct spec *ret, int *ret_ns_fd, struct err *err);
+                                 struct spec *ret, struct specgen_ns_fds *ret_ns, struct err *err);
 void specgen_close(struct spec *spec);
 /* A process that joins @c by exec: the container's own settings, @args to run. */
 _must_use_ int specgen_exec(struct container *c, char *const *args, size_t n_args, struct arena *arena,
@@ -37,7 +47,8 @@ struct pod_sources {
         void *container;                                  /* for image_volume_open() */
         const char *label;                                /* of files; NULL: none */
         const struct id_maps *user_ids;                   /* of the pod's own user namespace, or NULL */
-        const struct spec_mount *more;                    /* of CDI devices */
+        bool map_volumes; /* by these, also those for which the kubelet does not ask: it does not know of them */
+        const struct spec_mount *more; /* of CDI devices */
         size_t n_more;
 };
 _must_use_ int mounts_build(const CRI(ContainerConfig) * config, const struct pod_sources *sources, struct arena *arena,

@@ -73,7 +73,7 @@ static json_t *sandbox_info(const struct sandbox *s) {
                 (void) snprintf(path, sizeof(path), "%s/ns/%s/%s", p->state, s->id, names[i]);
                 (void) json_object_set_new(ns, names[i], json_string(access(path, F_OK) == 0 ? path : ""));
         }
-        (void) json_object_set_new(o, "pid", json_integer(s->pause_pid));
+        (void) json_object_set_new(o, "pid", json_integer(s->in_ct ? s->ct.pid : s->pause_pid));
         (void) json_object_set_new(o, "cgroupParent", json_string(s->cgroup_parent));
         (void) json_object_set_new(o, "runtimeHandler",
                                    json_string(str_empty(s->handler) ? p->default_handler : s->handler));

@@ -13,8 +13,7 @@ int sandbox_undo(struct sandbox *s, struct err *err) {
         return r < 0 ? r : store_delete(s->pods->store, STORE_SANDBOX, s->id, err);
 }
 
-/* False: the daemon ends. */
-static bool rest(struct pods *p, uint64_t ms) {
+bool undo_rest(struct pods *p, uint64_t ms) {
         const struct timespec nap = { .tv_nsec = NAP_MS * 1000000 };
 
         for (; ms >= NAP_MS && !atomic_load(&p->stopping); ms -= NAP_MS)
@@ -29,7 +28,7 @@ static void try_again(void *arg) {
         struct err err;
         int r = -1;
 
-        if (rest(p, s->undo_pause_ms)) {
+        if (undo_rest(p, s->undo_pause_ms)) {
                 pthread_mutex_lock(&s->lock);
                 r = sandbox_undo(s, &err);
                 pthread_mutex_unlock(&s->lock);

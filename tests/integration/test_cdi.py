@@ -349,6 +349,7 @@ def held_mount_namespace(file):
 
 
 @pytest.mark.parametrize('whom', ['daemon', 'keeper'])
+@pytest.mark.not_in_ct('they have no devices')
 def test_killed_while_a_hook_runs(own_daemon, busybox, folders, hooks, whom):
     """The container is undone, with its hook, and its poststop hooks have run."""
     daemon = own_daemon

@@ -342,7 +342,10 @@ def slow_network(own_daemon):
 
 
 def freed(daemon, folder):
-    with open(os.path.join(folder, 'dels'), encoding='utf-8') as f:
+    dels = os.path.join(folder, 'dels')
+    if not os.path.exists(dels):
+        return False
+    with open(dels, encoding='utf-8') as f:
         enough = len(f.readlines()) == 4
     return enough and not os.path.exists(os.path.join(folder, 'address')) and \
         not os.listdir(os.path.join(daemon.runtime.state, 'ns'))

@@ -59,6 +59,7 @@ def test_layout(installed):
         PREFIX + '/sbin/proxmox-lxcrid': 0o755,
         PREFIX + '/libexec/proxmox-lxcri/proxmox-lxcri-keeper': 0o755,
         PREFIX + '/libexec/proxmox-lxcri/proxmox-lxcri-init': 0o755,
+        PREFIX + '/libexec/proxmox-lxcri/proxmox-lxcri-sandbox.tar.gz': 0o644,
         PREFIX + '/lib/systemd/system/proxmox-lxcrid.service': 0o644,
         PREFIX + '/share/proxmox-lxcri/config.yaml': 0o644,
         PREFIX + '/share/bash-completion/completions/proxmox-lxcri': 0o644,

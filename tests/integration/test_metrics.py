@@ -99,7 +99,7 @@ def test_throttling_and_cpu_time_are_counted(daemon, busybox):
 
 
 def test_network_is_the_pods(daemon, busybox):
-    with daemon.pod(host_network=False) as pod, daemon.pod() as on_host:
+    with daemon.pod(host_network=False) as pod, daemon.pod(host_network=True) as on_host:
         container = pod.run(busybox, ['sleep', '100'])
         gateway = container.sh("ip route | awk '/^default/ {print $3}'")
         container.exec('ping', '-c', '3', '-W', '1', gateway)

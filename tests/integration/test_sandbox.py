@@ -18,7 +18,7 @@ def test_life(daemon, clean):
     assert status.metadata == pod.config.metadata
     assert dict(status.labels) == {'app': 'x'} and dict(status.annotations) == {'note': 'y'}
     assert status.created_at > 1_600_000_000_000_000_000
-    assert status.linux.namespaces.options.network == NODE
+    assert status.linux.namespaces.options.network == pod.options.network
     pod.stop()
     pod.stop()
     assert pod.status().state == NOTREADY

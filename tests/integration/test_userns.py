@@ -243,6 +243,7 @@ def test_no_mount_of_a_pod_shows_on_the_host(daemon, busybox, folder, pb):
         subprocess.run(['umount', folder], check=True)
 
 
+@pytest.mark.not_in_ct('they have a user namespace')
 def test_a_volume_mapped_without_a_user_namespace(daemon, busybox, folder, pb):
     with daemon.pod() as pod:
         c = pod.run(busybox, ['sleep', '1000'], mounts=[idmapped(pb, folder, '/mapped', 5000, 100)])

@@ -11,6 +11,8 @@ import socket
 import subprocess
 import time
 
+from proxmox import daemon_config
+
 REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 CNI_BIN = next((d for d in ('/usr/lib/cni', '/opt/cni/bin') if os.path.exists(d + '/bridge')),
                '/usr/lib/cni')
@@ -115,7 +117,7 @@ class Lxcri(Runtime):
         self.cgroup_parent = cgroup_parent or os.environ.get('LXCRI_TEST_ID', 'lxcri-test')
         self.config = os.path.join(directory, 'config.yaml')
         self.args = list(args)
-        write(self.config, config + registries_yaml(registries))
+        write(self.config, config + daemon_config(self.build) + registries_yaml(registries))
         write_cni(self.cni_conf, bridge=bridge, subnet=subnet,
                   data_dir=os.path.join(directory, 'ipam'))
 

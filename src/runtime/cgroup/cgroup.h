@@ -19,6 +19,8 @@ struct cgroups *cgroups_free(struct cgroups *c);
 DEFINE_CLEANUP(struct cgroups *, cgroups_free)
 enum cgroup_mode cgroups_mode(const struct cgroups *c);
 const char *cgroup_mode_name(enum cgroup_mode mode);
+/* What a share of CPU time is called here: cgroup v1's shares as they are, or v2's weight. For Proxmox' cpuunits. */
+uint64_t cgroups_cpu_units(const struct cgroups *c, uint64_t shares);
 bool cgroups_has(const struct cgroups *c, const char *controller); /* "memory", "pids" ... usable */
 
 /* Make it (with parents) and set limits. On failure nothing of ours stays. A limit the host can't do is an error that

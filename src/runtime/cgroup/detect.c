@@ -267,6 +267,10 @@ const char *cgroup_mode_name(enum cgroup_mode mode) {
         return mode == CGROUP_V1 ? "v1" : mode == CGROUP_HYBRID ? "hybrid" : "v2";
 }
 
+uint64_t cgroups_cpu_units(const struct cgroups *c, uint64_t shares) {
+        return cgroups_mode(c) == CGROUP_V2 ? weight_from_shares(shares) : shares;
+}
+
 bool cgroups_has(const struct cgroups *c, const char *controller) {
         int ctl = ctl_find(controller, strlen(controller));
 

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* ct - see ct.h. */
+#include "pod/ct.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include "base/alloc.h"
+#include "base/fs.h"
+#include "base/log.h"
+#include "pod/handlers.h"
+#include "pod/operations.h"
+#include "security/apparmor.h"
+
+enum { ARENA_MAX = 64 << 10, LABEL_MAX = 4096, SWEEP_ARENA_MAX = 64 << 20, SWEEP_PAUSE_MS = 10000 };
+
+/* --- what it can't do --------------------------------------------------------------------------------------------- */
+
+static const char *other_handler(const struct pods *p) {
+        for (size_t i = 0; i < p->n_handlers; i++)
+                if (str_eq(p->handlers[i].engine, HANDLER_ENGINE_LXC))
+                        return p->handlers[i].name;
+        return HANDLER_DEFAULT;
+}
+
+static const char own_namespaces[] = "the container has namespaces of its own";
+
+static int refuse(const struct pods *p, const char *what, const char *why, struct err *err) {
+        return err_set(err, ERR_UNIMPLEMENTED, "a pod in a Proxmox container can't %s: %s; runtime handler \"%s\" can",
+                       what, why, other_handler(p));
+}
+
+int ct_rules_check(const struct pods *p, const struct pod_rules *rules, struct err *err) {
+        static const char unprivileged[] = "the container is unprivileged, which is all that an API token may make";
+
+        if (!p->cts)
+                return err_set(err, ERR_PRECONDITION,
+                               "there is no connection to Proxmox VE: the configuration has no key proxmox");
+        if (rules->privileged)
+                return refuse(p, "be privileged", unprivileged, err);
+        if (rules->host_network)
+                return refuse(p, "use the host's network", own_namespaces, err);
+        if (rules->host_ipc)
+                return refuse(p, "use the host's IPC", own_namespaces, err);
+        if (rules->host_pid)
+                return refuse(p, "use the host's PID namespace", own_namespaces, err);
+        if (rules->own_user)
+                return refuse(p, "have ids of the kubelet's choice (hostUsers: false)",
+                              "Proxmox has given it a user namespace with ids of its own already", err);
+        return 0;
+}
+
+int ct_container_rules_check(const struct sandbox *s, const CRI(ContainerConfig) * config, struct err *err) {
+        const CRI(LinuxContainerConfig) *l = config->linux;
+        const CRI(NamespaceOption) *o = l && l->security_context ? l->security_context->namespace_options : NULL;
+
+        if (o && o->pid == CRI_(NAMESPACE_MODE__NODE))
+                return refuse(s->pods, "use the host's PID namespace", own_namespaces, err);
+        if (config->n_devices > 0 || config->n_cdi_devices > 0)
+                return refuse(s->pods, "use the host's devices",
+                              "only root@pam, no API token, may pass them through to a container", err);
+        return 0;
+}
+
+/* --- up and down -------------------------------------------------------------------------------------------------- */
+
+/* All containers together, and what the pod itself needs: kubelet's sums. */
+static void take_limits(const struct sandbox *s, struct ct_pod *ret) {
+        const CRI(LinuxPodSandboxConfig) *l = s->config->linux;
+        const CRI(LinuxContainerResources) * parts[] = { l ? l->resources : NULL, l ? l->overhead : NULL };
+        bool has_memory = parts[0] && parts[0]->memory_limit_in_bytes > 0;
+        bool has_quota = parts[0] && parts[0]->cpu_quota > 0 && parts[0]->cpu_period > 0;
+
+        for (size_t i = 0; i < ELEMENTSOF(parts) && parts[i]; i++) {
+                const CRI(LinuxContainerResources) *r = parts[i];
+
+                if (has_memory && r->memory_limit_in_bytes > 0)
+                        ret->memory_limit_bytes += r->memory_limit_in_bytes;
+                if (has_memory && r->memory_swap_limit_in_bytes > r->memory_limit_in_bytes)
+                        ret->swap_limit_bytes += r->memory_swap_limit_in_bytes - r->memory_limit_in_bytes;
+                if (has_quota && r->cpu_quota > 0 && r->cpu_period > 0)
+                        ret->cpus += (double) r->cpu_quota / (double) r->cpu_period;
+                if (r->cpu_shares > 0)
+                        ret->cpu_shares += (uint64_t) r->cpu_shares;
+        }
+}
+
+static struct ct_until until_of(const struct pods_ctx *ctx) {
+        return (struct ct_until){ .cancel_fd = ctx->cancel_fd, .deadline_ns = ctx->deadline_ns };
+}
+
+int ct_bring_up(struct sandbox *s, const struct pods_ctx *ctx, const struct netns_args *namespaces, struct err *err) {
+        _cleanup_(arena_freep) struct arena *arena = arena_new(ARENA_MAX);
+        const CRI(PodSandboxMetadata) *m = s->config->metadata;
+        const struct ct_until until = until_of(ctx);
+        struct ct_pod pod = { .id = s->id,
+                              .name = m->name,
+                              .pod_namespace = m->namespace_,
+                              .uid = m->uid,
+                              .hostname = namespaces->hostname };
+        int r;
+
+        take_limits(s, &pod);
+        r = cts_create(s->pods->cts, &pod, &until, &s->ct, err);
+        if (r < 0)
+                return err_wrap(err, "make a Proxmox container for pod %s/%s", m->namespace_, m->name);
+        free(s->cgroup_parent);
+        s->cgroup_parent = xstrdup(ct_cgroup_path(s->ct.vmid, arena));
+        return netns_adopt(namespaces, s->ct.pid, s->ct.start_time, err);
+}
+
+int ct_take_down(struct sandbox *s, struct err *err) {
+        static const struct ct_until for_ever = { .cancel_fd = -1, .deadline_ns = UINT64_MAX };
+        int r;
+
+        if (!s->pods->cts)
+                return err_set(err, ERR_PRECONDITION,
+                               "remove the pod's Proxmox container: the configuration has no key proxmox any more");
+        r = cts_remove(s->pods->cts, s->id, s->ct.vmid, &for_ever, err);
+        if (r == 0)
+                s->ct = (struct ct){ 0 };
+        return r;
+}
+
+/* --- what no pod knows of ----------------------------------------------------------------------------------------- */
+
+/* A pod is in the registry before it has a CT, and until it has none. */
+static bool is_known(struct pods *p, const struct ct_owner *o) {
+        struct sandbox *s;
+        bool known;
+
+        pthread_rwlock_rdlock(&p->lock);
+        s = map_get(p->sandboxes, o->pod_id);
+        known = s != NULL;
+        pthread_rwlock_unlock(&p->lock);
+        return known;
+}
+
+static int sweep(struct pods *p, struct err *err) {
+        static const struct ct_until for_ever = { .cancel_fd = -1, .deadline_ns = UINT64_MAX };
+        _cleanup_(arena_freep) struct arena *arena = arena_new(SWEEP_ARENA_MAX);
+        struct ct_owner *list;
+        size_t n;
+        int r = cts_list(p->cts, &for_ever, arena, &list, &n, err);
+
+        for (size_t i = 0; r == 0 && i < n; i++)
+                if (!is_known(p, &list[i]))
+                        r = cts_remove(p->cts, list[i].pod_id, list[i].vmid, &for_ever, err);
+        return r;
+}
+
+static void sweep_until_done(void *arg) {
+        struct pods *p = arg;
+        struct err err;
+
+        if (sweep(p, &err) == 0)
+                return;
+        log_warn("cannot look for Proxmox containers that no pod has; it is tried again", "error", err.msg, NULL);
+        if (undo_rest(p, SWEEP_PAUSE_MS))
+                (void) registry_undo(p, sweep_until_done, p);
+}
+
+void ct_sweep(struct pods *p) {
+        if (p->cts)
+                (void) registry_undo(p, sweep_until_done, p);
+}
+
+bool ct_lives(struct sandbox *s) {
+        return s->pods->cts && s->ct.vmid && cts_adopt(s->pods->cts, s->id, &s->ct);
+}
+
+/* --- AppArmor ----------------------------------------------------------------------------------------------------- */
+
+/* The CT's own: Proxmox generates a profile for each, inside of which it has a namespace for what it stacks. A profile
+ * of another name would keep the CT's first process from sending signals to the app. */
+int ct_apparmor_profile(const struct sandbox *s, struct arena *arena, const char **ret, struct err *err) {
+        _cleanup_(freep) char *label = NULL;
+        char path[64];
+        int r;
+
+        *ret = NULL;
+        if (!apparmor_enabled())
+                return 0;
+        (void) snprintf(path, sizeof(path), "/proc/%d/attr/current", (int) s->ct.pid);
+        r = fs_read_file(AT_FDCWD, path, LABEL_MAX, &label, NULL, err);
+        if (r < 0)
+                return err_wrap(err, "read the AppArmor label of the pod's Proxmox container");
+        label[strcspn(label, "\n")] = '\0';
+        if (str_ends_with(label, ")") && strrchr(label, ' ')) /* "name (enforce)" */
+                *strrchr(label, ' ') = '\0';
+        if (!str_eq(label, "unconfined"))
+                *ret = arena_strdup(arena, label);
+        return 0;
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* claim - see claim.h. Proxmox shows descriptions as Markdown and keeps their lines as they are. */
+#include "runtime/proxmox/claim.h"
+
+#include <ctype.h>
+#include <string.h>
+#include "base/str.h"
+#include "runtime/proxmox/ct.h"
+
+enum { WORD_MAX = 512 };
+
+static const char node_key[] = "- node: ", id_key[] = "- sandbox: ";
+
+/* Names come from whoever asks for a pod: no line breaks, which would begin a line of ours, no Markdown, no markup. */
+static void put_word(struct strbuf *to, const char *word) {
+        size_t n = 0;
+
+        for (; *word && n < WORD_MAX; word++, n++)
+                strbuf_putc(to, isalnum((unsigned char) *word) || strchr("-._", *word) ? *word : '?');
+}
+
+void claim_write(const struct ct_pod *pod, const char *node, struct strbuf *to) {
+        strbuf_puts(to, "Pod ");
+        put_word(to, pod->pod_namespace);
+        strbuf_putc(to, '/');
+        put_word(to, pod->name);
+        strbuf_puts(to, " of Kubernetes, by proxmox-lxcri: it goes when the pod goes.\n\n- uid: ");
+        put_word(to, pod->uid);
+        strbuf_printf(to, "\n%s", node_key);
+        put_word(to, node);
+        strbuf_printf(to, "\n%s", id_key);
+        put_word(to, pod->id);
+        strbuf_putc(to, '\n');
+}
+
+/* The line's word, if it begins with @key. */
+static bool take(const char *line, const char *key, char *ret, size_t size) {
+        const char *word = str_after(line, key);
+        size_t n = word ? strcspn(word, "\r\n") : 0;
+
+        if (n == 0 || n >= size)
+                return false;
+        memcpy(ret, word, n);
+        ret[n] = '\0';
+        return true;
+}
+
+bool claim_read(const char *description, struct claim *ret) {
+        bool has_node = false, has_id = false;
+
+        for (const char *line = description; line && *line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL) {
+                has_node = take(line, node_key, ret->node, sizeof(ret->node)) || has_node;
+                has_id = take(line, id_key, ret->pod_id, sizeof(ret->pod_id)) || has_id;
+        }
+        return has_node && has_id && strlen(ret->pod_id) == CLAIM_ID_LEN &&
+               strspn(ret->pod_id, "0123456789abcdef") == CLAIM_ID_LEN;
+}

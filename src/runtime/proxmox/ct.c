@@ -1,0 +1,417 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* ct - see ct.h. The calls of a pod's life: create, start, status; config, delete. */
+#include "runtime/proxmox/ct.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <string.h>
+#include <unistd.h>
+#include "base/alloc.h"
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/proc.h"
+#include "base/str.h"
+#include "pve/ct.h"
+#include "pve/vmids.h"
+#include "runtime/cgroup/cgroup.h"
+#include "runtime/proxmox/claim.h"
+#include "runtime/proxmox/ends.h"
+#include "runtime/proxmox/template.h"
+
+enum { DESCRIPTION_MAX = 4096, PROC_FILE_MAX = 4096, MEMORY_MIN_MIB = 16, HOSTNAME_MAX = 63 };
+
+const struct id_map ct_id_range = { .inside = 0, .outside = 100000, .length = 65536 };
+
+struct cts {
+        struct cts_args args;
+        struct ends *ends;
+        pthread_mutex_t template_lock;
+        struct vmids *vmids;
+        char *template_volume; /* once it is known to be on the storage */
+};
+
+int cts_new(const struct cts_args *args, struct cts **ret, struct err *err) {
+        _cleanup_(cts_freep) struct cts *c = xnew(struct cts);
+        int r;
+
+        c->args = *args;
+        pthread_mutex_init(&c->template_lock, NULL);
+        r = vmids_new(args->vmid_first, args->vmid_last, &c->vmids, err);
+        if (r == 0)
+                r = ends_new(args->ended, args->userdata, &c->ends, err);
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(c);
+        return 0;
+}
+
+struct cts *cts_free(struct cts *c) {
+        if (!c)
+                return NULL;
+        (void) ends_free(c->ends);
+        (void) vmids_free(c->vmids);
+        pthread_mutex_destroy(&c->template_lock);
+        free(c->template_volume);
+        free(c);
+        return NULL;
+}
+
+const char *ct_cgroup_path(uint32_t vmid, struct arena *arena) {
+        return arena_printf(arena, "/lxc/%u", vmid);
+}
+
+static struct pve_until until_of(const struct cts *c, const struct ct_until *until) {
+        uint64_t at_most = clock_monotonic_ns() + c->args.timeout_ms * 1000000;
+
+        return (struct pve_until){ .cancel_fd = until->cancel_fd, .deadline_ns = MIN_OF(until->deadline_ns, at_most) };
+}
+
+/* The API's word for what is not there must not tell the kubelet that its pod or container is gone. */
+static int not_a_lookup(struct err *err) {
+        if (err->code == ERR_NOT_FOUND)
+                err->code = ERR_PRECONDITION;
+        return -(int) err->code;
+}
+
+/* --- whose ------------------------------------------------------------------------------------------------------- */
+
+/* What the CT's description claims; @ret_ours: it is there, and of this node's daemon. */
+static int read_claim(struct cts *c, const struct pve_ct *ct, const struct pve_until *until, struct claim *ret,
+                      bool *ret_ours, struct err *err) {
+        _cleanup_(json_unrefp) json_t *config = NULL;
+        int r = pve_ct_config(c->args.pve, ct, until, &config, err);
+
+        *ret_ours = false;
+        if (r < 0 && pve_kind(err) == PVE_MISSING)
+                return 0;
+        if (r == 0)
+                *ret_ours = claim_read(pve_json_str(config, "description"), ret) && str_eq(ret->node, c->args.node);
+        return r;
+}
+
+static bool has_tag(const char *tags) {
+        size_t n = strlen(CLAIM_TAG);
+
+        for (const char *t = tags; *t; t += strcspn(t, ";, "), t += strspn(t, ";, "))
+                if (strcspn(t, ";, ") == n && memcmp(t, CLAIM_TAG, n) == 0)
+                        return true;
+        return false;
+}
+
+/* Calls @found for each CT of ours, also for one that was moved to another node; it stops when that says so. */
+static int each_of_ours(struct cts *c, const struct pve_until *until,
+                        bool (*found)(const struct pve_ct *ct, const struct claim *claim, void *userdata),
+                        void *userdata, struct err *err) {
+        _cleanup_(pve_ct_list_done) struct pve_ct_list cts = { 0 };
+        struct claim claim;
+        bool ours = false;
+        int r = pve_ct_list(c->args.pve, until, &cts, err);
+
+        for (size_t i = 0; r == 0 && i < cts.n; i++) {
+                const struct pve_ct *ct = &cts.entries[i].ct;
+
+                if (ct->vmid < c->args.vmid_first || ct->vmid > c->args.vmid_last ||
+                    !has_tag(cts.entries[i].status.tags))
+                        continue;
+                r = read_claim(c, ct, until, &claim, &ours, err);
+                if (r == 0 && ours && found(ct, &claim, userdata))
+                        return 0;
+        }
+        return r;
+}
+
+struct listing {
+        struct arena *arena;
+        struct ct_owner *list;
+        size_t n, cap;
+};
+
+static bool add_to_list(const struct pve_ct *ct, const struct claim *claim, void *userdata) {
+        struct listing *l = userdata;
+
+        xgrow(l->list, l->n, l->cap);
+        l->list[l->n++] = (struct ct_owner){ ct->vmid, arena_strdup(l->arena, claim->pod_id) };
+        return false;
+}
+
+int cts_list(struct cts *c, const struct ct_until *until, struct arena *arena, struct ct_owner **ret, size_t *ret_n,
+             struct err *err) {
+        const struct pve_until pve_until = until_of(c, until);
+        struct listing l = { .arena = arena };
+        int r = each_of_ours(c, &pve_until, add_to_list, &l, err);
+
+        if (r == 0) {
+                *ret = arena_memdup(arena, l.list, l.n * sizeof(*l.list));
+                *ret_n = l.n;
+        }
+        free(l.list);
+        return r < 0 ? err_wrap(err, "list the Proxmox containers of pods") : 0;
+}
+
+/* --- making ------------------------------------------------------------------------------------------------------ */
+
+static int find_template(struct cts *c, const struct pve_until *until, char **ret, struct err *err) {
+        const struct template_place place = { c->args.node, c->args.template_storage, c->args.template_file };
+        int r = 0;
+
+        pthread_mutex_lock(&c->template_lock);
+        if (!c->template_volume)
+                r = template_ensure(c->args.pve, &place, until, &c->template_volume, err);
+        if (r == 0)
+                *ret = xstrdup(c->template_volume);
+        pthread_mutex_unlock(&c->template_lock);
+        return r;
+}
+
+/* Somebody has removed it: the next pod looks again. */
+static void forget_template(struct cts *c) {
+        pthread_mutex_lock(&c->template_lock);
+        free(c->template_volume);
+        c->template_volume = NULL;
+        pthread_mutex_unlock(&c->template_lock);
+}
+
+/* Proxmox takes DNS names; for others the CT keeps the name that it gives, and the pod sees its own all the same. */
+static bool is_dns_label(const char *s) {
+        size_t n = s ? strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-") : 0;
+
+        return n > 0 && n <= HOSTNAME_MAX && s[n] == '\0' && s[0] != '-' && s[n - 1] != '-';
+}
+
+static uint64_t mib(uint64_t bytes) {
+        return (bytes + (1 << 20) - 1) >> 20;
+}
+
+static uint64_t node_memory(void) {
+        return (uint64_t) sysconf(_SC_PHYS_PAGES) * (uint64_t) sysconf(_SC_PAGESIZE);
+}
+
+static void put_limits(const struct cts *c, const struct ct_pod *pod, struct pve_params *to) {
+        uint64_t memory = pod->memory_limit_bytes > 0 ? (uint64_t) pod->memory_limit_bytes : node_memory();
+
+        pve_param_u64(to, "memory", MAX_OF(mib(memory), (uint64_t) MEMORY_MIN_MIB));
+        pve_param_u64(to, "swap", mib((uint64_t) MAX_OF(pod->swap_limit_bytes, (int64_t) 0)));
+        if (pod->cpus > 0)
+                pve_param_printf(to, "cpulimit", "%.3f", pod->cpus);
+        if (pod->cpu_shares > 0)
+                pve_param_u64(to, "cpuunits", cgroups_cpu_units(c->args.cgroups, pod->cpu_shares));
+}
+
+struct creation {
+        struct cts *c;
+        const struct pve_ct_args *args;
+};
+
+static int create_as(struct pve *p, unsigned vmid, void *userdata, struct err *err) {
+        const struct creation *x = userdata;
+
+        return pve_ct_create(p, &(struct pve_ct){ x->c->args.node, vmid }, x->args, NULL, err);
+}
+
+static int make(struct cts *c, const struct ct_pod *pod, const struct pve_until *until, uint32_t *ret_vmid,
+                struct err *err) {
+        _cleanup_params_ struct pve_params params = PVE_PARAMS;
+        const struct pve_ct_args args = { .params = &params, .storage = c->args.storage, .until = until };
+        _cleanup_strbuf_ struct strbuf description = STRBUF(DESCRIPTION_MAX);
+        _cleanup_(freep) char *template = NULL;
+        int r = find_template(c, until, &template, err);
+
+        if (r < 0)
+                return r;
+        claim_write(pod, c->args.node, &description);
+        pve_param(&params, "ostemplate", template);
+        pve_param(&params, "ostype", "unmanaged");
+        pve_param(&params, "unprivileged", "1");
+        pve_param_printf(&params, "rootfs", "%s:%s", c->args.storage, c->args.rootfs_size);
+        pve_param(&params, "hostname", is_dns_label(pod->hostname) ? pod->hostname : NULL);
+        pve_param(&params, "description", strbuf_str(&description));
+        pve_param(&params, "tags", CLAIM_TAG);
+        pve_param(&params, "pool", c->args.pool);
+        pve_param(&params, "console", "0");
+        pve_param(&params, "tty", "0");
+        put_limits(c, pod, &params);
+        r = vmids_create(c->vmids, c->args.pve, until, create_as, &(struct creation){ c, &args }, ret_vmid, err);
+        if (r < 0 && pve_kind(err) == PVE_NO_VOLUME)
+                forget_template(c);
+        return r;
+}
+
+/* --- its first process -------------------------------------------------------------------------------------------- */
+
+static int read_proc(pid_t pid, const char *name, char **ret, struct err *err) {
+        char path[64];
+
+        (void) snprintf(path, sizeof(path), "/proc/%d/%s", (int) pid, name);
+        return fs_read_file(AT_FDCWD, path, PROC_FILE_MAX, ret, NULL, err);
+}
+
+/* Are its ids as Proxmox documents them? All of the pod's files depend on it. */
+static int check_ids(pid_t pid, struct err *err) {
+        static const char *const files[] = { "uid_map", "gid_map" };
+
+        for (size_t i = 0; i < ELEMENTSOF(files); i++) {
+                _cleanup_(freep) char *text = NULL;
+                unsigned inside, outside, length;
+                int r = read_proc(pid, files[i], &text, err);
+
+                if (r < 0)
+                        return r;
+                if (sscanf(text, "%u %u %u", &inside, &outside, &length) != 3 || inside != ct_id_range.inside ||
+                    outside != ct_id_range.outside || length != ct_id_range.length)
+                        return err_set(err, ERR_PRECONDITION,
+                                       "its %s is \"%.60s\", not 0 100000 65536: /etc/subuid and /etc/subgid of this "
+                                       "node must be as Proxmox ships them",
+                                       files[i], text);
+        }
+        return 0;
+}
+
+/* Is that process of that CT, and on this host? */
+static int check_process(const struct cts *c, const struct ct *ct, struct err *err) {
+        _cleanup_(freep) char *groups = NULL, *want = xprintf(":/lxc/%u/", ct->vmid),
+                              *deep = xprintf("/lxc/%u/", ct->vmid);
+        struct err ignored;
+
+        if (ct->start_time == 0 || read_proc(ct->pid, "cgroup", &groups, &ignored) < 0 ||
+            !(strstr(groups, want) || strstr(groups, deep)))
+                return err_set(err, ERR_PRECONDITION,
+                               "its first process, %d, is not on this host: is this node %s (proxmox.node)?",
+                               (int) ct->pid, c->args.node);
+        return check_ids(ct->pid, err);
+}
+
+static int take_process(struct cts *c, const char *pod_id, const struct pve_until *until, struct ct *ct,
+                        struct err *err) {
+        _cleanup_(pve_ct_status_done) struct pve_ct_status status = { 0 };
+        const struct pve_ct name = { c->args.node, ct->vmid };
+        int r = pve_ct_status(c->args.pve, &name, until, &status, err);
+
+        if (r < 0)
+                return r;
+        if (!status.running || status.pid == 0 || status.pid > INT32_MAX)
+                return err_set(err, ERR_ABORTED, "it has been started, but does not run");
+        ct->pid = (pid_t) status.pid;
+        ct->start_time = proc_start_time(ct->pid);
+        r = check_process(c, ct, err);
+        if (r < 0)
+                return r;
+        return cts_adopt(c, pod_id, ct) ? 0 : err_set(err, ERR_ABORTED, "it has ended already");
+}
+
+/* Also when nobody has reaped it yet. */
+static bool open_running(const struct ct *ct, int *ret_fd) {
+        *ret_fd = proc_open(ct->pid, ct->start_time);
+        if (*ret_fd >= 0 && proc_wait_gone(*ret_fd, 0))
+                *ret_fd = fd_close(*ret_fd);
+        return *ret_fd >= 0;
+}
+
+bool ct_has_ended(const struct ct *ct) {
+        _cleanup_(fd_closep) int fd = -1;
+
+        return !open_running(ct, &fd);
+}
+
+bool cts_adopt(struct cts *c, const char *pod_id, const struct ct *ct) {
+        struct err err;
+        int fd;
+
+        if (!open_running(ct, &fd))
+                return false;
+        if (ends_watch(c->ends, pod_id, fd, &err) < 0)
+                log_warn("the end of a pod's Proxmox container will not be noticed", "sandbox", pod_id, "error",
+                         err.msg, NULL);
+        return true;
+}
+
+int cts_create(struct cts *c, const struct ct_pod *pod, const struct ct_until *until, struct ct *ret, struct err *err) {
+        const struct pve_until pve_until = until_of(c, until);
+        const struct pve_ct_args start = { .until = &pve_until };
+        struct ct ct = { 0 };
+        int r = make(c, pod, &pve_until, &ct.vmid, err);
+
+        if (r == 0)
+                r = pve_ct_do(c->args.pve, &(struct pve_ct){ c->args.node, ct.vmid }, PVE_CT_START, &start, NULL, err);
+        if (r == 0)
+                r = take_process(c, pod->id, &pve_until, &ct, err);
+        /* Also of one that failed: whoever takes it down need not look for it. */
+        *ret = ct;
+        if (r < 0) {
+                (void) not_a_lookup(err);
+                return ct.vmid ? err_wrap(err, "container %u", ct.vmid) : -(int) err->code;
+        }
+        log_info("Proxmox container runs", "sandbox", pod->id, "vmid", LOG_U64(ct.vmid), NULL);
+        return 0;
+}
+
+/* --- the end ----------------------------------------------------------------------------------------------------- */
+
+struct search {
+        const char *pod_id;
+        uint32_t vmid; /* 0: any */
+        char node[CLAIM_NODE_MAX];
+        uint32_t found; /* 0: not */
+};
+
+static bool is_the_pods(const struct pve_ct *ct, const struct claim *claim, void *userdata) {
+        struct search *s = userdata;
+
+        if (!str_eq(claim->pod_id, s->pod_id) || (s->vmid && s->vmid != ct->vmid) ||
+            strlen(ct->node) >= sizeof(s->node))
+                return false;
+        s->found = ct->vmid;
+        memcpy(s->node, ct->node, strlen(ct->node) + 1);
+        return true;
+}
+
+/* Where we left it; else wherever in the cluster somebody has moved it. */
+static int find_ours(struct cts *c, const struct pve_until *until, struct search *search, struct err *err) {
+        const struct pve_ct here = { c->args.node, search->vmid };
+        struct claim claim;
+        bool ours = false;
+        int r = 0;
+
+        if (search->vmid)
+                r = read_claim(c, &here, until, &claim, &ours, err);
+        if (r < 0 || (ours && is_the_pods(&here, &claim, search)))
+                return r;
+        r = each_of_ours(c, until, is_the_pods, search, err);
+        if (r == 0 && search->vmid && !search->found)
+                log_info("a pod's Proxmox container is gone already, or somebody else's now", "sandbox", search->pod_id,
+                         "vmid", LOG_U64(search->vmid), NULL);
+        return r;
+}
+
+static int destroy(struct cts *c, const struct pve_ct *ct, const struct pve_until *until, struct err *err) {
+        _cleanup_params_ struct pve_params params = PVE_PARAMS;
+        const struct pve_ct_args args = { .params = &params, .storage = c->args.storage, .until = until };
+        int r;
+
+        pve_param(&params, "force", "1"); /* its apps have ended */
+        pve_param(&params, "purge", "1");
+        r = pve_ct_do(c->args.pve, ct, PVE_CT_DELETE, &args, NULL, err);
+        if (r < 0 && pve_kind(err) == PVE_MISSING)
+                r = 0;
+        if (r == 0)
+                vmids_give_back(c->vmids, ct->vmid);
+        return r;
+}
+
+int cts_remove(struct cts *c, const char *pod_id, uint32_t vmid, const struct ct_until *until, struct err *err) {
+        const struct pve_until pve_until = until_of(c, until);
+        struct search search = { .pod_id = pod_id, .vmid = vmid };
+        int r;
+
+        ends_forget(c->ends, pod_id);
+        r = find_ours(c, &pve_until, &search, err);
+        if (r == 0 && search.found)
+                r = destroy(c, &(struct pve_ct){ search.node, search.found }, &pve_until, err);
+        if (r < 0) {
+                (void) not_a_lookup(err);
+                return err_wrap(err, "remove the Proxmox container of pod %s", pod_id);
+        }
+        if (search.found)
+                log_info("Proxmox container removed", "sandbox", pod_id, "vmid", LOG_U64(search.found), NULL);
+        return 0;
+}

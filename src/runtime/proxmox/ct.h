@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* ct - Proxmox containers (CTs) as sandboxes of pods: made, watched and removed through the API of Proxmox VE, each
+ * unprivileged, with nothing but our init in it (init/ct.h). A pod's app containers are the lxc engine's; they join the
+ * CT's namespaces and live below its cgroup. Thread-safe; operations block, those on one pod one at a time.
+ *
+ * Whose a CT is: ours have the tag, and a description that names node and pod. Before anything but making is done to a
+ * CT, that is read again: a number may have become somebody else's. Errors are those of pve/, whose kinds are kept. */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include "base/arena.h"
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "base/id-map.h"
+
+struct cgroups;
+struct cts;
+struct pve;
+
+struct cts_args {
+        struct pve *pve; /* borrowed, as the next */
+        const struct cgroups *cgroups;
+        const char *node;               /* ours, as the cluster names it */
+        const char *storage;            /* of root file systems */
+        const char *rootfs_size;        /* GiB, as Proxmox takes it: "0.125", "0" for a folder without quota */
+        const char *template_file;      /* proxmox-lxcri-sandbox.tar.gz here ... */
+        const char *template_storage;   /* ... and the storage that it is uploaded to */
+        const char *pool;               /* NULL: none */
+        uint32_t vmid_first, vmid_last; /* ours alone */
+        uint64_t timeout_ms;            /* of one operation */
+        /* A CT has ended, whoever ended it. From a thread of ours; must not block. */
+        void (*ended)(const char *pod_id, void *userdata);
+        void *userdata;
+};
+
+_must_use_ int cts_new(const struct cts_args *args, struct cts **ret, struct err *err);
+struct cts *cts_free(struct cts *c); /* CTs live on */
+DEFINE_CLEANUP(struct cts *, cts_free)
+
+/* What a pod asks for; strings as Kubernetes has them. */
+struct ct_pod {
+        const char *id, *name, *pod_namespace, *uid;
+        const char *hostname;       /* what its processes see; the CT's own if that can be so named */
+        int64_t memory_limit_bytes; /* 0: as much as the node has */
+        int64_t swap_limit_bytes;   /* beside it */
+        double cpus;                /* 0: no limit */
+        uint64_t cpu_shares;        /* as of cgroup v1; 0: not said */
+};
+
+/* One that runs. */
+struct ct {
+        uint32_t vmid;       /* 0: none */
+        pid_t pid;           /* of its first process, here */
+        uint64_t start_time; /* with pid: names the process for good */
+};
+
+struct ct_until {
+        int cancel_fd;        /* readable: give up; -1: none */
+        uint64_t deadline_ns; /* CLOCK_MONOTONIC; UINT64_MAX: only the time that operations have at most */
+};
+
+/* The ids of every CT: users and groups 0 to 65535 are 100000 and up, which Proxmox gives unprivileged ones. */
+extern const struct id_map ct_id_range;
+/* "/lxc/123" */
+const char *ct_cgroup_path(uint32_t vmid, struct arena *arena);
+
+/* Makes and starts the CT of a pod, and sees that it runs. On failure nothing stays, or ERR is raised by cts_remove()
+ * too. Its end is told from now on. */
+_must_use_ int cts_create(struct cts *c, const struct ct_pod *pod, const struct ct_until *until, struct ct *ret,
+                          struct err *err);
+/* Has its first process ended? */
+bool ct_has_ended(const struct ct *ct);
+/* Is it still the same CT, running? Then its end is told from now on: for a daemon that was started anew. */
+bool cts_adopt(struct cts *c, const char *pod_id, const struct ct *ct);
+/* Ends and removes a pod's CT; @vmid 0: not known, looked for. Missing, or no longer ours: fine. */
+_must_use_ int cts_remove(struct cts *c, const char *pod_id, uint32_t vmid, const struct ct_until *until,
+                          struct err *err);
+struct ct_owner {
+        uint32_t vmid;
+        const char *pod_id;
+};
+/* Our CTs and the pods that they name, whether they run or not. */
+_must_use_ int cts_list(struct cts *c, const struct ct_until *until, struct arena *arena, struct ct_owner **ret,
+                        size_t *ret_n, struct err *err);
