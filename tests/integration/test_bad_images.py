@@ -429,6 +429,7 @@ def test_disks(top, pb, registry, fake, images, kind):
         else:
             daemon.runtime.stop()
         subprocess.run(['umount', '-l', root], check=True)
+        subprocess.run(['ip', 'link', 'delete', 'lxcridisk'], check=False)  # of a pod with a network
 
 
 def test_a_container_that_fills_the_disk_harms_nobody(daemon, busybox):

@@ -246,19 +246,28 @@ static int read_proc(pid_t pid, const char *name, char **ret, struct err *err) {
         return fs_read_file(AT_FDCWD, path, PROC_FILE_MAX, ret, NULL, err);
 }
 
+/* "         0     100000      65536" */
+static bool is_ct_range(const char *map) {
+        const unsigned long want[] = { ct_id_range.inside, ct_id_range.outside, ct_id_range.length };
+        char *end;
+
+        for (size_t i = 0; i < ELEMENTSOF(want); i++, map = end)
+                if (strtoul(map, &end, 10) != want[i] || end == map)
+                        return false;
+        return str_eq(map, "\n");
+}
+
 /* Are its ids as Proxmox documents them? All of the pod's files depend on it. */
 static int check_ids(pid_t pid, struct err *err) {
         static const char *const files[] = { "uid_map", "gid_map" };
 
         for (size_t i = 0; i < ELEMENTSOF(files); i++) {
                 _cleanup_(freep) char *text = NULL;
-                unsigned inside, outside, length;
                 int r = read_proc(pid, files[i], &text, err);
 
                 if (r < 0)
                         return r;
-                if (sscanf(text, "%u %u %u", &inside, &outside, &length) != 3 || inside != ct_id_range.inside ||
-                    outside != ct_id_range.outside || length != ct_id_range.length)
+                if (!is_ct_range(text))
                         return err_set(err, ERR_PRECONDITION,
                                        "its %s is \"%.60s\", not 0 100000 65536: /etc/subuid and /etc/subgid of this "
                                        "node must be as Proxmox ships them",
@@ -269,12 +278,10 @@ static int check_ids(pid_t pid, struct err *err) {
 
 /* Is that process of that CT, and on this host? */
 static int check_process(const struct cts *c, const struct ct *ct, struct err *err) {
-        _cleanup_(freep) char *groups = NULL, *want = xprintf(":/lxc/%u/", ct->vmid),
-                              *deep = xprintf("/lxc/%u/", ct->vmid);
+        _cleanup_(freep) char *groups = NULL, *want = xprintf("/lxc/%u/", ct->vmid);
         struct err ignored;
 
-        if (ct->start_time == 0 || read_proc(ct->pid, "cgroup", &groups, &ignored) < 0 ||
-            !(strstr(groups, want) || strstr(groups, deep)))
+        if (ct->start_time == 0 || read_proc(ct->pid, "cgroup", &groups, &ignored) < 0 || !strstr(groups, want))
                 return err_set(err, ERR_PRECONDITION,
                                "its first process, %d, is not on this host: is this node %s (proxmox.node)?",
                                (int) ct->pid, c->args.node);
