@@ -265,7 +265,9 @@ int pod_config_from_args(const struct cli_args *args, const char *log_root, stru
                                                    runtime__v1__linux_sandbox_security_context__init);
         pod->linux->security_context->namespace_options = namespaces(args, a);
         set_seccomp(a, &pod->linux->security_context->seccomp);
-        if ((r = add_ports(args, a, pod, err)) < 0)
+        if ((r = add_ports(args, a, pod, err)) < 0 || (r = make_container(args, a, ret, err)) < 0)
                 return r;
-        return make_container(args, a, ret, err);
+        /* The sum over its containers, as the kubelet says it. */
+        pod->linux->resources = ret->container->linux->resources;
+        return 0;
 }

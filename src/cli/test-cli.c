@@ -201,6 +201,8 @@ static void test_pod_config(void) {
         assert(c.container->linux->resources->memory_limit_in_bytes == 64 << 20 &&
                c.container->linux->resources->memory_swap_limit_in_bytes == 64 << 20 &&
                c.container->linux->resources->cpu_quota == 50000);
+        assert(c.pod->linux->resources->memory_limit_in_bytes == 64 << 20 &&
+               c.pod->linux->resources->cpu_quota == 50000);
         assert(c.container->linux->security_context->run_as_user->value == 1000);
         c = config_of("--host-network --entrypoint /bin/x -u web img");
         assert(c.pod->linux->security_context->namespace_options->network == RUNTIME__V1__NAMESPACE_MODE__NODE);
