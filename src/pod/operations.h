@@ -11,7 +11,9 @@ _must_use_ int pause_ensure(struct sandbox *s, struct err *err);
 _must_use_ int sandbox_take_down(struct sandbox *s, struct err *err);
 /* The same for a pod that did not come up, and its record is deleted. */
 _must_use_ int sandbox_undo(struct sandbox *s, struct err *err);
-/* When that failed: in the background, again and again. */
+/* In the background, until it is done. */
+void sandbox_undo_soon(struct sandbox *s);
+/* The same when it has failed just now. */
 void sandbox_undo_later(struct sandbox *s);
 /* For what is tried again in the background: waits. False: the daemon ends. Under no lock. */
 bool undo_rest(struct pods *p, uint64_t ms);

@@ -211,7 +211,9 @@ static int undo_creation(struct reconcile *rc, struct sandbox *s, struct err *er
 
         s->removed = true;
         /* The daemon's start does not wait for Proxmox. */
-        if (r == 0 && (s->in_ct || (r = sandbox_undo(s, err)) < 0))
+        if (r == 0 && s->in_ct)
+                sandbox_undo_soon(s);
+        else if (r == 0 && (r = sandbox_undo(s, err)) < 0)
                 sandbox_undo_later(s);
         registry_drop_sandbox(s->pods, s);
         return r;

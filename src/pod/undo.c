@@ -44,6 +44,10 @@ static void try_again(void *arg) {
 
 void sandbox_undo_later(struct sandbox *s) {
         s->undo_pause_ms = s->undo_pause_ms ? MIN_OF(s->undo_pause_ms * 2, (uint64_t) LAST_PAUSE_MS) : FIRST_PAUSE_MS;
+        sandbox_undo_soon(s);
+}
+
+void sandbox_undo_soon(struct sandbox *s) {
         if (!registry_undo(s->pods, try_again, sandbox_ref(s)))
                 sandbox_unref(s); /* its record stays for the next start */
 }
