@@ -317,7 +317,7 @@ def test_frozen_it_stands_still_and_has_written_all(make_ct, size):
     with ct.container.frozen():
         before = ct.container.status()['cpu']
         time.sleep(0.2)
-        assert before >= 0 and ct.container.status()['cpu'] == 0
+        assert before >= 0 and ct.container.status()['cpu'] < 0.01
         copies = [ct.storage.copy_to(ct.volids[key], ct.storage, 111) for key in ('rootfs', 'mp0')]
     assert ct.run('echo', 'alive') == 'alive'
     ct.container.stop()

@@ -58,7 +58,7 @@ def started():
 
 
 def cgroups_of(name):
-    return [path for path, _, _ in os.walk('/sys/fs/cgroup') if name in path or path.endswith('/110')]
+    return [path for path, _, _ in os.walk('/sys/fs/cgroup') if name in path or '/110/' in path + '/']
 
 
 def loop_devices():
