@@ -1,6 +1,7 @@
 """Containers for the tests of what is below the API."""
 
 import os
+import re
 import socket
 import subprocess
 import time
@@ -64,6 +65,18 @@ def echo(address, timeout=10 * SLOW):
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.05)
+
+
+def until_handled(pid, number):
+    """Waits until the container's first process handles or ignores a signal: before, the kernel drops it."""
+    deadline = time.monotonic() + 10 * SLOW
+    while True:
+        with open(f'/proc/{pid}/status', encoding='utf-8') as f:
+            masks = dict(re.findall(r'^(SigCgt|SigIgn):\s*(\w+)', f.read(), re.M))
+        if any(int(mask, 16) >> (number - 1) & 1 for mask in masks.values()):
+            return
+        assert time.monotonic() < deadline, f'signal {number} is not handled'
+        time.sleep(0.01)
 
 
 def inside(pid, *command):

@@ -12,7 +12,7 @@ import pytest
 
 from cgroups import Cgroups
 from containers import Container, ContainerError
-from cts import NET, SLOW
+from cts import NET, SLOW, until_handled
 from storages import Storage
 from templates import layer, oci_archive
 
@@ -87,7 +87,7 @@ def test_cpu_is_the_share_of_its_cores(make_ct):
 
 def test_shutdown_ends_what_honours_its_signal(make_ct):
     ct = make_ct(size=64 << 20)
-    ct.start()
+    until_handled(ct.start(), signal.SIGPWR)
     began = time.monotonic()
     assert ct.container.shutdown(20) is True
     assert time.monotonic() - began < 10 * SLOW
@@ -114,7 +114,7 @@ def test_halt_signal_of_an_image_is_used(make_ct, tmp_path):
     init = "#!/bin/sh\ntrap 'echo USR1 >/ended; exit' USR1\ntrap '' PWR\nsleep 1000 & while :; do wait $!; done\n"
     ct = make_ct(name=oci_archive(str(tmp_path / 'image.tar'), layer(init), Entrypoint=['/sbin/init'],
                                StopSignal='SIGUSR1'))
-    ct.start()
+    until_handled(ct.start(), signal.SIGUSR1)
     assert ct.container.shutdown(20)
     with open(os.path.join(ct.path('rootfs'), 'ended'), encoding='utf-8') as f:
         assert f.read() == 'USR1\n'
@@ -358,7 +358,7 @@ def test_backup_of_a_running_container_restores_elsewhere(make_ct, tmp_path, siz
 
 def test_copy_on_another_node_starts_there(make_ct, tmp_path):
     ct = make_ct(size=64 << 20)
-    ct.start()
+    until_handled(ct.start(), signal.SIGPWR)
     ct.run('sh', '-c', 'echo here >/file')
     assert ct.container.shutdown(20)
     there = Storage('local', str(tmp_path / 'local-of-pve2'), {'rootdir'}, False, False)

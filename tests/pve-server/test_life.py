@@ -1,11 +1,12 @@
 """What a container wrote goes where the API takes it: backups, snapshots, clones, other storages, other nodes."""
 
 import os
+import signal
 import subprocess
 
 import pytest
 
-from cts import SLOW
+from cts import SLOW, until_handled
 
 TEMPLATE = 'local:vztmpl/oci-mini.tar'
 
@@ -52,6 +53,7 @@ def make(server, client):
         made.append(Ct(server, client, vmid))
         assert made[-1].make(**options) == 'OK'
         assert made[-1].task('POST', '/status/start') == 'OK'
+        until_handled(client.get(made[-1].path + '/status/current').data['pid'], signal.SIGTERM)
         return made[-1]
 
     def known(vmid, node='pve1'):
