@@ -1,12 +1,14 @@
 """Containers over the API: real ones behind it."""
 
 import os
+import signal
 import threading
 import time
 
 import pytest
 
 from client import Client
+from cts import until_handled
 
 LXC = '/nodes/pve1/lxc'
 TEMPLATE = 'local:vztmpl/oci-mini.tar'
@@ -91,7 +93,9 @@ def test_power(client, ct):
     assert client.post(ct + '/status/start', skiplock=1).errors == {'skiplock': 'Only root may use this option.'}
     pid = client.get(ct + '/status/current').data['pid']
     assert client.task('POST', ct + '/status/reboot', timeout=10) == 'OK'
-    assert client.get(ct + '/status/current').data['pid'] != pid
+    again = client.get(ct + '/status/current').data['pid']
+    assert again != pid
+    until_handled(again, signal.SIGTERM)
     assert client.task('POST', ct + '/status/suspend').startswith("command 'lxc-checkpoint -n 110")
     assert client.post(ct + '/status/resume').line == '500 CT 110 already running'
     assert client.task('POST', ct + '/status/shutdown', timeout=10) == 'OK'
