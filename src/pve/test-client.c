@@ -209,10 +209,11 @@ static void test_tickets(void) {
                                                    TICKET(3),
                                                    STEP("GET", "401 No ticket", NULL),
                                                    { 0 } };
-        static const struct test_step refused[] = { STEP("POST " API "/access/ticket",
-                                                         "401 authentication failure for pass;w&rd",
-                                                         "{\"data\":null,\"message\":\"authentication failure\\n\"}"),
-                                                    { 0 } };
+        static const struct test_step refused[] = {
+                STEP("POST " API "/access/ticket", "401 authentication failure",
+                     "{\"data\":null,\"message\":\"authentication failure for pass;w&rd\\n\"}"),
+                { 0 }
+        };
         struct test_server s = { .script = script }, no = { .script = refused };
         struct pve *p;
         struct err err;

@@ -185,6 +185,33 @@ static void test_lost(void) {
         test_server_stop(&s);
 }
 
+/* A task that failed for a lock is not taken for that of the next attempt. */
+static void test_lost_after_lock(void) {
+        static char one[1000], first[200];
+        const struct test_step script[] = {
+                STEP("POST " CT "/status/start ", "200 OK", first),
+                STEP("GET /api2/json/nodes/pve1/tasks/UPID:pve1:00000005:", "200 OK",
+                     "{\"data\":{\"status\":\"stopped\",\"exitstatus\":\"CT is locked (disk)\"}}"),
+                STEP("POST " CT "/status/start ", TEST_CLOSE, NULL),
+                STEP(TASKS, "200 OK", one),
+                STEP(TASKS, "200 OK", one),
+                STEP(TASKS, "200 OK", one),
+                FAIL("POST " CT "/status/start ", "CT 110 already running"),
+                { 0 }
+        };
+        struct test_server s = { .script = script };
+        const char *upid = strstr(task_list(true, one, sizeof(one)), "UPID:pve1:00000005");
+        struct pve *p;
+        struct err err;
+
+        (void) snprintf(first, sizeof(first), "{\"data\":\"%.*s\"}", (int) strcspn(upid, "\""), upid);
+        test_server_start(&s);
+        p = test_client_of(&s);
+        assert(act(p, PVE_CT_START, 20000, &err) == 0);
+        p = pve_free(p);
+        test_server_stop(&s);
+}
+
 /* Tasks are looked for by the servers' clock, which may be far from ours. */
 static void test_clock(void) {
         static const struct test_step script[] = { { "POST " CT "/status/start ", "500 x", NULL,
@@ -344,6 +371,7 @@ int main(void) {
         test_locks();
         test_lock_stays();
         test_lost();
+        test_lost_after_lock();
         test_clock();
         test_create();
         test_actions();
