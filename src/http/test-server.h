@@ -3,6 +3,7 @@
  * script, and gets its answer. Connections are kept, and served by threads of their own. */
 #pragma once
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -34,7 +35,7 @@ struct test_server {
         char ca_file[32];
         struct test_request requests[TEST_REQUESTS_MAX];
         size_t n_requests;
-        bool offered_http2; /* by a client; it gets HTTP/1.1 */
+        atomic_bool offered_http2; /* by a client; it gets HTTP/1.1 */
         /* private */
         pthread_mutex_t lock;
         pthread_t thread, connections[TEST_REQUESTS_MAX];

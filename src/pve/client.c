@@ -148,6 +148,14 @@ static void describe(const struct pve_request *req, const char *host, const stru
                 (void) snprintf(out, size, "%.*s", (int) size - 1, rest ? rest + strspn(rest, ": ") : why);
 }
 
+/* Time is over, or what went wrong (a limit, a file) would everywhere. */
+static bool is_final(const struct pve_request *req, const struct http_response *resp, int r, const struct err *err) {
+        if (r == 0 || resp->failure == HTTP_FAILURE_CERT)
+                return false;
+        return clock_monotonic_ns() >= req->until->deadline_ns ||
+               (err->code != ERR_UNAVAILABLE && err->code != ERR_DEADLINE);
+}
+
 /* No answer of the API came from @host. Raises why; true when another host may be asked. */
 static bool may_go_on(const struct pve_request *req, const char *host, const struct http_response *resp, int r,
                       struct err *err) {
@@ -157,7 +165,7 @@ static bool may_go_on(const struct pve_request *req, const char *host, const str
         char why[TEXT_MAX];
 
         describe(req, host, resp, r, err, why, sizeof(why));
-        if (r < 0 && (err->code == ERR_CANCELLED || clock_monotonic_ns() >= req->until->deadline_ns)) {
+        if (is_final(req, resp, r, err)) {
                 (void) err_wrap(err, "%s %s at %s", method_of(req), req->path, host);
                 err->kind = !repeatable && sent ? PVE_LOST : PVE_NONE;
                 return false;
@@ -166,10 +174,8 @@ static bool may_go_on(const struct pve_request *req, const char *host, const str
                 kind = pve_kind_of(resp->status, "");
         else if (resp->failure == HTTP_FAILURE_CERT)
                 kind = PVE_UNTRUSTED;
-        else if (err->code == ERR_UNAVAILABLE || err->code == ERR_DEADLINE)
-                kind = PVE_UNREACHABLE;
         else
-                return false; /* ours, or a limit: the same everywhere */
+                kind = PVE_UNREACHABLE;
         if (!repeatable && sent)
                 kind = PVE_LOST;
         (void) pve_raise(err, kind, "%s %s at %s: %s", method_of(req), req->path, host, why);

@@ -8,9 +8,11 @@
 
 static const struct {
         const char *method, *path, *type;
+        enum pve_line line;
         enum pve_kind done;
 } actions[] = {
-#define PVE_CT_ACTION(action, method, path, type, done) [PVE_CT_##action] = { method, path, type, PVE_##done },
+#define PVE_CT_ACTION(action, method, path, type, line, done)                                                          \
+        [PVE_CT_##action] = { method, path, type, PVE_LINE_##line, PVE_##done },
         PVE_CT_ACTIONS(PVE_CT_ACTION)
 #undef PVE_CT_ACTION
 };
@@ -45,6 +47,7 @@ int pve_ct_do(struct pve *p, const struct pve_ct *ct, enum pve_ct_action action,
         struct pve_operation op = { .method = actions[action].method,
                                     .params = args->params,
                                     .type = actions[action].type,
+                                    .line = actions[action].line,
                                     .done = actions[action].done };
         int r = check(ct, args->item, star, err);
 
@@ -57,11 +60,10 @@ int pve_ct_do(struct pve *p, const struct pve_ct *ct, enum pve_ct_action action,
 }
 
 /* A request that names the CT among its parameters. */
-static int post_with_vmid(struct pve *p, const struct pve_ct *ct, const char *below, const char *type,
+static int post_with_vmid(struct pve *p, const struct pve_ct *ct, const char *below, struct pve_operation op,
                           const struct pve_ct_args *args, unsigned *ret_warnings, struct err *err) {
         _cleanup_params_ struct pve_params params = PVE_PARAMS;
         _cleanup_(freep) char *path = NULL;
-        struct pve_operation op = { .method = "POST", .params = &params, .type = type };
         int r = check(ct, NULL, false, err);
 
         if (r < 0)
@@ -69,6 +71,8 @@ static int post_with_vmid(struct pve *p, const struct pve_ct *ct, const char *be
         pve_param_u64(&params, "vmid", ct->vmid);
         if (args->params)
                 pve_params_add(&params, args->params);
+        op.method = "POST";
+        op.params = &params;
         op.path = path = xprintf("/nodes/%s/%s", ct->node, below);
         return operate(p, ct, args, op, ret_warnings, err);
 }
@@ -76,13 +80,17 @@ static int post_with_vmid(struct pve *p, const struct pve_ct *ct, const char *be
 int pve_ct_create(struct pve *p, const struct pve_ct *ct, const struct pve_ct_args *args, unsigned *ret_warnings,
                   struct err *err) {
         bool restore = args->params && strstr(strbuf_str(&args->params->encoded), "restore=1");
+        const struct pve_operation op = { .type = restore ? "vzrestore" : "vzcreate",
+                                          .line = restore ? PVE_LINE_LONG : PVE_LINE_SHORT };
 
-        return post_with_vmid(p, ct, "lxc", restore ? "vzrestore" : "vzcreate", args, ret_warnings, err);
+        return post_with_vmid(p, ct, "lxc", op, args, ret_warnings, err);
 }
 
 int pve_ct_backup(struct pve *p, const struct pve_ct *ct, const struct pve_ct_args *args, unsigned *ret_warnings,
                   struct err *err) {
-        return post_with_vmid(p, ct, "vzdump", "vzdump", args, ret_warnings, err);
+        const struct pve_operation op = { .type = "vzdump", .line = PVE_LINE_LONG };
+
+        return post_with_vmid(p, ct, "vzdump", op, args, ret_warnings, err);
 }
 
 static int get(struct pve *p, const struct pve_ct *ct, const char *below, const struct pve_until *until, json_t **ret,

@@ -11,25 +11,25 @@ struct pve_ct {
 
 enum { PVE_VMID_MIN = 100, PVE_VMID_MAX = 999999999 };
 
-/* X(action, method, path below /nodes/N/lxc/ID, type of task or NULL, what a second one is refused with or NONE)
+/* X(action, method, path below /nodes/N/lxc/ID, type of task or NULL, line, what a second one is refused with or NONE)
  * "*" in a path is the item: a snapshot. */
 #define PVE_CT_ACTIONS(X)                                                                                              \
-        X(START, "POST", "/status/start", "vzstart", ALREADY_RUNNING)                                                  \
-        X(STOP, "POST", "/status/stop", "vzstop", NOT_RUNNING)                                                         \
-        X(SHUTDOWN, "POST", "/status/shutdown", "vzshutdown", NOT_RUNNING)                                             \
-        X(REBOOT, "POST", "/status/reboot", "vzreboot", NONE)                                                          \
-        X(DELETE, "DELETE", "", "vzdestroy", MISSING)                                                                  \
-        X(SNAPSHOT, "POST", "/snapshot", "vzsnapshot", NONE)                                                           \
-        X(SNAPSHOT_ROLLBACK, "POST", "/snapshot/*/rollback", "vzrollback", NONE)                                       \
-        X(SNAPSHOT_DELETE, "DELETE", "/snapshot/*", "vzdelsnapshot", NO_SNAPSHOT)                                      \
-        X(CLONE, "POST", "/clone", "vzclone", NONE)                                                                    \
-        X(MIGRATE, "POST", "/migrate", "vzmigrate", NONE)                                                              \
-        X(MOVE_VOLUME, "POST", "/move_volume", "move_volume", NONE)                                                    \
-        X(RESIZE, "PUT", "/resize", "resize", NONE)                                                                    \
-        X(TEMPLATE, "POST", "/template", NULL, NONE)
+        X(START, "POST", "/status/start", "vzstart", SHORT, ALREADY_RUNNING)                                           \
+        X(STOP, "POST", "/status/stop", "vzstop", SHORT, NOT_RUNNING)                                                  \
+        X(SHUTDOWN, "POST", "/status/shutdown", "vzshutdown", NONE, NOT_RUNNING)                                       \
+        X(REBOOT, "POST", "/status/reboot", "vzreboot", NONE, NONE)                                                    \
+        X(DELETE, "DELETE", "", "vzdestroy", SHORT, MISSING)                                                           \
+        X(SNAPSHOT, "POST", "/snapshot", "vzsnapshot", SHORT, NONE)                                                    \
+        X(SNAPSHOT_ROLLBACK, "POST", "/snapshot/*/rollback", "vzrollback", SHORT, NONE)                                \
+        X(SNAPSHOT_DELETE, "DELETE", "/snapshot/*", "vzdelsnapshot", SHORT, NO_SNAPSHOT)                               \
+        X(CLONE, "POST", "/clone", "vzclone", LONG, NONE)                                                              \
+        X(MIGRATE, "POST", "/migrate", "vzmigrate", LONG, NONE)                                                        \
+        X(MOVE_VOLUME, "POST", "/move_volume", "move_volume", LONG, NONE)                                              \
+        X(RESIZE, "PUT", "/resize", "resize", SHORT, NONE)                                                             \
+        X(TEMPLATE, "POST", "/template", NULL, SHORT, NONE)
 
 enum pve_ct_action {
-#define PVE_CT_ACTION(action, method, path, type, done) PVE_CT_##action,
+#define PVE_CT_ACTION(action, ...) PVE_CT_##action,
         PVE_CT_ACTIONS(PVE_CT_ACTION)
 #undef PVE_CT_ACTION
 };

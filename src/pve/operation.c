@@ -116,18 +116,27 @@ static int attempt(struct run *run, unsigned *ret_warnings, struct err *err) {
         return op->type ? pve_task_wait(run->p, run->upid, op->until, ret_warnings, err) : 0;
 }
 
+/* The name of the line at @place, or NULL; caller frees. */
+static char *line_at(const char *place, enum pve_line line) {
+        if (!place || line == PVE_LINE_NONE)
+                return NULL;
+        return xprintf("%s%s", place, line == PVE_LINE_LONG ? " (long)" : "");
+}
+
 static int attempt_in_line(struct run *run, unsigned *ret_warnings, struct err *err) {
+        const struct pve_operation *op = run->op;
+        _cleanup_(freep) char *node = line_at(op->node, op->line), *storage = line_at(op->storage, op->line);
         struct pve *p = run->p;
-        int r = gate_enter(p->nodes, run->op->node, run->op->until, err);
+        int r = gate_enter(p->nodes, node, op->until, err);
 
         if (r < 0)
                 return r;
-        r = gate_enter(p->storages, run->op->storage, run->op->until, err);
+        r = gate_enter(p->storages, storage, op->until, err);
         if (r == 0) {
                 r = attempt(run, ret_warnings, err);
-                gate_leave(p->storages, run->op->storage);
+                gate_leave(p->storages, storage);
         }
-        gate_leave(p->nodes, run->op->node);
+        gate_leave(p->nodes, node);
         return r;
 }
 

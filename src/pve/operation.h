@@ -4,6 +4,13 @@
 #pragma once
 #include "pve/pve.h"
 
+/* Where an operation stands in line. What takes minutes must not hold up what takes a moment. */
+enum pve_line {
+        PVE_LINE_SHORT,
+        PVE_LINE_LONG, /* backups, copies, migrations */
+        PVE_LINE_NONE, /* it waits for programs of a container, not for the node */
+};
+
 struct pve_operation {
         const char *method, *path;
         const struct pve_params *params;
@@ -12,6 +19,7 @@ struct pve_operation {
         const char *task_id; /* what the task is named after: the CT's number */
         const char *node;    /* where it is done */
         const char *storage; /* that it works on; NULL: none */
+        enum pve_line line;  /* of those at @node, and at @storage */
         bool repeatable;     /* without a task: may arrive twice */
         enum pve_kind done;  /* what a second one is refused with when the first, whose answer was lost, had done it */
         const struct pve_until *until;

@@ -22,7 +22,7 @@ struct pve_args {
         const char *user; /* or "user@realm", and the file with the password */
         const char *password_file;
         unsigned ticket_s; /* how old a ticket gets before it is renewed. 0: 90 minutes, of two hours */
-        /* Operations under way at a node, and at a storage, at a time (operation.h). 0: 8 and 4. */
+        /* Operations under way in each line of a node, and of a storage, at a time (operation.h). 0: 8 and 4. */
         unsigned node_operations, storage_operations;
 };
 

@@ -40,12 +40,25 @@ static struct pve *client(const struct test_server *const *servers, struct pve_a
         return p;
 }
 
-struct pve *test_client(const struct test_server *const *servers) {
+static struct pve *client_with_token(const struct test_server *const *servers, struct pve_args args) {
         struct file token = file_with(TEST_TOKEN "\n");
-        struct pve *p = client(servers, (struct pve_args){ .token_id = "root@pam!k8s", .token_file = token.path });
+        struct pve *p;
 
+        args.token_id = "root@pam!k8s";
+        args.token_file = token.path;
+        p = client(servers, args);
         (void) unlink(token.path);
         return p;
+}
+
+struct pve *test_client(const struct test_server *const *servers) {
+        return client_with_token(servers, (struct pve_args){ 0 });
+}
+
+struct pve *test_client_with_lines(const struct test_server *s, unsigned n) {
+        const struct test_server *const servers[] = { s, NULL };
+
+        return client_with_token(servers, (struct pve_args){ .node_operations = n, .storage_operations = n });
 }
 
 struct pve *test_client_of(const struct test_server *s) {

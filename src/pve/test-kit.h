@@ -23,4 +23,6 @@ struct pve *test_client(const struct test_server *const *servers);
 struct pve *test_client_of(const struct test_server *s);
 /* With root@pam's password "pass;w&rd". */
 struct pve *test_client_with_password(const struct test_server *s, unsigned ticket_s);
+/* With @n places in each line. */
+struct pve *test_client_with_lines(const struct test_server *s, unsigned n);
 struct pve_until test_until(unsigned ms);

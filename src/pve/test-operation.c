@@ -117,6 +117,83 @@ static void test_locks(void) {
         test_server_stop(&s);
 }
 
+/* --- who waits for whom --------------------------------------------------------------------------------------------
+ */
+
+struct traffic {
+        atomic_int inside, most;
+        atomic_bool migrating;
+};
+
+/* Migrations go on until told otherwise; all else ends at once. Requests are slow. */
+static void answer_traffic(struct test_server *s, const char *request, struct test_step *ret) {
+        static const struct test_step start = START("", "vzstart", "110"), stop = START("", "vzshutdown", "110"),
+                                      migrate = START("", "vzmigrate", "110"), runs = RUNS("", ""),
+                                      ends = ENDS("", "", "OK");
+        struct traffic *t = s->userdata;
+        bool post = str_after(request, "POST");
+        int now;
+
+        if (post) {
+                now = ++t->inside;
+                for (int most = t->most; now > most && !atomic_compare_exchange_weak(&t->most, &most, now);)
+                        ;
+                (void) usleep(20000);
+                t->inside--;
+        }
+        if (strstr(request, "vzmigrate"))
+                *ret = t->migrating ? runs : ends;
+        else if (!post)
+                *ret = ends;
+        else
+                *ret = strstr(request, "/migrate ") ? migrate : strstr(request, "/start ") ? start : stop;
+}
+
+struct actor {
+        pthread_t thread;
+        struct pve *p;
+        enum pve_ct_action action;
+};
+
+static void *act_in_thread(void *arg) {
+        const struct actor *a = arg;
+        struct err err;
+
+        assert(act(a->p, a->action, 20000, &err) == 0);
+        return NULL;
+}
+
+/* With one place in each line: starts one after the other, while a migration goes on and containers shut down. */
+static void test_lines(void) {
+        struct traffic t = { .migrating = true };
+        struct test_server s = { .answer = answer_traffic, .userdata = &t };
+        struct actor migration, starts[6], stops[6];
+        struct err err;
+
+        test_server_start(&s);
+        migration = (struct actor){ .p = test_client_with_lines(&s, 1), .action = PVE_CT_MIGRATE };
+        assert(pthread_create(&migration.thread, NULL, act_in_thread, &migration) == 0);
+        for (size_t i = 0; i < ELEMENTSOF(starts); i++) {
+                starts[i] = (struct actor){ .p = migration.p, .action = PVE_CT_START };
+                assert(pthread_create(&starts[i].thread, NULL, act_in_thread, &starts[i]) == 0);
+        }
+        for (size_t i = 0; i < ELEMENTSOF(starts); i++)
+                (void) pthread_join(starts[i].thread, NULL);
+        assert(t.most <= 2); /* a start, and the migration's request */
+        for (size_t i = 0; i < ELEMENTSOF(stops); i++) {
+                stops[i] = (struct actor){ .p = migration.p, .action = PVE_CT_SHUTDOWN };
+                assert(pthread_create(&stops[i].thread, NULL, act_in_thread, &stops[i]) == 0);
+        }
+        for (size_t i = 0; i < ELEMENTSOF(stops); i++)
+                (void) pthread_join(stops[i].thread, NULL);
+        assert(t.most > 2);
+        assert(act(migration.p, PVE_CT_MIGRATE, 200, &err) == -ERR_DEADLINE && strstr(err.msg, "at pve1 (long)"));
+        t.migrating = false;
+        (void) pthread_join(migration.thread, NULL);
+        (void) pve_free(migration.p);
+        test_server_stop(&s);
+}
+
 static void answer_locked(struct test_server *s, const char *request, struct test_step *ret) {
         static const struct test_step locked = FAIL("", "CT is locked (backup)");
 
@@ -369,6 +446,7 @@ static void test_status(void) {
 int main(void) {
         test_gates();
         test_locks();
+        test_lines();
         test_lock_stays();
         test_lost();
         test_lost_after_lock();

@@ -59,7 +59,7 @@ static int do_create(struct command *c) {
 
 static int do_action(struct command *c) {
         static const char *const names[] = {
-#define PVE_CT_ACTION(action, method, path, type, done) [PVE_CT_##action] = #action,
+#define PVE_CT_ACTION(action, ...) [PVE_CT_##action] = #action,
                 PVE_CT_ACTIONS(PVE_CT_ACTION)
 #undef PVE_CT_ACTION
         };
