@@ -5,8 +5,11 @@
 
 import concurrent.futures
 import contextlib
+import json
 import os
 import random
+import re
+import subprocess
 import threading
 import time
 
@@ -14,9 +17,10 @@ import grpc
 import pytest
 
 import proxmox
-from conftest import AS_PROXMOX
+from conftest import AS_PROXMOX, Daemon, make_daemon
 from cri import EXITED, NOTREADY, READY, RUNNING, SLOW, Pod, eventually
 from helpers import CODE, refused
+from runtime import REPO
 
 pytestmark = [pytest.mark.ours,
               pytest.mark.skipif(not AS_PROXMOX, reason='there is no Proxmox; such tests run by tests/integration/run --proxmox')]
@@ -246,6 +250,40 @@ def test_what_no_pod_knows_of_is_removed(own_daemon, cluster):
     assert {vmid, vmid + 2} <= set(cluster.ours())
     pod.remove()
     assert cluster.client.task('DELETE', f'/nodes/{cluster.node}/lxc/{vmid + 2}') == 'OK'
+
+
+def test_the_role_of_the_guide_is_enough(top, pb, registry, busybox, cluster):
+    """docs/proxmox.md's user, role and token, and no more."""
+    with open(os.path.join(REPO, 'docs', 'proxmox.md'), encoding='utf-8') as f:
+        privileges = re.search(r'--privs "([^"]*)"', f.read()).group(1).replace('\\\n', '').split()
+    client = cluster.client
+    assert client.post('/access/users', userid='cri@pve').status == 200
+    assert client.post('/access/roles', roleid='KubernetesCRI', privs=','.join(privileges)).status == 200
+    assert client.put('/access/acl', path='/', users='cri@pve', roles='KubernetesCRI').status == 200
+    secret = client.post('/access/users/cri@pve/token/node1', privsep=0).data['value']
+    directory = os.path.join(top, 'guide')
+    os.makedirs(directory)
+    secret_file = os.path.join(directory, 'secret')
+    with open(os.open(secret_file, os.O_CREAT | os.O_WRONLY, 0o600), 'w', encoding='utf-8') as f:
+        f.write(secret + '\n')
+    os.environ[proxmox.MORE] = json.dumps({'token-id': 'cri@pve!node1', 'token-file': secret_file})
+    try:
+        daemon = Daemon(make_daemon(top, 'guide', registry, bridge='lxcriguide', subnet='10.91.0.0/24'), pb)
+    finally:
+        del os.environ[proxmox.MORE]
+    try:
+        daemon.pull(busybox)
+        with daemon.pod() as pod:
+            vmid, _ = cluster.of(pod)
+            assert pod.run(busybox, ['sleep', '100']).output('echo', 'ok') == 'ok'
+        assert vmid not in cluster.ours()
+        # Without one of them it is said which.
+        assert client.put('/access/roles/KubernetesCRI', privs=','.join(set(privileges) - {'VM.PowerMgmt'})).status == 200
+        with refused(CODE.PERMISSION_DENIED, words=['VM.PowerMgmt', 'pveum']):
+            daemon.pod()
+    finally:
+        daemon.stop()
+        subprocess.run(['ip', 'link', 'delete', 'lxcriguide'], check=False)
 
 
 def settled(daemon, cluster, before):

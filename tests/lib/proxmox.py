@@ -12,6 +12,7 @@ LIB = os.path.dirname(os.path.abspath(__file__))
 SERVER = os.path.join(os.path.dirname(LIB), 'pve-server')
 sys.path.append(SERVER)
 ENVIRONMENT = 'LXCRI_TEST_PROXMOX'  # names a file that tells processes below of the cluster; see describe()
+MORE = 'LXCRI_TEST_PROXMOX_MORE'  # keys of `proxmox` for the next daemons, as JSON
 RANGE = 100  # numbers of containers that each daemon has for itself
 
 
@@ -101,7 +102,7 @@ def attach():
     return Cluster(said['nodes'], said['token'], said['control'])
 
 
-def daemon_config(build, **more):
+def daemon_config(build):
     """Text for the configuration of a daemon, where there is a cluster: pods that name no handler go there."""
     if ENVIRONMENT not in os.environ:
         return ''
@@ -109,7 +110,8 @@ def daemon_config(build, **more):
     first = 5000 + RANGE * daemon_config.count
     daemon_config.count += 1
     keys.update({'vmid-range': f'{first}-{first + RANGE - 1}',
-                 'template-file': os.path.join(build, 'src', 'init', 'proxmox-lxcri-sandbox.tar.gz'), **more})
+                 'template-file': os.path.join(build, 'src', 'init', 'proxmox-lxcri-sandbox.tar.gz'),
+                 **json.loads(os.environ.get(MORE, '{}'))})
     return f'proxmox: {json.dumps(keys)}\ndefault-runtime-handler: proxmox\n'
 
 

@@ -14,6 +14,7 @@ cp -r "$repo/tests" "$stage/tests"
 
 stage_programs() {
 	cp "${LXCRI_BUILD:-$repo/build}"/proxmox-lxcri{,d,-keeper,-init} "$stage/build/"
+	(cd "${LXCRI_BUILD:-$repo/build}" && cp --parents src/init/proxmox-lxcri-sandbox.tar.gz "$stage/build/")
 	# There is no compiler in the guest.
 	PYTHONPATH=$repo/tests/lib PYTHONDONTWRITEBYTECODE=1 LXCRI_TEST_PROGRAMS=$stage/programs \
 		python3 -c 'import images; images.nonewprivs()'
