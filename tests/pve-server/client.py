@@ -2,10 +2,14 @@
 
 import http.client
 import json
+import os
 import socket
 import ssl
 import time
 import urllib.parse
+
+SLOW = int(os.environ.get('LXCRI_SLOW', '1'))
+TIMEOUT = 60 * SLOW
 
 
 class Answer:
@@ -38,7 +42,7 @@ def encoded(parameters):
 class Client:
     """Keeps one connection to one node. Without `token` and `headers` it is nobody."""
 
-    def __init__(self, node, token=None, headers=None, timeout=60):
+    def __init__(self, node, token=None, headers=None, timeout=TIMEOUT):
         self.node, self.timeout = node, timeout
         self.headers = dict(headers or {})
         if token:
@@ -82,7 +86,7 @@ class Client:
         return self.send('POST', '/api2/json' + path, b''.join(parts),
                          {'Content-Type': 'multipart/form-data; boundary=XX'})
 
-    def wait(self, upid, seconds=60):
+    def wait(self, upid, seconds=TIMEOUT):
         """The status of a task once it ended."""
         node, until = upid.split(':')[1], time.monotonic() + seconds
         while time.monotonic() < until:

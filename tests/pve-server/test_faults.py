@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from client import Client
+from client import SLOW, Client
 from fixture import Cluster
 from templates import layer, oci_archive
 
@@ -16,7 +16,7 @@ TEMPLATE = 'local:vztmpl/oci-mini.tar'
 @pytest.fixture
 def one(server, control):
     """A client of its own connection; the rules are gone afterwards."""
-    yield Client(server.cluster.nodes['pve1'], server.token, timeout=1)
+    yield Client(server.cluster.nodes['pve1'], server.token)
     control.do('clear-faults')
 
 
@@ -48,12 +48,12 @@ def test_status(one, client, control, fault, done):
 @pytest.mark.parametrize('fault, done', [('hang', False), ('hang-after', True)])
 def test_hang(server, client, control, fault, done):
     control.do('fault', fault=fault, method='POST', path='^/pools$', count=1)
-    one = Client(server.cluster.nodes['pve1'], server.token, timeout=0.3)
+    one = Client(server.cluster.nodes['pve1'], server.token, timeout=SLOW)
     with pytest.raises(TimeoutError):
         one.post('/pools', poolid='c')
     one.connection.close()
     # The server is rid of it as soon as the client is.
-    end = time.monotonic() + 2
+    end = time.monotonic() + 5 * SLOW
     while not any(entry['fault'] == fault for entry in control.do('journal')):
         assert time.monotonic() < end
         time.sleep(0.02)

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from client import Client
+from client import SLOW, Client
 from cts import until_handled
 
 LXC = '/nodes/pve1/lxc'
@@ -19,6 +19,12 @@ def make(client, vmid, node='pve1', **options):
     given = {'rootfs': 'local:0', 'memory': 64, 'net0': f'name=eth0,bridge=vmbr0,ip=10.99.0.{vmid - 100}/24', **options}
     assert client.task('POST', f'/nodes/{node}/lxc', vmid=vmid, ostemplate=TEMPLATE, **given) == 'OK'
     return f'/nodes/{node}/lxc/{vmid}'
+
+
+def start(client, path):
+    """Starts it and waits until its first process would hear a halt signal."""
+    assert client.task('POST', path + '/status/start') == 'OK'
+    until_handled(client.get(path + '/status/current').data['pid'], signal.SIGTERM)
 
 
 def remove(client, *vmids, node='pve1'):
@@ -88,7 +94,7 @@ def test_create_is_fine_although_the_start_fails(client):
 
 def test_power(client, ct):
     assert client.post(ct + '/status/stop').line == '500 CT 110 not running'
-    assert client.task('POST', ct + '/status/start') == 'OK'
+    start(client, ct)
     assert client.post(ct + '/status/start').line == '500 CT 110 already running'
     assert client.post(ct + '/status/start', skiplock=1).errors == {'skiplock': 'Only root may use this option.'}
     pid = client.get(ct + '/status/current').data['pid']
@@ -137,7 +143,7 @@ def test_volumes(client, ct, server):
 
 
 def test_hotplug_and_pending(client, ct):
-    assert client.task('POST', ct + '/status/start') == 'OK'
+    start(client, ct)
     assert client.put(ct + '/config', env='MY=2', memory=80).data is None
     pending = {entry['key']: entry for entry in client.get(ct + '/pending').data}
     assert pending['memory'] == {'key': 'memory', 'value': 80} and pending['env'] == {'key': 'env', 'pending': 'MY=2'}
@@ -260,7 +266,7 @@ def test_migrate(client, server):
     assert client.get(path + '/migrate').data == {'running': 0, 'allowed-nodes': ['pve2'], 'not-allowed-nodes': {}}
     assert client.post(path + '/migrate', target='pve3').line == "500 no such cluster node 'pve3'"
     assert client.post(path + '/migrate', target='pve1').errors == {'target': 'target is local node.'}
-    assert client.task('POST', path + '/status/start') == 'OK'
+    start(client, path)
     assert client.post(path + '/migrate',
                        target='pve2').line == "500 can't migrate running container without --online or --restart"
     assert client.task('POST', path + '/migrate', target='pve2', restart=1, timeout=10) == 'OK'
@@ -322,8 +328,8 @@ def test_ha_starts_stops_and_fails_over(client, server, control):
         with pytest.raises(OSError):
             Client(server.cluster.nodes['pve1'], server.token).get('/version')
         assert other.get(LXC).line == '595 No route to host'
-        until(lambda: other.get('/nodes/pve2/lxc/150/status/current').status == 200, 20)
-        until(lambda: other.get('/nodes/pve2/lxc/150/status/current').data['status'] == 'running', 20)
+        until(lambda: other.get('/nodes/pve2/lxc/150/status/current').status == 200, 30)
+        until(lambda: other.get('/nodes/pve2/lxc/150/status/current').data['status'] == 'running', 30)
         assert {entry['name']: entry['online'] for entry in other.get('/cluster/status').data
                 if entry['type'] == 'node'} == {
             'pve1': 0, 'pve2': 1}
@@ -334,8 +340,8 @@ def test_ha_starts_stops_and_fails_over(client, server, control):
     assert client.get('/cluster/ha/resources').data == [] and client.get('/cluster/ha/rules').data == []
 
 
-def until(true, seconds=10):
-    end = time.monotonic() + seconds
+def until(true, seconds=15):
+    end = time.monotonic() + seconds * SLOW
     while not true():
         assert time.monotonic() < end, 'it did not become so in time'
         time.sleep(0.05)

@@ -4,10 +4,12 @@ import json
 import os
 import re
 import shlex
+import signal
 
 import pytest
 
 from client import Client, encoded
+from cts import until_handled
 from schema import HERE
 
 TYPES = {'int': int, 'str': str, 'number': (int, float), 'null': type(None)}
@@ -157,6 +159,9 @@ class Replay:
         self.upid = data
         status = self.client.wait(data)
         assert status['exitstatus'] == step.exit, self.client.log(data)
+        guest = self.server.cluster.guests.get(int(ident))
+        if guest and guest.running:
+            until_handled(guest.container.pid(), signal.SIGTERM)  # what comes next may be a shutdown
         if step.exit not in ('OK',) and not step.exit.startswith('WARNINGS'):
             assert self.client.log(data)[-1] == f'TASK ERROR: {step.exit}'
 

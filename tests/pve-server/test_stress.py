@@ -3,10 +3,10 @@
 import threading
 import time
 
-from client import Client
+from client import SLOW, Client
 
 TEMPLATE = 'local:vztmpl/oci-mini.tar'
-WORKERS, ROUNDS, SECONDS = 8, 4, 100
+WORKERS, ROUNDS, SECONDS = 8, 4, 100 * SLOW
 FAULTS = [{'fault': 'slow', 'seconds': 0.05, 'probability': 0.1}, {'fault': 'reset', 'probability': 0.04},
           {'fault': 'reset-after', 'probability': 0.04}, {'fault': 'status', 'status': 503, 'probability': 0.04},
           {'fault': 'lock', 'method': 'POST', 'probability': 0.05}, {'fault': 'status-after', 'probability': 0.04}]
