@@ -6,7 +6,7 @@ import time
 import pytest
 
 from client import SLOW, Client
-from fixture import Cluster
+from proxmox import Proxmox
 from templates import layer, oci_archive
 
 LXC = '/nodes/pve1/lxc'
@@ -150,19 +150,18 @@ def test_unknown_fault(control):
 def test_serve(tmp_path, bridge):
     """The program by itself: a line of JSON once it serves, its containers' end with its own."""
     del bridge
-    cluster = Cluster(tmp_path / 'cluster', ['pve1', 'pve2'])
-    assert os.stat(tmp_path / 'cluster.token').st_mode & 0o777 == 0o600
-    client, archive = cluster.client('pve2'), oci_archive(str(tmp_path / 'mini.tar'), layer(),
-                                                          Entrypoint=['/sbin/init'])
+    cluster = Proxmox(str(tmp_path / 'cluster'))
+    assert os.stat(cluster.secret_file).st_mode & 0o777 == 0o600
+    client, archive = cluster.client, oci_archive(str(tmp_path / 'mini.tar'), layer(), Entrypoint=['/sbin/init'])
     assert {node['ssl_fingerprint'] for node in client.get('/nodes').data} == {
-        node.fingerprint for node in cluster.nodes.values()}
+        node['fingerprint'] for node in cluster.nodes.values()}
     with open(archive, 'rb') as file:
-        assert client.wait(client.upload('/nodes/pve1/storage/local/upload', 'mini.tar', file.read(),
-                                         content='vztmpl').data)
+        upid = client.upload('/nodes/pve1/storage/local/upload', 'mini.tar', file.read(), content='vztmpl').data
+    assert client.wait(upid)['exitstatus'] == 'OK'
     assert client.task('POST', LXC, vmid=110, ostemplate='local:vztmpl/mini.tar', rootfs='local:0') == 'OK'
     assert client.task('POST', LXC + '/110/status/start') == 'OK'
     pid = client.get(LXC + '/110/status/current').data['pid']
-    assert cluster.mistakes() == [] and cluster.end() == 0
+    assert cluster.stop() == [] and cluster.process.returncode == 0
     assert not os.path.exists(f'/proc/{pid}')
 
 
