@@ -46,25 +46,26 @@ static CRI(RuntimeCondition) * condition(struct arena *a, const char *type, cons
         return m;
 }
 
-static CRI(RuntimeHandler) * handler(const struct cri *c, struct arena *a, const char *name) {
+static CRI(RuntimeHandler) *
+        handler(const struct cri *c, struct arena *a, const char *name, const struct pod_handler *h) {
         CRI(RuntimeHandler) *m = cri_make(a, RuntimeHandler, runtime_handler);
 
         m->name = (char *) name;
         m->features = cri_make(a, RuntimeHandlerFeatures, runtime_handler_features);
         m->features->recursive_read_only_mounts = pods_can_recursive_readonly();
-        m->features->user_namespaces = pods_can_user_namespaces(c->args.pods);
+        m->features->user_namespaces = pods_can_user_namespaces(c->args.pods, h);
         return m;
 }
 
-/* The default has the empty name. All are of one engine, which can the same for each. */
+/* The default has the empty name, too. */
 static void fill_handlers(const struct cri *c, CRI(StatusResponse) * resp, struct arena *a) {
         const struct pod_handler *list;
         size_t n = pods_handlers(c->args.pods, &list);
 
         resp->runtime_handlers = arena_array(a, CRI(RuntimeHandler) *, n + 1);
-        resp->runtime_handlers[resp->n_runtime_handlers++] = handler(c, a, "");
+        resp->runtime_handlers[resp->n_runtime_handlers++] = handler(c, a, "", pods_default_handler(c->args.pods));
         for (size_t i = 0; i < n; i++)
-                resp->runtime_handlers[resp->n_runtime_handlers++] = handler(c, a, list[i].name);
+                resp->runtime_handlers[resp->n_runtime_handlers++] = handler(c, a, list[i].name, &list[i]);
 }
 
 static void add_info(CRI(StatusResponse) * resp, struct arena *a, const char *key, const char *value) {

@@ -168,7 +168,9 @@ _must_use_ int pods_list_sandbox_metrics(struct pods *p, struct arena *arena, CR
 
 size_t pods_handlers(const struct pods *p, const struct pod_handler **ret);
 bool pods_can_recursive_readonly(void); /* mount_setattr(2), Linux 5.12 */
-/* Pods with a user namespace of their own; looked at once, by pods_new(). */
-bool pods_can_user_namespaces(const struct pods *p);
+/* Of pods that name none. */
+const struct pod_handler *pods_default_handler(const struct pods *p);
+/* Pods with a user namespace of the kubelet's choice; looked at once, by pods_new(). */
+bool pods_can_user_namespaces(const struct pods *p, const struct pod_handler *h);
 size_t pods_count_sandboxes(struct pods *p);
 size_t pods_count_containers(struct pods *p);

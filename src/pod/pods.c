@@ -215,8 +215,15 @@ struct pods *pods_free(struct pods *p) {
         return NULL;
 }
 
-bool pods_can_user_namespaces(const struct pods *p) {
-        return p->user_namespaces;
+const struct pod_handler *pods_default_handler(const struct pods *p) {
+        for (size_t i = 0; i < p->n_handlers; i++)
+                if (str_eq(p->handlers[i].name, p->default_handler))
+                        return &p->handlers[i];
+        return NULL; /* no pod can be made then */
+}
+
+bool pods_can_user_namespaces(const struct pods *p, const struct pod_handler *h) {
+        return p->user_namespaces && h && !str_eq(h->engine, HANDLER_ENGINE_PROXMOX);
 }
 
 bool pods_can_recursive_readonly(void) {
