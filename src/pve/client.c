@@ -25,6 +25,7 @@ int pve_new(const struct pve_args *args, struct pve **ret, struct err *err) {
                                         .fingerprints = args->fingerprints };
         int r = hosts_new(args->hosts, &p->hosts, err);
 
+        pthread_mutex_init(&p->seen_lock, NULL);
         if (r == 0)
                 r = auth_new(args, &p->auth, err);
         if (r == 0)
@@ -46,6 +47,9 @@ struct pve *pve_free(struct pve *p) {
         (void) hosts_free(p->hosts);
         (void) gates_free(p->nodes);
         (void) gates_free(p->storages);
+        for (size_t k = 0; k < PVE_TASKS_SEEN; k++)
+                free(p->seen[k]);
+        pthread_mutex_destroy(&p->seen_lock);
         free(p->ca_file);
         free(p);
         return NULL;

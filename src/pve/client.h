@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* client - what is behind struct pve. Private to pve/. */
 #pragma once
+#include <pthread.h>
 #include <stdatomic.h>
 #include "pve/auth.h"
 #include "pve/gate.h"
 #include "pve/hosts.h"
 #include "pve/pve.h"
 
-enum { PVE_BODY_MAX = 16 << 20, PVE_VALUES_MAX = 1 << 19 };
+enum { PVE_BODY_MAX = 16 << 20, PVE_VALUES_MAX = 1 << 19, PVE_TASKS_SEEN = 256 };
 
 struct pve {
         struct hosts *hosts;
@@ -16,6 +17,9 @@ struct pve {
         char *ca_file;
         struct gates *nodes, *storages; /* operations under way at each */
         _Atomic int64_t clock_ahead_s;  /* the cluster's clock, compared with ours */
+        pthread_mutex_t seen_lock;
+        char *seen[PVE_TASKS_SEEN]; /* a ring: UPIDs of the last tasks that were operations' of ours */
+        unsigned n_seen;
 };
 
 /* One request with @headers, to the first host that answers; @ret is its answer of whatever status, and

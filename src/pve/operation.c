@@ -21,6 +21,31 @@ struct run {
         unsigned lost;           /* attempts whose answer did not come */
 };
 
+/* --- which task an attempt has made ------------------------------------------------------------------------------- */
+
+/* Another operation's task is none of this one's, however alike they are. */
+static bool is_seen(struct pve *p, const char *upid) {
+        bool found = false;
+
+        pthread_mutex_lock(&p->seen_lock);
+        for (size_t i = 0; i < PVE_TASKS_SEEN && !found; i++)
+                found = p->seen[i] && str_eq(p->seen[i], upid);
+        pthread_mutex_unlock(&p->seen_lock);
+        return found;
+}
+
+static void take_task(struct run *run, const char *upid) {
+        struct pve *p = run->p;
+        char **place;
+
+        (void) snprintf(run->upid, sizeof(run->upid), "%s", upid);
+        pthread_mutex_lock(&p->seen_lock);
+        place = &p->seen[p->n_seen++ % PVE_TASKS_SEEN];
+        free(*place);
+        *place = xstrdup(upid);
+        pthread_mutex_unlock(&p->seen_lock);
+}
+
 /* The newest of @tasks that this attempt may have made, or NULL. */
 static const char *newest(const struct run *run, const json_t *tasks) {
         const char *found = NULL;
@@ -34,7 +59,7 @@ static const char *newest(const struct run *run, const json_t *tasks) {
 
                 if (upid && upid_parse(upid, &u) && str_eq(u.type, run->op->type) && str_eq(u.id, run->op->task_id) &&
                     str_eq(u.user, pve_identity(run->p)) && (int64_t) u.starttime >= run->since_s &&
-                    u.starttime >= best && !str_eq(upid, run->upid)) {
+                    u.starttime >= best && !is_seen(run->p, upid)) {
                         best = u.starttime;
                         found = upid;
                 }
@@ -60,7 +85,7 @@ static int find_task(struct run *run, struct err *err) {
         upid = newest(run, json_object_get(answer, "data"));
         if (!upid)
                 return 0;
-        (void) snprintf(run->upid, sizeof(run->upid), "%s", upid);
+        take_task(run, upid);
         return 1;
 }
 
@@ -111,7 +136,7 @@ static int attempt(struct run *run, unsigned *ret_warnings, struct err *err) {
                 upid = pve_json_str(answer, "data");
                 if (!upid || strlen(upid) > UPID_MAX)
                         return pve_raise(err, PVE_FOREIGN, "%s %s: the answer names no task", op->method, op->path);
-                (void) snprintf(run->upid, sizeof(run->upid), "%s", upid);
+                take_task(run, upid);
         }
         return op->type ? pve_task_wait(run->p, run->upid, op->until, ret_warnings, err) : 0;
 }

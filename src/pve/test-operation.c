@@ -239,10 +239,11 @@ static void test_lost(void) {
                                             STEP("GET /api2/json/nodes/pve1/tasks/UPID:pve1:00000005:", "200 OK",
                                                  "{\"data\":{\"status\":\"stopped\",\"exitstatus\":\"OK\"}}"),
 
+                                            /* The first one's task is not this one's. */
                                             STEP("POST " CT "/status/start ", TEST_CLOSE, NULL),
-                                            STEP(TASKS, "200 OK", none),
-                                            STEP(TASKS, "200 OK", none),
-                                            STEP(TASKS, "200 OK", none),
+                                            STEP(TASKS, "200 OK", one),
+                                            STEP(TASKS, "200 OK", one),
+                                            STEP(TASKS, "200 OK", one),
                                             FAIL("POST " CT "/status/start ", "CT 110 already running"),
 
                                             STEP("POST " CT "/template ", TEST_CLOSE, NULL),
