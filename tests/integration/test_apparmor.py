@@ -50,12 +50,14 @@ def may_mount(container):
     return container.exec('mount', '-t', 'tmpfs', 'x', '/tmp').exit_code == 0
 
 
+@pytest.mark.not_in_ct('they have the profile of their container, see test_proxmox.py')
 def test_default_profile_is_applied(daemon, busybox, pb):
     with daemon.pod() as pod:
         for security in ({}, asks(pb, RUNTIME_DEFAULT), {'apparmor_profile': 'runtime/default'}):
             assert profiles_in(pod.run(busybox, ['sleep', '100'], security=security)) == (DEFAULT, DEFAULT)
 
 
+@pytest.mark.not_in_ct('they have the profile of their container, see test_proxmox.py')
 def test_default_profile_is_enforced(daemon, busybox, pb):
     """It forbids mounting, also to who has the capability, and who runs without it may."""
     with daemon.pod() as pod:
@@ -88,6 +90,7 @@ def test_missing_profile_is_an_error(daemon, busybox, pb):
             pod.create(busybox, ['true'], security=asks(pb, LOCALHOST, 'no-such-profile'))
 
 
+@pytest.mark.not_in_ct('they have the profile of their container, see test_proxmox.py')
 def test_exec_is_confined_after_a_restart(own_daemon, busybox):
     with own_daemon.pod() as pod:
         container = pod.run(busybox, ['sleep', '100'])

@@ -18,9 +18,11 @@ import pytest
 
 import proxmox
 from conftest import AS_PROXMOX, Daemon, make_daemon
-from cri import EXITED, NOTREADY, READY, RUNNING, SLOW, Pod, eventually
+from cri import EXITED, NOTREADY, READY, RUNNING, SLOW, Pod, eventually, name_of, processes_in_cgroup
 from helpers import CODE, refused
 from runtime import REPO
+from test_apparmor import profile_of
+from test_crash import parent
 
 pytestmark = [pytest.mark.ours,
               pytest.mark.skipif(not AS_PROXMOX, reason='there is no Proxmox; such tests run by tests/integration/run --proxmox')]
@@ -250,6 +252,27 @@ def test_what_no_pod_knows_of_is_removed(own_daemon, cluster):
     assert {vmid, vmid + 2} <= set(cluster.ours())
     pod.remove()
     assert cluster.client.task('DELETE', f'/nodes/{cluster.node}/lxc/{vmid + 2}') == 'OK'
+
+
+@pytest.mark.apparmor
+def test_apps_are_confined_as_their_container(daemon, busybox, cluster, pb):
+    """Also what is executed in them later, and what asks for no profile; signals go from the container to them."""
+    with daemon.logged_pod() as pod:
+        vmid, _ = cluster.of(pod)
+        init = cluster.client.get(f'/nodes/{cluster.node}/lxc/{vmid}/status/current').data['pid']
+        label = profile_of(init)
+        assert label.startswith(f'lxc-{vmid}_') and '//&:' in label and label.endswith(' (enforce)')
+        unconfined = pb.SecurityProfile(profile_type=pb.SecurityProfile.Unconfined)
+        for security in ({}, {'apparmor': unconfined}):
+            container = ready(pod.sh(busybox, UNTIL_TERM, security=security))
+            assert profile_of(container.pid()) == label
+            seen = daemon.cri.future('ExecSync', container_id=container.id, cmd=['sleep', '3'], timeout=60)
+            labels = eventually(lambda: [profile_of(pid) for pid in processes_in_cgroup(container.id)
+                                         if name_of(pid) == 'sleep\n' and parent(pid) != container.pid()])
+            assert label in labels, labels
+            seen.result()
+        assert cluster.administrator('POST', vmid, '/status/shutdown', timeout=30) == 'OK'
+        assert container.wait(60).exit_code == 7
 
 
 def test_the_role_of_the_guide_is_enough(top, pb, registry, busybox, cluster):
