@@ -63,25 +63,31 @@ int ct_container_rules_check(const struct sandbox *s, const CRI(ContainerConfig)
 
 /* --- up and down -------------------------------------------------------------------------------------------------- */
 
-/* All containers together, and what the pod itself needs: kubelet's sums. */
-static void take_limits(const struct sandbox *s, struct ct_pod *ret) {
+/* All containers together, and what the pod itself needs: kubelet's sums, as they are now. */
+static struct ct_limits limits_of(const struct sandbox *s) {
         const CRI(LinuxPodSandboxConfig) *l = s->config->linux;
-        const CRI(LinuxContainerResources) * parts[] = { l ? l->resources : NULL, l ? l->overhead : NULL };
-        bool has_memory = parts[0] && parts[0]->memory_limit_in_bytes > 0;
-        bool has_quota = parts[0] && parts[0]->cpu_quota > 0 && parts[0]->cpu_period > 0;
+        const CRI(LinuxContainerResources) *resources = s->resources ? s->resources : l ? l->resources : NULL;
+        const CRI(LinuxContainerResources) *overhead = s->overhead ? s->overhead : l ? l->overhead : NULL;
+        bool has_memory = resources && resources->memory_limit_in_bytes > 0;
+        bool has_quota = resources && resources->cpu_quota > 0 && resources->cpu_period > 0;
+        const CRI(LinuxContainerResources) * parts[] = { resources, overhead };
+        struct ct_limits ret = { 0 };
 
-        for (size_t i = 0; i < ELEMENTSOF(parts) && parts[i]; i++) {
+        for (size_t i = 0; i < ELEMENTSOF(parts); i++) {
                 const CRI(LinuxContainerResources) *r = parts[i];
 
+                if (!r)
+                        continue;
                 if (has_memory && r->memory_limit_in_bytes > 0)
-                        ret->memory_limit_bytes += r->memory_limit_in_bytes;
+                        ret.memory_bytes += r->memory_limit_in_bytes;
                 if (has_memory && r->memory_swap_limit_in_bytes > r->memory_limit_in_bytes)
-                        ret->swap_limit_bytes += r->memory_swap_limit_in_bytes - r->memory_limit_in_bytes;
+                        ret.swap_bytes += r->memory_swap_limit_in_bytes - r->memory_limit_in_bytes;
                 if (has_quota && r->cpu_quota > 0 && r->cpu_period > 0)
-                        ret->cpus += (double) r->cpu_quota / (double) r->cpu_period;
+                        ret.cpus += (double) r->cpu_quota / (double) r->cpu_period;
                 if (r->cpu_shares > 0)
-                        ret->cpu_shares += (uint64_t) r->cpu_shares;
+                        ret.cpu_shares += (uint64_t) r->cpu_shares;
         }
+        return ret;
 }
 
 static struct ct_until until_of(const struct pods_ctx *ctx) {
@@ -96,16 +102,23 @@ int ct_bring_up(struct sandbox *s, const struct pods_ctx *ctx, const struct netn
                               .name = m->name,
                               .pod_namespace = m->namespace_,
                               .uid = m->uid,
-                              .hostname = namespaces->hostname };
+                              .hostname = namespaces->hostname,
+                              .limits = limits_of(s) };
         int r;
 
-        take_limits(s, &pod);
         r = cts_create(s->pods->cts, &pod, &until, &s->ct, err);
         if (r < 0)
                 return err_wrap(err, "make a Proxmox container for pod %s/%s", m->namespace_, m->name);
         free(s->cgroup_parent);
         s->cgroup_parent = xstrdup(ct_cgroup_path(s->ct.vmid, arena));
         return netns_adopt(namespaces, s->ct.pid, s->ct.start_time, err);
+}
+
+int ct_update_limits(struct sandbox *s, const struct pods_ctx *ctx, struct err *err) {
+        const struct ct_limits limits = limits_of(s);
+        const struct ct_until until = until_of(ctx);
+
+        return cts_set_limits(s->pods->cts, s->id, s->ct.vmid, &limits, &until, err);
 }
 
 int ct_take_down(struct sandbox *s, struct err *err) {

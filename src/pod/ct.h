@@ -13,6 +13,8 @@ _must_use_ int ct_container_rules_check(const struct sandbox *s, const CRI(Conta
  * made is taken down by ct_take_down(). */
 _must_use_ int ct_bring_up(struct sandbox *s, const struct pods_ctx *ctx, const struct netns_args *namespaces,
                            struct err *err);
+/* As the pod's resources and overhead are now. */
+_must_use_ int ct_update_limits(struct sandbox *s, const struct pods_ctx *ctx, struct err *err);
 _must_use_ int ct_take_down(struct sandbox *s, struct err *err);
 /* In the background, when the daemon starts: removes CTs of ours of which no pod knows. Proxmox may come later than we,
  * so it is tried until it is done. */

@@ -11,12 +11,13 @@
 #include "base/cleanup.h"
 #include "pod/specgen.h"
 
-enum { MAX_DEVICES = 16384, MAX_DEPTH = 16 };
+enum { MAX_DEVICES = 16384, MAX_DEPTH = 16, MAX_ENTRIES = 32768 };
 
 struct gather {
         struct arena *arena;
         struct spec_device *devices;
         size_t n, cap;
+        size_t n_entries;   /* looked at in folders */
         const char *access; /* for rules; NULL: none are made */
         bool only_public;   /* devices that everybody may open */
         struct spec_device_rule *rules;
@@ -139,6 +140,11 @@ static int add_folder(struct gather *g, int fd, const char *as, unsigned depth, 
                 struct stat st;
                 const char *path;
 
+                if (++g->n_entries > MAX_ENTRIES)
+                        return err_set(err, ERR_INVALID,
+                                       "devices: the folders that are named hold more than %d files; %.256s is none of "
+                                       "devices",
+                                       MAX_ENTRIES, as);
                 if (is_skipped(e->d_name) || fstatat(fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
                         continue; /* gone meanwhile: devices come and go */
                 path = arena_printf(g->arena, "%s/%s", str_eq(as, "/") ? "" : as, e->d_name);

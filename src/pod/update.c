@@ -7,6 +7,7 @@
 #include <unistd.h>
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "pod/ct.h"
 #include "pod/operations.h"
 #include "pod/record.h"
 #include "pod/specgen.h"
@@ -149,7 +150,8 @@ static void swap_pod(struct sandbox *s, CRI(LinuxContainerResources) * *overhead
 }
 
 /* Under the pod's lock. */
-static int update_pod(struct sandbox *s, const CRI(UpdatePodSandboxResourcesRequest) * req, struct err *err) {
+static int update_pod(struct sandbox *s, const struct pods_ctx *ctx, const CRI(UpdatePodSandboxResourcesRequest) * req,
+                      struct err *err) {
         CRI(LinuxContainerResources) *overhead = NULL, *resources = NULL;
         int r;
 
@@ -162,7 +164,10 @@ static int update_pod(struct sandbox *s, const CRI(UpdatePodSandboxResourcesRequ
         if (req->resources)
                 resources = cri_dup(LinuxContainerResources, req->resources);
         swap_pod(s, &overhead, &resources, req->overhead, req->resources);
-        r = sandbox_save(s, err);
+        /* Other pods' group is the kubelet's to limit. */
+        r = s->in_ct ? ct_update_limits(s, ctx, err) : 0;
+        if (r == 0)
+                r = sandbox_save(s, err);
         if (r < 0)
                 swap_pod(s, &overhead, &resources, req->overhead, req->resources);
         cri_message_free(overhead);
@@ -186,7 +191,7 @@ int pods_update_sandbox(struct pods *p, const struct pods_ctx *ctx, const CRI(Up
                 r = sandbox_lock(s, ctx, err);
         if (r < 0)
                 return r;
-        r = update_pod(s, req, err);
+        r = update_pod(s, ctx, req, err);
         pthread_mutex_unlock(&s->lock);
         return r < 0 ? err_wrap(err, "update pod sandbox %s", s->id) : 0;
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "base/str.h"
+#include "pve/ct.h"
 #include "pve/permissions.h"
 #include "pve/test-kit.h"
 #include "pve/vmids.h"
@@ -221,6 +222,8 @@ static void test_vmids(void) {
         assert(vmids_create(v, p, &until, create, &c, &vmid, &err) == -ERR_EXHAUSTED && c.n == 6);
         assert(strstr(err.msg, "from 1000 to 1007 are in use"));
         vmids_give_back(v, first);
+        vmids_give_back(v, PVE_VMID_MIN - 1); /* not of the range: nothing happens */
+        vmids_give_back(v, PVE_VMID_MAX);
         c.n = 0;
         c.failure = PVE_LOST; /* perhaps made: not used again */
         assert(vmids_create(v, p, &until, create, &c, &vmid, &err) == -ERR_UNAVAILABLE && c.n == 1);

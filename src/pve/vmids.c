@@ -46,7 +46,10 @@ struct vmids *vmids_free(struct vmids *v) {
         return NULL;
 }
 
+/* One that is not of the range was, before somebody changed the configuration. */
 static void mark(struct vmids *v, unsigned vmid, enum state state) {
+        if (vmid < v->first || vmid - v->first >= v->n)
+                return;
         (void) pthread_mutex_lock(&v->lock);
         v->states[vmid - v->first] = (unsigned char) state;
         v->conflicts += state == TAKEN;

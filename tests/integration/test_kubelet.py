@@ -526,6 +526,18 @@ def test_a_folder_of_devices(daemon, busybox, pb, tmp_path):
 
 
 @pytest.mark.ours
+def test_a_folder_of_devices_that_is_none(daemon, busybox, pb, tmp_path):
+    """Not all of a host's files are looked through for a request."""
+    for i in range(33):
+        os.makedirs(tmp_path / str(i))
+        for k in range(1000):
+            os.mknod(tmp_path / str(i) / str(k))
+    with daemon.pod() as pod:
+        with refused(CODE.INVALID_ARGUMENT, words=['more than 32768 files']):
+            pod.create(busybox, ['true'], devices=[pb.Device(host_path=str(tmp_path), container_path='/dev/many', permissions='r')])
+
+
+@pytest.mark.ours
 def test_recursively_read_only(daemon, busybox, pb, tmp_path):
     """Needs readonly and private propagation; then what is mounted below is read-only, too, and the status says so."""
     os.mkdir(tmp_path / 'below')

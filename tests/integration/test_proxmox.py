@@ -65,6 +65,24 @@ def test_what_proxmox_shows(daemon, busybox, cluster, clean):
     assert vmid not in cluster.ours()
 
 
+def test_limits_change_while_it_runs(daemon, busybox, cluster, pb):
+    def limits(mib, quota):
+        return pb.LinuxContainerResources(memory_limit_in_bytes=mib << 20, cpu_quota=quota, cpu_period=100000, cpu_shares=256)
+    with daemon.pod(linux={'resources': limits(64, 50000)}) as pod:
+        container = pod.sh(busybox, 'exec sleep 1000')
+        vmid, _ = cluster.of(pod)
+        daemon.cri.UpdatePodSandboxResources(pod_sandbox_id=pod.id, resources=limits(128, 25000))
+        config = cluster.of(pod)[1]['config']
+        assert config['memory'] == 128 and float(config['cpulimit']) == 0.25
+        assert cluster.client.get(f'/nodes/{cluster.node}/lxc/{vmid}/status/current').data['maxmem'] == 128 << 20
+        assert container.output('echo', 'ok') == 'ok'
+        cluster.control.do('fault', fault='status', method='PUT', status=503, reason='Service Unavailable')
+        with refused(CODE.UNAVAILABLE):
+            daemon.cri.UpdatePodSandboxResources(pod_sandbox_id=pod.id, resources=limits(256, 25000))
+        said = json.loads(pod.status(verbose=True).info['info'])['resources']
+        assert said['memoryLimitInBytes'] == 128 << 20
+
+
 def test_calls_of_a_pods_life(daemon, busybox, cluster):
     daemon.pod().remove()  # the template is there
     cluster.control.do('journal', clear=True)

@@ -76,18 +76,19 @@ static int not_a_lookup(struct err *err) {
 
 /* --- whose ------------------------------------------------------------------------------------------------------- */
 
-/* What the CT's description claims; @ret_ours: it is there, and of this node's daemon. */
+/* Of this node's daemon? */
+static bool claims(const struct cts *c, const json_t *config, struct claim *ret) {
+        return claim_read(pve_json_str(config, "description"), ret) && str_eq(ret->node, c->args.node);
+}
+
+/* What the CT's description claims; @ret_ours: it is there, and ours. */
 static int read_claim(struct cts *c, const struct pve_ct *ct, const struct pve_until *until, struct claim *ret,
                       bool *ret_ours, struct err *err) {
         _cleanup_(json_unrefp) json_t *config = NULL;
         int r = pve_ct_config(c->args.pve, ct, until, &config, err);
 
-        *ret_ours = false;
-        if (r < 0 && pve_kind(err) == PVE_MISSING)
-                return 0;
-        if (r == 0)
-                *ret_ours = claim_read(pve_json_str(config, "description"), ret) && str_eq(ret->node, c->args.node);
-        return r;
+        *ret_ours = r == 0 && claims(c, config, ret);
+        return r < 0 && pve_kind(err) == PVE_MISSING ? 0 : r;
 }
 
 static bool has_tag(const char *tags) {
@@ -187,15 +188,16 @@ static uint64_t node_memory(void) {
         return (uint64_t) sysconf(_SC_PHYS_PAGES) * (uint64_t) sysconf(_SC_PAGESIZE);
 }
 
-static void put_limits(const struct cts *c, const struct ct_pod *pod, struct pve_params *to) {
-        uint64_t memory = pod->memory_limit_bytes > 0 ? (uint64_t) pod->memory_limit_bytes : node_memory();
+/* @all: also what is not limited, for a CT that may have been. */
+static void put_limits(const struct cts *c, const struct ct_limits *l, bool all, struct pve_params *to) {
+        uint64_t memory = l->memory_bytes > 0 ? (uint64_t) l->memory_bytes : node_memory();
 
         pve_param_u64(to, "memory", MAX_OF(mib(memory), (uint64_t) MEMORY_MIN_MIB));
-        pve_param_u64(to, "swap", mib((uint64_t) MAX_OF(pod->swap_limit_bytes, (int64_t) 0)));
-        if (pod->cpus > 0)
-                pve_param_printf(to, "cpulimit", "%.3f", pod->cpus);
-        if (pod->cpu_shares > 0)
-                pve_param_u64(to, "cpuunits", cgroups_cpu_units(c->args.cgroups, pod->cpu_shares));
+        pve_param_u64(to, "swap", mib((uint64_t) MAX_OF(l->swap_bytes, (int64_t) 0)));
+        if (l->cpus > 0 || all)
+                pve_param_printf(to, "cpulimit", "%.3f", l->cpus);
+        if (l->cpu_shares > 0)
+                pve_param_u64(to, "cpuunits", cgroups_cpu_units(c->args.cgroups, l->cpu_shares));
 }
 
 struct creation {
@@ -230,7 +232,7 @@ static int make(struct cts *c, const struct ct_pod *pod, const struct pve_until 
         pve_param(&params, "pool", c->args.pool);
         pve_param(&params, "console", "0");
         pve_param(&params, "tty", "0");
-        put_limits(c, pod, &params);
+        put_limits(c, &pod->limits, false, &params);
         r = vmids_create(c->vmids, c->args.pve, until, create_as, &(struct creation){ c, &args }, ret_vmid, err);
         if (r < 0 && pve_kind(err) == PVE_NO_VOLUME)
                 forget_template(c);
@@ -350,6 +352,29 @@ int cts_create(struct cts *c, const struct ct_pod *pod, const struct ct_until *u
         }
         log_info("Proxmox container runs", "sandbox", pod->id, "vmid", LOG_U64(ct.vmid), NULL);
         return 0;
+}
+
+/* --- its limits --------------------------------------------------------------------------------------------------- */
+
+int cts_set_limits(struct cts *c, const char *pod_id, uint32_t vmid, const struct ct_limits *limits,
+                   const struct ct_until *until, struct err *err) {
+        const struct pve_until pve_until = until_of(c, until);
+        _cleanup_params_ struct pve_params params = PVE_PARAMS;
+        const struct pve_ct_args args = { .params = &params, .until = &pve_until };
+        const struct pve_ct ct = { c->args.node, vmid };
+        _cleanup_(json_unrefp) json_t *config = NULL;
+        struct claim claim;
+        int r = pve_ct_config(c->args.pve, &ct, &pve_until, &config, err);
+
+        if (r == 0 && !(claims(c, config, &claim) && str_eq(claim.pod_id, pod_id)))
+                return err_set(err, ERR_PRECONDITION, "container %u is somebody else's now", vmid);
+        if (r == 0) {
+                /* So that it still is what was looked at. */
+                pve_param(&params, "digest", pve_json_str(config, "digest"));
+                put_limits(c, limits, true, &params);
+                r = pve_ct_set(c->args.pve, &ct, &args, true, err);
+        }
+        return r < 0 ? (void) not_a_lookup(err), err_wrap(err, "set the limits of container %u", vmid) : 0;
 }
 
 /* --- the end ----------------------------------------------------------------------------------------------------- */

@@ -38,14 +38,19 @@ _must_use_ int cts_new(const struct cts_args *args, struct cts **ret, struct err
 struct cts *cts_free(struct cts *c); /* CTs live on */
 DEFINE_CLEANUP(struct cts *, cts_free)
 
+/* What all of a pod together may use. */
+struct ct_limits {
+        int64_t memory_bytes; /* 0: as much as the node has */
+        int64_t swap_bytes;   /* beside it */
+        double cpus;          /* 0: no limit */
+        uint64_t cpu_shares;  /* as of cgroup v1; 0: not said */
+};
+
 /* What a pod asks for; strings as Kubernetes has them. */
 struct ct_pod {
         const char *id, *name, *pod_namespace, *uid;
-        const char *hostname;       /* what its processes see; the CT's own if that can be so named */
-        int64_t memory_limit_bytes; /* 0: as much as the node has */
-        int64_t swap_limit_bytes;   /* beside it */
-        double cpus;                /* 0: no limit */
-        uint64_t cpu_shares;        /* as of cgroup v1; 0: not said */
+        const char *hostname; /* what its processes see; the CT's own if that can be so named */
+        struct ct_limits limits;
 };
 
 /* One that runs. */
@@ -73,6 +78,9 @@ _must_use_ int cts_create(struct cts *c, const struct ct_pod *pod, const struct 
 bool ct_has_ended(const struct ct *ct);
 /* Is it still the same CT, running? Then its end is told from now on: for a daemon that was started anew. */
 bool cts_adopt(struct cts *c, const char *pod_id, const struct ct *ct);
+/* New limits for a running one. ERR_PRECONDITION: it is not there any more, or not ours. */
+_must_use_ int cts_set_limits(struct cts *c, const char *pod_id, uint32_t vmid, const struct ct_limits *limits,
+                              const struct ct_until *until, struct err *err);
 /* Ends and removes a pod's CT; @vmid 0: not known, looked for. Missing, or no longer ours: fine. */
 _must_use_ int cts_remove(struct cts *c, const char *pod_id, uint32_t vmid, const struct ct_until *until,
                           struct err *err);
