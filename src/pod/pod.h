@@ -89,7 +89,8 @@ _must_use_ int pods_remove_container(struct pods *p, const struct pods_ctx *ctx,
                                      struct err *err); /* unknown: fine */
 _must_use_ int pods_reopen_log(struct pods *p, const struct pods_ctx *ctx, const char *id, struct err *err);
 /* Keeps what the kubelet has set in the pod's own cgroup, for PodSandboxStatus(verbose): limits and overhead each
- * replace what was said before; one that is absent stays. The cgroup is the kubelet's and not touched, unless the pod is a Proxmox container. */
+ * replace what was said before; one that is absent stays. The cgroup is the kubelet's and not touched, unless the pod
+ * is a Proxmox container. */
 _must_use_ int pods_update_sandbox(struct pods *p, const struct pods_ctx *ctx,
                                    const CRI(UpdatePodSandboxResourcesRequest) * req, struct err *err);
 _must_use_ int pods_update_resources(struct pods *p, const struct pods_ctx *ctx,
