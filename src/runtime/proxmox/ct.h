@@ -70,8 +70,8 @@ extern const struct id_map ct_id_range;
 /* "/lxc/123" */
 const char *ct_cgroup_path(uint32_t vmid, struct arena *arena);
 
-/* Makes and starts the CT of a pod, and sees that it runs. On failure nothing stays, or ERR is raised by cts_remove()
- * too. Its end is told from now on. */
+/* Makes and starts the CT of a pod, and sees that it runs. Its end is told from now on. On failure there may be one all
+ * the same: @ret has its number then, or 0 when it is not known, for cts_remove(). */
 _must_use_ int cts_create(struct cts *c, const struct ct_pod *pod, const struct ct_until *until, struct ct *ret,
                           struct err *err);
 /* Has its first process ended? */
