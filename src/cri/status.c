@@ -98,7 +98,7 @@ CRI_HANDLER(Status) {
         CRI(StatusResponse) *resp = cri_make(a, StatusResponse, status_response);
         bool keeper_lost = c->args.keeper_pid && c->args.keeper_pid(c->args.userdata) <= 0;
         struct err network = { 0 };
-        bool network_ok = cni_status(c->args.cni, &network) == 0;
+        bool network_ok = !pods_need_cni(c->args.pods) || cni_status(c->args.cni, &network) == 0;
 
         resp->status = cri_make(a, RuntimeStatus, runtime_status);
         resp->status->conditions = arena_array(a, CRI(RuntimeCondition) *, 2);

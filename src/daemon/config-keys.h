@@ -40,6 +40,7 @@ int config_scalar_of(const struct yaml_node *n, const struct config_place *p, st
 
 int config_read_handlers(struct config *c, const struct yaml_node *n, const struct config_place *p, struct err *err);
 int config_read_proxmox(struct config *c, const struct yaml_node *n, const struct config_place *p, struct err *err);
+int config_read_network(struct config *c, const struct yaml_node *n, const struct config_place *p, struct err *err);
 int config_settle_proxmox(struct config *c, struct err *err);
 /* The built-in ones are there, and the default one exists. */
 int config_settle_handlers(struct config *c, struct err *err);

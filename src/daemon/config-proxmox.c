@@ -87,6 +87,8 @@ static int read_key(struct config *c, const struct yaml_node *n, const struct co
 
         if (str_eq(n->key, "vmid-range"))
                 return read_range(n, p, x, err);
+        if (str_eq(n->key, "network"))
+                return config_read_network(c, n, p, err);
         for (size_t i = 0; i < ELEMENTSOF(keys); i++) {
                 void *field = (char *) x + keys[i].offset;
 
@@ -100,9 +102,10 @@ static int read_key(struct config *c, const struct yaml_node *n, const struct co
                 *(const char **) field = n->text;
                 return r;
         }
-        return config_bad(p, err,
-                          "unknown key; proxmox has hosts, node, ca-file, fingerprints, token-id, token-file, user, "
-                          "password-file, vmid-range, storage, rootfs-size, template-storage, template-file and pool");
+        return config_bad(
+                p, err,
+                "unknown key; proxmox has hosts, node, ca-file, fingerprints, token-id, token-file, user, "
+                "password-file, vmid-range, storage, rootfs-size, template-storage, template-file, pool and network");
 }
 
 int config_read_proxmox(struct config *c, const struct yaml_node *n, const struct config_place *p, struct err *err) {

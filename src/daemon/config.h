@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "image/image.h"
 #include "pod/handlers.h"
+#include "runtime/proxmox/network.h"
 
 enum config_type {
         CONFIG_PATH,       /* const char *, absolute */
@@ -52,6 +53,7 @@ struct config_proxmox {
         const char *token_id, *token_file, *user, *password_file;
         uint32_t vmid_first, vmid_last;
         const char *storage, *rootfs_size, *template_storage, *template_file, *pool;
+        struct ct_network_conf network;
 };
 
 /* X(key, field, C type, enum config_type, default, min, max, help). The first line of a help is its summary. */
@@ -133,7 +135,20 @@ struct config_proxmox {
           "  storage: local-lvm                   # of the containers' root file systems; no default\n"                \
           "  rootfs-size: 0.125                   # in GiB; 0: a folder, on a storage of that kind\n"                  \
           "  template-storage: local              # where our template is put\n"                                       \
-          "  pool: kubernetes                     # left out: none")                                                   \
+          "  pool: kubernetes                     # left out: none\n"                                                  \
+          "  network:                             # of Proxmox' own; left out: CNI plug-ins, as with lxc\n"            \
+          "    bridge: vmbr0                      # or a vnet of SDN\n"                                                \
+          "    vlan: 20                           # left out: none; the next three: as the bridge, no limit, no\n"     \
+          "    mtu: 1450\n"                                                                                            \
+          "    rate: 12.5                         # megabytes a second, each way\n"                                    \
+          "    firewall: true                     # Proxmox' firewall looks at the pods' cards\n"                      \
+          "    address: static                    # or dhcp; cni: as if the key network was left out\n"                \
+          "    addresses: [10.20.0.100-10.20.0.199/24, \"fd00:20::100-fd00:20::1ff/64\"]  # this node's alone\n"       \
+          "    gateways: [10.20.0.1, \"fd00:20::1\"]\n"                                                                \
+          "    pods-may-choose:                   # by annotations proxmox-lxcri.io/address and so on\n"               \
+          "      addresses: [10.20.0.0/24]        # besides those of addresses\n"                                      \
+          "      bridges: [vmbr1]\n"                                                                                   \
+          "      vlans: [30, 40-49]")                                                                                  \
         X("registries", registries, struct config_registries, CONFIG_REGISTRIES, "[]", 0, 0,                           \
           "How registries are reached, by the host as it stands in image names (\"*\": all others).\n"                 \
           "Each entry:\n"                                                                                              \

@@ -130,6 +130,7 @@ static int open_proxmox(struct daemon *d, struct err *err) {
                 .vmid_first = x->vmid_first,
                 .vmid_last = x->vmid_last,
                 .timeout_ms = PROXMOX_TIMEOUT_MS,
+                .network = x->network,
                 .ended = pods_exited,
                 .userdata = d->pods,
         };

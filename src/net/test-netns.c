@@ -15,6 +15,7 @@
 #include "base/fs.h"
 #include "base/proc.h"
 #include "base/str.h"
+#include "net/addresses.h"
 #include "net/net.h"
 #include "net/sysctl.h"
 #include "net/userns.h"
@@ -308,6 +309,32 @@ static void test_threads_and_time(void) {
                 assert(pthread_join(t[i], NULL) == 0);
 }
 
+static void test_addresses(void) {
+        static const char text[] = "fd000099000000000000000000000110 02 40 00 80     eth0\n"
+                                   "fd000099000000000000000000000111 02 40 00 c0     eth0\n"
+                                   "fe80000000000000be2411fffe6d2647 02 40 20 80     eth0\n"
+                                   "fd000099000000000000000000000112 03 40 00 80    eth01\n"
+                                   "00000000000000000000000000000001 01 80 10 80       lo\n"
+                                   "fd00009900000000000000000000011 02 40 00 80     eth0\n"
+                                   "fd000099000000000000000000000113 02 40 00\n"
+                                   "x\n\n"
+                                   "fd000099000000000000000000000114 02 81 00 80     eth0\n";
+        struct net_addresses a = { 0 };
+        char word[IP_TEXT_MAX];
+        struct err err;
+
+        net_addresses_parse_inet6(text, "eth0", &a);
+        assert(a.n == 2 && a.settling && strcmp(ip_write_cidr(&a.list[0], word), "fd00:99::110/64") == 0);
+        a = (struct net_addresses){ 0 };
+        net_addresses_parse_inet6(text, "eth01", &a);
+        assert(a.n == 1 && !a.settling);
+        for (size_t i = 0; i < 100; i++)
+                net_addresses_parse_inet6(text, "eth0", &a);
+        assert(a.n == NET_ADDRESSES_MAX);
+        assert(net_addresses_read("/nowhere", "lo", &a, &err) == -ERR_PRECONDITION && strstr(err.msg, "/nowhere"));
+        assert(net_addresses_read("/proc/self/ns/net", "no-such-one", &a, &err) == 0 && a.n == 0);
+}
+
 int main(void) {
         struct err err;
 
@@ -315,6 +342,7 @@ int main(void) {
         if (geteuid() != 0)
                 return 77;
         assert(mkdtemp(root));
+        test_addresses();
         test_whole();
         test_user();
         test_adopt();

@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "base/fs.h"
 #include "base/log.h"
+#include "pod/ct-network.h"
 #include "pod/handlers.h"
 #include "pod/operations.h"
 #include "security/apparmor.h"
@@ -29,7 +30,8 @@ static int refuse(const struct pods *p, const char *what, const char *why, struc
                        what, why, other_handler(p));
 }
 
-int ct_rules_check(const struct pods *p, const struct pod_rules *rules, struct err *err) {
+int ct_rules_check(const struct pods *p, const CRI(PodSandboxConfig) * config, const struct pod_rules *rules,
+                   struct err *err) {
         static const char unprivileged[] = "the container is unprivileged, which is all that an API token may make";
 
         if (!p->cts)
@@ -46,7 +48,7 @@ int ct_rules_check(const struct pods *p, const struct pod_rules *rules, struct e
         if (rules->own_user)
                 return refuse(p, "have ids of the kubelet's choice (hostUsers: false)",
                               "Proxmox has given it a user namespace with ids of its own already", err);
-        return 0;
+        return ct_network_check(p, config, rules, err);
 }
 
 int ct_container_rules_check(const struct sandbox *s, const CRI(ContainerConfig) * config, struct err *err) {
@@ -94,7 +96,8 @@ static struct ct_until until_of(const struct pods_ctx *ctx) {
         return (struct ct_until){ .cancel_fd = ctx->cancel_fd, .deadline_ns = ctx->deadline_ns };
 }
 
-int ct_bring_up(struct sandbox *s, const struct pods_ctx *ctx, const struct netns_args *namespaces, struct err *err) {
+int ct_bring_up(struct sandbox *s, const struct pods_ctx *ctx, const struct pod_rules *rules,
+                const struct netns_args *namespaces, struct err *err) {
         _cleanup_(arena_freep) struct arena *arena = arena_new(ARENA_MAX);
         const CRI(PodSandboxMetadata) *m = s->config->metadata;
         const struct ct_until until = until_of(ctx);
@@ -103,7 +106,8 @@ int ct_bring_up(struct sandbox *s, const struct pods_ctx *ctx, const struct netn
                               .pod_namespace = m->namespace_,
                               .uid = m->uid,
                               .hostname = namespaces->hostname,
-                              .limits = limits_of(s) };
+                              .limits = limits_of(s),
+                              .network = ct_network_wish(s->config, rules) };
         int r;
 
         r = cts_create(s->pods->cts, &pod, &until, &s->ct, err);
@@ -173,6 +177,7 @@ static void sweep_until_done(void *arg) {
 }
 
 void ct_sweep(struct pods *p) {
+        ct_network_note(p);
         if (p->cts)
                 (void) registry_undo(p, sweep_until_done, p);
 }

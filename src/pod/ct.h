@@ -6,13 +6,14 @@
 #include "pod/rules.h"
 
 /* What an unprivileged CT can't do is ERR_UNIMPLEMENTED with why, and which handler can. */
-_must_use_ int ct_rules_check(const struct pods *p, const struct pod_rules *rules, struct err *err);
+_must_use_ int ct_rules_check(const struct pods *p, const CRI(PodSandboxConfig) * config, const struct pod_rules *rules,
+                              struct err *err);
 _must_use_ int ct_container_rules_check(const struct sandbox *s, const CRI(ContainerConfig) * config, struct err *err);
 
 /* Under the pod's lock. The CT runs, its namespaces are held as those of other pods, the pod's cgroup is its. What it
  * made is taken down by ct_take_down(). */
-_must_use_ int ct_bring_up(struct sandbox *s, const struct pods_ctx *ctx, const struct netns_args *namespaces,
-                           struct err *err);
+_must_use_ int ct_bring_up(struct sandbox *s, const struct pods_ctx *ctx, const struct pod_rules *rules,
+                           const struct netns_args *namespaces, struct err *err);
 /* As the pod's resources and overhead are now. */
 _must_use_ int ct_update_limits(struct sandbox *s, const struct pods_ctx *ctx, struct err *err);
 _must_use_ int ct_take_down(struct sandbox *s, struct err *err);

@@ -171,6 +171,8 @@ size_t pods_handlers(const struct pods *p, const struct pod_handler **ret);
 bool pods_can_recursive_readonly(void); /* mount_setattr(2), Linux 5.12 */
 /* Of pods that name none. */
 const struct pod_handler *pods_default_handler(const struct pods *p);
+/* Have pods that name no handler a network of CNI? Not those in Proxmox containers with networks of Proxmox' own. */
+bool pods_need_cni(const struct pods *p);
 /* Pods with a user namespace of the kubelet's choice; looked at once, by pods_new(). */
 bool pods_can_user_namespaces(const struct pods *p, const struct pod_handler *h);
 size_t pods_count_sandboxes(struct pods *p);

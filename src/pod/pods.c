@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "base/fs.h"
 #include "base/log.h"
+#include "pod/ct-network.h"
 #include "pod/registry.h"
 #include "pod/selinux.h"
 #include "pod/user-ns.h"
@@ -220,6 +221,12 @@ const struct pod_handler *pods_default_handler(const struct pods *p) {
                 if (str_eq(p->handlers[i].name, p->default_handler))
                         return &p->handlers[i];
         return NULL; /* no pod can be made then */
+}
+
+bool pods_need_cni(const struct pods *p) {
+        const struct pod_handler *h = pods_default_handler(p);
+
+        return !h || !str_eq(h->engine, HANDLER_ENGINE_PROXMOX) || !ct_network_is_on(p);
 }
 
 bool pods_can_user_namespaces(const struct pods *p, const struct pod_handler *h) {

@@ -5,6 +5,7 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "pod/ct.h"
+#include "pod/ct-network.h"
 #include "pod/files.h"
 #include "pod/operations.h"
 #include "pod/record.h"
@@ -98,13 +99,28 @@ static void publish_ips(struct sandbox *s, const char *const *ips) {
         pthread_rwlock_unlock(&s->pods->lock);
 }
 
-static int attach_network(struct sandbox *s, const struct pod_rules *rules, struct arena *arena, struct err *err) {
+/* Proxmox has made it with the container. */
+static int take_own_network(struct sandbox *s, const struct pods_ctx *ctx, struct arena *arena, struct err *err) {
+        const CRI(PodSandboxMetadata) *m = s->config->metadata;
+        const char *const *ips;
+        int r = ct_network_wait(s, ctx, arena, &ips, err);
+
+        if (r < 0)
+                return err_wrap(err, "network of pod %s/%s", m->namespace_, m->name);
+        publish_ips(s, ips);
+        return 0;
+}
+
+static int attach_network(struct sandbox *s, const struct pods_ctx *ctx, const struct pod_rules *rules,
+                          struct arena *arena, struct err *err) {
         struct cni_result result;
         struct cni_pod pod;
         int r;
 
         if (rules->host_network)
                 return 0;
+        if (s->in_ct && ct_network_is_on(s->pods))
+                return take_own_network(s, ctx, arena, err);
         fill_cni_pod(s, rules, arena, &pod);
         r = cni_add(s->pods->cni, &pod, arena, &result, err);
         if (r < 0) {
@@ -152,7 +168,7 @@ static int make_namespaces(struct sandbox *s, const struct pods_ctx *ctx, const 
         };
 
         if (s->in_ct)
-                return ct_bring_up(s, ctx, &args, err);
+                return ct_bring_up(s, ctx, rules, &args, err);
         return args.net || args.uts || args.ipc ? netns_create(&args, err) : 0;
 }
 
@@ -165,7 +181,7 @@ static int bring_up(struct sandbox *s, const struct pods_ctx *ctx, const struct 
         if (r == 0)
                 r = make_namespaces(s, ctx, rules, arena, err);
         if (r == 0)
-                r = attach_network(s, rules, arena, err);
+                r = attach_network(s, ctx, rules, arena, err);
         return r < 0 ? r : pod_files_create(s, rules, s->ips, err);
 }
 
@@ -260,7 +276,7 @@ int pods_run_sandbox(struct pods *p, const struct pods_ctx *ctx, const CRI(RunPo
                 return r;
         r = pod_rules_check(req->config, p->cgroup_parent, work, &rules, err);
         if (r == 0 && str_eq(handler->engine, HANDLER_ENGINE_PROXMOX))
-                r = ct_rules_check(p, &rules, err);
+                r = ct_rules_check(p, req->config, &rules, err);
         if (r < 0)
                 return r;
         config = cri_dup(PodSandboxConfig, req->config);
@@ -271,7 +287,7 @@ int pods_run_sandbox(struct pods *p, const struct pods_ctx *ctx, const CRI(RunPo
         sandbox_take_handler(s, handler);
         free(s->cgroup_parent);
         s->cgroup_parent = xstrdup(s->in_ct ? "" : rules.cgroup_parent);
-        s->network_held = !rules.host_network;
+        s->network_held = !rules.host_network && !(s->in_ct && ct_network_is_on(p));
         pthread_mutex_lock(&s->lock); /* nobody else knows it yet */
         locked = s;
         r = registry_add_sandbox(p, s, err);

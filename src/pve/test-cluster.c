@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include "base/str.h"
 #include "pve/ct.h"
+#include "pve/firewall.h"
 #include "pve/permissions.h"
 #include "pve/test-kit.h"
 #include "pve/vmids.h"
@@ -233,11 +234,57 @@ static void test_vmids(void) {
         test_server_stop(&s);
 }
 
+static void test_firewall(void) {
+        static const struct test_step script[] = {
+                OK("GET " API "/cluster/firewall/ipset ", "[{\"name\":\"a\"}]"),
+                OK("GET " API "/nodes/pve1/lxc/110/firewall/options ", "{\"enable\":1}"),
+                OK("GET " API "/cluster/firewall/rules ", "null"),
+                OK("POST " API "/nodes/pve1/lxc/110/firewall/rules ", "null"),
+                { "PUT " API "/nodes/pve1/lxc/110/firewall/options ", TEST_CLOSE, NULL, NULL }, /* repeatable: again */
+                OK("PUT " API "/nodes/pve1/lxc/110/firewall/options ", "null"),
+                { "POST " API "/cluster/firewall/ipset ", TEST_CLOSE, NULL, NULL }, /* not so */
+                FAIL("DELETE " API "/cluster/firewall/ipset/a ", "IPSet 'a' is not empty"),
+                { 0 }
+        };
+        static const struct pve_firewall cluster = { 0 }, ct = { "pve1", 110 };
+        const struct pve_until until = test_until(20000);
+        struct test_server s = { .script = script };
+        struct pve_firewall_change change = { .method = "POST", .path = "rules", .until = &until };
+        struct pve *p;
+        struct err err;
+        json_t *data;
+
+        test_server_start(&s);
+        p = test_client_of(&s);
+        assert(pve_firewall_get(p, &cluster, "ipset", &until, &data, &err) == 0 && json_array_size(data) == 1);
+        json_unref(data);
+        assert(pve_firewall_get(p, &ct, "options", &until, &data, &err) == 0 && pve_json_true(data, "enable"));
+        json_unref(data);
+        assert(pve_firewall_get(p, &cluster, "rules", &until, &data, &err) < 0 && pve_kind(&err) == PVE_FOREIGN);
+        assert(pve_firewall_change(p, &ct, &change, &err) == 0);
+        change =
+                (struct pve_firewall_change){ .method = "PUT", .path = "options", .repeatable = true, .until = &until };
+        assert(pve_firewall_change(p, &ct, &change, &err) == 0);
+        change = (struct pve_firewall_change){ .method = "POST", .path = "ipset", .until = &until };
+        assert(pve_firewall_change(p, &cluster, &change, &err) < 0 && pve_kind(&err) == PVE_LOST);
+        change = (struct pve_firewall_change){ .method = "DELETE", .path = "ipset/a", .until = &until };
+        assert(pve_firewall_change(p, &cluster, &change, &err) < 0 && strstr(err.msg, "is not empty"));
+        /* Names that would be other paths. */
+        change.path = "../x";
+        assert(pve_firewall_change(p, &cluster, &change, &err) == -ERR_INVALID);
+        assert(pve_firewall_get(p, &cluster, "", &until, &data, &err) == -ERR_INVALID);
+        assert(pve_firewall_get(p, &(struct pve_firewall){ "a/b", 110 }, "rules", &until, &data, &err) == -ERR_INVALID);
+        assert(pve_firewall_get(p, &(struct pve_firewall){ "a", 99 }, "rules", &until, &data, &err) == -ERR_INVALID);
+        p = pve_free(p);
+        test_server_stop(&s);
+}
+
 int main(void) {
         test_versions();
         test_find_node();
         test_storage();
         test_permissions();
         test_vmids();
+        test_firewall();
         return 0;
 }

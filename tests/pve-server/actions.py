@@ -3,6 +3,7 @@
 import re
 import time
 
+import firewall
 from containers import ContainerError
 from errors import failed
 from guest import VOLUME_KEY, bytes_of, next_key, size_text
@@ -28,6 +29,7 @@ def start(guest, task, skip_lock=False):
         except ContainerError:
             task.lines.extend(container.log)
             raise
+        firewall.enforce(guest.cluster, guest.vmid)
         for warning in container.warnings:
             task.warn(warning)
 

@@ -4,6 +4,7 @@ import hashlib
 import ipaddress
 import json
 
+import firewall
 import formats
 from api import operation
 from errors import failed
@@ -118,6 +119,7 @@ def firewall_options(call):
 def set_firewall_options(call):
     change(call, call.cluster.firewall_options,
            ('ebtables', 'enable', 'log_ratelimit', 'policy_forward', 'policy_in', 'policy_out'))
+    firewall.enforce(call.cluster)
 
 
 NUMBERS = {'enable', 'ebtables', 'dhcp', 'ipfilter', 'macfilter', 'ndp', 'radv'}

@@ -1,12 +1,16 @@
-"""/nodes/N/lxc/ID/firewall: kept and given back; the rules themselves are not put into force."""
+"""/nodes/N/lxc/ID/firewall and the IP sets of /cluster/firewall; firewall.py puts them into force."""
+
+import functools
 
 import api_cluster
+import firewall
 from api import operation
 from api_cluster import check_digest, digest
 from errors import failed
 from formats import split_list
 
 FIREWALL = '/nodes/{node}/lxc/{vmid}/firewall'
+CLUSTER = '/cluster/firewall'
 OPTIONS = ('dhcp', 'enable', 'ipfilter', 'log_level_in', 'log_level_out', 'macfilter', 'ndp', 'policy_in',
            'policy_out', 'radv')
 RULE = ('type', 'action', 'enable', 'comment', 'source', 'dest', 'proto', 'dport', 'sport', 'iface', 'log', 'macro',
@@ -15,9 +19,19 @@ NUMBERS = {'enable'}
 
 
 def of(call):
-    """A container's: {options, rules, ipsets}."""
+    """A container's, or the cluster's: {options, rules, ipset}."""
     with call.cluster.lock:
-        return call.cluster.firewalls.setdefault(int(call['vmid']), {'options': {}, 'rules': [], 'ipset': {}})
+        return firewall.of(call.cluster, int(call.get('vmid', firewall.CLUSTER)))
+
+
+def changes(function):
+    """What changes something is in force when the answer comes."""
+    @functools.wraps(function)
+    def handler(call):
+        data = function(call)
+        firewall.enforce(call.cluster, call.int('vmid'))
+        return data
+    return handler
 
 
 def fields(call, *names):
@@ -33,6 +47,7 @@ def options(call):
 
 
 @operation(f'PUT {FIREWALL}/options')
+@changes
 def set_options(call):
     call.guest()
     api_cluster.change(call, of(call)['options'], OPTIONS)
@@ -66,6 +81,7 @@ def rules_of(call):
 
 
 @operation(f'POST {FIREWALL}/rules')
+@changes
 def create_rule(call):
     rule = checked(fields(call, *RULE))
     with call.cluster.lock:
@@ -82,6 +98,7 @@ def read_rule(call):
 
 
 @operation(f'PUT {FIREWALL}/rules/{{pos}}')
+@changes
 def update_rule(call):
     with call.cluster.lock:
         call.cluster.check_quorum()
@@ -99,6 +116,7 @@ def update_rule(call):
 
 
 @operation(f'DELETE {FIREWALL}/rules/{{pos}}')
+@changes
 def delete_rule(call):
     with call.cluster.lock:
         call.cluster.check_quorum()
@@ -126,13 +144,14 @@ def entries(members):
     return [{'cidr': cidr, **entry, 'digest': digest(members)} for cidr, entry in sorted(members.items())]
 
 
-@operation(f'GET {FIREWALL}/ipset')
+@operation(*(f'GET {where}/ipset' for where in (FIREWALL, CLUSTER)))
 def ipsets(call):
     return [{'name': name, 'digest': digest(one['members']), **({'comment': one['comment']} if one['comment'] else {})}
             for name, one in sorted(of(call)['ipset'].items())]
 
 
-@operation(f'POST {FIREWALL}/ipset')
+@operation(*(f'POST {where}/ipset' for where in (FIREWALL, CLUSTER)))
+@changes
 def create_ipset(call):
     with call.cluster.lock:
         call.cluster.check_quorum()
@@ -150,12 +169,13 @@ def create_ipset(call):
             sets[name] = {'comment': call.get('comment'), 'members': {}}
 
 
-@operation(f'GET {FIREWALL}/ipset/{{name}}')
+@operation(*(f'GET {where}/ipset/{{name}}' for where in (FIREWALL, CLUSTER)))
 def read_ipset(call):
     return entries(set_of(call, call['name'])['members'])
 
 
-@operation(f'DELETE {FIREWALL}/ipset/{{name}}')
+@operation(*(f'DELETE {where}/ipset/{{name}}' for where in (FIREWALL, CLUSTER)))
+@changes
 def delete_ipset(call):
     with call.cluster.lock:
         call.cluster.check_quorum()
@@ -164,7 +184,8 @@ def delete_ipset(call):
         del of(call)['ipset'][call['name']]
 
 
-@operation(f'POST {FIREWALL}/ipset/{{name}}')
+@operation(*(f'POST {where}/ipset/{{name}}' for where in (FIREWALL, CLUSTER)))
+@changes
 def add_to_ipset(call):
     with call.cluster.lock:
         call.cluster.check_quorum()
@@ -174,13 +195,14 @@ def add_to_ipset(call):
         members[call['cidr']] = {**fields(call, 'comment'), **({'nomatch': 1} if call.flag('nomatch') else {})}
 
 
-@operation(f'GET {FIREWALL}/ipset/{{name}}/{{cidr}}')
+@operation(*(f'GET {where}/ipset/{{name}}/{{cidr}}' for where in (FIREWALL, CLUSTER)))
 def read_member(call):
     members = set_of(call, call['name'])['members']
     return {'cidr': call['cidr'], **entry_of(call, members), 'digest': digest(members)}
 
 
-@operation(f'PUT {FIREWALL}/ipset/{{name}}/{{cidr}}')
+@operation(*(f'PUT {where}/ipset/{{name}}/{{cidr}}' for where in (FIREWALL, CLUSTER)))
+@changes
 def update_member(call):
     with call.cluster.lock:
         call.cluster.check_quorum()
@@ -194,7 +216,8 @@ def update_member(call):
                 entry['nomatch'] = 1
 
 
-@operation(f'DELETE {FIREWALL}/ipset/{{name}}/{{cidr}}')
+@operation(*(f'DELETE {where}/ipset/{{name}}/{{cidr}}' for where in (FIREWALL, CLUSTER)))
+@changes
 def delete_member(call):
     with call.cluster.lock:
         call.cluster.check_quorum()

@@ -17,9 +17,10 @@
 #include "runtime/cgroup/cgroup.h"
 #include "runtime/proxmox/claim.h"
 #include "runtime/proxmox/ends.h"
+#include "runtime/proxmox/networks.h"
 #include "runtime/proxmox/template.h"
 
-enum { DESCRIPTION_MAX = 4096, PROC_FILE_MAX = 4096, MEMORY_MIN_MIB = 16, HOSTNAME_MAX = 63 };
+enum { DESCRIPTION_MAX = 4096, PROC_FILE_MAX = 4096, MEMORY_MIN_MIB = 16, HOSTNAME_MAX = 63, NET0_MAX = 1024 };
 
 const struct id_map ct_id_range = { .inside = 0, .outside = 100000, .length = 65536 };
 
@@ -28,8 +29,12 @@ struct cts {
         struct ends *ends;
         pthread_mutex_t template_lock;
         struct vmids *vmids;
+        struct networks *networks;
         char *template_volume; /* once it is known to be on the storage */
 };
+
+static int each_network(void *userdata, const struct pve_until *until,
+                        void (*found)(void *to, const char *pod_id, const char *net0), void *to, struct err *err);
 
 int cts_new(const struct cts_args *args, struct cts **ret, struct err *err) {
         _cleanup_(cts_freep) struct cts *c = xnew(struct cts);
@@ -37,6 +42,8 @@ int cts_new(const struct cts_args *args, struct cts **ret, struct err *err) {
 
         c->args = *args;
         pthread_mutex_init(&c->template_lock, NULL);
+        c->networks = networks_new(&(struct networks_args){
+                .pve = args->pve, .node = args->node, .conf = &c->args.network, .each = each_network, .userdata = c });
         r = vmids_new(args->vmid_first, args->vmid_last, &c->vmids, err);
         if (r == 0)
                 r = ends_new(args->ended, args->userdata, &c->ends, err);
@@ -51,6 +58,7 @@ struct cts *cts_free(struct cts *c) {
                 return NULL;
         (void) ends_free(c->ends);
         (void) vmids_free(c->vmids);
+        (void) networks_free(c->networks);
         pthread_mutex_destroy(&c->template_lock);
         free(c->template_volume);
         free(c);
@@ -81,13 +89,15 @@ static bool claims(const struct cts *c, const json_t *config, struct claim *ret)
         return claim_read(pve_json_str(config, "description"), ret) && str_eq(ret->node, c->args.node);
 }
 
-/* What the CT's description claims; @ret_ours: it is there, and ours. */
+/* What the CT's description claims; @ret_ours: it is there, and ours. @ret_config: may be NULL, json_unref() it. */
 static int read_claim(struct cts *c, const struct pve_ct *ct, const struct pve_until *until, struct claim *ret,
-                      bool *ret_ours, struct err *err) {
+                      bool *ret_ours, json_t **ret_config, struct err *err) {
         _cleanup_(json_unrefp) json_t *config = NULL;
         int r = pve_ct_config(c->args.pve, ct, until, &config, err);
 
         *ret_ours = r == 0 && claims(c, config, ret);
+        if (r == 0 && ret_config)
+                *ret_config = TAKE_PTR(config);
         return r < 0 && pve_kind(err) == PVE_MISSING ? 0 : r;
 }
 
@@ -102,7 +112,8 @@ static bool has_tag(const char *tags) {
 
 /* Calls @found for each CT of ours, also for one that was moved to another node; it stops when that says so. */
 static int each_of_ours(struct cts *c, const struct pve_until *until,
-                        bool (*found)(const struct pve_ct *ct, const struct claim *claim, void *userdata),
+                        bool (*found)(const struct pve_ct *ct, const struct claim *claim, const json_t *config,
+                                      void *userdata),
                         void *userdata, struct err *err) {
         _cleanup_(pve_ct_list_done) struct pve_ct_list cts = { 0 };
         struct claim claim;
@@ -111,12 +122,13 @@ static int each_of_ours(struct cts *c, const struct pve_until *until,
 
         for (size_t i = 0; r == 0 && i < cts.n; i++) {
                 const struct pve_ct *ct = &cts.entries[i].ct;
+                _cleanup_(json_unrefp) json_t *config = NULL;
 
                 if (ct->vmid < c->args.vmid_first || ct->vmid > c->args.vmid_last ||
                     !has_tag(cts.entries[i].status.tags))
                         continue;
-                r = read_claim(c, ct, until, &claim, &ours, err);
-                if (r == 0 && ours && found(ct, &claim, userdata))
+                r = read_claim(c, ct, until, &claim, &ours, &config, err);
+                if (r == 0 && ours && found(ct, &claim, config, userdata))
                         return 0;
         }
         return r;
@@ -128,9 +140,10 @@ struct listing {
         size_t n, cap;
 };
 
-static bool add_to_list(const struct pve_ct *ct, const struct claim *claim, void *userdata) {
+static bool add_to_list(const struct pve_ct *ct, const struct claim *claim, const json_t *config, void *userdata) {
         struct listing *l = userdata;
 
+        (void) config;
         xgrow(l->list, l->n, l->cap);
         l->list[l->n++] = (struct ct_owner){ ct->vmid, arena_strdup(l->arena, claim->pod_id) };
         return false;
@@ -148,6 +161,54 @@ int cts_list(struct cts *c, const struct ct_until *until, struct arena *arena, s
         }
         free(l.list);
         return r < 0 ? err_wrap(err, "list the Proxmox containers of pods") : 0;
+}
+
+/* --- networks ---------------------------------------------------------------------------------------------------- */
+
+struct network_walk {
+        void (*found)(void *to, const char *pod_id, const char *net0);
+        void *to;
+};
+
+static bool tell_network(const struct pve_ct *ct, const struct claim *claim, const json_t *config, void *userdata) {
+        const struct network_walk *w = userdata;
+
+        (void) ct;
+        w->found(w->to, claim->pod_id, pve_json_str(config, "net0"));
+        return false;
+}
+
+static int each_network(void *userdata, const struct pve_until *until,
+                        void (*found)(void *to, const char *pod_id, const char *net0), void *to, struct err *err) {
+        return each_of_ours(userdata, until, tell_network, &(struct network_walk){ found, to }, err);
+}
+
+bool cts_have_networks(const struct cts *c) {
+        return networks_on(c->networks);
+}
+
+const struct ct_network_conf *cts_network(const struct cts *c) {
+        return &c->args.network;
+}
+
+void cts_note_address(struct cts *c, const char *pod_id, const char *address) {
+        networks_note(c->networks, pod_id, address);
+}
+
+static int put_network(struct cts *c, const struct ct_pod *pod, const struct pve_until *until, struct pve_params *to,
+                       struct err *err) {
+        _cleanup_strbuf_ struct strbuf net0 = STRBUF(NET0_MAX);
+        struct ct_card card;
+        int r;
+
+        if (!networks_on(c->networks))
+                return 0;
+        r = networks_plan(c->networks, pod->id, &pod->network, until, &card, err);
+        if (r < 0)
+                return r;
+        ct_card_write(&card, &net0);
+        pve_param(to, "net0", strbuf_str(&net0));
+        return 0;
 }
 
 /* --- making ------------------------------------------------------------------------------------------------------ */
@@ -219,6 +280,8 @@ static int make(struct cts *c, const struct ct_pod *pod, const struct pve_until 
         _cleanup_(freep) char *template = NULL;
         int r = find_template(c, until, &template, err);
 
+        if (r == 0)
+                r = put_network(c, pod, until, &params, err);
         if (r < 0)
                 return r;
         claim_write(pod, c->args.node, &description);
@@ -386,9 +449,10 @@ struct search {
         uint32_t found; /* 0: not */
 };
 
-static bool is_the_pods(const struct pve_ct *ct, const struct claim *claim, void *userdata) {
+static bool is_the_pods(const struct pve_ct *ct, const struct claim *claim, const json_t *config, void *userdata) {
         struct search *s = userdata;
 
+        (void) config;
         if (!str_eq(claim->pod_id, s->pod_id) || (s->vmid && s->vmid != ct->vmid) ||
             strlen(ct->node) >= sizeof(s->node))
                 return false;
@@ -405,8 +469,8 @@ static int find_ours(struct cts *c, const struct pve_until *until, struct search
         int r = 0;
 
         if (search->vmid)
-                r = read_claim(c, &here, until, &claim, &ours, err);
-        if (r < 0 || (ours && is_the_pods(&here, &claim, search)))
+                r = read_claim(c, &here, until, &claim, &ours, NULL, err);
+        if (r < 0 || (ours && is_the_pods(&here, &claim, NULL, search)))
                 return r;
         r = each_of_ours(c, until, is_the_pods, search, err);
         if (r == 0 && search->vmid && !search->found)
@@ -443,6 +507,7 @@ int cts_remove(struct cts *c, const char *pod_id, uint32_t vmid, const struct ct
                 (void) not_a_lookup(err);
                 return err_wrap(err, "remove the Proxmox container of pod %s", pod_id);
         }
+        networks_forget(c->networks, pod_id);
         if (search.found)
                 log_info("Proxmox container removed", "sandbox", pod_id, "vmid", LOG_U64(search.found), NULL);
         return 0;

@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/id-map.h"
+#include "runtime/proxmox/network.h"
 
 struct cgroups;
 struct cts;
@@ -29,6 +30,7 @@ struct cts_args {
         const char *pool;               /* NULL: none */
         uint32_t vmid_first, vmid_last; /* ours alone */
         uint64_t timeout_ms;            /* of one operation */
+        struct ct_network_conf network; /* what it points to is borrowed */
         /* A CT has ended, whoever ended it. From a thread of ours; must not block. */
         void (*ended)(const char *pod_id, void *userdata);
         void *userdata;
@@ -51,6 +53,7 @@ struct ct_pod {
         const char *id, *name, *pod_namespace, *uid;
         const char *hostname; /* what its processes see; the CT's own if that can be so named */
         struct ct_limits limits;
+        struct ct_network_wish network;
 };
 
 /* One that runs. */
@@ -64,6 +67,12 @@ struct ct_until {
         int cancel_fd;        /* readable: give up; -1: none */
         uint64_t deadline_ns; /* CLOCK_MONOTONIC; UINT64_MAX: only the time that operations have at most */
 };
+
+/* Have CTs networks of Proxmox' own? Then each has a card, CT_INTERFACE, and CNI has no part in it. */
+bool cts_have_networks(const struct cts *c);
+const struct ct_network_conf *cts_network(const struct cts *c);
+/* Before the first cts_create(): a pod of an earlier daemon has this address. */
+void cts_note_address(struct cts *c, const char *pod_id, const char *address);
 
 /* The ids of every CT: users and groups 0 to 65535 are 100000 and up, which Proxmox gives unprivileged ones. */
 extern const struct id_map ct_id_range;
