@@ -17,6 +17,7 @@ struct reader {
         struct ip *pod_networks;
         const char **pod_bridges;
         struct ct_vlans *pod_vlans;
+        struct ip *accept_from; /* the same */
 };
 
 /* Calls @take for each entry of a list, or for the value itself. */
@@ -86,6 +87,17 @@ static int take_rate(const struct reader *r, const char *s, struct err *err) {
 
 static int take_firewall(const struct reader *r, const char *s, struct err *err) {
         return config_set_bool(r->at, s, &r->to->firewall, err);
+}
+
+static int take_isolate(const struct reader *r, const char *s, struct err *err) {
+        return config_set_bool(r->at, s, &r->to->isolate, err);
+}
+
+static int take_accepted(const struct reader *r, const char *s, struct err *err) {
+        if (!ip_parse_cidr(s, &r->accept_from[r->to->n_accept_from]))
+                return config_bad(r->at, err, "expected a network, like 10.20.0.0/28, found '%.64s'", s);
+        r->to->n_accept_from++;
+        return 0;
 }
 
 static int take_addressing(const struct reader *r, const char *s, struct err *err) {
@@ -194,9 +206,16 @@ static const struct {
         int (*take)(const struct reader *r, const char *text, struct err *err);
         bool many;
 } keys[] = {
-        { "bridge", take_bridge, false },  { "vlan", take_vlan, false },         { "mtu", take_mtu, false },
-        { "rate", take_rate, false },      { "firewall", take_firewall, false }, { "address", take_addressing, false },
-        { "addresses", take_range, true }, { "gateways", take_gateway, true },
+        { "bridge", take_bridge, false },
+        { "vlan", take_vlan, false },
+        { "mtu", take_mtu, false },
+        { "rate", take_rate, false },
+        { "firewall", take_firewall, false },
+        { "address", take_addressing, false },
+        { "addresses", take_range, true },
+        { "gateways", take_gateway, true },
+        { "isolate-namespaces", take_isolate, false },
+        { "accept-from", take_accepted, true },
 };
 
 static int read_key(const struct reader *r, struct err *err) {
@@ -212,10 +231,9 @@ static int read_key(const struct reader *r, struct err *err) {
                 n = config_scalar_of(r->node, r->at, err);
                 return n < 0 ? n : keys[i].take(r, r->node->text, err);
         }
-        return config_bad(
-                r->at, err,
-                "unknown key; network has bridge, vlan, mtu, rate, firewall, address, addresses, gateways and "
-                "pods-may-choose");
+        return config_bad(r->at, err,
+                          "unknown key; network has bridge, vlan, mtu, rate, firewall, address, addresses, gateways, "
+                          "isolate-namespaces, accept-from and pods-may-choose");
 }
 
 static int check(const struct ct_network_conf *n, const struct config_place *p, struct err *err) {
@@ -235,6 +253,13 @@ static int check(const struct ct_network_conf *n, const struct config_place *p, 
                                   "10.20.0.100-10.20.0.199/24");
         if (n->addressing == CT_ADDRESS_DHCP && has_range)
                 return config_bad(p, err, "addresses is for address: static");
+        if (n->isolate && !n->firewall)
+                return config_bad(p, err, "isolate-namespaces is done by Proxmox' firewall: it needs firewall: true");
+        if (n->isolate && n->n_accept_from == 0)
+                return config_bad(
+                        p, err, "isolate-namespaces needs accept-from: at least the nodes, whose kubelets probe pods");
+        if (n->n_accept_from > 0 && !n->isolate)
+                return config_bad(p, err, "accept-from is for isolate-namespaces: true");
         for (size_t i = 0; i < CT_FAMILIES; i++)
                 if (n->ranges[i].first.family && n->gateways[i].family && !ip_in(&n->gateways[i], &n->ranges[i].first))
                         return config_bad(p, err, "the gateway of IPv%u is not in the network of its addresses",
@@ -245,16 +270,19 @@ static int check(const struct ct_network_conf *n, const struct config_place *p, 
 int config_read_network(struct config *c, const struct yaml_node *n, const struct config_place *p, struct err *err) {
         struct ct_network_conf *to = &c->proxmox.network;
         struct config_place at = *p;
+        struct reader reader = { .c = c, .to = to, .at = &at };
         size_t prefix = strlen(at.key);
         int r;
 
+        to->accept_from = reader.accept_from = arena_array(c->arena, struct ip, ENTRIES_MAX);
         if (n->kind != YAML_MAP)
                 return config_bad(p, err, "expected a mapping with bridge, address and others, found %s",
                                   yaml_kind_name(n->kind));
         for (const struct yaml_node *m = n->child; m; m = m->next) {
                 at.line = m->line;
                 (void) snprintf(at.key + prefix, sizeof(at.key) - prefix, ".%.40s", m->key);
-                r = read_key(&(struct reader){ .c = c, .to = to, .at = &at, .node = m }, err);
+                reader.node = m;
+                r = read_key(&reader, err);
                 if (r < 0)
                         return r;
         }

@@ -145,6 +145,8 @@ struct config_proxmox {
           "    address: static                    # or dhcp; cni: as if the key network was left out\n"                \
           "    addresses: [10.20.0.100-10.20.0.199/24, \"fd00:20::100-fd00:20::1ff/64\"]  # this node's alone\n"       \
           "    gateways: [10.20.0.1, \"fd00:20::1\"]\n"                                                                \
+          "    isolate-namespaces: true           # pods are reached by those of their namespace alone, and\n"         \
+          "    accept-from: [10.20.0.0/28]        # by these: at least the nodes, for probes\n"                        \
           "    pods-may-choose:                   # by annotations proxmox-lxcri.io/address and so on\n"               \
           "      addresses: [10.20.0.0/24]        # besides those of addresses\n"                                      \
           "      bridges: [vmbr1]\n"                                                                                   \

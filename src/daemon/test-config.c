@@ -93,6 +93,8 @@ static void test_network(void) {
                                                           "    address: static\n"
                                                           "    addresses: [10.2.0.5-10.2.0.9/24, fd00::5-fd00::9/64]\n"
                                                           "    gateways: [10.2.0.1, fd00::1]\n"
+                                                          "    isolate-namespaces: true\n"
+                                                          "    accept-from: [10.2.0.0/28, fd00::/120]\n"
                                                           "    pods-may-choose:\n"
                                                           "      addresses: 10.2.0.0/24\n"
                                                           "      bridges: [vmbr1, vnet2]\n"
@@ -104,6 +106,7 @@ static void test_network(void) {
         assert(n->addressing == CT_ADDRESS_STATIC && str_eq(n->bridge, "vmbr0") && n->vlan == 20 && n->mtu == 1450);
         assert(n->rate == 12.5 && n->firewall && n->ranges[CT_IPV4].last.bytes[3] == 9);
         assert(n->ranges[CT_IPV6].first.prefix == 64 && n->gateways[CT_IPV6].family == 6);
+        assert(n->isolate && n->n_accept_from == 2 && n->accept_from[1].family == 6);
         assert(n->n_pod_networks == 1 && str_eq(n->pod_bridges[1], "vnet2") && !n->pod_bridges[2]);
         assert(n->n_pod_vlans == 2 && n->pod_vlans[0].last == 30 && n->pod_vlans[1].first == 40);
 }
@@ -230,7 +233,8 @@ static const struct {
         { "proxmox:\n network: a", "config.yaml:2: proxmox.network: expected a mapping" },
         { "proxmox:\n network: {x: 1}", "config.yaml:2: proxmox.network.x: unknown key; network has bridge" },
         { "proxmox:\n network: {bridge: \"a,b\"}", "config.yaml:2: proxmox.network.bridge: expected the name" },
-        { "proxmox:\n network: {bridge: a0123456789012345}", "config.yaml:2: proxmox.network.bridge: expected the name" },
+        { "proxmox:\n network: {bridge: a0123456789012345}",
+          "config.yaml:2: proxmox.network.bridge: expected the name" },
         { "proxmox:\n network: {bridge: [a]}", "config.yaml:2: proxmox.network.bridge: expected a value" },
         { "proxmox:\n network: {vlan: 0}", "config.yaml:2: proxmox.network.vlan: expected 1 to 4094" },
         { "proxmox:\n network: {vlan: 4095}", "config.yaml:2: proxmox.network.vlan: expected 1 to 4094" },
@@ -239,28 +243,50 @@ static const struct {
         { "proxmox:\n network: {rate: 1e3}", "config.yaml:2: proxmox.network.rate: expected megabytes" },
         { "proxmox:\n network: {rate: 1.2.3}", "config.yaml:2: proxmox.network.rate: expected megabytes" },
         { "proxmox:\n network: {firewall: 1}", "config.yaml:2: proxmox.network.firewall: expected true or false" },
-        { "proxmox:\n network: {address: sdn}", "config.yaml:2: proxmox.network.address: for addresses from SDN's IPAM" },
-        { "proxmox:\n network: {address: auto}", "config.yaml:2: proxmox.network.address: expected cni, dhcp or static" },
+        { "proxmox:\n network: {address: sdn}",
+          "config.yaml:2: proxmox.network.address: for addresses from SDN's IPAM" },
+        { "proxmox:\n network: {address: auto}",
+          "config.yaml:2: proxmox.network.address: expected cni, dhcp or static" },
         { "proxmox:\n network: {address: dhcp}", "config.yaml:2: proxmox.network: bridge is missing" },
         { "proxmox:\n network: {bridge: vmbr0}", "config.yaml:2: proxmox.network: address is cni" },
-        { "proxmox:\n network: {bridge: vmbr0, address: static}", "config.yaml:2: proxmox.network: addresses is missing" },
-        { "proxmox:\n network: {addresses: 10.0.0.1-10.0.0.9}", "config.yaml:2: proxmox.network.addresses: expected first and last" },
-        { "proxmox:\n network: {addresses: 10.0.0.9-10.0.0.1/24}", "config.yaml:2: proxmox.network.addresses: expected first" },
-        { "proxmox:\n network: {addresses: 10.0.0.1-10.0.1.1/24}", "config.yaml:2: proxmox.network.addresses: expected first" },
+        { "proxmox:\n network: {bridge: vmbr0, address: static}",
+          "config.yaml:2: proxmox.network: addresses is missing" },
+        { "proxmox:\n network: {addresses: 10.0.0.1-10.0.0.9}",
+          "config.yaml:2: proxmox.network.addresses: expected first and last" },
+        { "proxmox:\n network: {addresses: 10.0.0.9-10.0.0.1/24}",
+          "config.yaml:2: proxmox.network.addresses: expected first" },
+        { "proxmox:\n network: {addresses: 10.0.0.1-10.0.1.1/24}",
+          "config.yaml:2: proxmox.network.addresses: expected first" },
         { "proxmox:\n network: {addresses: [10.0.0.1-10.0.0.2/24, 10.0.0.5-10.0.0.6/24]}",
           "config.yaml:2: proxmox.network.addresses: there is room for one range of IPv4" },
         { "proxmox:\n network: {bridge: a, address: dhcp, addresses: 10.0.0.1-10.0.0.2/24}",
           "config.yaml:2: proxmox.network: addresses is for address: static" },
-        { "proxmox:\n network: {gateways: [10.0.0.1, 10.0.0.2]}", "config.yaml:2: proxmox.network.gateways: there is room for one" },
-        { "proxmox:\n network: {gateways: 10.0.0.1/24}", "config.yaml:2: proxmox.network.gateways: expected an address" },
+        { "proxmox:\n network: {gateways: [10.0.0.1, 10.0.0.2]}",
+          "config.yaml:2: proxmox.network.gateways: there is room for one" },
+        { "proxmox:\n network: {gateways: 10.0.0.1/24}",
+          "config.yaml:2: proxmox.network.gateways: expected an address" },
         { "proxmox:\n network: {bridge: a, address: static, addresses: 10.0.0.1-10.0.0.2/24, gateways: 10.0.1.1}",
           "config.yaml:2: proxmox.network: the gateway of IPv4 is not in the network" },
-        { "proxmox:\n network: {pods-may-choose: [a]}", "config.yaml:2: proxmox.network.pods-may-choose: expected a mapping" },
-        { "proxmox:\n network: {pods-may-choose: {mtu: 9}}", "config.yaml:2: proxmox.network.pods-may-choose.mtu: unknown key" },
-        { "proxmox:\n network: {pods-may-choose: {addresses: x}}", "config.yaml:2: proxmox.network.pods-may-choose.addresses: expected a network" },
-        { "proxmox:\n network: {pods-may-choose: {bridges: [\"a b\"]}}", "config.yaml:2: proxmox.network.pods-may-choose.bridges: expected the name" },
-        { "proxmox:\n network: {pods-may-choose: {vlans: [20-10]}}", "config.yaml:2: proxmox.network.pods-may-choose.vlans: expected 20 to 4094" },
-        { "proxmox:\n network: {pods-may-choose: {vlans: [x]}}", "config.yaml:2: proxmox.network.pods-may-choose.vlans: expected 1 to 4094" },
+        { "proxmox:\n network: {bridge: a, address: dhcp, isolate-namespaces: true}",
+          "config.yaml:2: proxmox.network: isolate-namespaces is done by Proxmox' firewall" },
+        { "proxmox:\n network: {bridge: a, address: dhcp, firewall: true, isolate-namespaces: true}",
+          "config.yaml:2: proxmox.network: isolate-namespaces needs accept-from" },
+        { "proxmox:\n network: {bridge: a, address: dhcp, accept-from: 10.0.0.0/8}",
+          "config.yaml:2: proxmox.network: accept-from is for isolate-namespaces" },
+        { "proxmox:\n network: {accept-from: 10.0.0.0}",
+          "config.yaml:2: proxmox.network.accept-from: expected a network" },
+        { "proxmox:\n network: {pods-may-choose: [a]}",
+          "config.yaml:2: proxmox.network.pods-may-choose: expected a mapping" },
+        { "proxmox:\n network: {pods-may-choose: {mtu: 9}}",
+          "config.yaml:2: proxmox.network.pods-may-choose.mtu: unknown key" },
+        { "proxmox:\n network: {pods-may-choose: {addresses: x}}",
+          "config.yaml:2: proxmox.network.pods-may-choose.addresses: expected a network" },
+        { "proxmox:\n network: {pods-may-choose: {bridges: [\"a b\"]}}",
+          "config.yaml:2: proxmox.network.pods-may-choose.bridges: expected the name" },
+        { "proxmox:\n network: {pods-may-choose: {vlans: [20-10]}}",
+          "config.yaml:2: proxmox.network.pods-may-choose.vlans: expected 20 to 4094" },
+        { "proxmox:\n network: {pods-may-choose: {vlans: [x]}}",
+          "config.yaml:2: proxmox.network.pods-may-choose.vlans: expected 1 to 4094" },
         { "runtime-handlers: {ct: {engine: proxmox}}", "runtime-handlers.ct: engine proxmox needs the key proxmox" },
         { "runtime-handlers: [a]", "config.yaml:1: runtime-handlers: expected a mapping like {fast" },
         { "runtime-handlers: a", "config.yaml:1: runtime-handlers: expected a mapping like" },

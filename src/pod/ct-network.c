@@ -12,6 +12,10 @@ bool ct_network_is_on(const struct pods *p) {
         return p->cts && cts_have_networks(p->cts);
 }
 
+bool ct_network_isolates(const struct pods *p) {
+        return p->cts && cts_network(p->cts)->isolate;
+}
+
 /* --- what is asked for -------------------------------------------------------------------------------------------- */
 
 static const char *annotation(const CRI(PodSandboxConfig) * config, const char *key) {
@@ -81,6 +85,16 @@ static int nothing_came(const struct sandbox *s, const struct net_addresses *a, 
                             : "Proxmox has not set it; the container's start task may say why");
 }
 
+static int admit(const struct sandbox *s, const struct pods_ctx *ctx, const char *const *ips, struct err *err) {
+        const struct ct_pod pod = { .id = s->id, .pod_namespace = s->config->metadata->namespace_ };
+        const struct ct_until until = { .cancel_fd = ctx->cancel_fd, .deadline_ns = ctx->deadline_ns };
+        int r = 0;
+
+        for (; *ips && r == 0; ips++)
+                r = cts_admit_address(s->pods->cts, &pod, s->ct.vmid, *ips, &until, err);
+        return r;
+}
+
 int ct_network_wait(struct sandbox *s, const struct pods_ctx *ctx, struct arena *arena, const char *const **ret,
                     struct err *err) {
         uint64_t until_ns = clock_monotonic_ns() + WAIT_MS * 1000000ull;
@@ -107,7 +121,7 @@ int ct_network_wait(struct sandbox *s, const struct pods_ctx *ctx, struct arena 
                 list[i] = arena_strdup(arena, ip_write(&found.list[i], text));
         }
         *ret = list;
-        return 0;
+        return s->ct_isolated ? admit(s, ctx, list, err) : 0;
 }
 
 void ct_network_note(struct pods *p) {

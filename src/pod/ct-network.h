@@ -16,5 +16,7 @@ _must_use_ int ct_network_check(const struct pods *p, const CRI(PodSandboxConfig
  * @ret: all, IPv4 first, NULL-terminated. ERR_UNAVAILABLE: it got none. */
 _must_use_ int ct_network_wait(struct sandbox *s, const struct pods_ctx *ctx, struct arena *arena,
                                const char *const **ret, struct err *err);
+/* Are pods of other namespaces kept away from those in Proxmox containers? */
+bool ct_network_isolates(const struct pods *p);
 /* When the daemon starts: addresses of pods that are there are nobody else's. */
 void ct_network_note(struct pods *p);

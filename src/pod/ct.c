@@ -132,6 +132,11 @@ int ct_take_down(struct sandbox *s, struct err *err) {
         if (!s->pods->cts)
                 return err_set(err, ERR_PRECONDITION,
                                "remove the pod's Proxmox container: the configuration has no key proxmox any more");
+        if (s->ct_isolated) {
+                r = cts_leave_namespace(s->pods->cts, s->id, s->config->metadata->namespace_, &for_ever, err);
+                if (r < 0)
+                        return r;
+        }
         r = cts_remove(s->pods->cts, s->id, s->ct.vmid, &for_ever, err);
         if (r == 0)
                 s->ct = (struct ct){ 0 };
@@ -141,12 +146,13 @@ int ct_take_down(struct sandbox *s, struct err *err) {
 /* --- what no pod knows of ----------------------------------------------------------------------------------------- */
 
 /* A pod is in the registry before it has a CT, and until it has none. */
-static bool is_known(struct pods *p, const struct ct_owner *o) {
+static bool is_known(const char *pod_id, void *userdata) {
+        struct pods *p = userdata;
         struct sandbox *s;
         bool known;
 
         pthread_rwlock_rdlock(&p->lock);
-        s = map_get(p->sandboxes, o->pod_id);
+        s = map_get(p->sandboxes, pod_id);
         known = s != NULL;
         pthread_rwlock_unlock(&p->lock);
         return known;
@@ -160,9 +166,9 @@ static int sweep(struct pods *p, struct err *err) {
         int r = cts_list(p->cts, &for_ever, arena, &list, &n, err);
 
         for (size_t i = 0; r == 0 && i < n; i++)
-                if (!is_known(p, &list[i]))
+                if (!is_known(list[i].pod_id, p))
                         r = cts_remove(p->cts, list[i].pod_id, list[i].vmid, &for_ever, err);
-        return r;
+        return r < 0 ? r : cts_sweep_namespaces(p->cts, is_known, p, &for_ever, err);
 }
 
 static void sweep_until_done(void *arg) {

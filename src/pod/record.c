@@ -51,6 +51,7 @@ enum tag {
         TAG_CT_VMID = 38,
         TAG_CT_PID = 39,
         TAG_CT_START = 40,
+        TAG_CT_ISOLATED = 45,
 };
 
 /* Reasons are few and static, so that a status can point to them. */
@@ -137,6 +138,7 @@ int sandbox_encode(struct sandbox *s, void **ret, size_t *ret_len, struct err *e
         put_u64(&b, TAG_CT_VMID, s->ct.vmid);
         put_u64(&b, TAG_CT_PID, (uint64_t) s->ct.pid);
         put_u64(&b, TAG_CT_START, s->ct.start_time);
+        put_u64(&b, TAG_CT_ISOLATED, s->ct_isolated);
         put_message(&b, TAG_OVERHEAD, s->overhead);
         put_message(&b, TAG_POD_RESOURCES, s->resources);
         return finish(&b, ret, ret_len, err);
@@ -351,6 +353,9 @@ static void sandbox_take_field(struct sandbox *s, struct reader *r, const struct
                 break;
         case TAG_CT_PID:
                 s->ct.pid = (pid_t) get_u64(r, f);
+                break;
+        case TAG_CT_ISOLATED:
+                s->ct_isolated = get_u64(r, f) != 0;
                 break;
         case TAG_CT_START:
                 s->ct.start_time = get_u64(r, f);

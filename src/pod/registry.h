@@ -82,7 +82,8 @@ struct sandbox {
         uint64_t undo_pause_ms; /* before the next try to take down what did not come up; 0: none yet */
         pid_t pause_pid;        /* 0: none */
         uint64_t pause_start_time;
-        struct ct ct; /* with in_ct: vmid 0: none, or not known */
+        struct ct ct;     /* with in_ct: vmid 0: none, or not known */
+        bool ct_isolated; /* its namespace may know its addresses (cts_leave_namespace()) */
 };
 
 struct container_sample {

@@ -287,6 +287,7 @@ int pods_run_sandbox(struct pods *p, const struct pods_ctx *ctx, const CRI(RunPo
         sandbox_take_handler(s, handler);
         free(s->cgroup_parent);
         s->cgroup_parent = xstrdup(s->in_ct ? "" : rules.cgroup_parent);
+        s->ct_isolated = s->in_ct && ct_network_isolates(p);
         s->network_held = !rules.host_network && !(s->in_ct && ct_network_is_on(p));
         pthread_mutex_lock(&s->lock); /* nobody else knows it yet */
         locked = s;

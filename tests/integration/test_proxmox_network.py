@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import random
+import re
 import subprocess
 import threading
 import time
@@ -20,6 +21,7 @@ import proxmox
 from conftest import AS_PROXMOX, Daemon, make_daemon
 from cri import NOTREADY, READY, SLOW, Pod, eventually
 from helpers import CODE, refused
+from runtime import REPO
 from test_proxmox import settled
 
 pytestmark = [pytest.mark.ours,
@@ -371,3 +373,225 @@ def test_killed_at_any_moment(start, cluster):
     assert len({addresses(pod)[0] for pod in pods}) == 4
     for pod in pods:
         pod.remove()
+
+
+# --- the firewall between namespaces ---
+
+ISOLATED = {**STATIC, 'firewall': True, 'isolate-namespaces': True, 'accept-from': ['10.99.0.1/32']}
+
+
+@pytest.fixture(name='firewall')
+def fixture_firewall(cluster):
+    """The cluster's firewall is on. Its IP sets by name, with comments of their members by address."""
+    assert cluster.client.put('/cluster/firewall/options', enable=1).status == 200
+
+    def sets():
+        return {one['name']: {member['cidr']: member.get('comment') for member in cluster.client.get(f'/cluster/firewall/ipset/{one["name"]}').data}
+                for one in cluster.client.get('/cluster/firewall/ipset').data}
+    yield sets
+    cluster.client.put('/cluster/firewall/options', enable=0)
+
+
+class In(Pod):
+    """A pod of another namespace."""
+
+    def __init__(self, daemon, namespace, **config):
+        self.namespace = namespace
+        super().__init__(NamespaceCri(daemon.cri, namespace), **config)
+        self.cri = daemon.cri
+
+
+class NamespaceCri:
+    """Puts pods into a namespace."""
+
+    def __init__(self, cri, namespace):
+        self.cri, self.namespace, self.pb = cri, namespace, cri.pb
+
+    def RunPodSandbox(self, config, **more):  # pylint: disable=invalid-name
+        config.metadata.namespace = self.namespace
+        return self.cri.RunPodSandbox(config=config, **more)
+
+
+def can_reach(client, address):
+    """Within a moment; what is dropped takes that long to find out."""
+    done = client.exec('timeout', '3', 'wget', '-q', '-O', '-', f'http://{address}/hello')
+    return done.exit_code == 0 and done.stdout.decode() == 'hi\n'
+
+
+def test_namespaces_are_isolated(start, busybox, cluster, firewall):
+    daemon = start(ISOLATED)
+    with In(daemon, 'shop') as server, In(daemon, 'shop') as friend, In(daemon, 'other') as stranger:
+        serve(server, busybox)
+        address, = addresses(server)
+        assert fetch(address) == 'hi\n'  # from the node
+        clients = {pod: pod.sh(busybox, 'exec sleep 1000') for pod in (friend, stranger)}
+        assert eventually(lambda: can_reach(clients[friend], address))
+        assert not can_reach(clients[stranger], address)
+        vmid, _ = cluster.of(server)
+        of_ct = f'/nodes/{cluster.node}/lxc/{vmid}/firewall'
+        options = cluster.client.get(f'{of_ct}/options').data
+        assert options['enable'] == 1 and options['policy_in'] == 'DROP' and int(options['ipfilter']) == 1
+        rules = [(rule['type'], rule['action'], rule['source'], rule['enable'], rule['comment'])
+                 for rule in cluster.client.get(f'{of_ct}/rules').data]
+        assert sorted(rules) == [('in', 'ACCEPT', '+lxcri-shop', 1, 'proxmox-lxcri'), ('in', 'ACCEPT', '10.99.0.1/32', 1, 'proxmox-lxcri')]
+        assert firewall() == {'lxcri-shop': {addresses(pod)[0]: f'proxmox-lxcri {cluster.node} {pod.id}' for pod in (server, friend)},
+                              'lxcri-other': {addresses(stranger)[0]: f'proxmox-lxcri {cluster.node} {stranger.id}'}}
+        # What the stranger has is not what its namespace may reach, but where it comes from.
+        serve(stranger, busybox)
+        assert not can_reach(clients[friend], addresses(stranger)[0])
+    assert not firewall()
+
+
+def test_isolation_with_dhcp_and_both_families(start, busybox, cluster, firewall, top):
+    daemon = start({**DHCP, 'firewall': True, 'isolate-namespaces': True, 'accept-from': ['10.99.0.1/32', 'fd00:99::1/128'],
+                    'pods-may-choose': {'addresses': 'fd00:99::/64'}})
+    with dhcp_server(os.path.join(top, 'dhcp-isolated'), '10.99.0.210', '10.99.0.219'):
+        with In(daemon, 'shop', annotations={'proxmox-lxcri.io/address': 'fd00:99::77/64'}) as pod, In(daemon, 'other') as stranger:
+            v4, v6 = addresses(pod)
+            assert v6 == 'fd00:99::77' and set(firewall()['lxcri-shop']) == {v4, v6}
+            serve(pod, busybox)
+            assert fetch(v4) == 'hi\n' and fetch(v6) == 'hi\n'
+            assert not can_reach(stranger.sh(busybox, 'exec sleep 1000'), v4)
+            vmid, _ = cluster.of(pod)
+            held = cluster.client.get(f'/nodes/{cluster.node}/lxc/{vmid}/firewall/ipset/ipfilter-net0').data
+            assert [one['cidr'] for one in held] == [v4]
+    assert not firewall()
+
+
+def test_the_clusters_firewall_is_off(start, cluster):
+    daemon = start(ISOLATED, pull=False)
+    before = cluster.ours()
+    with refused(CODE.FAILED_PRECONDITION, words=["the cluster's firewall is off", '--enable 1']):
+        daemon.pod()
+    eventually(lambda: cluster.ours() == before)
+    assert cluster.client.get('/cluster/firewall/ipset').data == []
+
+
+def test_sets_of_others(start, cluster, firewall):
+    """Neither a set with such a name nor members in ours are touched."""
+    client = cluster.client
+    daemon = start(ISOLATED, pull=False)
+    assert client.post('/cluster/firewall/ipset', name='lxcri-shop', comment='mine').status == 200
+    with refused(CODE.FAILED_PRECONDITION, words=['lxcri-shop', "is not proxmox-lxcri's"]):
+        In(daemon, 'shop')
+    eventually(lambda: not cluster.ours())
+    assert firewall() == {'lxcri-shop': {}}
+    assert client.delete('/cluster/firewall/ipset/lxcri-shop').status == 200
+    with In(daemon, 'shop') as pod:
+        address, = addresses(pod)
+        for cidr, comment in (('10.77.0.0/24', None), ('10.99.0.240', 'proxmox-lxcri elsewhere ' + 'a' * 64)):
+            parameters = {'comment': comment} if comment else {}
+            assert client.post('/cluster/firewall/ipset/lxcri-shop', cidr=cidr, **parameters).status == 200
+    assert set(firewall()['lxcri-shop']) == {'10.77.0.0/24', '10.99.0.240'} and address not in firewall()['lxcri-shop']
+    assert client.delete('/cluster/firewall/ipset/lxcri-shop', force=1).status == 200
+
+
+def test_what_a_lost_store_leaves_in_sets(start, cluster, firewall):
+    daemon = start(ISOLATED, pull=False)
+    with In(daemon, 'shop') as pod:
+        client = cluster.client
+        mine = f'proxmox-lxcri {cluster.node} '
+        client.post('/cluster/firewall/ipset', name='lxcri-gone', comment='proxmox-lxcri: pods of namespace gone')
+        client.post('/cluster/firewall/ipset/lxcri-gone', cidr='10.99.0.150', comment=mine + 'b' * 64)
+        client.post('/cluster/firewall/ipset/lxcri-shop', cidr='10.99.0.151', comment=mine + 'c' * 64)
+        daemon.runtime.kill()
+        daemon.start()
+        pod.cri = daemon.cri
+        eventually(lambda: firewall() == {'lxcri-shop': {addresses(pod)[0]: mine + pod.id}}, 20)
+    assert not firewall()
+
+
+def test_an_address_that_a_removed_container_has_left(start, cluster, firewall):
+    """Its container was removed by an administrator: the address is out of its namespace's set before another pod has it."""
+    daemon = start({**ISOLATED, 'addresses': '10.99.0.140-10.99.0.140/24'}, pull=False)
+    pod = In(daemon, 'shop')
+    vmid, _ = cluster.of(pod)
+    assert cluster.administrator('DELETE', vmid, force=1) == 'OK'
+    eventually(lambda: pod.status().state == NOTREADY)
+    with refused(CODE.RESOURCE_EXHAUSTED):
+        In(daemon, 'other')
+    pod.remove()
+    with In(daemon, 'other') as other:
+        assert addresses(other) == ['10.99.0.140'] and list(firewall()) == ['lxcri-other']
+
+
+@pytest.mark.parametrize('namespace', ['a' * 63, 'Not_A.label', 'x' * 60])
+def test_names_of_namespaces(start, firewall, namespace):
+    daemon = start(ISOLATED, pull=False)
+    with In(daemon, namespace):
+        name, = firewall()
+        assert len(name) <= 64 and name.startswith('lxcri') and name == name.lower()
+    assert not firewall()
+
+
+def test_isolation_is_kept_through_kills_and_faults(start, cluster, firewall):
+    """Whatever becomes of making and removing, each set has the addresses of the pods that are there, and no other."""
+    daemon, rng, before = start({**ISOLATED, 'addresses': '10.99.0.160-10.99.0.179/24'}, pull=False), random.Random(3), set(cluster.ours())
+    cluster.control.do('seed', seed=5)
+    for fault, part in (('reset', 0.02), ('reset-after', 0.02), ('status', 0.02), ('status-after', 0.02)):
+        cluster.control.do('fault', fault=fault, probability=part)
+    for _ in range(int(os.environ.get('LXCRI_CRASHES', '5'))):
+        stop = threading.Event()
+
+        def churn(namespace, stop=stop):
+            with contextlib.suppress(grpc.RpcError):
+                while not stop.is_set():
+                    In(daemon, namespace).remove()
+        workers = [threading.Thread(target=churn, args=[name]) for name in ('one', 'two', 'two')]
+        for worker in workers:
+            worker.start()
+        time.sleep(rng.uniform(0.2, 1.2) * SLOW)
+        daemon.runtime.kill()
+        stop.set()
+        for worker in workers:
+            worker.join()
+        daemon.start()
+    cluster.control.do('clear-faults')
+    with In(daemon, 'two') as pod:
+        settled_but(daemon, pod, cluster, before)
+        assert firewall() == {'lxcri-two': {addresses(pod)[0]: f'proxmox-lxcri {cluster.node} {pod.id}'}}
+    assert not firewall()
+
+
+def settled_but(daemon, kept, cluster, before):
+    def removed():
+        for item in daemon.cri.ListPodSandbox().items:
+            if item.id != kept.id:
+                with contextlib.suppress(grpc.RpcError):
+                    daemon.cri.StopPodSandbox(pod_sandbox_id=item.id)
+                    daemon.cri.RemovePodSandbox(pod_sandbox_id=item.id)
+        return len(daemon.cri.ListPodSandbox().items) == 1
+    eventually(removed, 120, every=0.2)
+    eventually(lambda: set(cluster.ours()) - before == {cluster.of(kept)[0]}, 60, every=0.2)
+
+
+def test_the_role_of_the_guide_and_sys_modify(start, cluster, firewall, top):
+    """docs/proxmox.md's role is enough for networks; isolation needs Sys.Modify beside it."""
+    with open(os.path.join(REPO, 'docs', 'proxmox.md'), encoding='utf-8') as f:
+        privileges = re.search(r'--privs "([^"]*)"', f.read()).group(1).replace('\\\n', '').split()
+    client, secret_file = cluster.client, os.path.join(top, 'network-secret')
+    assert client.post('/access/users', userid='net@pve').status == 200
+    assert client.post('/access/roles', roleid='Networks', privs=','.join(privileges)).status == 200
+    assert client.put('/access/acl', path='/', users='net@pve', roles='Networks').status == 200
+    with open(os.open(secret_file, os.O_CREAT | os.O_WRONLY, 0o600), 'w', encoding='utf-8') as f:
+        f.write(client.post('/access/users/net@pve/token/node1', privsep=0).data['value'] + '\n')
+    token = {'token-id': 'net@pve!node1', 'token-file': secret_file}
+    with start({**STATIC, 'firewall': True}, pull=False, **token).pod() as pod:
+        assert addresses(pod)
+    daemon = start({**ISOLATED, 'addresses': '10.99.0.180-10.99.0.181/24'}, pull=False, **token)
+    with refused(CODE.PERMISSION_DENIED, words=['Sys.Modify', 'pveum']):
+        daemon.pod()
+    assert client.put('/access/roles/Networks', privs=','.join([*privileges, 'Sys.Modify'])).status == 200
+    with In(daemon, 'shop'):
+        assert list(firewall()) == ['lxcri-shop']
+    assert not firewall()
+
+
+def test_calls_of_an_isolated_pods_life(start, cluster, firewall):
+    daemon = start(ISOLATED, pull=False)
+    with In(daemon, 'shop'):  # the set is there
+        cluster.control.do('journal', clear=True)
+        In(daemon, 'shop').remove()
+        calls = [(entry['method'], entry['path']) for entry in cluster.control.do('journal') if '/tasks/' not in entry['path']]
+        assert len(calls) == 5 + 6, calls
+    assert not firewall()

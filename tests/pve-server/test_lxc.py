@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import threading
 import time
 
@@ -298,6 +299,37 @@ def test_firewall(client, ct):
     assert client.delete(firewall + '/ipset/pods').line == "500 IPSet 'pods' is not empty"
     assert client.delete(firewall + '/ipset/pods/10.0.0.0/8').data is None
     assert client.delete(firewall + '/ipset/pods').data is None
+
+
+def test_firewall_in_force(client):
+    """Only where the cluster's firewall, the container's and the card's are on; by addresses, networks and IP sets."""
+    def heard():
+        return subprocess.run(['busybox', 'ping', '-c', '1', '-W', '1', '10.99.0.52'], capture_output=True, check=False).returncode == 0
+    path = make(client, 152, net0='name=eth0,bridge=vmbr0,host-managed=1,ip=10.99.0.52/24,firewall=1')
+    try:
+        start(client, path)
+        assert client.put(path + '/firewall/options', enable=1, policy_in='DROP').data is None
+        assert heard()
+        assert client.put('/cluster/firewall/options', enable=1).data is None
+        assert not heard()
+        assert client.post(path + '/firewall/rules', type='in', action='ACCEPT', enable=1, source='10.99.0.0/28').data is None
+        assert heard()
+        assert client.delete(path + '/firewall/rules/0').data is None
+        assert client.post(path + '/firewall/rules', type='in', action='ACCEPT', enable=1, source='+dc/friends').data is None
+        assert not heard()  # there is no such set
+        assert client.post('/cluster/firewall/ipset', name='friends').data is None
+        assert client.post('/cluster/firewall/ipset/friends', cidr='10.99.0.1', comment='us').data is None
+        assert client.get('/cluster/firewall/ipset/friends').data[0]['comment'] == 'us'
+        assert heard()
+        assert client.put(path + '/firewall/options', ipfilter=1).data is None
+        assert heard()
+        assert client.post(path + '/firewall/ipset', name='ipfilter-net0').data is None
+        assert client.delete('/cluster/firewall/ipset/friends/10.99.0.1').data is None
+        assert not heard()
+        assert client.delete('/cluster/firewall/ipset/friends').data is None
+    finally:
+        client.put('/cluster/firewall/options', enable=0)
+        remove(client, 152)
 
 
 def test_pools(client, ct):

@@ -74,6 +74,17 @@ bool addresses_hold(struct addresses *a, const struct ip *address, const char *i
         return ours;
 }
 
+bool addresses_has(struct addresses *a, const struct ip *address, const char *id) {
+        const struct holder *h;
+        bool has;
+
+        pthread_mutex_lock(&a->lock);
+        h = holder_of(a, address);
+        has = h && str_eq(h->id, id);
+        pthread_mutex_unlock(&a->lock);
+        return has;
+}
+
 bool addresses_take(struct addresses *a, const struct ip_range *range, const struct ip *gateway, const char *id,
                     struct ip *ret) {
         uint32_t size = ip_range_size(range), *next = &a->next[range->first.family == 6];

@@ -20,5 +20,6 @@ _must_use_ bool addresses_hold(struct addresses *a, const struct ip *address, co
 /* A free one of @range that a host can have and that is not @gateway. False: there is none. */
 _must_use_ bool addresses_take(struct addresses *a, const struct ip_range *range, const struct ip *gateway,
                                const char *id, struct ip *ret);
+bool addresses_has(struct addresses *a, const struct ip *address, const char *id);
 /* All of pod @id; none is fine. */
 void addresses_give_back(struct addresses *a, const char *id);

@@ -17,6 +17,7 @@
 #include "runtime/cgroup/cgroup.h"
 #include "runtime/proxmox/claim.h"
 #include "runtime/proxmox/ends.h"
+#include "runtime/proxmox/isolation.h"
 #include "runtime/proxmox/networks.h"
 #include "runtime/proxmox/template.h"
 
@@ -30,6 +31,7 @@ struct cts {
         pthread_mutex_t template_lock;
         struct vmids *vmids;
         struct networks *networks;
+        struct isolation *isolation;
         char *template_volume; /* once it is known to be on the storage */
 };
 
@@ -44,6 +46,7 @@ int cts_new(const struct cts_args *args, struct cts **ret, struct err *err) {
         pthread_mutex_init(&c->template_lock, NULL);
         c->networks = networks_new(&(struct networks_args){
                 .pve = args->pve, .node = args->node, .conf = &c->args.network, .each = each_network, .userdata = c });
+        c->isolation = isolation_new(args->pve, args->node, &c->args.network);
         r = vmids_new(args->vmid_first, args->vmid_last, &c->vmids, err);
         if (r == 0)
                 r = ends_new(args->ended, args->userdata, &c->ends, err);
@@ -59,6 +62,7 @@ struct cts *cts_free(struct cts *c) {
         (void) ends_free(c->ends);
         (void) vmids_free(c->vmids);
         (void) networks_free(c->networks);
+        (void) isolation_free(c->isolation);
         pthread_mutex_destroy(&c->template_lock);
         free(c->template_volume);
         free(c);
@@ -195,20 +199,55 @@ void cts_note_address(struct cts *c, const char *pod_id, const char *address) {
         networks_note(c->networks, pod_id, address);
 }
 
-static int put_network(struct cts *c, const struct ct_pod *pod, const struct pve_until *until, struct pve_params *to,
-                       struct err *err) {
+/* @ret: as it was, where there are no such networks. */
+static int put_network(struct cts *c, const struct ct_pod *pod, const struct pve_until *until, struct ct_card *ret,
+                       struct pve_params *to, struct err *err) {
         _cleanup_strbuf_ struct strbuf net0 = STRBUF(NET0_MAX);
-        struct ct_card card;
         int r;
 
         if (!networks_on(c->networks))
                 return 0;
-        r = networks_plan(c->networks, pod->id, &pod->network, until, &card, err);
+        r = networks_plan(c->networks, pod->id, &pod->network, until, ret, err);
         if (r < 0)
                 return r;
-        ct_card_write(&card, &net0);
+        ct_card_write(ret, &net0);
         pve_param(to, "net0", strbuf_str(&net0));
         return 0;
+}
+
+static int isolate(struct cts *c, const struct ct_pod *pod, uint32_t vmid, const struct ct_card *card,
+                   const struct pve_until *until, struct err *err) {
+        const struct ip_sets_pod p = { pod->id, pod->pod_namespace, vmid };
+
+        return c->args.network.isolate ? isolation_prepare(c->isolation, &p, card, until, err) : 0;
+}
+
+int cts_admit_address(struct cts *c, const struct ct_pod *pod, uint32_t vmid, const char *address,
+                      const struct ct_until *until, struct err *err) {
+        const struct ip_sets_pod p = { pod->id, pod->pod_namespace, vmid };
+        const struct pve_until pve_until = until_of(c, until);
+        struct ip a;
+
+        if (!c->args.network.isolate || !ip_parse(address, &a) || networks_gave(c->networks, pod->id, &a))
+                return 0;
+        return isolation_admit(c->isolation, &p, &a, &pve_until, err) < 0 ? not_a_lookup(err) : 0;
+}
+
+int cts_leave_namespace(struct cts *c, const char *pod_id, const char *pod_namespace, const struct ct_until *until,
+                        struct err *err) {
+        const struct ip_sets_pod p = { .id = pod_id, .pod_namespace = pod_namespace };
+        const struct pve_until pve_until = until_of(c, until);
+
+        return isolation_leave(c->isolation, &p, &pve_until, err) < 0 ? not_a_lookup(err) : 0;
+}
+
+int cts_sweep_namespaces(struct cts *c, bool (*is_known)(const char *pod_id, void *userdata), void *userdata,
+                         const struct ct_until *until, struct err *err) {
+        const struct pve_until pve_until = until_of(c, until);
+
+        if (!c->args.network.isolate)
+                return 0;
+        return isolation_sweep(c->isolation, is_known, userdata, &pve_until, err) < 0 ? not_a_lookup(err) : 0;
 }
 
 /* --- making ------------------------------------------------------------------------------------------------------ */
@@ -272,8 +311,8 @@ static int create_as(struct pve *p, unsigned vmid, void *userdata, struct err *e
         return pve_ct_create(p, &(struct pve_ct){ x->c->args.node, vmid }, x->args, NULL, err);
 }
 
-static int make(struct cts *c, const struct ct_pod *pod, const struct pve_until *until, uint32_t *ret_vmid,
-                struct err *err) {
+static int make(struct cts *c, const struct ct_pod *pod, const struct pve_until *until, struct ct_card *ret_card,
+                uint32_t *ret_vmid, struct err *err) {
         _cleanup_params_ struct pve_params params = PVE_PARAMS;
         const struct pve_ct_args args = { .params = &params, .storage = c->args.storage, .until = until };
         _cleanup_strbuf_ struct strbuf description = STRBUF(DESCRIPTION_MAX);
@@ -281,7 +320,7 @@ static int make(struct cts *c, const struct ct_pod *pod, const struct pve_until 
         int r = find_template(c, until, &template, err);
 
         if (r == 0)
-                r = put_network(c, pod, until, &params, err);
+                r = put_network(c, pod, until, ret_card, &params, err);
         if (r < 0)
                 return r;
         claim_write(pod, c->args.node, &description);
@@ -400,9 +439,12 @@ bool cts_adopt(struct cts *c, const char *pod_id, const struct ct *ct) {
 int cts_create(struct cts *c, const struct ct_pod *pod, const struct ct_until *until, struct ct *ret, struct err *err) {
         const struct pve_until pve_until = until_of(c, until);
         const struct pve_ct_args start = { .until = &pve_until };
+        struct ct_card card = { 0 };
         struct ct ct = { 0 };
-        int r = make(c, pod, &pve_until, &ct.vmid, err);
+        int r = make(c, pod, &pve_until, &card, &ct.vmid, err);
 
+        if (r == 0)
+                r = isolate(c, pod, ct.vmid, &card, &pve_until, err);
         if (r == 0)
                 r = pve_ct_do(c->args.pve, &(struct pve_ct){ c->args.node, ct.vmid }, PVE_CT_START, &start, NULL, err);
         if (r == 0)

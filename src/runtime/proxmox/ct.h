@@ -74,6 +74,17 @@ const struct ct_network_conf *cts_network(const struct cts *c);
 /* Before the first cts_create(): a pod of an earlier daemon has this address. */
 void cts_note_address(struct cts *c, const char *pod_id, const char *address);
 
+/* Of a pod that runs: with isolation, an address that it has got from others than us is let through to its namespace.
+ */
+_must_use_ int cts_admit_address(struct cts *c, const struct ct_pod *pod, uint32_t vmid, const char *address,
+                                 const struct ct_until *until, struct err *err);
+/* Before cts_remove(), of a pod that was isolated: its addresses are its namespace's no more. Repeatable. */
+_must_use_ int cts_leave_namespace(struct cts *c, const char *pod_id, const char *pod_namespace,
+                                   const struct ct_until *until, struct err *err);
+/* The same for all that nobody knows of. */
+_must_use_ int cts_sweep_namespaces(struct cts *c, bool (*is_known)(const char *pod_id, void *userdata), void *userdata,
+                                    const struct ct_until *until, struct err *err);
+
 /* The ids of every CT: users and groups 0 to 65535 are 100000 and up, which Proxmox gives unprivileged ones. */
 extern const struct id_map ct_id_range;
 /* "/lxc/123" */

@@ -86,6 +86,10 @@ void networks_note(struct networks *n, const char *id, const char *address) {
                 return; /* taken in any case */
 }
 
+bool networks_gave(struct networks *n, const char *id, const struct ip *address) {
+        return addresses_has(n->addresses, address, id);
+}
+
 void networks_forget(struct networks *n, const char *id) {
         addresses_give_back(n->addresses, id);
 }

@@ -28,5 +28,7 @@ _must_use_ int networks_plan(struct networks *n, const char *id, const struct ct
                              const struct pve_until *until, struct ct_card *ret, struct err *err);
 /* Before the first plan: a pod of an earlier daemon has @address. */
 void networks_note(struct networks *n, const char *id, const char *address);
+/* Has it been given that address, or asked for it? */
+bool networks_gave(struct networks *n, const char *id, const struct ip *address);
 /* The pod's CT is gone. */
 void networks_forget(struct networks *n, const char *id);

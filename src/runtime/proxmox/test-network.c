@@ -7,6 +7,7 @@
 #include <string.h>
 #include "base/str.h"
 #include "runtime/proxmox/addresses.h"
+#include "runtime/proxmox/ip-sets.h"
 #include "runtime/proxmox/network.h"
 
 static struct ip ip(const char *s) {
@@ -263,7 +264,38 @@ static void test_at_once(void) {
         shared = addresses_free(shared);
 }
 
+static void test_set_names(void) {
+        static const char *const namespaces[] = {
+                "shop",
+                "shop-1",
+                "-",
+                "Shop",
+                "SHOP",
+                "",
+                "a_b",
+                "a b",
+                "lxcri-shop",
+                "\xc3\xa4",
+                "x/../y",
+                "a23456789-123456789-123456789-123456789-123456789-12345678", /* 58: as long as it may be as it is */
+                "a23456789-123456789-123456789-123456789-123456789-123456789",
+                "a23456789-123456789-123456789-123456789-123456789-123456789-12",
+                "a23456789-123456789-123456789-123456789-123456789-123456789-13"
+        };
+        char names[ELEMENTSOF(namespaces)][IP_SETS_NAME_MAX];
+
+        for (size_t i = 0; i < ELEMENTSOF(namespaces); i++) {
+                ip_sets_name(namespaces[i], names[i]);
+                assert(strlen(names[i]) <= 64 && str_after(names[i], "lxcri"));
+                assert(!names[i][strspn(names[i], "abcdefghijklmnopqrstuvwxyz0123456789-_")]);
+                for (size_t k = 0; k < i; k++)
+                        assert(!str_eq(names[i], names[k]));
+        }
+        assert(str_eq(names[0], "lxcri-shop") && str_eq(names[11] + strlen("lxcri-"), namespaces[11]));
+}
+
 int main(void) {
+        test_set_names();
         test_cards();
         test_refused();
         test_given();
