@@ -29,6 +29,44 @@ static void print_options(const struct cli_option *options) {
                 printf("--%s %s%.1s%s", o->name, o->letter ? "-" : "", &o->letter, o->letter ? " " : "");
 }
 
+/* The next group that verb @at is in, from @from bytes of its name on: "proxmox", "proxmox snapshot". 0: none. */
+static size_t group_len(size_t at, size_t from) {
+        const char *space = strchr(cli_verbs[at]->name + from, ' ');
+
+        return space && !cli_verbs[at]->hidden ? (size_t) (space - cli_verbs[at]->name) : 0;
+}
+
+/* No verb before @at begins with the same @len bytes, as a word. */
+static bool first_below(size_t at, size_t len) {
+        for (size_t i = 0; i < at; i++)
+                if (strncmp(cli_verbs[i]->name, cli_verbs[at]->name, len) == 0 && strchr(" ", cli_verbs[i]->name[len]))
+                        return false;
+        return true;
+}
+
+/* What may follow the group that is @len bytes of verb @at. */
+static void print_next_words(size_t at, size_t len) {
+        for (size_t k = at; cli_verbs[k]; k++) {
+                size_t word = strcspn(cli_verbs[k]->name + MIN_OF(len + 1, strlen(cli_verbs[k]->name)), " ");
+
+                if (strncmp(cli_verbs[k]->name, cli_verbs[at]->name, len) == 0 && cli_verbs[k]->name[len] == ' ' &&
+                    first_below(k, len + 1 + word))
+                        printf("%.*s ", (int) word, cli_verbs[k]->name + len + 1);
+        }
+}
+
+/* "pod|image|'proxmox snapshot'": words that more words of a verb follow. */
+static void print_groups(void) {
+        const char *separator = "";
+
+        for (size_t i = 0, len; cli_verbs[i]; i++)
+                for (len = group_len(i, 0); len > 0; len = group_len(i, len + 1))
+                        if (first_below(i, len)) {
+                                printf("%s'%.*s'", separator, (int) len, cli_verbs[i]->name);
+                                separator = "|";
+                        }
+}
+
 /* What may follow each verb, into the shell variable @var. */
 static void print_cases(const char *var) {
         for (size_t i = 0; cli_verbs[i]; i++) {
@@ -41,18 +79,13 @@ static void print_cases(const char *var) {
                         printf("bash zsh fish");
                 printf("' ;;\n");
         }
-        for (size_t i = 0; cli_verbs[i]; i++) {
-                const char *space = strchr(cli_verbs[i]->name, ' ');
-                size_t len;
-
-                if (!space || !first_of_group(i, &len))
-                        continue;
-                printf("        '%.*s') %s='", (int) len, cli_verbs[i]->name, var);
-                for (size_t k = i; cli_verbs[k]; k++)
-                        if (strncmp(cli_verbs[k]->name, cli_verbs[i]->name, len + 1) == 0)
-                                printf("%s ", cli_verbs[k]->name + len + 1);
-                printf("' ;;\n");
-        }
+        for (size_t i = 0, len; cli_verbs[i]; i++)
+                for (len = group_len(i, 0); len > 0; len = group_len(i, len + 1))
+                        if (first_below(i, len)) {
+                                printf("        '%.*s') %s='", (int) len, cli_verbs[i]->name, var);
+                                print_next_words(i, len);
+                                printf("' ;;\n");
+                        }
 }
 
 /* The commands whose arguments are pods or images ask for them. */
@@ -61,10 +94,12 @@ static void print_dynamic(const char *var) {
                "        'pod run'|'image rm'|'image inspect'|'image pull')\n"
                "                %s=\"$%s $(proxmox-lxcri image ls 2>/dev/null |\n"
                "                        awk 'NR > 1 { print $1 ($2 == \"(digest)\" ? \"\" : \":\" $2) }')\" ;;\n"
+               "        'proxmox '?*)\n"
+               "                %s=\"$%s $(proxmox-lxcri proxmox ls 2>/dev/null | awk 'NR > 1 { print $2 }')\" ;;\n"
                "        'pod '?*)\n"
                "                %s=\"$%s $(proxmox-lxcri pod ls 2>/dev/null | awk 'NR > 1 { print $2 }')\" ;;\n"
                "        esac\n",
-               var, var, var, var);
+               var, var, var, var, var, var);
 }
 
 static int bash(void) {
@@ -75,8 +110,9 @@ static int bash(void) {
                "                case \"${COMP_WORDS[i]}\" in\n"
                "                --socket|--output|-o|--timeout) ((i++)) ;;\n"
                "                -*) ;;\n"
-               "                *) case \"$verb\" in pod|image) verb=\"$verb ${COMP_WORDS[i]}\" ;; '') "
-               "verb=\"${COMP_WORDS[i]}\" ;; esac ;;\n"
+               "                *) case \"$verb\" in ");
+        print_groups();
+        printf(") verb=\"$verb ${COMP_WORDS[i]}\" ;; '') verb=\"${COMP_WORDS[i]}\" ;; esac ;;\n"
                "                esac\n"
                "        done\n"
                "        case \"$verb\" in\n"
@@ -107,7 +143,9 @@ static int zsh(void) {
                "                case \"$w\" in\n"
                "                --socket|--output|-o|--timeout) ((i++)) ;;\n"
                "                -*) ;;\n"
-               "                *) case \"$verb\" in pod|image) verb=\"$verb $w\" ;; '') verb=\"$w\" ;; esac ;;\n"
+               "                *) case \"$verb\" in ");
+        print_groups();
+        printf(") verb=\"$verb $w\" ;; '') verb=\"$w\" ;; esac ;;\n"
                "                esac\n"
                "        done\n"
                "        case \"$verb\" in\n"
@@ -126,14 +164,18 @@ static int zsh(void) {
         return EXIT_FINE;
 }
 
-static void fish_condition(const char *name) {
-        const char *space = strchr(name, ' ');
+/* "seen this word; and seen that one", of the first @len bytes of @name. */
+static void fish_condition(const char *name, size_t len) {
+        const char *separator = "'";
 
-        if (space)
-                printf("'__fish_seen_subcommand_from %.*s; and __fish_seen_subcommand_from %s'", (int) (space - name),
-                       name, space + 1);
-        else
-                printf("'__fish_seen_subcommand_from %s'", name);
+        for (size_t at = 0; at < len;) {
+                size_t word = strcspn(name + at, " ");
+
+                printf("%s__fish_seen_subcommand_from %.*s", separator, (int) word, name + at);
+                separator = "; and ";
+                at += word + 1;
+        }
+        printf("'");
 }
 
 static void fish_text(const char *s) {
@@ -149,7 +191,7 @@ static void fish_options(const struct cli_option *options, const char *name) {
                 printf("complete -c proxmox-lxcri ");
                 if (name) {
                         printf("-n ");
-                        fish_condition(name);
+                        fish_condition(name, strlen(name));
                         putchar(' ');
                 }
                 if (o->letter)
@@ -161,7 +203,7 @@ static void fish_options(const struct cli_option *options, const char *name) {
 }
 
 static int fish(void) {
-        size_t len;
+        size_t len, last;
 
         printf("# fish completion for proxmox-lxcri; made by \"proxmox-lxcri completion fish\".\n"
                "complete -c proxmox-lxcri -f\n");
@@ -170,13 +212,18 @@ static int fish(void) {
                         printf("complete -c proxmox-lxcri -n __fish_use_subcommand -a %.*s\n", (int) len,
                                cli_verbs[i]->name);
         for (size_t i = 0; cli_verbs[i]; i++) {
-                const char *space = strchr(cli_verbs[i]->name, ' ');
-
                 if (cli_verbs[i]->hidden)
                         continue;
-                if (space) {
-                        printf("complete -c proxmox-lxcri -n '__fish_seen_subcommand_from %.*s' -a %s -d '",
-                               (int) (space - cli_verbs[i]->name), cli_verbs[i]->name, space + 1);
+                for (last = 0, len = group_len(i, 0); len > 0; last = len, len = group_len(i, len + 1))
+                        if (last > 0 && first_below(i, len)) {
+                                printf("complete -c proxmox-lxcri -n ");
+                                fish_condition(cli_verbs[i]->name, last);
+                                printf(" -a %.*s\n", (int) (len - last - 1), cli_verbs[i]->name + last + 1);
+                        }
+                if (last > 0) {
+                        printf("complete -c proxmox-lxcri -n ");
+                        fish_condition(cli_verbs[i]->name, last);
+                        printf(" -a %s -d '", cli_verbs[i]->name + last + 1);
                         fish_text(cli_verbs[i]->help);
                         printf("'\n");
                 }

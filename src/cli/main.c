@@ -36,13 +36,23 @@ void cli_print_verb_help(const struct cli_verb *verb) {
         print_options(cli_global_options);
 }
 
+/* Of all verbs those of Proxmox are one line. */
+static bool is_listed(const struct cli_verb *verb, const char *group) {
+        const char *rest = str_after(verb->name, group ?: CLI_PROXMOX);
+        bool below = rest && *rest == ' ';
+
+        return !verb->hidden && (group ? below : !below);
+}
+
 static void print_help(const char *group) {
         printf("usage: proxmox-lxcri [OPTIONS] VERB ...\n\nPods as LXC containers: runs, shows and removes what "
                "proxmox-lxcrid "
                "serves.\n\nverbs:\n");
         for (size_t i = 0; cli_verbs[i]; i++)
-                if (!cli_verbs[i]->hidden && (!group || str_after(cli_verbs[i]->name, group)))
-                        printf("  %-14s %s\n", cli_verbs[i]->name, cli_verbs[i]->help);
+                if (is_listed(cli_verbs[i], group))
+                        printf("  %-*s %s\n", group ? 29 : 14, cli_verbs[i]->name, cli_verbs[i]->help);
+        if (!group)
+                printf("  %-14s %s\n", CLI_PROXMOX " ...", "Snapshots, backups and more of pods' Proxmox containers");
         printf("\noptions:\n");
         print_options(cli_global_options);
         printf("\n\"proxmox-lxcri VERB --help\" tells more.\n");
@@ -59,31 +69,58 @@ int cli_usage(const struct cli_verb *verb, const char *fmt, ...) {
         return EXIT_USAGE;
 }
 
-/* The verb that @words begin with; @ret_words is how many of them are its name. */
-static const struct cli_verb *find_verb(const char *const *words, size_t n, size_t *ret_words) {
-        for (size_t i = 0; cli_verbs[i]; i++) {
-                const char *name = cli_verbs[i]->name, *space = strchr(name, ' ');
+/* How many of @words are @name's, if they begin with all of it; else 0. */
+static size_t words_of(const char *name, const char *const *words, size_t n) {
+        for (size_t i = 0; i < n; i++) {
+                size_t len = strcspn(name, " ");
 
-                if (n >= 1 && !space && str_eq(name, words[0])) {
-                        *ret_words = 1;
-                        return cli_verbs[i];
-                }
-                if (n >= 2 && space && strlen(words[0]) == (size_t) (space - name) &&
-                    strncmp(words[0], name, (size_t) (space - name)) == 0 && str_eq(space + 1, words[1])) {
-                        *ret_words = 2;
-                        return cli_verbs[i];
-                }
+                if (strlen(words[i]) != len || strncmp(words[i], name, len) != 0)
+                        return 0;
+                if (!name[len])
+                        return i + 1;
+                name += len + 1;
         }
-        return NULL;
+        return 0;
 }
 
-static bool is_group(const char *word) {
-        size_t len = strlen(word);
+/* The verb that @words begin with; @ret_words is how many of them are its name. */
+static const struct cli_verb *find_verb(const char *const *words, size_t n, size_t *ret_words) {
+        const struct cli_verb *found = NULL;
 
-        for (size_t i = 0; cli_verbs[i]; i++)
-                if (strncmp(cli_verbs[i]->name, word, len) == 0 && cli_verbs[i]->name[len] == ' ')
+        for (size_t i = 0; cli_verbs[i]; i++) {
+                size_t matched = words_of(cli_verbs[i]->name, words, n);
+
+                if (matched > *ret_words) {
+                        *ret_words = matched;
+                        found = cli_verbs[i];
+                }
+        }
+        return found;
+}
+
+/* Do verbs begin with @prefix and a blank? */
+static bool is_group(const char *prefix) {
+        for (size_t i = 0; cli_verbs[i]; i++) {
+                const char *rest = str_after(cli_verbs[i]->name, prefix);
+
+                if (rest && *rest == ' ')
                         return true;
+        }
         return false;
+}
+
+/* The longest group that @words begin with, "proxmox snapshot"; NULL: none. @ret_words: how many of them. */
+static const char *find_group(struct arena *arena, const char *const *words, size_t n, size_t *ret_words) {
+        const char *found = NULL, *prefix = "";
+
+        for (size_t i = 0; i < n; i++) {
+                prefix = arena_printf(arena, "%s%s%s", prefix, i > 0 ? " " : "", words[i]);
+                if (!is_group(prefix))
+                        break;
+                found = prefix;
+                *ret_words = i + 1;
+        }
+        return found;
 }
 
 static int apply_globals(struct cli *cli, const struct cli_args *args) {
@@ -138,6 +175,7 @@ static int run_verb(struct cli *cli, const struct cli_verb *verb, char *const *a
 static int run(struct cli *cli, char *const *argv) {
         static struct cli_args args;
         const struct cli_verb *verb;
+        const char *group;
         size_t words = 0;
         struct err err;
         int status;
@@ -163,13 +201,15 @@ static int run(struct cli *cli, char *const *argv) {
                         argv++;
                 return run_verb(cli, verb, argv + 1);
         }
-        if (!is_group(args.rest[0])) {
+        group = find_group(cli->arena, args.rest, args.n_rest, &words);
+        if (!group) {
                 fprintf(stderr, "proxmox-lxcri: no verb \"%.64s\"; --help lists them\n", args.rest[0]);
                 return EXIT_USAGE;
         }
-        print_help(args.rest[0]);
-        return args.n_rest > 1 && (str_eq(args.rest[1], "-h") || str_eq(args.rest[1], "--help")) ? EXIT_FINE
-                                                                                                 : EXIT_USAGE;
+        print_help(group);
+        return args.n_rest > words && (str_eq(args.rest[words], "-h") || str_eq(args.rest[words], "--help"))
+                       ? EXIT_FINE
+                       : EXIT_USAGE;
 }
 
 int main(int argc, char **argv) {

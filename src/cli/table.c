@@ -58,6 +58,18 @@ void table_add(struct table *t, ...) {
         assert(n == t->columns);
 }
 
+void table_init_list(struct table *t, struct arena *arena, const char *const *titles) {
+        *t = (struct table){ .arena = arena };
+        for (; titles[t->columns]; t->columns++)
+                add_cell(t, titles[t->columns]);
+        assert(t->columns > 0 && t->columns <= TABLE_COLUMNS_MAX);
+}
+
+void table_add_list(struct table *t, const char *const *cells) {
+        for (size_t i = 0; i < t->columns; i++)
+                add_cell(t, cells[i]);
+}
+
 void table_print(const struct table *t, FILE *out) {
         size_t widths[TABLE_COLUMNS_MAX] = { 0 }, blanks = 0;
 

@@ -19,5 +19,8 @@ struct table {
 void table_init(struct table *t, struct arena *arena, ...) __attribute__((sentinel));
 /* As many cells as there are columns, NULL last. The strings are copied. */
 void table_add(struct table *t, ...) __attribute__((sentinel));
+/* The same of lists that end with NULL. */
+void table_init_list(struct table *t, struct arena *arena, const char *const *titles);
+void table_add_list(struct table *t, const char *const *cells);
 void table_print(const struct table *t, FILE *out);
 void table_done(struct table *t);

@@ -5,7 +5,10 @@ const struct cli_verb *const cli_verbs[] = {
 #define X(verb) &verb,
         CLI_VERBS(X)
 #undef X
-                NULL
+#define X(id, ...) &verb_proxmox_##id,
+                REST_OPERATIONS(X)
+#undef X
+                        NULL
 };
 
 const struct cli_option cli_global_options[] = {

@@ -2,6 +2,7 @@
 /* verbs - the list of verbs, in the order of the help. X(name of the struct cli_verb). */
 #pragma once
 #include "cli/cli.h"
+#include "rest/operations.h"
 
 #define CLI_VERBS(X)                                                                                                   \
         X(verb_pod_run)                                                                                                \
@@ -47,3 +48,10 @@
 #define X(verb) extern const struct cli_verb verb;
 CLI_VERBS(X)
 #undef X
+
+/* "proxmox ...", of the table of operations. */
+#define X(id, ...) extern const struct cli_verb verb_proxmox_##id;
+REST_OPERATIONS(X)
+#undef X
+
+#define CLI_PROXMOX "proxmox" /* their first word */

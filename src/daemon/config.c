@@ -444,6 +444,10 @@ static int settle(struct config *c, struct err *err) {
                         return err_set(err, ERR_INVALID,
                                        "state: the path is too long for the socket in it; give a shorter --socket");
         }
+        if (str_empty(c->api_socket)) /* no longer than the other one */
+                c->api_socket = arena_printf(c->arena, "%s/api.sock", c->state);
+        if (str_eq(c->api_socket, c->socket))
+                return err_set(err, ERR_INVALID, "socket and api-socket are the same (%s)", c->socket);
         if (str_eq(c->root, c->state))
                 return err_set(err, ERR_INVALID,
                                "root and state are the same folder (%s): state must not outlive a reboot", c->root);

@@ -65,6 +65,9 @@ struct config_proxmox {
           "Daemons that run side by side need a root and a state each.")                                               \
         X("socket", socket, const char *, CONFIG_SOCKET, "", 0, 0,                                                     \
           "Unix socket of the CRI services. Empty: proxmox-lxcri.sock in the state folder.")                           \
+        X("api-socket", api_socket, const char *, CONFIG_SOCKET, "", 0, 0,                                             \
+          "Unix socket of the REST API for operations on Proxmox containers, for root; see proxmox below, without\n"   \
+          "which there is none. Empty: api.sock in the state folder.")                                                 \
         X("cni-conf-dir", cni_conf_dir, const char *, CONFIG_PATH, "/etc/cni/net.d", 0, 0,                             \
           "Folder of CNI configurations; the first by name is used, and changes are seen at once.")                    \
         X("cni-bin-dir", cni_bin_dir, const char *const *, CONFIG_PATHS, "/opt/cni/bin:/usr/lib/cni", 0, 0,            \

@@ -23,6 +23,7 @@
 #include "net/net.h"
 #include "pod/pod.h"
 #include "pve/pve.h"
+#include "rest/rest.h"
 #include "runtime/cgroup/cgroup.h"
 #include "runtime/engine.h"
 #include "runtime/proxmox/ct.h"
@@ -50,6 +51,7 @@ struct daemon {
         struct admin admin;
         char *config_json, *lxc_path;
         struct grpc_server *server;
+        struct rest *rest; /* NULL: no Proxmox */
 };
 
 /* Two daemons on one folder would undo each other's work. */
@@ -262,6 +264,21 @@ static int open_server(struct daemon *d, struct err *err) {
         return r;
 }
 
+static int open_rest(struct daemon *d, struct err *err) {
+        const struct config_proxmox *x = &d->conf->proxmox;
+        const struct rest_args args = {
+                .socket = d->conf->api_socket,
+                .pve = d->pve,
+                .pods = d->pods,
+                .node = x->node,
+                .storage = x->storage,
+                .vmid_first = x->vmid_first,
+                .vmid_last = x->vmid_last,
+        };
+
+        return d->pve ? rest_new(&args, &d->rest, err) : 0;
+}
+
 /* The first container of most pods must not wait for the default seccomp profile to be compiled. */
 static void warm_up(void) {
         _cleanup_(seccomp_unrefp) const struct seccomp_filter *f = NULL;
@@ -294,6 +311,8 @@ static int assemble(struct daemon *d, struct err *err) {
         warm_up();
         describe(d);
         r = open_streaming(d, err);
+        if (r == 0)
+                r = open_rest(d, err);
         return r < 0 ? r : open_server(d, err);
 }
 
@@ -326,6 +345,7 @@ void daemon_stop(struct daemon *d) {
 struct daemon *daemon_free(struct daemon *d) {
         if (!d)
                 return NULL;
+        (void) rest_free(d->rest);
         (void) grpc_server_free(d->server);
         (void) pool_free(d->workers);
         (void) pool_free(d->pullers);

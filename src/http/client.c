@@ -80,6 +80,7 @@ int http_new(const struct http_args *args, struct http **ret, struct err *err) {
                 (void) pthread_mutex_init(&h->share_locks[i], NULL);
         h->share = share_new(h);
         h->user_agent = xstrdup(args->user_agent ?: "proxmox-lxcri/" PROJECT_VERSION);
+        h->unix_socket = args->unix_socket ? xstrdup(args->unix_socket) : NULL;
         h->connect_timeout_ms = args->connect_timeout_ms ?: 15000;
         h->stall_timeout_s = args->stall_timeout_s ?: 60;
         h->use_ca_path = has_hashed_certificates();
@@ -116,6 +117,7 @@ struct http *http_free(struct http *h) {
                 (void) pthread_mutex_destroy(&h->share_locks[i]);
         (void) pthread_mutex_destroy(&h->lock);
         free(h->user_agent);
+        free(h->unix_socket);
         free(h->pins);
         free(h);
         return NULL;

@@ -23,6 +23,7 @@ struct http_args {
         /* SHA-256 of whole certificates, "AA:BB:..." or without colons, NULL-terminated: a server has to show one of
          * these; who signed it, and for what name and time, does not matter then. NULL: the usual checks. */
         const char *const *fingerprints;
+        const char *unix_socket; /* every request goes there, whatever host its URL names; NULL: over the network */
 };
 
 /* ERR_INVALID for what is no fingerprint, ERR_UNIMPLEMENTED when this libcurl can't check one. */

@@ -319,6 +319,8 @@ static void set_transfer(CURL *c, const struct http *h, struct exchange *x, cons
         (void) curl_easy_setopt(c, CURLOPT_WRITEDATA, x);
         (void) curl_easy_setopt(c, CURLOPT_PREREQFUNCTION, on_send);
         (void) curl_easy_setopt(c, CURLOPT_PREREQDATA, x);
+        if (h->unix_socket)
+                (void) curl_easy_setopt(c, CURLOPT_UNIX_SOCKET_PATH, h->unix_socket);
         if (x->req->offset) {
                 (void) snprintf(range, sizeof(range), "%llu-", (unsigned long long) x->req->offset);
                 (void) curl_easy_setopt(c, CURLOPT_RANGE, range);

@@ -25,7 +25,7 @@ struct http {
         size_t n_idle;
         CURLSH *share; /* TLS sessions and names; connections can't be shared between threads */
         pthread_mutex_t share_locks[CURL_LOCK_DATA_LAST];
-        char *user_agent;
+        char *user_agent, *unix_socket;
         unsigned connect_timeout_ms, stall_timeout_s;
         bool use_ca_path;     /* the system has a hashed folder of certificates: no bundle to parse a connection */
         struct tls_pin *pins; /* a server has to show one of these; none: the usual checks */

@@ -37,6 +37,8 @@ static int operate(struct pve *p, const struct pve_ct *ct, const struct pve_ct_a
         op.node = ct->node;
         op.storage = args->storage;
         op.until = args->until;
+        op.progress = args->progress;
+        op.lock_wait_ms = args->lock_wait_ms;
         return pve_operate(p, &op, ret_warnings, err);
 }
 

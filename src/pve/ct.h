@@ -39,6 +39,8 @@ struct pve_ct_args {
         const char *item;                /* for paths that have one */
         const char *storage;             /* that it works on; NULL: none in particular */
         const struct pve_until *until;
+        const struct pve_progress *progress; /* NULL: nobody asks */
+        unsigned lock_wait_ms;               /* as in operation.h */
 };
 
 _must_use_ int pve_ct_do(struct pve *p, const struct pve_ct *ct, enum pve_ct_action action,

@@ -138,7 +138,7 @@ static int attempt(struct run *run, unsigned *ret_warnings, struct err *err) {
                         return pve_raise(err, PVE_FOREIGN, "%s %s: the answer names no task", op->method, op->path);
                 take_task(run, upid);
         }
-        return op->type ? pve_task_wait(run->p, run->upid, op->until, ret_warnings, err) : 0;
+        return op->type ? pve_task_wait(run->p, run->upid, op->until, op->progress, ret_warnings, err) : 0;
 }
 
 /* The name of the line at @place, or NULL; caller frees. */
@@ -181,7 +181,19 @@ static int back_off(const struct run *run, unsigned n, struct err *err) {
         return r;
 }
 
+/* Somebody else has the lock: is it to be waited for? Whoever follows the operation is told once. */
+static bool wait_for_lock(const struct run *run, uint64_t since_ns, bool first, const struct err *err) {
+        const struct pve_progress *progress = run->op->progress;
+
+        if (run->op->lock_wait_ms && clock_monotonic_ns() - since_ns >= run->op->lock_wait_ms * UINT64_C(1000000))
+                return false;
+        if (first && progress)
+                progress->line(err->msg, progress->userdata);
+        return true;
+}
+
 int pve_operate(struct pve *p, const struct pve_operation *op, unsigned *ret_warnings, struct err *err) {
+        const uint64_t since_ns = clock_monotonic_ns();
         struct run run = { .p = p, .op = op };
         int r;
 
@@ -192,7 +204,7 @@ int pve_operate(struct pve *p, const struct pve_operation *op, unsigned *ret_war
                 /* The first, or one before, did arrive. */
                 if (r < 0 && run.lost > 0 && op->done != PVE_NONE && pve_kind(err) == op->done)
                         return 0;
-                if (r < 0 && !is_lock(err))
+                if (r < 0 && !(is_lock(err) && wait_for_lock(&run, since_ns, n == LOCK_ATTEMPT_FIRST, err)))
                         return r;
                 r = r < 0 ? back_off(&run, n, err) : 0;
                 if (r < 0)

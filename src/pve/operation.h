@@ -23,8 +23,11 @@ struct pve_operation {
         bool repeatable;     /* without a task: may arrive twice */
         enum pve_kind done;  /* what a second one is refused with when the first, whose answer was lost, had done it */
         const struct pve_until *until;
+        const struct pve_progress *progress; /* of its task; NULL: nobody asks */
+        unsigned lock_wait_ms;               /* locks are waited for no longer than that; 0: until the deadline */
 };
 
 /* @ret_warnings: of the task; may be NULL. PVE_LOST only when it could not be found out. Locks (PVE_LOCKED,
- * PVE_LOCK_TIMEOUT) are waited for until the deadline, which is ERR_DEADLINE with the lock's kind and text then. */
+ * PVE_LOCK_TIMEOUT) are waited for until the deadline, which is ERR_DEADLINE with the lock's kind and text then, or as
+ * long as lock_wait_ms, which is the lock's error itself. */
 _must_use_ int pve_operate(struct pve *p, const struct pve_operation *op, unsigned *ret_warnings, struct err *err);

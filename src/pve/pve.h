@@ -37,6 +37,14 @@ struct pve_until {
         uint64_t deadline_ns; /* CLOCK_MONOTONIC; UINT64_MAX: none */
 };
 
+/* Is told the lines of a task's log while the task is waited for: in order, by the thread that waits. Control bytes are
+ * blanks, a line is cut at PVE_LINE_MAX bytes, and past PVE_LINES_MAX of a task there are no more. */
+enum { PVE_LINE_MAX = 1000, PVE_LINES_MAX = 20000 };
+struct pve_progress {
+        void (*line)(const char *text, void *userdata);
+        void *userdata;
+};
+
 struct pve_request {
         const char *method;              /* NULL: GET; POST, PUT, DELETE */
         const char *path;                /* "/nodes/pve1/lxc"; what a URL can't hold is encoded here */

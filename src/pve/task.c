@@ -13,6 +13,7 @@ enum {
         SILENCE_MAX_S = 300,     /* nobody answers: given up */
         LOG_LINES = 6,
         LOG_PAGE = 50,
+        PAGES_AT_ONCE = 20,
         LOG_TEXT_MAX = 400,
         STATUS_MAX = 400,
 };
@@ -101,12 +102,55 @@ static int judge(struct pve *p, const struct upid *u, const char *upid, const js
         return 1;
 }
 
+/* --- progress ------------------------------------------------------------------------------------------------------
+ */
+
+struct reader {
+        const struct pve_progress *progress;
+        uint64_t next; /* line */
+};
+
+static void tell(const struct pve_progress *progress, const char *text) {
+        char line[PVE_LINE_MAX + 1];
+
+        (void) snprintf(line, sizeof(line), "%s", text);
+        pve_one_line(line, sizeof(line) - 1);
+        progress->line(line, progress->userdata);
+}
+
+/* The lines that have come since. "no content" is what an empty log says in place of its first line. */
+static void read_on(struct pve *p, const struct upid *u, const char *upid, const struct pve_until *until,
+                    struct reader *reader) {
+        for (unsigned page = 0; reader->progress && page < PAGES_AT_ONCE && reader->next < PVE_LINES_MAX; page++) {
+                _cleanup_(json_unrefp) json_t *answer = NULL;
+                uint64_t total;
+                struct err ignored;
+                const json_t *lines, *one;
+                size_t i;
+
+                if (get_log(p, u, upid, reader->next, until, &answer, &total, &ignored) < 0)
+                        return;
+                lines = json_object_get(answer, "data");
+                json_array_foreach(lines, i, one) {
+                        const char *text = pve_json_str(one, "t");
+
+                        if (reader->next == 0 && str_eq(text, "no content"))
+                                return;
+                        if (reader->next++ < PVE_LINES_MAX && text)
+                                tell(reader->progress, text);
+                }
+                if (json_array_size(lines) < LOG_PAGE)
+                        return;
+        }
+}
+
 static bool is_silence(const struct err *err) {
         return pve_kind(err) == PVE_UNREACHABLE || pve_kind(err) == PVE_NODE_UNREACHABLE;
 }
 
-int pve_task_wait(struct pve *p, const char *upid, const struct pve_until *until, unsigned *ret_warnings,
-                  struct err *err) {
+int pve_task_wait(struct pve *p, const char *upid, const struct pve_until *until, const struct pve_progress *progress,
+                  unsigned *ret_warnings, struct err *err) {
+        struct reader reader = { .progress = progress };
         uint64_t heard_ns = clock_monotonic_ns();
         unsigned ms = POLL_MS;
         struct upid u;
@@ -120,6 +164,7 @@ int pve_task_wait(struct pve *p, const char *upid, const struct pve_until *until
                 r = get(p, &u, upid, "status", NULL, until, &answer, err);
                 if (r == 0) {
                         heard_ns = clock_monotonic_ns();
+                        read_on(p, &u, upid, until, &reader);
                         r = judge(p, &u, upid, json_object_get(answer, "data"), until, ret_warnings, err);
                         if (r != 0)
                                 return r < 0 ? r : 0;

@@ -359,7 +359,7 @@ static void test_arguments(void) {
 static int wait_for(struct pve *p, const char *upid, unsigned ms, unsigned *warnings, struct err *err) {
         const struct pve_until until = test_until(ms);
 
-        return pve_task_wait(p, upid, &until, warnings, err);
+        return pve_task_wait(p, upid, &until, NULL, warnings, err);
 }
 
 static void test_tasks(void) {
@@ -408,6 +408,40 @@ static void test_tasks(void) {
         test_server_stop(&s);
 }
 
+static void take_line(const char *text, void *userdata) {
+        strbuf_printf(userdata, "%s|", text);
+}
+
+/* Each line once, in order, while the task runs; what can't be read of its log does not matter. */
+static void test_progress(void) {
+#define LOG(start) "GET " API "/nodes/pve1/tasks/" UPID_OF("vzdump", "110") "/log?start=" start "&limit=50 "
+        static const struct test_step script[] = { RUNS("vzdump", "110"),
+                                                   OK(LOG("0"), "[{\"n\":1,\"t\":\"no content\"}]"),
+                                                   RUNS("vzdump", "110"),
+                                                   OK(LOG("0"),
+                                                      "[{\"n\":1,\"t\":\"a\\tb\\u001b[1m\"},{\"n\":2,\"t\":\"two\"}]"),
+                                                   RUNS("vzdump", "110"),
+                                                   STEP(LOG("2"), "500 log is gone", NULL),
+                                                   RUNS("vzdump", "110"),
+                                                   OK(LOG("2"), "[]"),
+                                                   ENDS("vzdump", "110", "OK"),
+                                                   OK(LOG("2"), "[{\"n\":3,\"t\":\"TASK OK\"}]"),
+                                                   { 0 } };
+        _cleanup_strbuf_ struct strbuf seen = STRBUF(1000);
+        const struct pve_progress progress = { take_line, &seen };
+        const struct pve_until until = test_until(20000);
+        struct test_server s = { .script = script };
+        struct pve *p;
+        struct err err;
+
+        test_server_start(&s);
+        p = test_client_of(&s);
+        assert(pve_task_wait(p, UPID_OF("vzdump", "110"), &until, &progress, NULL, &err) == 0);
+        assert(str_eq(strbuf_str(&seen), "a b [1m|two|TASK OK|"));
+        p = pve_free(p);
+        test_server_stop(&s);
+}
+
 static void answer_runs(struct test_server *s, const char *request, struct test_step *ret) {
         static const struct test_step runs = RUNS("", "");
 
@@ -451,12 +485,12 @@ static void test_task_limits(void) {
 
         test_server_start(&s);
         p = test_client_of(&s);
-        assert(pve_task_wait(p, UPID_OF("vzstart", "110"), &until, NULL, &err) == -ERR_DEADLINE);
+        assert(pve_task_wait(p, UPID_OF("vzstart", "110"), &until, NULL, NULL, &err) == -ERR_DEADLINE);
         assert(str_after(err.msg, "vzstart of 110 on node pve1 has not ended") ||
                str_after(err.msg, "wait for task UPID:"));
         until = test_until(20000);
         until.cancel_fd = eventfd(1, EFD_CLOEXEC);
-        assert(pve_task_wait(p, UPID_OF("vzstart", "110"), &until, NULL, &err) == -ERR_CANCELLED);
+        assert(pve_task_wait(p, UPID_OF("vzstart", "110"), &until, NULL, NULL, &err) == -ERR_CANCELLED);
         (void) close(until.cancel_fd);
         p = pve_free(p);
         test_server_stop(&s);
@@ -473,6 +507,7 @@ int main(void) {
         test_ticket_renewed();
         test_one_ticket_for_all();
         test_tasks();
+        test_progress();
         test_task_elsewhere();
         test_task_limits();
         return 0;

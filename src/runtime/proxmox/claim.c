@@ -55,3 +55,12 @@ bool claim_read(const char *description, struct claim *ret) {
         return has_node && has_id && strlen(ret->pod_id) == CLAIM_ID_LEN &&
                strspn(ret->pod_id, "0123456789abcdef") == CLAIM_ID_LEN;
 }
+
+bool claim_has_tag(const char *tags) {
+        size_t n = strlen(CLAIM_TAG);
+
+        for (const char *t = tags; *t; t += strcspn(t, ";, "), t += strspn(t, ";, "))
+                if (strcspn(t, ";, ") == n && memcmp(t, CLAIM_TAG, n) == 0)
+                        return true;
+        return false;
+}

@@ -19,3 +19,5 @@ struct ct_pod;
 void claim_write(const struct ct_pod *pod, const char *node, struct strbuf *to);
 /* False: @description, which may be NULL, claims nothing. */
 bool claim_read(const char *description, struct claim *ret);
+/* Is CLAIM_TAG among the tags that Proxmox gives as "a;b"? */
+bool claim_has_tag(const char *tags);

@@ -105,15 +105,6 @@ static int read_claim(struct cts *c, const struct pve_ct *ct, const struct pve_u
         return r < 0 && pve_kind(err) == PVE_MISSING ? 0 : r;
 }
 
-static bool has_tag(const char *tags) {
-        size_t n = strlen(CLAIM_TAG);
-
-        for (const char *t = tags; *t; t += strcspn(t, ";, "), t += strspn(t, ";, "))
-                if (strcspn(t, ";, ") == n && memcmp(t, CLAIM_TAG, n) == 0)
-                        return true;
-        return false;
-}
-
 /* Calls @found for each CT of ours, also for one that was moved to another node; it stops when that says so. */
 static int each_of_ours(struct cts *c, const struct pve_until *until,
                         bool (*found)(const struct pve_ct *ct, const struct claim *claim, const json_t *config,
@@ -129,7 +120,7 @@ static int each_of_ours(struct cts *c, const struct pve_until *until,
                 _cleanup_(json_unrefp) json_t *config = NULL;
 
                 if (ct->vmid < c->args.vmid_first || ct->vmid > c->args.vmid_last ||
-                    !has_tag(cts.entries[i].status.tags))
+                    !claim_has_tag(cts.entries[i].status.tags))
                         continue;
                 r = read_claim(c, ct, until, &claim, &ours, &config, err);
                 if (r == 0 && ours && found(ct, &claim, config, userdata))
