@@ -129,6 +129,12 @@ int cri_info(struct cli *cli, Proxmoxlxcri__V1__InfoResponse **ret, struct err *
                         CLI_TIMEOUT_MS, ret, err);
 }
 
+int cri_explain_route(struct cli *cli, const Proxmoxlxcri__V1__ExplainRouteRequest *req,
+                      Proxmoxlxcri__V1__ExplainRouteResponse **ret, struct err *err) {
+        return cli_call(cli, "/proxmoxlxcri.v1.Admin/ExplainRoute", &req->base,
+                        &proxmoxlxcri__v1__explain_route_response__descriptor, CLI_TIMEOUT_MS, ret, err);
+}
+
 /* --- finding ----------------------------------------------------------------------------------------------------- */
 
 static const char *pod_name(const cri_pod *p) {

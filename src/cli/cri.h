@@ -24,6 +24,8 @@ _must_use_ int cri_stop_pod(struct cli *cli, const char *id, struct err *err);
 /* Stops it too; its log folder goes as well when it is one of "pod run"'s. */
 _must_use_ int cri_remove_pod(struct cli *cli, const char *id, struct err *err);
 _must_use_ int cri_info(struct cli *cli, Proxmoxlxcri__V1__InfoResponse **ret, struct err *err);
+_must_use_ int cri_explain_route(struct cli *cli, const Proxmoxlxcri__V1__ExplainRouteRequest *req,
+                                 Proxmoxlxcri__V1__ExplainRouteResponse **ret, struct err *err);
 
 /* A pod by id, unique prefix of one, "name" or "namespace/name". ERR_NOT_FOUND; ERR_INVALID when several match. */
 _must_use_ int cri_find_pod(struct cli *cli, const char *what, cri_pod **ret, struct err *err);

@@ -51,7 +51,8 @@ static void take_config(struct doctor *d, const char *text) {
         json_decref(config);
 }
 
-static void check_daemon(struct doctor *d, struct cli *cli) {
+/* Does it answer? */
+static bool check_daemon(struct doctor *d, struct cli *cli) {
         Proxmoxlxcri__V1__InfoResponse *info;
         struct err err;
 
@@ -60,12 +61,13 @@ static void check_daemon(struct doctor *d, struct cli *cli) {
         if (cri_info(cli, &info, &err) == 0) {
                 take_config(d, info->config);
                 doctor_add(d, DOCTOR_OK, "daemon", NULL, "%s answers on %s", info->version, cli->socket);
-                return;
+                return true;
         }
         take_config(d, NULL);
         doctor_add(d, DOCTOR_WARN, "daemon",
                    "start it: \"systemctl start proxmox-lxcrid\", or \"proxmox-lxcrid\" by hand; or give --socket",
                    "does not answer on %s", cli->socket);
+        return false;
 }
 
 static void print_text(const struct doctor *d) {
@@ -98,13 +100,16 @@ static void print_json(const struct doctor *d) {
 static int run(struct cli *cli, const struct cli_args *args) {
         static struct doctor d;
         int status = EXIT_FINE;
+        bool answers;
 
         d.arena = cli->arena;
-        check_daemon(&d, cli);
+        answers = check_daemon(&d, cli);
         doctor_check_kernel(&d);
         doctor_check_cgroups(&d);
         doctor_check_network(&d);
         doctor_check_host(&d);
+        if (answers)
+                doctor_check_proxmox(&d, cli);
         if (cli->json)
                 print_json(&d);
         else
@@ -119,8 +124,9 @@ const struct cli_verb verb_doctor = {
         .name = "doctor",
         .args = "",
         .help = "Check what this host has and lacks for running pods, and what to do",
-        .description = "Works without the daemon; with it, looks where its configuration says. Exits with 1 when "
-                       "something must be mended.\n"
+        .description = "Works without the daemon; with it, looks where its configuration says, and asks Proxmox VE "
+                       "where that is configured.\n"
+                       "Exits with 1 when something must be mended.\n"
                        "With -o json: a list of {check, level: ok|warn|fail, found, advice}.",
         .fn = run,
 };

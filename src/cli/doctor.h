@@ -13,7 +13,7 @@ struct doctor_finding {
         const char *name, *found, *advice; /* advice: NULL when OK */
 };
 
-enum { DOCTOR_FINDINGS_MAX = 64 };
+enum { DOCTOR_FINDINGS_MAX = 512 };
 
 struct doctor {
         struct arena *arena;
@@ -31,3 +31,5 @@ void doctor_check_kernel(struct doctor *d); /* kernel, file systems, system call
 void doctor_check_cgroups(struct doctor *d);
 void doctor_check_network(struct doctor *d); /* CNI, forwarding, bridge filter */
 void doctor_check_host(struct doctor *d);    /* programs, folders, space */
+struct cli;
+void doctor_check_proxmox(struct doctor *d, struct cli *cli); /* by the daemon, which must answer */

@@ -6,6 +6,7 @@
 #include <string.h>
 #include "base/str.h"
 #include "cli/format.h"
+#include "pod/route.h"
 
 enum { CPU_PERIOD_US = 100000, NAME_LEN_MAX = 63 };
 
@@ -230,6 +231,16 @@ static int make_container(const struct cli_args *args, struct arena *a, struct p
         return add_limits(args, a, c->linux, err);
 }
 
+static void annotate(struct arena *a, Runtime__V1__PodSandboxConfig *pod, const char *key, const char *value) {
+        Runtime__V1__PodSandboxConfig__AnnotationsEntry *e =
+                new_message(a, Runtime__V1__PodSandboxConfig__AnnotationsEntry,
+                            runtime__v1__pod_sandbox_config__annotations_entry__init);
+
+        e->key = borrow(key);
+        e->value = borrow(value);
+        pod->annotations[pod->n_annotations++] = e;
+}
+
 int pod_config_from_args(const struct cli_args *args, const char *log_root, struct arena *a, struct pod_config *ret,
                          struct err *err) {
         Runtime__V1__PodSandboxConfig *pod =
@@ -254,12 +265,9 @@ int pod_config_from_args(const struct cli_args *args, const char *log_root, stru
         pod->hostname = args_has(args, "host-network") ? borrow("") : borrow(name);
         pod->log_directory = arena_printf(a, "%s/%s_%s_%s", log_root, namespace, name, pod->metadata->uid);
         ret->log_path = arena_printf(a, "%s/%s.log", pod->log_directory, name);
-        pod->annotations = arena_array(a, Runtime__V1__PodSandboxConfig__AnnotationsEntry *, 1);
-        pod->annotations[0] = new_message(a, Runtime__V1__PodSandboxConfig__AnnotationsEntry,
-                                          runtime__v1__pod_sandbox_config__annotations_entry__init);
-        pod->annotations[0]->key = borrow(CRI_LOG_FOLDER_KEY);
-        pod->annotations[0]->value = pod->log_directory;
-        pod->n_annotations = 1;
+        pod->annotations = arena_array(a, Runtime__V1__PodSandboxConfig__AnnotationsEntry *, 2);
+        annotate(a, pod, CRI_LOG_FOLDER_KEY, pod->log_directory);
+        annotate(a, pod, ROUTE_IMAGE_ANNOTATION, args->rest[0]);
         pod->linux = new_message(a, Runtime__V1__LinuxPodSandboxConfig, runtime__v1__linux_pod_sandbox_config__init);
         pod->linux->security_context = new_message(a, Runtime__V1__LinuxSandboxSecurityContext,
                                                    runtime__v1__linux_sandbox_security_context__init);

@@ -24,6 +24,8 @@
         X(verb_info)                                                                                                   \
         X(verb_version)                                                                                                \
         X(verb_doctor)                                                                                                 \
+        X(verb_route_explain)                                                                                          \
+        X(verb_route_ls)                                                                                               \
         X(verb_log_level)                                                                                              \
         X(verb_lxc)                                                                                                    \
         X(verb_completion)                                                                                             \

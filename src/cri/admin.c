@@ -241,6 +241,14 @@ void admin_methods(struct admin *admin, struct grpc_method ret[ADMIN_N_METHODS])
                   .request = &proxmoxlxcri__v1__info_request__descriptor,
                   .unary = info,
                   .userdata = admin },
+                { .path = "/proxmoxlxcri.v1.Admin/ExplainRoute",
+                  .request = &proxmoxlxcri__v1__explain_route_request__descriptor,
+                  .unary = admin_explain_route,
+                  .userdata = admin },
+                { .path = "/proxmoxlxcri.v1.Admin/CheckProxmox",
+                  .request = &proxmoxlxcri__v1__check_proxmox_request__descriptor,
+                  .unary = admin_check_proxmox,
+                  .userdata = admin },
         };
 
         memcpy(ret, methods, sizeof(methods));

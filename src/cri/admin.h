@@ -8,10 +8,12 @@
 #include "base/pool.h"
 #include "grpc/server.h"
 #include "image/image.h"
+#include "pod/pod.h"
 
 /* What Info tells and the methods use; borrowed, must outlive the server. */
 struct admin {
         struct images *images;
+        struct pods *pods;
         struct pool *pull_pool; /* for PullImage: the same one as the CRI's */
         const char *version, *lxc_version, *lxc_path, *root, *state, *socket, *cgroup_mode;
         const char *config_json; /* the configuration in force */
@@ -20,6 +22,12 @@ struct admin {
         void *userdata;
 };
 
-enum { ADMIN_N_METHODS = 3 };
+enum { ADMIN_N_METHODS = 5 };
 /* Fills @ret with the service's methods. */
 void admin_methods(struct admin *admin, struct grpc_method ret[ADMIN_N_METHODS]);
+
+/* Private to cri/: methods in files of their own. */
+int admin_explain_route(struct grpc_call *call, const ProtobufCMessage *request, ProtobufCMessage **ret, void *userdata,
+                        struct err *err);
+int admin_check_proxmox(struct grpc_call *call, const ProtobufCMessage *request, ProtobufCMessage **ret, void *userdata,
+                        struct err *err);

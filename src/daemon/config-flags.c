@@ -136,7 +136,7 @@ void config_write_flags(FILE *out) {
                                 : k->type == CONFIG_PATHS ? "PATH:PATH"
                                 : k->type == CONFIG_WORDS ? "WORD,WORD"
                                 : k->type == CONFIG_REGISTRIES || k->type == CONFIG_HANDLERS ||
-                                                k->type == CONFIG_PROXMOX
+                                                k->type == CONFIG_PROXMOX || k->type == CONFIG_ROUTES
                                         ? "YAML"
                                         : "WORD");
                 fprintf(out, "  --%-22s %.*s", name, (int) strcspn(k->help, "\n"), k->help);
@@ -189,6 +189,29 @@ static json_t *proxmox_json(const struct config_proxmox *p) {
                          (json_int_t) p->vmid_last);
 }
 
+static json_t *route_entries_json(const struct route_entry *list, size_t n) {
+        json_t *map = n > 0 ? json_object() : NULL;
+
+        for (size_t i = 0; i < n; i++)
+                (void) json_object_set_new(map, list[i].key, json_string(list[i].pattern));
+        return map;
+}
+
+static json_t *routes_json(const struct routes *routes) {
+        json_t *list = json_array();
+
+        for (size_t i = 0; i < routes->n; i++) {
+                const struct route_rule *r = &routes->list[i];
+
+                (void) json_array_append_new(list, json_pack("{s:s* s:s* s:o* s:o* s:s* s:s}", "namespace",
+                                                             r->pod_namespace, "name", r->name, "labels",
+                                                             route_entries_json(r->labels, r->n_labels), "annotations",
+                                                             route_entries_json(r->annotations, r->n_annotations),
+                                                             "image", r->image, "handler", r->handler));
+        }
+        return list;
+}
+
 static json_t *key_json(const struct config *c, const struct config_key *k) {
         const void *field = (const char *) c + k->offset;
         json_t *list;
@@ -224,6 +247,8 @@ static json_t *key_json(const struct config *c, const struct config_key *k) {
                 return handlers_json(field);
         case CONFIG_PROXMOX:
                 return proxmox_json(field);
+        case CONFIG_ROUTES:
+                return routes_json(field);
         }
         return json_null();
 }

@@ -75,7 +75,7 @@ int config_read_handlers(struct config *c, const struct yaml_node *n, const stru
         return 0;
 }
 
-static const struct pod_handler *find(const struct config *c, const char *name) {
+const struct pod_handler *config_find_handler(const struct config *c, const char *name) {
         for (size_t i = 0; i < c->runtime_handlers.n; i++)
                 if (str_eq(c->runtime_handlers.list[i].name, name))
                         return &c->runtime_handlers.list[i];
@@ -87,9 +87,9 @@ int config_settle_handlers(struct config *c, struct err *err) {
 
         if (!h->list)
                 h->list = arena_array(c->arena, struct pod_handler, HANDLERS_BUILT_IN);
-        if (!find(c, HANDLER_DEFAULT))
+        if (!config_find_handler(c, HANDLER_DEFAULT))
                 h->list[h->n++] = (struct pod_handler){ .name = HANDLER_DEFAULT, .engine = HANDLER_ENGINE_LXC };
-        if (c->proxmox.on && !find(c, HANDLER_ENGINE_PROXMOX))
+        if (c->proxmox.on && !config_find_handler(c, HANDLER_ENGINE_PROXMOX))
                 h->list[h->n++] =
                         (struct pod_handler){ .name = HANDLER_ENGINE_PROXMOX, .engine = HANDLER_ENGINE_PROXMOX };
         for (size_t i = 0; i < h->n && !c->proxmox.on; i++)
@@ -98,7 +98,7 @@ int config_settle_handlers(struct config *c, struct err *err) {
                                        "runtime-handlers.%s: engine proxmox needs the key proxmox, which says where "
                                        "Proxmox VE is",
                                        h->list[i].name);
-        if (find(c, c->default_runtime_handler))
+        if (config_find_handler(c, c->default_runtime_handler))
                 return 0;
         return err_set(err, ERR_INVALID,
                        "default-runtime-handler: '%.64s' is not among the runtime-handlers; add it there, or use '%s'",

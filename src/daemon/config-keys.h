@@ -24,7 +24,7 @@ extern const struct config_key config_keys[CONFIG_N_KEYS];
 const struct config_key *config_find_key(const char *name); /* NULL when unknown */
 const char *config_nearest_key(const char *name);           /* a key that may have been meant, or NULL */
 
-/* --- reading, for config.c and config-handlers.c --- */
+/* --- reading, for config.c and the files of single keys --- */
 
 /* Where a value came from, for errors: "config.yaml:12: registries[0].insecure" or "--workers". */
 struct config_place {
@@ -44,3 +44,7 @@ int config_read_network(struct config *c, const struct yaml_node *n, const struc
 int config_settle_proxmox(struct config *c, struct err *err);
 /* The built-in ones are there, and the default one exists. */
 int config_settle_handlers(struct config *c, struct err *err);
+const struct pod_handler *config_find_handler(const struct config *c, const char *name); /* NULL: none */
+int config_read_routes(struct config *c, const struct yaml_node *n, const struct config_place *p, struct err *err);
+/* After the handlers. */
+int config_settle_routes(const struct config *c, struct err *err);

@@ -232,6 +232,7 @@ static int set_text(struct config *c, const struct config_key *k, const struct c
         case CONFIG_REGISTRIES:
         case CONFIG_HANDLERS:
         case CONFIG_PROXMOX:
+        case CONFIG_ROUTES:
                 break; /* never text */
         }
         return config_bad(p, err, "expected a list, found '%.100s'", text);
@@ -367,13 +368,15 @@ static int join_list(struct config *c, const struct yaml_node *n, char separator
 
 /* Keys that are more than a value or a list of them. */
 static bool is_tree(const struct config_key *k) {
-        return k->type == CONFIG_REGISTRIES || k->type == CONFIG_HANDLERS || k->type == CONFIG_PROXMOX;
+        return k->type == CONFIG_REGISTRIES || k->type == CONFIG_HANDLERS || k->type == CONFIG_PROXMOX ||
+               k->type == CONFIG_ROUTES;
 }
 
 static int read_tree(struct config *c, const struct config_key *k, const struct yaml_node *n,
                      const struct config_place *p, struct err *err) {
         return k->type == CONFIG_HANDLERS  ? config_read_handlers(c, n, p, err)
                : k->type == CONFIG_PROXMOX ? config_read_proxmox(c, n, p, err)
+               : k->type == CONFIG_ROUTES  ? config_read_routes(c, n, p, err)
                                            : read_registries(c, n, p, err);
 }
 
@@ -406,6 +409,8 @@ static int set_flag(struct config *c, const struct config_key *k, const char *te
                                   k->type == CONFIG_HANDLERS ? "expected a mapping like {fast: {engine: lxc}}"
                                   : k->type == CONFIG_PROXMOX
                                           ? "expected a mapping like {token-id: \"cri@pve!node\", storage: local-lvm}"
+                                  : k->type == CONFIG_ROUTES
+                                          ? "expected a list like [{namespace: kube-system, handler: lxc}]"
                                           : "expected a list like [{host: registry.example, insecure: true}]");
         p.line = n->line;
         (void) snprintf(p.key, sizeof(p.key), "%s", k->name);
@@ -454,6 +459,8 @@ static int settle(struct config *c, struct err *err) {
         r = config_settle_proxmox(c, err);
         if (r == 0)
                 r = config_settle_handlers(c, err);
+        if (r == 0)
+                r = config_settle_routes(c, err);
         return r < 0 ? r : settle_streaming(c, err);
 }
 

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "image/image.h"
 #include "pod/handlers.h"
+#include "pod/route.h"
 #include "runtime/proxmox/network.h"
 
 enum config_type {
@@ -33,6 +34,7 @@ enum config_type {
         CONFIG_REGISTRIES, /* struct config_registries */
         CONFIG_HANDLERS,   /* struct config_handlers */
         CONFIG_PROXMOX,    /* struct config_proxmox */
+        CONFIG_ROUTES,     /* struct routes */
 };
 
 struct config_registries {
@@ -116,7 +118,7 @@ struct config_proxmox {
           "Give pods labels of their own where SELinux is on; needs a policy for containers.\n"                        \
           "With false their SELinux options are ignored.")                                                             \
         X("default-runtime-handler", default_runtime_handler, const char *, CONFIG_NAME, HANDLER_DEFAULT, 0, 0,        \
-          "RuntimeClass handler of pods that name none.")                                                              \
+          "RuntimeClass handler of pods that name none and match no route.")                                           \
         X("runtime-handlers", runtime_handlers, struct config_handlers, CONFIG_HANDLERS, "{}", 0, 0,                   \
           "RuntimeClass handlers, by name; pods that name another are refused. lxc is always there.\n"                 \
           "A pod keeps what its handler said when the pod was made.\n"                                                 \
@@ -125,6 +127,15 @@ struct config_proxmox {
           "    engine: lxc                             # or proxmox, see there\n"                                      \
           "    privileged-without-host-devices: false  # true: privileged containers get no devices of the host's\n"   \
           "    seccomp-profile: /etc/builder.json      # RuntimeDefault's, instead of the built-in one")               \
+        X("routes", routes, struct routes, CONFIG_ROUTES, "[]", 0, 0,                                                  \
+          "Which handler pods get that name none: the first route that matches, else the default one.\n"               \
+          "All that a route names must match; '*' is any text, '?' one character. Each entry:\n"                       \
+          "  - namespace: kube-*\n"                                                                                    \
+          "    name: web-?\n"                                                                                          \
+          "    labels: {tier: front*}            # the same for annotations\n"                                         \
+          "    image: docker.io/library/*        # of the annotation " ROUTE_IMAGE_ANNOTATION "\n"                     \
+          "    handler: proxmox                  # one of the runtime-handlers\n"                                      \
+          "\"proxmox-lxcri route explain\" tells which one a pod gets, and why.")                                      \
         X("proxmox", proxmox, struct config_proxmox, CONFIG_PROXMOX, "{}", 0, 0,                                       \
           "Proxmox VE: with it there is a handler proxmox, whose pods are Proxmox containers of this node.\n"          \
           "  hosts: [localhost]                   # of the cluster, tried in order; \":8006\" may be left out\n"       \

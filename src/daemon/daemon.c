@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -26,6 +27,7 @@
 #include "rest/rest.h"
 #include "runtime/cgroup/cgroup.h"
 #include "runtime/engine.h"
+#include "runtime/proxmox/check.h"
 #include "runtime/proxmox/ct.h"
 #include "security/caps.h"
 #include "security/seccomp.h"
@@ -48,6 +50,7 @@ struct daemon {
         struct pool *workers, *pullers, *streams;
         struct streaming *streaming;
         struct cri *cri;
+        int cancel_fd; /* an eventfd: work in the background gives up */
         struct admin admin;
         char *config_json, *lxc_path;
         struct grpc_server *server;
@@ -164,6 +167,7 @@ static int open_pods(struct daemon *d, struct err *err) {
                 .handlers = d->conf->runtime_handlers.list,
                 .n_handlers = d->conf->runtime_handlers.n,
                 .default_handler = d->conf->default_runtime_handler,
+                .routes = d->conf->routes,
         };
         struct engine_lxc_args engine = {
                 .state_dir = d->conf->state,
@@ -202,6 +206,7 @@ static void describe(struct daemon *d) {
                 abort();
         d->admin = (struct admin){
                 .images = d->images,
+                .pods = d->pods,
                 .pull_pool = d->pullers,
                 .version = PROJECT_VERSION,
                 .lxc_version = LXC_VERSION,
@@ -288,6 +293,22 @@ static void warm_up(void) {
                 log_warn("cannot compile the default seccomp profile", "error", err.msg, NULL);
 }
 
+static void log_finding(enum check_level level, const char *name, const char *text, const char *advice,
+                        void *userdata) {
+        if (level == CHECK_FAIL)
+                log_warn("Proxmox VE is not as pods need it", "check", name, "found", text, "advice", advice, NULL);
+        else
+                log_debug("Proxmox VE", "check", name, "found", text, NULL);
+}
+
+/* What is missing is told now, not by the first pod; nobody waits for it. */
+static void check_proxmox(void *arg) {
+        struct daemon *d = arg;
+        const struct pods_ctx ctx = { .cancel_fd = d->cancel_fd, .deadline_ns = UINT64_MAX };
+
+        (void) pods_check_proxmox(d->pods, &ctx, &(struct check_sink){ log_finding, d });
+}
+
 static int assemble(struct daemon *d, struct err *err) {
         int r;
 
@@ -313,7 +334,11 @@ static int assemble(struct daemon *d, struct err *err) {
         r = open_streaming(d, err);
         if (r == 0)
                 r = open_rest(d, err);
-        return r < 0 ? r : open_server(d, err);
+        if (r == 0)
+                r = open_server(d, err);
+        if (r == 0 && d->cts)
+                (void) pool_run(d->workers, check_proxmox, d);
+        return r;
 }
 
 int daemon_new(const struct config *conf, sd_event *loop, struct daemon **ret, struct err *err) {
@@ -323,6 +348,9 @@ int daemon_new(const struct config *conf, sd_event *loop, struct daemon **ret, s
         d->conf = conf;
         d->loop = loop;
         d->root_lock = d->state_lock = -1;
+        d->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (d->cancel_fd < 0)
+                return err_sys(err, errno, "make an eventfd");
         r = assemble(d, err);
         if (r < 0)
                 return r;
@@ -347,6 +375,8 @@ struct daemon *daemon_free(struct daemon *d) {
                 return NULL;
         (void) rest_free(d->rest);
         (void) grpc_server_free(d->server);
+        if (d->cancel_fd >= 0)
+                (void) eventfd_write(d->cancel_fd, 1);
         (void) pool_free(d->workers);
         (void) pool_free(d->pullers);
         (void) streaming_free(d->streaming);
@@ -366,6 +396,7 @@ struct daemon *daemon_free(struct daemon *d) {
         (void) store_close(d->store);
         (void) fd_close(d->state_lock);
         (void) fd_close(d->root_lock);
+        (void) fd_close(d->cancel_fd);
         free(d);
         return NULL;
 }

@@ -139,6 +139,32 @@ static void test_proxmox(void) {
         assert(all->runtime_handlers.n == 3);
 }
 
+static void test_routes(void) {
+        _cleanup_(config_freep) struct config *c = load("routes:\n"
+                                                        "- {namespace: kube-*, name: x?, handler: lxc}\n"
+                                                        "- labels: {a: b, c: d*}\n"
+                                                        "  annotations: {e/f: g}\n"
+                                                        "  image: docker.io/*\n"
+                                                        "  handler: fast\n"
+                                                        "runtime-handlers: {fast: {engine: lxc}}\n");
+        _cleanup_strbuf_ struct strbuf many = STRBUF(1 << 16);
+        const struct route_rule *r = c->routes.list;
+        _cleanup_(freep) char *json = config_to_json(c);
+        struct config *no = NULL;
+
+        assert(c->routes.n == 2 && str_eq(r[0].pod_namespace, "kube-*") && str_eq(r[0].name, "x?"));
+        assert(str_eq(r[0].handler, "lxc") && !r[0].image && r[0].n_labels == 0 && strstr(r[0].where, ":2"));
+        assert(r[1].n_labels == 2 && str_eq(r[1].labels[1].key, "c") && str_eq(r[1].labels[1].pattern, "d*"));
+        assert(r[1].n_annotations == 1 && str_eq(r[1].image, "docker.io/*") && str_eq(r[1].handler, "fast"));
+        assert(strstr(json, "{\"namespace\":\"kube-*\",\"name\":\"x?\",\"handler\":\"lxc\"}"));
+
+        strbuf_puts(&many, "routes:\n");
+        for (int i = 0; i < 257; i++)
+                strbuf_printf(&many, "- {name: n%d, handler: lxc}\n", i);
+        assert(config_load_text("c", many.data, many.len, NULL, &no, &err) == -ERR_INVALID &&
+               strstr(err.msg, "more than 256 routes"));
+}
+
 static void test_handlers(void) {
         _cleanup_(config_freep) struct config *none = load(""),
                                               *own = load("default-runtime-handler: fast\n"
@@ -287,6 +313,17 @@ static const struct {
           "config.yaml:2: proxmox.network.pods-may-choose.vlans: expected 20 to 4094" },
         { "proxmox:\n network: {pods-may-choose: {vlans: [x]}}",
           "config.yaml:2: proxmox.network.pods-may-choose.vlans: expected 1 to 4094" },
+        { "routes: a", "config.yaml:1: routes: expected a list" },
+        { "routes: [a]", "config.yaml:1: routes[0]: expected a mapping" },
+        { "routes: [{namespace: a}]", "config.yaml:1: routes[0]: handler is missing" },
+        { "routes:\n- handler: no", "routes[0] (config.yaml:2): handler 'no' is not among the runtime-handlers" },
+        { "routes:\n- handler: [a]", "config.yaml:2: routes[0].handler: expected a value" },
+        { "routes:\n- handler: lxc\n  ns: a", "config.yaml:3: routes[0].ns: unknown key; a route has handler" },
+        { "routes:\n- handler: lxc\n  namespace: \"\"", "config.yaml:3: routes[0].namespace: expected a pattern" },
+        { "routes:\n- handler: lxc\n  labels: a", "config.yaml:3: routes[0].labels: expected a mapping" },
+        { "routes:\n- handler: lxc\n  labels: {}", "config.yaml:3: routes[0].labels: it is empty" },
+        { "routes:\n- handler: lxc\n  labels:\n   x: [b]", "config.yaml:4: routes[0].labels.x: expected a value" },
+        { "routes:\n- handler: lxc\n- namespace: a\n  handler: lxc", "config.yaml:3: routes[1]: no pod gets here" },
         { "runtime-handlers: {ct: {engine: proxmox}}", "runtime-handlers.ct: engine proxmox needs the key proxmox" },
         { "runtime-handlers: [a]", "config.yaml:1: runtime-handlers: expected a mapping like {fast" },
         { "runtime-handlers: a", "config.yaml:1: runtime-handlers: expected a mapping like" },
@@ -408,6 +445,7 @@ int main(void) {
         test_proxmox();
         test_network();
         test_handlers();
+        test_routes();
         test_bad();
         test_limits();
         test_flags();

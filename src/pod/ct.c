@@ -10,6 +10,7 @@
 #include "pod/ct-network.h"
 #include "pod/handlers.h"
 #include "pod/operations.h"
+#include "runtime/proxmox/check.h"
 #include "security/apparmor.h"
 
 enum { ARENA_MAX = 64 << 10, LABEL_MAX = 4096, SWEEP_ARENA_MAX = 64 << 20, SWEEP_PAUSE_MS = 10000 };
@@ -214,4 +215,12 @@ int ct_apparmor_profile(const struct sandbox *s, struct arena *arena, const char
         if (!str_eq(label, "unconfined"))
                 *ret = arena_strdup(arena, label);
         return 0;
+}
+
+bool pods_check_proxmox(struct pods *p, const struct pods_ctx *ctx, const struct check_sink *to) {
+        const struct ct_until until = { ctx->cancel_fd, ctx->deadline_ns };
+
+        if (p->cts)
+                cts_check(p->cts, &until, to);
+        return p->cts;
 }

@@ -40,22 +40,34 @@ int handlers_check(const struct pods *p, struct err *err) {
 
 int handlers_find(const struct pods *p, const char *name, const struct pod_handler **ret, struct err *err) {
         _cleanup_strbuf_ struct strbuf names = STRBUF(NAMES_MAX);
-        const char *wanted = str_empty(name) ? p->default_handler : name;
 
-        for (size_t i = 0; i < p->n_handlers; i++) {
-                if (str_eq(p->handlers[i].name, wanted)) {
-                        *ret = &p->handlers[i];
-                        return 0;
-                }
-                if (!names.overflow)
-                        strbuf_printf(&names, "%s%s", i > 0 ? ", " : "", p->handlers[i].name);
-        }
+        *ret = pods_handler_named(p, name);
+        if (*ret)
+                return 0;
+        for (size_t i = 0; i < p->n_handlers && !names.overflow; i++)
+                strbuf_printf(&names, "%s%s", i > 0 ? ", " : "", p->handlers[i].name);
         return err_set(err, ERR_INVALID,
-                       "no runtime handler \"%.64s\"; there are: %s%s (runtime-handlers in the configuration)", wanted,
+                       "no runtime handler \"%.64s\"; there are: %s%s (runtime-handlers in the configuration)", name,
                        strbuf_str(&names), names.overflow ? " ..." : "");
 }
 
+const char *handlers_choose(const struct pods *p, const CRI(PodSandboxConfig) * config) {
+        const struct route_pod pod = {
+                .pod_namespace = config->metadata->namespace_,
+                .name = config->metadata->name,
+                .image = cri_entries_get(config->annotations, config->n_annotations, ROUTE_IMAGE_ANNOTATION),
+                .labels = config->labels,
+                .n_labels = config->n_labels,
+                .annotations = config->annotations,
+                .n_annotations = config->n_annotations,
+        };
+        const struct route_rule *rule = route_find(&p->routes, &pod);
+
+        return rule ? rule->handler : p->default_handler;
+}
+
 void sandbox_take_handler(struct sandbox *s, const struct pod_handler *h) {
+        s->chosen_handler = xstrdup(h->name);
         s->seccomp_profile = h->seccomp_profile ? xstrdup(h->seccomp_profile) : NULL;
         s->without_host_devices = h->privileged_without_host_devices;
         s->in_ct = str_eq(h->engine, HANDLER_ENGINE_PROXMOX);

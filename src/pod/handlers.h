@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include "base/err.h"
+#include "pod/cri.h"
 
 #define HANDLER_DEFAULT "lxc" /* always there */
 #define HANDLER_ENGINE_LXC "lxc"
@@ -28,7 +29,9 @@ struct sandbox;
 
 /* Can every handler do what it says? Errors name the handler. Private to pod/, as the rest. */
 _must_use_ int handlers_check(const struct pods *p, struct err *err);
-/* The one that a pod asks for, "" being the default. ERR_INVALID names those that there are. */
+/* The name of the one for a pod that asks for none: a route's, or the default. */
+const char *handlers_choose(const struct pods *p, const CRI(PodSandboxConfig) * config);
+/* ERR_INVALID names those that there are. */
 _must_use_ int handlers_find(const struct pods *p, const char *name, const struct pod_handler **ret, struct err *err);
 /* Before anybody else knows @s. */
 void sandbox_take_handler(struct sandbox *s, const struct pod_handler *h);

@@ -14,12 +14,15 @@
 #include "net/net.h"
 #include "pod/cri.h"
 #include "pod/handlers.h"
+#include "pod/route.h"
 #include "runtime/cgroup/cgroup.h"
 #include "runtime/engine.h"
 #include "store/store.h"
 
 struct pods;
 struct cts;
+struct check_sink;
+struct pods_ctx;
 
 struct pods_args {
         const char *root;    /* "/var/lib/proxmox-lxcri" */
@@ -34,7 +37,8 @@ struct pods_args {
         bool selinux;                 /* label pods where SELinux is on */
         const struct pod_handler *handlers; /* borrowed; NULL: only the default one */
         size_t n_handlers;
-        const char *default_handler; /* what "" stands for, one of them; NULL: HANDLER_DEFAULT */
+        const char *default_handler; /* of pods that name none and match no route; NULL: HANDLER_DEFAULT */
+        struct routes routes;        /* borrowed; handlers are among those above */
 };
 
 _must_use_ int pods_new(const struct pods_args *args, struct pods **ret, struct err *err);
@@ -43,6 +47,8 @@ _must_use_ int pods_new(const struct pods_args *args, struct pods **ret, struct 
 void pods_set_engine(struct pods *p, struct engine *engine);
 /* The same for Proxmox containers, of handlers whose engine is "proxmox". */
 void pods_set_cts(struct pods *p, struct cts *cts);
+/* Is Proxmox VE as pods need it? False: it is not configured. */
+bool pods_check_proxmox(struct pods *p, const struct pods_ctx *ctx, const struct check_sink *to);
 /* engine_lxc_args.exited, with the pods as userdata. Never waits. */
 void pods_exited(const char *id, void *pods);
 /* At start, before serving: takes up what the store says, compares it with what is there, finishes or undoes what a
@@ -169,10 +175,12 @@ _must_use_ int pods_list_sandbox_metrics(struct pods *p, struct arena *arena, CR
 
 size_t pods_handlers(const struct pods *p, const struct pod_handler **ret);
 bool pods_can_recursive_readonly(void); /* mount_setattr(2), Linux 5.12 */
-/* Of pods that name none. */
+/* Of pods that name none and match no route. */
 const struct pod_handler *pods_default_handler(const struct pods *p);
 /* Have pods that name no handler a network of CNI? Not those in Proxmox containers with networks of Proxmox' own. */
 bool pods_need_cni(const struct pods *p);
+const struct pod_handler *pods_handler_named(const struct pods *p, const char *name); /* NULL: none */
+const struct routes *pods_routes(const struct pods *p);
 /* Pods with a user namespace of the kubelet's choice; looked at once, by pods_new(). */
 bool pods_can_user_namespaces(const struct pods *p, const struct pod_handler *h);
 size_t pods_count_sandboxes(struct pods *p);

@@ -75,6 +75,7 @@ static void take_handlers(struct pods *p, const struct pods_args *args) {
         p->handlers = args->n_handlers > 0 ? args->handlers : &only;
         p->n_handlers = args->n_handlers > 0 ? args->n_handlers : 1;
         p->default_handler = args->default_handler ? args->default_handler : HANDLER_DEFAULT;
+        p->routes = args->routes;
 }
 
 int pods_new(const struct pods_args *args, struct pods **ret, struct err *err) {
@@ -216,11 +217,19 @@ struct pods *pods_free(struct pods *p) {
         return NULL;
 }
 
-const struct pod_handler *pods_default_handler(const struct pods *p) {
+const struct pod_handler *pods_handler_named(const struct pods *p, const char *name) {
         for (size_t i = 0; i < p->n_handlers; i++)
-                if (str_eq(p->handlers[i].name, p->default_handler))
+                if (str_eq(p->handlers[i].name, name))
                         return &p->handlers[i];
-        return NULL; /* no pod can be made then */
+        return NULL;
+}
+
+const struct pod_handler *pods_default_handler(const struct pods *p) {
+        return pods_handler_named(p, p->default_handler);
+}
+
+const struct routes *pods_routes(const struct pods *p) {
+        return &p->routes;
 }
 
 bool pods_need_cni(const struct pods *p) {

@@ -51,6 +51,7 @@ enum tag {
         TAG_CT_VMID = 38,
         TAG_CT_PID = 39,
         TAG_CT_START = 40,
+        TAG_CHOSEN_HANDLER = 41,
         TAG_CT_ISOLATED = 45,
 };
 
@@ -125,6 +126,7 @@ int sandbox_encode(struct sandbox *s, void **ret, size_t *ret_len, struct err *e
         put_u64(&b, TAG_PHASE, sandbox_get_phase(s));
         put_u64(&b, TAG_CREATED_AT, s->created_at_ns);
         put_str(&b, TAG_HANDLER, s->handler);
+        put_str(&b, TAG_CHOSEN_HANDLER, s->chosen_handler);
         put_str(&b, TAG_SECCOMP_PROFILE, s->seccomp_profile);
         put_u64(&b, TAG_WITHOUT_HOST_DEVICES, s->without_host_devices);
         put_str(&b, TAG_CGROUP_PARENT, s->cgroup_parent);
@@ -315,6 +317,9 @@ static void sandbox_take_field(struct sandbox *s, struct reader *r, const struct
                 break;
         case TAG_HANDLER:
                 get_str(f, &s->handler);
+                break;
+        case TAG_CHOSEN_HANDLER:
+                get_str(f, &s->chosen_handler);
                 break;
         case TAG_SECCOMP_PROFILE:
                 get_str(f, &s->seccomp_profile);

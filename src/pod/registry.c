@@ -64,6 +64,7 @@ struct sandbox *sandbox_unref(struct sandbox *s) {
         free(s->name_key);
         cri_message_free(s->config);
         free(s->handler);
+        free(s->chosen_handler);
         free(s->cgroup_parent);
         free(s->selinux_label);
         free(s->item);

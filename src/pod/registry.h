@@ -54,7 +54,8 @@ struct sandbox {
         char id[ID_LEN + 1];
         char *name_key; /* identity: "name_namespace_uid_attempt" */
         CRI(PodSandboxConfig) * config;
-        char *handler;             /* as it was asked for; "": the default one */
+        char *handler;             /* as it was asked for; "": none named */
+        char *chosen_handler;      /* the one that it got; NULL: made before that was noted */
         char *seccomp_profile;     /* the handler's, see handlers.h; NULL: the built-in one */
         bool without_host_devices; /* the same, of privileged containers */
         uint64_t created_at_ns;
@@ -147,6 +148,7 @@ struct pods {
         const struct pod_handler *handlers;
         size_t n_handlers;
         const char *default_handler;
+        struct routes routes;
         struct store *store;
         struct images *images;
         struct cni *cni;

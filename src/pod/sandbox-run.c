@@ -271,10 +271,11 @@ int pods_run_sandbox(struct pods *p, const struct pods_ctx *ctx, const CRI(RunPo
         char id[ID_LEN + 1];
         int r;
 
-        r = handlers_find(p, req->runtime_handler, &handler, err);
+        r = pod_rules_check(req->config, p->cgroup_parent, work, &rules, err);
         if (r < 0)
                 return r;
-        r = pod_rules_check(req->config, p->cgroup_parent, work, &rules, err);
+        r = handlers_find(p, str_empty(req->runtime_handler) ? handlers_choose(p, req->config) : req->runtime_handler,
+                          &handler, err);
         if (r == 0 && str_eq(handler->engine, HANDLER_ENGINE_PROXMOX))
                 r = ct_rules_check(p, req->config, &rules, err);
         if (r < 0)
@@ -299,6 +300,6 @@ int pods_run_sandbox(struct pods *p, const struct pods_ctx *ctx, const CRI(RunPo
                 return r;
         *ret_id = arena_strdup(arena, id);
         log_info("pod sandbox runs", "sandbox", id, "pod", config->metadata->name, "namespace",
-                 config->metadata->namespace_, NULL);
+                 config->metadata->namespace_, "handler", handler->name, NULL);
         return 0;
 }

@@ -76,7 +76,7 @@ static json_t *sandbox_info(const struct sandbox *s) {
         (void) json_object_set_new(o, "pid", json_integer(s->in_ct ? s->ct.pid : s->pause_pid));
         (void) json_object_set_new(o, "cgroupParent", json_string(s->cgroup_parent));
         (void) json_object_set_new(o, "runtimeHandler",
-                                   json_string(str_empty(s->handler) ? p->default_handler : s->handler));
+                                   json_string(s->chosen_handler ? s->chosen_handler : s->handler));
         (void) json_object_set_new(o, "seccompProfile", json_string(s->seccomp_profile ? s->seccomp_profile : ""));
         (void) json_object_set_new(o, "privilegedWithoutHostDevices", json_boolean(s->without_host_devices));
         (void) json_object_set_new(o, "namespaces", ns);

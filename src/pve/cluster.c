@@ -112,6 +112,14 @@ int pve_node_status(struct pve *p, const char *node, const struct pve_until *unt
         return r < 0 ? r : get(p, path, NULL, until, ret, err);
 }
 
+int pve_storage_status(struct pve *p, const struct pve_storage *s, const struct pve_until *until, json_t **ret,
+                       struct err *err) {
+        _cleanup_(freep) char *path = xprintf("/nodes/%s/storage/%s/status", s->node, s->name);
+        int r = check_names(s->node, s->name, err);
+
+        return r < 0 ? r : get(p, path, NULL, until, ret, err);
+}
+
 int pve_storage_list(struct pve *p, const struct pve_storage *s, const char *content, const struct pve_until *until,
                      json_t **ret, struct err *err) {
         _cleanup_(freep) char *path = xprintf("/nodes/%s/storage/%s/content", s->node, s->name);

@@ -32,6 +32,9 @@ _must_use_ int pve_node_status(struct pve *p, const char *node, const struct pve
 struct pve_storage {
         const char *node, *name;
 };
+/* Its type, space, kinds of content; as seen from the node. */
+_must_use_ int pve_storage_status(struct pve *p, const struct pve_storage *s, const struct pve_until *until,
+                                  json_t **ret, struct err *err);
 /* @content: "vztmpl", "backup", ... */
 _must_use_ int pve_storage_list(struct pve *p, const struct pve_storage *s, const char *content,
                                 const struct pve_until *until, json_t **ret, struct err *err);

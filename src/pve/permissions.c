@@ -18,6 +18,7 @@ static const char *const roles[PLACES] = {
 static const struct {
         enum place place;
         const char *privilege, *why;
+        bool for_operations; /* pods do without */
 } needs[] = {
         { GUESTS, "VM.Allocate", "make and remove containers" },
         { GUESTS, "VM.Audit", "see containers" },
@@ -27,16 +28,16 @@ static const struct {
         { GUESTS, "VM.Config.Memory", "set limits of memory" },
         { GUESTS, "VM.Config.Network", "set networks" },
         { GUESTS, "VM.Config.Disk", "make volumes" },
-        { GUESTS, "VM.Snapshot", "make snapshots and roll back" },
-        { GUESTS, "VM.Clone", "clone" },
-        { GUESTS, "VM.Migrate", "migrate" },
-        { GUESTS, "VM.Backup", "back up and restore" },
+        { GUESTS, "VM.Snapshot", "make snapshots and roll back", true },
+        { GUESTS, "VM.Clone", "clone", true },
+        { GUESTS, "VM.Migrate", "migrate", true },
+        { GUESTS, "VM.Backup", "back up and restore", true },
         { NODE, "Sys.Audit", "see the node's state, and tasks" },
         { STORAGE, "Datastore.AllocateSpace", "make volumes" },
         { STORAGE, "Datastore.Audit", "see the storage" },
         { TEMPLATES, "Datastore.AllocateTemplate", "upload the template" },
         { TEMPLATES, "Datastore.Audit", "see which templates there are" },
-        { BACKUPS, "Datastore.AllocateSpace", "write backups" },
+        { BACKUPS, "Datastore.AllocateSpace", "write backups", true },
         { NETWORK, "SDN.Use", "attach containers to it" },
 };
 
@@ -92,6 +93,7 @@ static void add(struct pve_missing_list *l, const struct pve *p, const char *pat
         l->list[l->n++] = (struct pve_missing){ .path = xstrdup(path),
                                                 .privilege = needs[need].privilege,
                                                 .why = needs[need].why,
+                                                .for_operations = needs[need].for_operations,
                                                 .command = command_for(p, path, roles[needs[need].place]) };
 }
 

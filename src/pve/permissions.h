@@ -17,6 +17,7 @@ struct pve_places {
 struct pve_missing {
         char *path;
         const char *privilege, *why; /* "VM.Allocate", "make and remove containers" */
+        bool for_operations;         /* only snapshots, backups and the like need it; pods do without */
         char *command; /* a line of shell, for root on a node; those of one path are the same, and grant all of it */
 };
 struct pve_missing_list {

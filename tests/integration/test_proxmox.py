@@ -65,6 +65,92 @@ def test_what_proxmox_shows(daemon, busybox, cluster, clean):
     assert vmid not in cluster.ours()
 
 
+@contextlib.contextmanager
+def configured(daemon, change):
+    """The daemon with another configuration: `change` makes its text from the usual one."""
+    def restart(text):
+        daemon.runtime.kill()
+        with open(daemon.runtime.config, 'w', encoding='utf-8') as f:
+            f.write(text)
+        daemon.start()
+    with open(daemon.runtime.config, encoding='utf-8') as f:
+        before = f.read()
+    try:
+        restart(change(before))
+        yield
+    finally:
+        restart(before)
+
+
+def with_keys(**more):
+    """Changes keys of `proxmox`."""
+    def change(text):
+        line = next(line for line in text.splitlines() if line.startswith('proxmox: '))
+        keys = {**json.loads(line.removeprefix('proxmox: ')), **more}
+        return text.replace(line, f'proxmox: {json.dumps(keys)}')
+    return change
+
+
+def test_both_kinds_by_routes(own_daemon, busybox, cluster):
+    with configured(own_daemon, lambda text: text + 'routes: [{namespace: kube-*, handler: lxc}]\n'), \
+            own_daemon.pod(namespace='kube-system') as system, own_daemon.pod() as tenant:
+        assert cluster.of(tenant)[1]['running']
+        assert not [1 for guest in cluster.ours().values() if system.id in guest['config']['description']]
+        for pod, handler in ((system, 'lxc'), (tenant, 'proxmox')):
+            assert pod.run(busybox, ['sleep', '100']).output('echo', 'ok') == 'ok'
+            assert json.loads(pod.status(verbose=True).info['info'])['runtimeHandler'] == handler
+        explain = own_daemon.runtime.cli
+        assert explain('route', 'explain', system.id).stdout.startswith('lxc (engine lxc), by route 0 of ')
+        assert explain('route', 'explain', tenant.id).stdout.startswith('proxmox (engine proxmox), the default')
+
+
+def findings(daemon):
+    said = daemon.runtime.cli('-o', 'json', 'doctor', check=False)
+    return {(one['check'], one['level']): one for one in json.loads(said.stdout)}
+
+
+def test_doctor_is_content(daemon):
+    found = findings(daemon)
+    for check in ('Proxmox VE', 'node', 'storage', 'template storage', 'permissions'):
+        assert (check, 'ok') in found, found
+    assert found['node', 'ok']['found'].endswith('is online')
+
+
+def test_doctor_names_what_is_missing_and_the_command(own_daemon, cluster):
+    cluster.client.post('/access/users', userid='poor@pve')
+    secret = cluster.client.post('/access/users/poor@pve/token/one', privsep=0).data['value']
+    cluster.client.post('/access/roles', roleid='Poor', privs='VM.Audit,VM.Allocate,Sys.Audit,Datastore.Audit')
+    cluster.client.put('/access/acl', path='/', roles='Poor', users='poor@pve')
+    file = os.path.join(own_daemon.directory, 'poor')
+    with open(file, 'w', encoding='utf-8', opener=lambda path, flags: os.open(path, flags, 0o600)) as f:
+        f.write(secret)
+    with configured(own_daemon, with_keys(**{'token-id': 'poor@pve!one', 'token-file': file, 'node': 'pve9'})):
+        found = findings(own_daemon)
+        start = found['VM.PowerMgmt', 'fail']
+        assert 'poor@pve!one lacks it on /vms, to start and stop containers' in start['found']
+        assert 'pveum acl modify /vms' in start['advice'] and "--tokens 'poor@pve!one'" in start['advice']
+        assert ('VM.Snapshot', 'warn') in found and ('Datastore.AllocateSpace', 'fail') in found
+        assert 'there is no node pve9; there are: ' in found['node', 'fail']['found']
+        assert own_daemon.runtime.cli('doctor', check=False).returncode == 1
+        eventually(lambda: 'VM.PowerMgmt' in own_daemon.runtime.log_tail(20000))  # told at start, too
+
+
+def test_doctor_looks_at_networks(own_daemon):
+    subprocess.run(['ip', 'link', 'add', 'vmbr7', 'type', 'bridge'], check=True)
+    try:
+        for bridge, level, words in (('vmbr7', 'ok', 'bridge vmbr7'),
+                                     ('nowhere', 'fail', 'there is no bridge or vnet nowhere that we may see')):
+            with configured(own_daemon, with_keys(network={'bridge': bridge, 'address': 'dhcp'})):
+                assert findings(own_daemon)['network', level]['found'] == words
+    finally:
+        subprocess.run(['ip', 'link', 'del', 'vmbr7'], check=True)
+
+
+def test_doctor_when_proxmox_does_not_answer(own_daemon):
+    with configured(own_daemon, with_keys(hosts=['127.0.0.1:9'])):
+        assert '127.0.0.1:9' in findings(own_daemon)['Proxmox VE', 'fail']['found']
+
+
 def test_limits_change_while_it_runs(daemon, busybox, cluster, pb):
     def limits(mib, quota):
         return pb.LinuxContainerResources(memory_limit_in_bytes=mib << 20, cpu_quota=quota, cpu_period=100000, cpu_shares=256)

@@ -92,7 +92,7 @@ class Pod:
     count = 0
 
     def __init__(self, cri, *, log_directory='', host_network=HOST_NETWORK, pid=CONTAINER, ipc=POD,
-                 name=None, attempt=0, handler='', linux=None, security=None, **config):
+                 name=None, namespace='tests', attempt=0, handler='', linux=None, security=None, **config):
         Pod.count += 1
         pb = self.pb = cri.pb
         self.cri = cri
@@ -101,7 +101,7 @@ class Pod:
         options = pb.NamespaceOption(network=NODE if host_network else POD, pid=pid, ipc=ipc,
                                      userns_options=security.pop('userns', None))
         self.config = pb.PodSandboxConfig(
-            metadata=pb.PodSandboxMetadata(name=name, namespace='tests', uid=f'uid-{name}', attempt=attempt),
+            metadata=pb.PodSandboxMetadata(name=name, namespace=namespace, uid=f'uid-{name}', attempt=attempt),
             log_directory=log_directory,
             linux=pb.LinuxPodSandboxConfig(
                 security_context=pb.LinuxSandboxSecurityContext(namespace_options=options,

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <string.h>
 #include <unistd.h>
 #include "base/alloc.h"
@@ -12,11 +11,11 @@
 #include "base/log.h"
 #include "base/proc.h"
 #include "base/str.h"
-#include "pve/ct.h"
 #include "pve/vmids.h"
 #include "runtime/cgroup/cgroup.h"
 #include "runtime/proxmox/claim.h"
 #include "runtime/proxmox/ends.h"
+#include "runtime/proxmox/cts.h"
 #include "runtime/proxmox/isolation.h"
 #include "runtime/proxmox/networks.h"
 #include "runtime/proxmox/template.h"
@@ -24,16 +23,6 @@
 enum { DESCRIPTION_MAX = 4096, PROC_FILE_MAX = 4096, MEMORY_MIN_MIB = 16, HOSTNAME_MAX = 63, NET0_MAX = 1024 };
 
 const struct id_map ct_id_range = { .inside = 0, .outside = 100000, .length = 65536 };
-
-struct cts {
-        struct cts_args args;
-        struct ends *ends;
-        pthread_mutex_t template_lock;
-        struct vmids *vmids;
-        struct networks *networks;
-        struct isolation *isolation;
-        char *template_volume; /* once it is known to be on the storage */
-};
 
 static int each_network(void *userdata, const struct pve_until *until,
                         void (*found)(void *to, const char *pod_id, const char *net0), void *to, struct err *err);
@@ -73,7 +62,7 @@ const char *ct_cgroup_path(uint32_t vmid, struct arena *arena) {
         return arena_printf(arena, "/lxc/%u", vmid);
 }
 
-static struct pve_until until_of(const struct cts *c, const struct ct_until *until) {
+struct pve_until cts_until(const struct cts *c, const struct ct_until *until) {
         uint64_t at_most = clock_monotonic_ns() + c->args.timeout_ms * 1000000;
 
         return (struct pve_until){ .cancel_fd = until->cancel_fd, .deadline_ns = MIN_OF(until->deadline_ns, at_most) };
@@ -146,7 +135,7 @@ static bool add_to_list(const struct pve_ct *ct, const struct claim *claim, cons
 
 int cts_list(struct cts *c, const struct ct_until *until, struct arena *arena, struct ct_owner **ret, size_t *ret_n,
              struct err *err) {
-        const struct pve_until pve_until = until_of(c, until);
+        const struct pve_until pve_until = cts_until(c, until);
         struct listing l = { .arena = arena };
         int r = each_of_ours(c, &pve_until, add_to_list, &l, err);
 
@@ -216,7 +205,7 @@ static int isolate(struct cts *c, const struct ct_pod *pod, uint32_t vmid, const
 int cts_admit_address(struct cts *c, const struct ct_pod *pod, uint32_t vmid, const char *address,
                       const struct ct_until *until, struct err *err) {
         const struct ip_sets_pod p = { pod->id, pod->pod_namespace, vmid };
-        const struct pve_until pve_until = until_of(c, until);
+        const struct pve_until pve_until = cts_until(c, until);
         struct ip a;
 
         if (!c->args.network.isolate || !ip_parse(address, &a) || networks_gave(c->networks, pod->id, &a))
@@ -227,14 +216,14 @@ int cts_admit_address(struct cts *c, const struct ct_pod *pod, uint32_t vmid, co
 int cts_leave_namespace(struct cts *c, const char *pod_id, const char *pod_namespace, const struct ct_until *until,
                         struct err *err) {
         const struct ip_sets_pod p = { .id = pod_id, .pod_namespace = pod_namespace };
-        const struct pve_until pve_until = until_of(c, until);
+        const struct pve_until pve_until = cts_until(c, until);
 
         return isolation_leave(c->isolation, &p, &pve_until, err) < 0 ? not_a_lookup(err) : 0;
 }
 
 int cts_sweep_namespaces(struct cts *c, bool (*is_known)(const char *pod_id, void *userdata), void *userdata,
                          const struct ct_until *until, struct err *err) {
-        const struct pve_until pve_until = until_of(c, until);
+        const struct pve_until pve_until = cts_until(c, until);
 
         if (!c->args.network.isolate)
                 return 0;
@@ -428,7 +417,7 @@ bool cts_adopt(struct cts *c, const char *pod_id, const struct ct *ct) {
 }
 
 int cts_create(struct cts *c, const struct ct_pod *pod, const struct ct_until *until, struct ct *ret, struct err *err) {
-        const struct pve_until pve_until = until_of(c, until);
+        const struct pve_until pve_until = cts_until(c, until);
         const struct pve_ct_args start = { .until = &pve_until };
         struct ct_card card = { 0 };
         struct ct ct = { 0 };
@@ -454,7 +443,7 @@ int cts_create(struct cts *c, const struct ct_pod *pod, const struct ct_until *u
 
 int cts_set_limits(struct cts *c, const char *pod_id, uint32_t vmid, const struct ct_limits *limits,
                    const struct ct_until *until, struct err *err) {
-        const struct pve_until pve_until = until_of(c, until);
+        const struct pve_until pve_until = cts_until(c, until);
         _cleanup_params_ struct pve_params params = PVE_PARAMS;
         const struct pve_ct_args args = { .params = &params, .until = &pve_until };
         const struct pve_ct ct = { c->args.node, vmid };
@@ -528,7 +517,7 @@ static int destroy(struct cts *c, const struct pve_ct *ct, const struct pve_unti
 }
 
 int cts_remove(struct cts *c, const char *pod_id, uint32_t vmid, const struct ct_until *until, struct err *err) {
-        const struct pve_until pve_until = until_of(c, until);
+        const struct pve_until pve_until = cts_until(c, until);
         struct search search = { .pod_id = pod_id, .vmid = vmid };
         int r;
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Claims are read as they were written and nothing else is taken for one; ends of processes are told once. */
+/* Claims are read as they were written and nothing else is taken for one; ends of processes are told once; ids. */
 #undef NDEBUG
 #include <assert.h>
 #include <signal.h>
@@ -13,6 +13,7 @@
 #include "runtime/proxmox/claim.h"
 #include "runtime/proxmox/ct.h"
 #include "runtime/proxmox/ends.h"
+#include "runtime/proxmox/cts.h"
 
 #define ID "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
@@ -119,7 +120,28 @@ static void test_ends(void) {
         assert(told == 2);
 }
 
+static void test_ids(void) {
+        static const struct {
+                const char *text;
+                bool granted;
+        } cases[] = {
+                { "root:100000:65536\n", true },
+                { "user:100000:65536\nroot:100000:65536", true },
+                { "root:65536:1000000\n", true },
+                { "user:100000:65536\n", false },
+                { "root:100000:65535\n", false },
+                { "root:100001:65536\n", false },
+                { "root:100000\nroot::\nroot:\nroot:a:b\n", false },
+                { "root:1:18446744073709551615\n", true },
+                { "", false },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++)
+                assert(ct_ids_granted(cases[i].text) == cases[i].granted);
+}
+
 int main(void) {
+        test_ids();
         test_claim();
         test_no_claim();
         test_ends();
