@@ -5,13 +5,14 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "base/alloc.h"
 #include "base/fs.h"
 #include "base/str.h"
 
-enum { OPEN_MAX_LEVELS = 32, LEVELS_MAX = 1 << 20 };
+enum { OPEN_MAX_LEVELS = 32, LEVELS_MAX = 1 << 20, ENTRIES_A_POLL = 64 };
 
 struct level {
         DIR *dir; /* NULL: closed, to be opened from below */
@@ -101,14 +102,22 @@ static int visit(struct walk *w, int dir_fd, const struct dirent *e) {
         return enter(w, fd);
 }
 
-static int walk(struct walk *w, int fd, const atomic_bool *give_up) {
+/* Looked at for each entry, but what takes a system call only now and then. */
+static bool is_over(const struct fs_until *u, const struct walk *w) {
+        struct pollfd p = { .fd = u->end_fd, .events = POLLIN };
+
+        return (u->stop && atomic_load_explicit(u->stop, memory_order_relaxed)) ||
+               (u->end_fd > 0 && w->inodes % ENTRIES_A_POLL == 0 && poll(&p, 1, 0) > 0);
+}
+
+static int walk(struct walk *w, int fd, const struct fs_until *until) {
         int r = enter(w, fd);
 
         while (r == 0 && w->n > 0) {
                 DIR *dir = w->levels[w->n - 1].dir;
                 const struct dirent *e;
 
-                if (give_up && atomic_load_explicit(give_up, memory_order_relaxed))
+                if (until && is_over(until, w))
                         return -ECANCELED;
                 errno = 0;
                 e = readdir(dir);
@@ -120,13 +129,13 @@ static int walk(struct walk *w, int fd, const atomic_bool *give_up) {
         return r;
 }
 
-int fs_usage(int dir_fd, const atomic_bool *give_up, uint64_t *ret_bytes, uint64_t *ret_inodes, struct err *err) {
+int fs_usage(int dir_fd, const struct fs_until *until, uint64_t *ret_bytes, uint64_t *ret_inodes, struct err *err) {
         struct walk w = { 0 };
         int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r;
 
         if (fd < 0)
                 return err_sys(err, errno, "open folder to measure it");
-        r = walk(&w, fd, give_up);
+        r = walk(&w, fd, until);
         while (w.n > 0)
                 if (w.levels[--w.n].dir)
                         (void) closedir(w.levels[w.n].dir);

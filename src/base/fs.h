@@ -29,10 +29,13 @@ _must_use_ int fs_remove_tree(int dirfd, const char *path, struct err *err);
 
 /* Bytes (blocks) and inodes used below an open folder, itself included, hardlinks counted once per name. The tree may
  * be anybody's, of any depth, and change meanwhile; ERR_ABORTED when it was moved under our feet. Takes about a second
- * for a few hundred thousand files that are in the cache. @give_up: ERR_CANCELLED soon after it becomes true; NULL:
- * never.
+ * for a few hundred thousand files that are in the cache. @until: when to give up with ERR_CANCELLED; NULL: never.
  */
-_must_use_ int fs_usage(int dirfd, const atomic_bool *give_up, uint64_t *ret_bytes, uint64_t *ret_inodes,
+struct fs_until {
+        const atomic_bool *stop; /* it becomes true; NULL: never */
+        int end_fd;              /* it becomes readable; 0: never */
+};
+_must_use_ int fs_usage(int dirfd, const struct fs_until *until, uint64_t *ret_bytes, uint64_t *ret_inodes,
                         struct err *err);
 
 /* openat2(2) with RESOLVE_IN_ROOT: symlinks are followed, but never out of @rootfd. Returns the descriptor

@@ -279,7 +279,7 @@ static void test_usage_of_a_deep_tree(void) {
         uint64_t bytes, inodes;
         atomic_bool give_up;
         struct err err = { 0 };
-        int root, at;
+        int root, at, ends[2];
 
         assert(mkdtemp(dir));
         root = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -300,7 +300,12 @@ static void test_usage_of_a_deep_tree(void) {
         assert(fs_usage(root, NULL, &bytes, &inodes, &err) == 0 && inodes == 1 + DEPTH * 5);
         assert(setrlimit(RLIMIT_NOFILE, &old) == 0);
         atomic_init(&give_up, true);
-        assert(fs_usage(root, &give_up, &bytes, &inodes, &err) == -ERR_CANCELLED);
+        assert(fs_usage(root, &(struct fs_until){ .stop = &give_up }, &bytes, &inodes, &err) == -ERR_CANCELLED);
+        assert(pipe2(ends, O_CLOEXEC) == 0);
+        assert(fs_usage(root, &(struct fs_until){ .end_fd = ends[0] }, &bytes, &inodes, &err) == 0);
+        (void) close(ends[1]);
+        assert(fs_usage(root, &(struct fs_until){ .end_fd = ends[0] }, &bytes, &inodes, &err) == -ERR_CANCELLED);
+        (void) close(ends[0]);
         assert(fs_remove_tree(AT_FDCWD, dir, &err) == 0);
         (void) close(root);
 }

@@ -42,6 +42,8 @@ int config_read_handlers(struct config *c, const struct yaml_node *n, const stru
 int config_read_proxmox(struct config *c, const struct yaml_node *n, const struct config_place *p, struct err *err);
 int config_read_network(struct config *c, const struct yaml_node *n, const struct config_place *p, struct err *err);
 int config_settle_proxmox(struct config *c, struct err *err);
+int config_read_layers(struct config *c, const struct yaml_node *n, const struct config_place *p, struct err *err);
+int config_settle_layers(struct config *c, struct err *err);
 /* The built-in ones are there, and the default one exists. */
 int config_settle_handlers(struct config *c, struct err *err);
 const struct pod_handler *config_find_handler(const struct config *c, const char *name); /* NULL: none */

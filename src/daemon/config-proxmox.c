@@ -89,6 +89,8 @@ static int read_key(struct config *c, const struct yaml_node *n, const struct co
                 return read_range(n, p, x, err);
         if (str_eq(n->key, "network"))
                 return config_read_network(c, n, p, err);
+        if (str_eq(n->key, "writable-layers"))
+                return config_read_layers(c, n, p, err);
         for (size_t i = 0; i < ELEMENTSOF(keys); i++) {
                 void *field = (char *) x + keys[i].offset;
 
@@ -105,7 +107,8 @@ static int read_key(struct config *c, const struct yaml_node *n, const struct co
         return config_bad(
                 p, err,
                 "unknown key; proxmox has hosts, node, ca-file, fingerprints, token-id, token-file, user, "
-                "password-file, vmid-range, storage, rootfs-size, template-storage, template-file, pool and network");
+                "password-file, vmid-range, storage, rootfs-size, writable-layers, template-storage, template-file, "
+                "pool and network");
 }
 
 int config_read_proxmox(struct config *c, const struct yaml_node *n, const struct config_place *p, struct err *err) {
@@ -138,9 +141,13 @@ static const char *host_name(struct config *c) {
 int config_settle_proxmox(struct config *c, struct err *err) {
         static const char *const local[] = { "localhost", NULL };
         struct config_proxmox *x = &c->proxmox;
+        int r;
 
         if (!x->on)
                 return 0;
+        r = config_settle_layers(c, err);
+        if (r < 0)
+                return r;
         if (!x->token_id == !x->user)
                 return err_set(err, ERR_INVALID,
                                "proxmox: give either token-id (with token-file) or user (with "

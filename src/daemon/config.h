@@ -56,6 +56,11 @@ struct config_proxmox {
         uint32_t vmid_first, vmid_last;
         const char *storage, *rootfs_size, *template_storage, *template_file, *pool;
         struct ct_network_conf network;
+        struct config_layers {
+                bool on;                        /* else writable layers are on the node */
+                const char *storage, *size;     /* size as it stands there */
+                uint64_t size_bytes, max_bytes; /* of all of a pod; size 0: no limit */
+        } layers;
 };
 
 /* X(key, field, C type, enum config_type, default, min, max, help). The first line of a help is its summary. */
@@ -148,6 +153,10 @@ struct config_proxmox {
           "  vmid-range: 50000-59999              # numbers that nobody else uses\n"                                   \
           "  storage: local-lvm                   # of the containers' root file systems; no default\n"                \
           "  rootfs-size: 0.125                   # in GiB; 0: a folder, on a storage of that kind\n"                  \
+          "  writable-layers:                     # where containers write; left out: on the node\n"                   \
+          "    storage: local-zfs                 # left out: as above\n"                                              \
+          "    size: 10                           # in GiB, of a pod; 0: as rootfs-size\n"                             \
+          "    max-size: 100                      # that pods' annotations may ask for\n"                              \
           "  template-storage: local              # where our template is put\n"                                       \
           "  pool: kubernetes                     # left out: none\n"                                                  \
           "  network:                             # of Proxmox' own; left out: CNI plug-ins, as with lxc\n"            \

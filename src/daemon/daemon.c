@@ -129,6 +129,8 @@ static int open_proxmox(struct daemon *d, struct err *err) {
                 .node = x->node,
                 .storage = x->storage,
                 .rootfs_size = x->rootfs_size,
+                .layers = x->layers.on,
+                .max_disk_bytes = x->layers.max_bytes,
                 .template_file = x->template_file,
                 .template_storage = x->template_storage,
                 .pool = x->pool,

@@ -135,6 +135,7 @@ static void test_proxmox(void) {
         assert(least->runtime_handlers.n == 2 && str_eq(least->runtime_handlers.list[1].name, "proxmox"));
         assert(str_eq(all->proxmox.hosts[1], "b:8007") && str_eq(all->proxmox.fingerprints[0], "AB:CD"));
         assert(!all->proxmox.ca_file && all->proxmox.vmid_first == 700 && all->proxmox.vmid_last == 799);
+        assert(!least->proxmox.layers.on && str_eq(least->proxmox.rootfs_size, "0.125"));
         assert(str_eq(all->proxmox.rootfs_size, "0") && str_eq(all->proxmox.pool, "k8s"));
         assert(all->runtime_handlers.n == 3);
 }
@@ -163,6 +164,27 @@ static void test_routes(void) {
                 strbuf_printf(&many, "- {name: n%d, handler: lxc}\n", i);
         assert(config_load_text("c", many.data, many.len, NULL, &no, &err) == -ERR_INVALID &&
                strstr(err.msg, "more than 256 routes"));
+}
+
+static void test_layers(void) {
+        _cleanup_(config_freep) struct config *least = load("proxmox: {token-id: t, storage: s, writable-layers: {}}"),
+                                              *all = load(
+                                                      "proxmox:\n"
+                                                      "  token-id: t\n"
+                                                      "  storage: s\n"
+                                                      "  writable-layers: {storage: z, size: 0.125, max-size: 2}\n"),
+                                              *large = load("proxmox: {token-id: t, storage: s, writable-layers: "
+                                                            "{size: 300}}"),
+                                              *free = load("proxmox: {token-id: t, writable-layers: "
+                                                           "{storage: z, size: 0}}");
+
+        assert(least->proxmox.layers.on && str_eq(least->proxmox.storage, "s"));
+        assert(str_eq(least->proxmox.rootfs_size, "10") && least->proxmox.layers.size_bytes == 10ULL << 30);
+        assert(least->proxmox.layers.max_bytes == 100ULL << 30);
+        assert(str_eq(all->proxmox.storage, "z") && str_eq(all->proxmox.rootfs_size, "0.125"));
+        assert(all->proxmox.layers.size_bytes == 128 << 20 && all->proxmox.layers.max_bytes == 2ULL << 30);
+        assert(large->proxmox.layers.max_bytes == 300ULL << 30);
+        assert(str_eq(free->proxmox.storage, "z") && free->proxmox.layers.size_bytes == 0);
 }
 
 static void test_handlers(void) {
@@ -255,6 +277,30 @@ static const struct {
         { "proxmox:\n vmid-range: 99-200", "config.yaml:2: proxmox.vmid-range: expected two numbers" },
         { "proxmox:\n vmid-range: 300-200", "config.yaml:2: proxmox.vmid-range: expected two numbers" },
         { "proxmox:\n vmid-range: 300-2000000000", "config.yaml:2: proxmox.vmid-range: expected two numbers" },
+        { "proxmox:\n writable-layers: s", "config.yaml:2: proxmox.writable-layers: expected a mapping" },
+        { "proxmox:\n writable-layers:\n  sizes: 1",
+          "config.yaml:3: proxmox.writable-layers.sizes: unknown key; writable-layers has storage, size and max-size" },
+        { "proxmox:\n writable-layers:\n  storage: \"a:b\"",
+          "config.yaml:3: proxmox.writable-layers.storage: expected the name of a storage" },
+        { "proxmox:\n writable-layers: {storage: \"\"}",
+          "config.yaml:2: proxmox.writable-layers.storage: expected the name" },
+        { "proxmox:\n writable-layers: {size: [1]}", "config.yaml:2: proxmox.writable-layers.size: expected a value" },
+        { "proxmox:\n writable-layers: {size: 10G}",
+          "config.yaml:2: proxmox.writable-layers.size: expected GiB between 0.063 and 1048576" },
+        { "proxmox:\n writable-layers: {size: -1}", "config.yaml:2: proxmox.writable-layers.size: expected GiB" },
+        { "proxmox:\n writable-layers: {size: \"\"}", "config.yaml:2: proxmox.writable-layers.size: expected GiB" },
+        { "proxmox:\n writable-layers: {size: 1.}", "config.yaml:2: proxmox.writable-layers.size: expected GiB" },
+        { "proxmox:\n writable-layers: {size: 1.0001}", "config.yaml:2: proxmox.writable-layers.size: expected GiB" },
+        { "proxmox:\n writable-layers: {size: 0.01}", "config.yaml:2: proxmox.writable-layers.size: expected GiB" },
+        { "proxmox:\n writable-layers: {size: 99999999999999999999}",
+          "config.yaml:2: proxmox.writable-layers.size: expected GiB" },
+        { "proxmox:\n writable-layers: {max-size: 0}",
+          "config.yaml:2: proxmox.writable-layers.max-size: 0 is no largest size" },
+        { "proxmox:\n writable-layers: {size: 5, max-size: 4}",
+          "config.yaml:2: proxmox.writable-layers: size is more than max-size" },
+        { "proxmox: {token-id: t, writable-layers: {}}", "proxmox: storage is missing" },
+        { "proxmox: {token-id: t, storage: s, rootfs-size: 1, writable-layers: {}}",
+          "proxmox: give either rootfs-size or writable-layers" },
         { "proxmox:\n nodes: a", "config.yaml:2: proxmox.nodes: unknown key; proxmox has hosts" },
         { "proxmox:\n network: a", "config.yaml:2: proxmox.network: expected a mapping" },
         { "proxmox:\n network: {x: 1}", "config.yaml:2: proxmox.network.x: unknown key; network has bridge" },
@@ -444,6 +490,7 @@ int main(void) {
         test_good();
         test_proxmox();
         test_network();
+        test_layers();
         test_handlers();
         test_routes();
         test_bad();

@@ -97,15 +97,21 @@ _must_use_ int images_fs_info(struct images *s, struct arena *arena, struct imag
  * shall own it; NULL: the host's. ERR_EXISTS, ERR_NOT_FOUND. */
 _must_use_ int snapshot_create(struct images *s, const char *id, const char *image_id, const struct id_maps *maps,
                                struct err *err);
+/* The same with its upper and work folder elsewhere: in @home_fd (borrowed), an empty folder of whoever shall own what
+ * is in it. That one is the caller's to remove, and to give to snapshot_mount() each time. */
+_must_use_ int snapshot_create_at(struct images *s, const char *id, const char *image_id, const struct id_maps *maps,
+                                  int home_fd, struct err *err);
 struct snapshot_args {
         int userns_fd;     /* the user namespace that it was made for, in which owners of the image's files are what the
                               image says; -1: none */
         const char *label; /* SELinux context of all its files; NULL: none */
+        int home_mount_fd; /* of snapshot_create_at(): a detached mount (borrowed) of that folder; 0: none */
 };
 /* A detached mount (fsmount) of the snapshot, to be placed by move_mount(2); nothing appears in this mount namespace.
  * ERR_PRECONDITION: idmapped layers can't be had here. */
 _must_use_ int snapshot_mount(struct images *s, const char *id, const struct snapshot_args *args, int *ret_mount_fd,
                               struct err *err);
+/* Of one made by snapshot_create_at() all but its home. */
 _must_use_ int snapshot_remove(struct images *s, const char *id, struct err *err); /* missing is fine */
 struct snapshot_volume {
         const char *image_id;

@@ -63,9 +63,11 @@ bool overlay_has_append(void) {
 
 /* Never index (it refuses a copied upper) nor metacopy (files without data don't survive a change of host). Volatile:
  * else every unmount, so the end of every container, syncs the whole file system that upper is on. Nothing is lost but
- * after a crash of the machine, when Kubernetes makes containers anew. */
-static int set_upper(int fs, const char *upper, const char *work) {
-        return set(fs, "upperdir", upper) < 0 || set(fs, "workdir", work) < 0 || set(fs, "volatile", NULL) < 0 ||
+ * after a crash of the machine, when Kubernetes makes containers anew. Not so on a file system of its own, which has
+ * nothing of others to be synced, and is kept in snapshots and backups. */
+static int set_upper(const struct overlay_args *a, int fs, const char *upper, const char *work) {
+        return set(fs, "upperdir", upper) < 0 || set(fs, "workdir", work) < 0 ||
+                               (a->upper_mount_fd <= 0 && set(fs, "volatile", NULL) < 0) ||
                                set(fs, "index", "off") < 0 || set(fs, "metacopy", "off") < 0
                        ? -1
                        : 0;
@@ -120,7 +122,7 @@ static int mount_append(const struct overlay_args *a, int *ret_fd, struct err *e
         if (a->upper) {
                 (void) full_path(a, a->upper, path);
                 (void) full_path(a, a->work, work);
-                if (set_upper(fs, path, work) < 0)
+                if (set_upper(a, fs, path, work) < 0)
                         return raise_with_log(fs, errno, "set upper folder of overlay", err);
         }
         return create(a, fs, ret_fd, err);
@@ -139,7 +141,7 @@ static int mount_string(const struct overlay_args *a, const char *lower, int *re
         if (fs < 0)
                 return err_sys(err, errno, "open overlay file system");
         (void) set(fs, "source", "overlay");
-        if (set(fs, "lowerdir", lower) < 0 || (a->upper && set_upper(fs, a->upper, a->work) < 0))
+        if (set(fs, "lowerdir", lower) < 0 || (a->upper && set_upper(a, fs, a->upper, a->work) < 0))
                 return raise_with_log(fs, errno, "set folders of overlay", err);
         return create(a, fs, ret_fd, err);
 }
@@ -149,7 +151,8 @@ static int mount_old(const struct overlay_args *a, const char *lower, int *ret_f
 
         strbuf_printf(&data, "lowerdir=%s", lower);
         if (a->upper)
-                strbuf_printf(&data, ",upperdir=%s,workdir=%s,volatile,index=off,metacopy=off", a->upper, a->work);
+                strbuf_printf(&data, ",upperdir=%s,workdir=%s%s,index=off,metacopy=off", a->upper, a->work,
+                              a->upper_mount_fd > 0 ? "" : ",volatile");
         if (a->label)
                 strbuf_printf(&data, ",context=\"%s\"", a->label);
         if (data.overflow)
@@ -165,8 +168,13 @@ static bool is_long(const struct job *j) {
         return j->a->way == OVERLAY_MOUNT || strlen(j->lower) > MAX_STRING;
 }
 
+/* Are there mounts to be made for overlay to find? */
+static bool needs_mounts(const struct overlay_args *a) {
+        return a->userns_fd > 0 || a->upper_mount_fd > 0;
+}
+
 static bool has_own_mounts(const struct job *j) {
-        return is_long(j) || j->a->userns_fd > 0;
+        return is_long(j) || needs_mounts(j->a);
 }
 
 /* Idmapped mounts of the layers on the layers themselves, where only this thread sees them. Overlay keeps private
@@ -196,9 +204,17 @@ static bool fits_append_way(const struct overlay_args *a) {
         return a->way == OVERLAY_APPEND || (a->way == OVERLAY_ANY && overlay_has_append() && fits_append(a));
 }
 
-static int mount_mapped(const struct job *j, int *ret_fd, struct err *err) {
-        int r = map_layers(j->a, err);
+static int attach_upper(const struct overlay_args *a, struct err *err) {
+        return syscall(SYS_move_mount, a->upper_mount_fd, "", AT_FDCWD, a->upper_place, MOVE_MOUNT_F_EMPTY_PATH) < 0
+                       ? err_sys(err, errno, "attach the folder of the writable layer")
+                       : 0;
+}
 
+static int mount_over_mounts(const struct job *j, int *ret_fd, struct err *err) {
+        int r = j->a->userns_fd > 0 ? map_layers(j->a, err) : 0;
+
+        if (r == 0 && j->a->upper_mount_fd > 0)
+                r = attach_upper(j->a, err);
         if (r < 0)
                 return r;
         if (fits_append_way(j->a))
@@ -206,7 +222,7 @@ static int mount_mapped(const struct job *j, int *ret_fd, struct err *err) {
         else
                 r = is_long(j) ? mount_old(j->a, j->lower, ret_fd, err) : mount_string(j->a, j->lower, ret_fd, err);
         if (r < 0 && err->sys_errno == EINVAL)
-                err->code = ERR_PRECONDITION; /* before 5.19 */
+                err->code = ERR_PRECONDITION; /* before 5.19, or what upper is on can't */
         return r < 0 ? -(int) err->code : 0;
 }
 
@@ -225,8 +241,8 @@ static void *run(void *arg) {
          */
         if ((has_own_mounts(j) ? chdir(j->a->layers_path) : fchdir(j->a->layers_fd)) < 0)
                 j->r = err_sys(j->err, errno, "go to the folder of layers");
-        else if (j->a->userns_fd > 0)
-                j->r = mount_mapped(j, &j->fd, j->err);
+        else if (needs_mounts(j->a))
+                j->r = mount_over_mounts(j, &j->fd, j->err);
         else if (is_long(j))
                 j->r = mount_old(j->a, j->lower, &j->fd, j->err);
         else
@@ -254,7 +270,7 @@ int overlay_mount(const struct overlay_args *args, int *ret_fd, struct err *err)
         struct job job = { .a = args, .fd = -1, .err = err };
         int r;
 
-        if (args->userns_fd <= 0 && fits_append_way(args))
+        if (!needs_mounts(args) && fits_append_way(args))
                 return mount_append(args, ret_fd, err);
         for (size_t i = args->n_layers; i-- > 0;)
                 strbuf_printf(&lower, "%s%s", args->layers[i], i ? ":" : "");

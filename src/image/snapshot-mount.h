@@ -17,8 +17,12 @@ struct overlay_args {
         const char *const *layers; /* names in there, lowest first; at least two when there is no upper */
         size_t n_layers;
         const char *upper, *work; /* relative to layers_fd; NULL: read-only */
-        const char *label;        /* SELinux context of all files; NULL: none */
-        enum overlay_way way;     /* OVERLAY_ANY but in tests */
+        /* A detached mount (borrowed) of the folder that they are in, and where it is to be attached meanwhile: for one
+         * that is on another file system. Then it is not volatile. 0: none. */
+        int upper_mount_fd;
+        const char *upper_place;
+        const char *label;    /* SELinux context of all files; NULL: none */
+        enum overlay_way way; /* OVERLAY_ANY but in tests */
         /* A user namespace (borrowed): owners of files in the layers are taken as its ids, by idmapped mounts of them
          * (Linux 5.19). Not so upper's, which has the host's. 0: none. ERR_PRECONDITION: this kernel, or the file
          * system that layers are on, can't. */

@@ -161,6 +161,7 @@ struct creation {
         const char *id, *image_id;
         const char *const *layers;
         const struct id_maps *maps;
+        int home_fd; /* -1: our own folder */
 };
 
 static int fill(struct images *s, int snapshots_fd, const struct creation *c, struct arena *arena, struct err *err) {
@@ -173,12 +174,12 @@ static int fill(struct images *s, int snapshots_fd, const struct creation *c, st
                 return err_sys(err, errno, "open folder of snapshot");
         r = layers_name(s, c->layers, arena, &names, &n, err);
         if (r == 0)
-                r = make_upper(s, dir, n ? names[n - 1] : NULL, c->maps, err);
+                r = make_upper(s, c->home_fd >= 0 ? c->home_fd : dir, n ? names[n - 1] : NULL, c->maps, err);
         return r == 0 ? put_record(s, c->id, c->image_id, c->layers, err) : r;
 }
 
-int snapshot_create(struct images *s, const char *id, const char *image_id, const struct id_maps *maps,
-                    struct err *err) {
+int snapshot_create_at(struct images *s, const char *id, const char *image_id, const struct id_maps *maps, int home_fd,
+                       struct err *err) {
         _cleanup_(arena_freep) struct arena *arena = arena_new(ARENA_BYTES);
         _cleanup_(fd_closep) int fd = -1;
         const char **layers;
@@ -196,7 +197,7 @@ int snapshot_create(struct images *s, const char *id, const char *image_id, cons
                 r = errno == EEXIST ? err_set(err, ERR_EXISTS, "snapshot %s exists", id)
                                     : err_sys(err, errno, "create snapshot %s", id);
         } else {
-                struct creation c = { id, image_id, layers, maps };
+                struct creation c = { id, image_id, layers, maps, home_fd };
 
                 r = fill(s, fd, &c, arena, err);
                 if (r < 0 && fs_remove_tree(fd, id, &later) < 0)
@@ -207,6 +208,11 @@ int snapshot_create(struct images *s, const char *id, const char *image_id, cons
         if (r < 0 && images_release(s, layers, &later) < 0)
                 log_warn("can't release layers", "snapshot", id, "error", later.msg, NULL);
         return r;
+}
+
+int snapshot_create(struct images *s, const char *id, const char *image_id, const struct id_maps *maps,
+                    struct err *err) {
+        return snapshot_create_at(s, id, image_id, maps, -1, err);
 }
 
 int snapshot_remove(struct images *s, const char *id, struct err *err) {
@@ -271,7 +277,8 @@ static int mount_snapshot(struct images *s, const char *id, const struct snapsho
         _cleanup_(arena_freep) struct arena *arena = arena_new(ARENA_BYTES);
         struct overlay_args args = { .layers_fd = layers_dirfd(images_layers(s)),
                                      .userns_fd = how->userns_fd,
-                                     .label = how->label };
+                                     .label = how->label,
+                                     .upper_mount_fd = how->home_mount_fd };
         _cleanup_(fd_closep) int fd = -1;
         const char **layers, **names;
         int r;
@@ -281,7 +288,7 @@ static int mount_snapshot(struct images *s, const char *id, const struct snapsho
                 r = get_record(s, id, arena, &layers, NULL, err);
         if (r == 0)
                 r = layers_name(s, layers, arena, &names, &args.n_layers, err);
-        if (r == 0)
+        if (r == 0 && how->home_mount_fd <= 0)
                 r = allow_again(fd, id, err);
         if (r < 0)
                 return r;
@@ -291,7 +298,9 @@ static int mount_snapshot(struct images *s, const char *id, const struct snapsho
         args.layers_path = arena_printf(arena, "%s/layers", images_root(s));
         args.upper = arena_printf(arena, "../snapshots/%s/upper", id);
         args.work = arena_printf(arena, "../snapshots/%s/work", id);
-        return overlay_mount(&args, ret_mount_fd, err);
+        args.upper_place = arena_printf(arena, "../snapshots/%s", id);
+        return how->home_mount_fd > 0 ? snapshot_mount_at_home(&args, ret_mount_fd, err)
+                                      : overlay_mount(&args, ret_mount_fd, err);
 }
 
 int snapshot_mount(struct images *s, const char *id, const struct snapshot_args *args, int *ret_mount_fd,
@@ -338,7 +347,7 @@ int snapshot_usage(struct images *s, const char *id, const atomic_bool *give_up,
         if (upper < 0)
                 return errno == ENOENT ? err_set(err, ERR_NOT_FOUND, "no snapshot %s", id)
                                        : err_sys(err, errno, "open snapshot %s", id);
-        return fs_usage(upper, give_up, ret_bytes, ret_inodes, err);
+        return fs_usage(upper, &(struct fs_until){ .stop = give_up }, ret_bytes, ret_inodes, err);
 }
 
 int snapshot_list(struct images *s, struct arena *arena, const char ***ret, struct err *err) {

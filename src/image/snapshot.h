@@ -4,6 +4,7 @@
  * when there are none), by which images_new() counts holds. A snapshot exists when both do. Private to image/. */
 #pragma once
 #include "image/image.h"
+#include "image/snapshot-mount.h"
 
 /* Short names of @layers (chain ids, lowest first), in @arena. */
 _must_use_ int layers_name(struct images *s, const char *const *layers, struct arena *arena, const char ***ret,
@@ -12,5 +13,7 @@ _must_use_ int layers_name(struct images *s, const char *const *layers, struct a
  * mount. */
 _must_use_ int volume_mount(struct images *s, const char *id, const char *const *layers,
                             const struct snapshot_volume *volume, int *ret_fd, struct err *err);
+/* snapshot-home.c: overlay_mount() with an upper_mount_fd, of which the owner may do to it what he likes. */
+_must_use_ int snapshot_mount_at_home(const struct overlay_args *args, int *ret_mount_fd, struct err *err);
 /* Removes what has a folder but no record, or a record but no folder: left over by a crash. Before serving. */
 _must_use_ int snapshots_reconcile(struct images *s, struct err *err);

@@ -23,6 +23,7 @@
 #include "image/test-layer-kit.h"
 
 int umount2(const char *target, int flags);
+int mount(const char *source, const char *target, const char *type, unsigned long flags, const void *data);
 enum { DETACH = 2 };
 
 struct images {
@@ -370,6 +371,60 @@ static void test_mapped_owners(void) {
         fd_close(userns);
 }
 
+static int clone_of(const char *path) {
+        int fd = (int) syscall(SYS_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+
+        assert(fd >= 0);
+        return fd;
+}
+
+/* Its upper is on another file system, which belongs to somebody who is not to be trusted. */
+static void test_at_home(void) {
+        char other[100], home[120], upper[140], moved[140], path[160];
+        struct snapshot_args args = { .userns_fd = -1 };
+        const size_t before = count();
+        const int holds = s.holds;
+        int home_fd, fd;
+
+        snprintf(other, sizeof(other), "%s/other", s.root);
+        snprintf(home, sizeof(home), "%s/home", other);
+        snprintf(upper, sizeof(upper), "%s/upper", home);
+        snprintf(moved, sizeof(moved), "%s/moved", home);
+        assert(mkdir(other, 0700) == 0 && mount("tmpfs", other, "tmpfs", 0, "size=1m") == 0);
+        assert(mkdir(home, 0700) == 0 && chown(home, 1001, 1002) == 0);
+        home_fd = open(home, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        assert(snapshot_create_at(&s, "h", "sha256:image", NULL, home_fd, &err) == 0);
+        assert(snapshot_create_at(&s, "i", "sha256:image", NULL, home_fd, &err) < 0); /* it is not empty */
+        assert(count() == before + 1 && s.holds == holds + 1);
+        for (int i = 0; i < 2; i++) { /* also once more */
+                args.home_mount_fd = clone_of(home);
+                if (snapshot_mount(&s, "h", &args, &fd, &err) < 0)
+                        fprintf(stderr, "%s\n", err.msg);
+                assert(fd >= 0);
+                fd_close(args.home_mount_fd);
+                kit_expect_file(fd, "file", i ? "xx" : "lower");
+                write_file(fd, "file", 2);
+                assert(symlinkat("file", fd, i ? "link2" : "link1") == 0);
+                kit_expect_file(fd, "link1", "xx");
+                fd_close(fd);
+        }
+        snprintf(path, sizeof(path), "%s/file", upper);
+        kit_expect_file(AT_FDCWD, path, "xx");
+        expect_owner(home_fd, "work", 1001, 1002);
+        expect_owner(home_fd, "work/work", 1001, 1002);
+        snprintf(path, sizeof(path), "%s/snapshots/h/upper", s.root);
+        assert(access(path, F_OK) < 0);
+        /* A link instead of it is not followed. */
+        assert(rename(upper, moved) == 0 && symlink(moved, upper) == 0);
+        args.home_mount_fd = clone_of(home);
+        assert(snapshot_mount(&s, "h", &args, &fd, &err) < 0 && strstr(err.msg, "symbolic link"));
+        fd_close(args.home_mount_fd);
+        assert(snapshot_remove(&s, "h", &err) == 0 && count() == before && s.holds == holds);
+        assert(access(moved, F_OK) == 0); /* is its owner's to remove */
+        fd_close(home_fd);
+        assert(umount2(other, DETACH) == 0 && rmdir(other) == 0);
+}
+
 int main(void) {
         set_up();
         test_life();
@@ -377,6 +432,7 @@ int main(void) {
         test_reconcile();
         test_volumes();
         test_mapped_owners();
+        test_at_home();
         test_lost_layer();
         fd_close(s.root_fd);
         s.store = store_close(s.store);

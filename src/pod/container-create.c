@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "pod/ct.h"
 #include "pod/layer-usage.h"
+#include "pod/own-layer.h"
 #include "pod/operations.h"
 #include "pod/record.h"
 #include "pod/rules.h"
@@ -118,9 +119,7 @@ static int make_in_engine(struct container *c, const struct image *image, struct
 
         r = user_ns_open(c->sandbox, &userns, err);
         if (r == 0)
-                r = snapshot_mount(c->pods->images, c->id,
-                                   &(struct snapshot_args){ .userns_fd = userns, .label = c->mount_label }, &rootfs,
-                                   err);
+                r = own_layer_mount(c, userns, &rootfs, err);
         if (r < 0)
                 return r;
         r = specgen_container(c, image, rootfs, arena, spec, &ns, err);
@@ -146,7 +145,7 @@ static int make(struct container *c, const struct image *image, struct arena *ar
         if (r == 0)
                 r = make_log_folder(c, arena, err);
         if (r == 0)
-                r = snapshot_create(c->pods->images, c->id, image->id, sandbox_user_ids(c->sandbox), err);
+                r = own_layer_create(c, image->id, err);
         if (r == 0)
                 r = make_in_engine(c, image, arena, err);
         return r;

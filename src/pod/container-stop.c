@@ -2,6 +2,7 @@
 /* container-stop - StopContainer and RemoveContainer. */
 #include <limits.h>
 #include "base/log.h"
+#include "pod/own-layer.h"
 #include "pod/operations.h"
 #include "pod/record.h"
 
@@ -58,7 +59,7 @@ int container_remove(struct container *c, struct err *err) {
         /* The engine may know of one whose record says otherwise, after a crash. */
         r = e->ops->remove(e, c->id, err);
         if (r == 0)
-                r = snapshot_remove(c->pods->images, c->id, err);
+                r = own_layer_remove(c, err);
         if (r == 0)
                 r = store_delete(c->pods->store, STORE_CONTAINER, c->id, err);
         if (r < 0)

@@ -10,6 +10,7 @@
 #include "pod/ct-network.h"
 #include "pod/handlers.h"
 #include "pod/operations.h"
+#include "pod/own-layer.h"
 #include "runtime/proxmox/check.h"
 #include "security/apparmor.h"
 
@@ -34,6 +35,8 @@ static int refuse(const struct pods *p, const char *what, const char *why, struc
 int ct_rules_check(const struct pods *p, const CRI(PodSandboxConfig) * config, const struct pod_rules *rules,
                    struct err *err) {
         static const char unprivileged[] = "the container is unprivileged, which is all that an API token may make";
+        uint64_t ignored;
+        int r;
 
         if (!p->cts)
                 return err_set(err, ERR_PRECONDITION,
@@ -49,7 +52,8 @@ int ct_rules_check(const struct pods *p, const CRI(PodSandboxConfig) * config, c
         if (rules->own_user)
                 return refuse(p, "have ids of the kubelet's choice (hostUsers: false)",
                               "Proxmox has given it a user namespace with ids of its own already", err);
-        return ct_network_check(p, config, rules, err);
+        r = own_layer_size(p, config, &ignored, err);
+        return r < 0 ? r : ct_network_check(p, config, rules, err);
 }
 
 int ct_container_rules_check(const struct sandbox *s, const CRI(ContainerConfig) * config, struct err *err) {
@@ -109,8 +113,11 @@ int ct_bring_up(struct sandbox *s, const struct pods_ctx *ctx, const struct pod_
                               .hostname = namespaces->hostname,
                               .limits = limits_of(s),
                               .network = ct_network_wish(s->config, rules) };
-        int r;
+        int r = own_layer_size(s->pods, s->config, &pod.disk_bytes, err);
 
+        if (r < 0)
+                return r;
+        s->layers_in_ct = cts_have_layers(s->pods->cts, NULL);
         r = cts_create(s->pods->cts, &pod, &until, &s->ct, err);
         if (r < 0)
                 return err_wrap(err, "make a Proxmox container for pod %s/%s", m->namespace_, m->name);

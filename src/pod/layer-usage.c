@@ -3,6 +3,7 @@
 
 #include <sys/resource.h>
 #include "base/log.h"
+#include "pod/own-layer.h"
 
 enum { MIN_AGE_MS = 10000, REST_FACTOR = 20, NICE = 10 };
 
@@ -19,7 +20,7 @@ static void measure(struct container *c) {
         struct container_sample *s = &c->sample;
         uint64_t began_ns = clock_monotonic_ns(), took_ns, bytes, inodes;
         struct err err;
-        int r = snapshot_usage(c->pods->images, c->id, &c->pods->stopping, &bytes, &inodes, &err);
+        int r = own_layer_measure(c, &bytes, &inodes, &err);
 
         /* Removed, or the daemon ends; the next try comes anyway. */
         if (r < 0 && r != -ERR_NOT_FOUND && r != -ERR_CANCELLED)

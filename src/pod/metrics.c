@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include "base/alloc.h"
 #include "pod/layer-usage.h"
+#include "pod/own-layer.h"
 #include "pod/metrics-table.h"
 #include "pod/net-counters.h"
 
@@ -204,7 +205,10 @@ static void put_devices(struct sink *s, const struct cgroup_metrics *m) {
 
 static void put_layer(struct sink *s, struct container *c, const struct statvfs *fs) {
         struct layer_usage u;
+        struct statvfs own;
 
+        if (own_layer_fs(c, &own))
+                fs = &own;
         if (fs->f_frsize > 0) {
                 put(s, METRIC_FS_LIMIT, (uint64_t) fs->f_blocks * fs->f_frsize);
                 put(s, METRIC_FS_INODES, fs->f_files);

@@ -53,6 +53,7 @@ enum tag {
         TAG_CT_START = 40,
         TAG_CHOSEN_HANDLER = 41,
         TAG_CT_ISOLATED = 45,
+        TAG_LAYERS_IN_CT = 48,
 };
 
 /* Reasons are few and static, so that a status can point to them. */
@@ -137,6 +138,7 @@ int sandbox_encode(struct sandbox *s, void **ret, size_t *ret_len, struct err *e
         put_u64(&b, TAG_PAUSE_PID, (uint64_t) s->pause_pid);
         put_u64(&b, TAG_PAUSE_START, s->pause_start_time);
         put_u64(&b, TAG_IN_CT, s->in_ct);
+        put_u64(&b, TAG_LAYERS_IN_CT, s->layers_in_ct);
         put_u64(&b, TAG_CT_VMID, s->ct.vmid);
         put_u64(&b, TAG_CT_PID, (uint64_t) s->ct.pid);
         put_u64(&b, TAG_CT_START, s->ct.start_time);
@@ -353,6 +355,9 @@ static void sandbox_take_field(struct sandbox *s, struct reader *r, const struct
                 if (s->in_ct)
                         sandbox_set_user_range(s, ct_id_range);
                 break;
+        case TAG_LAYERS_IN_CT:
+                s->layers_in_ct = get_u64(r, f) != 0;
+                break;
         case TAG_CT_VMID:
                 s->ct.vmid = (uint32_t) get_u64(r, f);
                 break;
@@ -531,6 +536,8 @@ int container_decode(struct sandbox *s, const char *id, const void *data, size_t
                 return damaged(err, "container", id);
         }
         c = container_new(s, id, config);
+        if (s->layers_in_ct)
+                c->home = s->ct; /* of all of them, as long as it is there */
         (void) reader_open(&r, data, len);
         while (reader_next(&r, &f)) {
                 container_take_static(c, &r, &f, &n_env);

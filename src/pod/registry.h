@@ -60,6 +60,7 @@ struct sandbox {
         bool without_host_devices; /* the same, of privileged containers */
         uint64_t created_at_ns;
         bool in_ct;               /* its home is a Proxmox container */
+        bool layers_in_ct;        /* and its containers' writable layers are on that, see own-layer.h */
         char *cgroup_parent;      /* with in_ct not known before that runs */
         char *selinux_label;      /* of its processes; NULL: none */
         struct id_map user_range; /* of the pod's own user namespace; length 0: it has none */
@@ -109,6 +110,7 @@ struct container {
         int stop_signal;
         char *log_path; /* absolute; "": none */
         char *cgroup_path;
+        struct ct home;                    /* with layers_in_ct: where its layer is */
         char *selinux_label, *mount_label; /* of processes and files; NULL: none, the second is not kept */
         uint64_t created_at_ns;
         /* Found out by the engine when it was created. */

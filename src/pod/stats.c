@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "pod/layer-usage.h"
+#include "pod/own-layer.h"
 
 enum { MIN_SAMPLE_MS = 1000 };
 
@@ -120,7 +121,7 @@ static void fill_layer(struct container *c, struct arena *a, CRI(ContainerStats)
         m->writable_layer = cri_make(a, FilesystemUsage, filesystem_usage);
         m->writable_layer->timestamp = (int64_t) u.at_ns;
         m->writable_layer->fs_id = cri_make(a, FilesystemIdentifier, filesystem_identifier);
-        m->writable_layer->fs_id->mountpoint = arena_strdup(a, c->pods->image_mountpoint);
+        m->writable_layer->fs_id->mountpoint = (char *) own_layer_mountpoint(c, a);
         m->writable_layer->used_bytes = stats_u64(a, u.bytes);
         m->writable_layer->inodes_used = stats_u64(a, u.inodes);
 }

@@ -112,6 +112,7 @@ def daemon_config(build):
     keys.update({'vmid-range': f'{first}-{first + RANGE - 1}',
                  'template-file': os.path.join(build, 'src', 'init', 'proxmox-lxcri-sandbox.tar.gz'),
                  **json.loads(os.environ.get(MORE, '{}'))})
+    keys = {key: value for key, value in keys.items() if value is not None}
     return f'proxmox: {json.dumps(keys)}\ndefault-runtime-handler: proxmox\n'
 
 

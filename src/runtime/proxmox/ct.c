@@ -58,6 +58,12 @@ struct cts *cts_free(struct cts *c) {
         return NULL;
 }
 
+bool cts_have_layers(const struct cts *c, uint64_t *ret_max_bytes) {
+        if (ret_max_bytes)
+                *ret_max_bytes = c->args.max_disk_bytes;
+        return c->args.layers;
+}
+
 const char *ct_cgroup_path(uint32_t vmid, struct arena *arena) {
         return arena_printf(arena, "/lxc/%u", vmid);
 }
@@ -280,6 +286,14 @@ static void put_limits(const struct cts *c, const struct ct_limits *l, bool all,
                 pve_param_u64(to, "cpuunits", cgroups_cpu_units(c->args.cgroups, l->cpu_shares));
 }
 
+/* In GiB, which are whole MiB: Proxmox' own unit is KiB. */
+static void put_rootfs(const struct cts *c, const struct ct_pod *pod, struct pve_params *to) {
+        if (pod->disk_bytes > 0)
+                pve_param_printf(to, "rootfs", "%s:%.15g", c->args.storage, (double) mib(pod->disk_bytes) / 1024);
+        else
+                pve_param_printf(to, "rootfs", "%s:%s", c->args.storage, c->args.rootfs_size);
+}
+
 struct creation {
         struct cts *c;
         const struct pve_ct_args *args;
@@ -307,7 +321,7 @@ static int make(struct cts *c, const struct ct_pod *pod, const struct pve_until 
         pve_param(&params, "ostemplate", template);
         pve_param(&params, "ostype", "unmanaged");
         pve_param(&params, "unprivileged", "1");
-        pve_param_printf(&params, "rootfs", "%s:%s", c->args.storage, c->args.rootfs_size);
+        put_rootfs(c, pod, &params);
         pve_param(&params, "hostname", is_dns_label(pod->hostname) ? pod->hostname : NULL);
         pve_param(&params, "description", strbuf_str(&description));
         pve_param(&params, "tags", CLAIM_TAG);

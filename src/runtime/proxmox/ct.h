@@ -25,6 +25,8 @@ struct cts_args {
         const char *node;               /* ours, as the cluster names it */
         const char *storage;            /* of root file systems */
         const char *rootfs_size;        /* GiB, as Proxmox takes it: "0.125", "0" for a folder without quota */
+        bool layers;                    /* writable layers are on them, see layers.h */
+        uint64_t max_disk_bytes;        /* with layers: what ct_pod may ask for */
         const char *template_file;      /* proxmox-lxcri-sandbox.tar.gz here ... */
         const char *template_storage;   /* ... and the storage that it is uploaded to */
         const char *pool;               /* NULL: none */
@@ -54,6 +56,7 @@ struct ct_pod {
         const char *hostname; /* what its processes see; the CT's own if that can be so named */
         struct ct_limits limits;
         struct ct_network_wish network;
+        uint64_t disk_bytes; /* of its root file system; 0: as rootfs_size says */
 };
 
 /* One that runs. */
@@ -89,6 +92,10 @@ _must_use_ int cts_sweep_namespaces(struct cts *c, bool (*is_known)(const char *
 extern const struct id_map ct_id_range;
 /* "/lxc/123" */
 const char *ct_cgroup_path(uint32_t vmid, struct arena *arena);
+
+/* Are writable layers on the CTs' root file systems (@ret_max_bytes: the largest that a pod may ask for; may be NULL)?
+ */
+bool cts_have_layers(const struct cts *c, uint64_t *ret_max_bytes);
 
 /* Makes and starts the CT of a pod, and sees that it runs. Its end is told from now on. On failure there may be one all
  * the same: @ret has its number then, or 0 when it is not known, for cts_remove(). */

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* own-layer - see own-layer.h. */
+#include "pod/own-layer.h"
+
+#include <inttypes.h>
+#include "base/fs.h"
+#include "base/proc.h"
+#include "pod/rules.h"
+#include "runtime/proxmox/layers.h"
+
+enum { SIZE_MIN_BYTES = 64 << 20 };
+
+int own_layer_size(const struct pods *p, const CRI(PodSandboxConfig) * config, uint64_t *ret, struct err *err) {
+        static const char key[] = "proxmox-lxcri.io/ephemeral-storage";
+        const char *s = cri_entries_get(config->annotations, config->n_annotations, key);
+        uint64_t max = 0;
+        int64_t n = 0;
+
+        *ret = 0;
+        if (!s)
+                return 0;
+        if (!cts_have_layers(p->cts, &max))
+                return err_set(err, ERR_PRECONDITION,
+                               "annotation %s: what containers write is on the node here, where it has no limit "
+                               "(proxmox.writable-layers in the configuration)",
+                               key);
+        if (!quantity_parse(s, &n) || n < SIZE_MIN_BYTES)
+                return err_set(err, ERR_INVALID, "annotation %s: \"%.64s\" is no size from 64Mi on, like 10Gi", key, s);
+        if ((uint64_t) n > max)
+                return err_set(err, ERR_INVALID,
+                               "annotation %s: \"%.64s\" is more than the %" PRIu64
+                               " MiB that are allowed (proxmox.writable-layers.max-size in the configuration)",
+                               key, s, max >> 20);
+        *ret = (uint64_t) n;
+        return 0;
+}
+
+static bool is_in_ct(const struct container *c) {
+        return c->sandbox->layers_in_ct;
+}
+
+/* Its folder first: what is left of a failure here goes by own_layer_remove(), as the container has a record. */
+int own_layer_create(struct container *c, const char *image_id, struct err *err) {
+        struct images *images = c->pods->images;
+        const struct id_maps *ids = sandbox_user_ids(c->sandbox);
+        _cleanup_(fd_closep) int home = -1;
+        int r;
+
+        if (!is_in_ct(c))
+                return snapshot_create(images, c->id, image_id, ids, err);
+        c->home = c->sandbox->ct;
+        r = ct_layer_create(&c->home, c->id, &home, err);
+        return r < 0 ? r : snapshot_create_at(images, c->id, image_id, ids, home, err);
+}
+
+int own_layer_mount(struct container *c, int userns_fd, int *ret_fd, struct err *err) {
+        struct snapshot_args args = { .userns_fd = userns_fd, .label = c->mount_label };
+        _cleanup_(fd_closep) int home = -1;
+        int r;
+
+        if (is_in_ct(c)) {
+                r = ct_layer_clone(&c->home, c->id, &home, err);
+                if (r < 0)
+                        return r;
+                args.home_mount_fd = home;
+        }
+        return snapshot_mount(c->pods->images, c->id, &args, ret_fd, err);
+}
+
+int own_layer_remove(struct container *c, struct err *err) {
+        int r = is_in_ct(c) ? ct_layer_remove(&c->home, c->id, err) : 0;
+
+        return r < 0 ? r : snapshot_remove(c->pods->images, c->id, err);
+}
+
+int own_layer_measure(struct container *c, uint64_t *ret_bytes, uint64_t *ret_inodes, struct err *err) {
+        struct fs_until until = { .stop = &c->pods->stopping };
+        _cleanup_(fd_closep) int pidfd = -1, fd = -1;
+        int r;
+
+        if (!is_in_ct(c))
+                return snapshot_usage(c->pods->images, c->id, &c->pods->stopping, ret_bytes, ret_inodes, err);
+        pidfd = proc_open(c->home.pid, c->home.start_time);
+        if (pidfd < 0)
+                return err_set(err, ERR_CANCELLED, "the pod's Proxmox container has ended");
+        until.end_fd = pidfd;
+        r = ct_layer_open(&c->home, c->id, "upper", &fd, err);
+        return r < 0 ? r : fs_usage(fd, &until, ret_bytes, ret_inodes, err);
+}
+
+bool own_layer_fs(const struct container *c, struct statvfs *ret) {
+        _cleanup_(fd_closep) int fd = -1;
+        struct err ignored;
+
+        return is_in_ct(c) && ct_layer_open(&c->home, c->id, NULL, &fd, &ignored) == 0 && fstatvfs(fd, ret) == 0;
+}
+
+const char *own_layer_mountpoint(const struct container *c, struct arena *arena) {
+        return is_in_ct(c) ? arena_printf(arena, "/proc/%d/root", (int) c->home.pid)
+                           : arena_strdup(arena, c->pods->image_mountpoint);
+}

@@ -1,0 +1,421 @@
+"""Writable layers on the root file systems of pods' Proxmox containers: quotas, snapshots, backups of what pods wrote.
+
+`tests/integration/run --proxmox`. The volumes are ext4 images of tests/pve-server's storages.
+"""
+
+import contextlib
+import glob
+import json
+import os
+import random
+import re
+import subprocess
+import threading
+import time
+
+import grpc
+import pytest
+
+import proxmox
+from conftest import AS_PROXMOX, Daemon, make_daemon
+from cri import NOTREADY, READY, RUNNING, SLOW, eventually
+from helpers import CODE, refused
+
+pytestmark = [pytest.mark.ours,
+              pytest.mark.skipif(not AS_PROXMOX, reason='there is no Proxmox; such tests run by tests/integration/run --proxmox')]
+
+SIZE = 'proxmox-lxcri.io/ephemeral-storage'
+MIB = 1 << 20
+RESTORED = 990  # the number of a container that no daemon may take for its own
+FOR_EVER = 'trap "exit 0" TERM; while :; do sleep 0.05; done'
+
+
+@pytest.fixture(name='cluster')
+def fixture_cluster():
+    cluster = proxmox.attach()
+    yield cluster
+    cluster.control.do('clear-faults')
+    cluster.close()
+
+
+def started(top, pb, registry, name, number, **layers):
+    os.environ[proxmox.MORE] = json.dumps({'rootfs-size': None, 'writable-layers': {'size': 0.25, 'max-size': 1, **layers}})
+    try:
+        return Daemon(make_daemon(top, name, registry, bridge=f'lxcrivol{number}', subnet=f'10.92.{number}.0/24',
+                                  cgroup_parent=f'{os.environ["LXCRI_TEST_ID"]}-{name}'), pb)
+    finally:
+        del os.environ[proxmox.MORE]
+
+
+def loops(top):
+    """Loop devices of volumes."""
+    said = subprocess.run(['losetup', '--noheadings', '--output', 'BACK-FILE'], check=True, stdout=subprocess.PIPE, text=True).stdout
+    return {line.strip() for line in said.splitlines() if top in line}
+
+
+@pytest.fixture(name='daemon', scope='module')
+def fixture_daemon(top, pb, registry, busybox):
+    daemon = started(top, pb, registry, 'volumes', 1)
+    daemon.pull(busybox)
+    yield daemon
+    daemon.stop()
+    subprocess.run(['ip', 'link', 'delete', 'lxcrivol1'], check=False, stderr=subprocess.DEVNULL)
+    eventually(lambda: not loops(top))
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays(top, request):
+    """No volume, no loop device, no snapshot outlives its pod."""
+    cluster = proxmox.attach()
+    before = volumes(cluster), loops(top)
+    yield
+    if 'daemon' in request.fixturenames:
+        daemon = request.getfixturevalue('daemon')
+        daemon.connect()
+        daemon.remove_all()
+        assert not os.listdir(os.path.join(daemon.runtime.root, 'snapshots'))
+    assert volumes(cluster) == before[0]
+    eventually(lambda: loops(top) == before[1])
+    cluster.close()
+
+
+def volumes(cluster, vmid=None):
+    asked = {'content': 'rootdir', **({'vmid': vmid} if vmid else {})}
+    return {one['volid'] for storage in ('btr', 'local', 'shared')
+            for one in cluster.client.get(f'/nodes/{cluster.node}/storage/{storage}/content', **asked).data}
+
+
+def root_of(cluster, vmid):
+    """The root folder of a container that runs."""
+    pid = cluster.client.get(f'/nodes/{cluster.node}/lxc/{vmid}/status/current').data['pid']
+    return f'/proc/{pid}/root'
+
+
+def layer_of(cluster, container):
+    vmid, _ = cluster.of(container.pod)
+    return f'{root_of(cluster, vmid)}/containers/{container.id}/upper'
+
+
+def read(path):
+    with open(path, encoding='utf-8') as f:
+        return f.read()
+
+
+def test_what_is_written_is_on_the_volume(daemon, busybox, cluster):
+    with daemon.pod() as pod:
+        vmid, guest = cluster.of(pod)
+        assert guest['config']['rootfs'].startswith('btr:') and guest['config']['rootfs'].endswith('size=256M')
+        container = pod.sh(busybox, FOR_EVER)
+        container.sh('echo text > /new && ln -s /new /link && mkdir -p /etc/more && rm /bin/vi && mv /home /house')
+        container.sh('chown 1:2 /new; chmod 4755 /new; : > /etc/passwd')
+        upper = layer_of(cluster, container)
+        status = os.lstat(f'{upper}/new')
+        assert (status.st_uid, status.st_gid, status.st_mode & 0o7777) == (100001, 100002, 0o4755)
+        assert read(f'{upper}/new') == 'text\n' and os.readlink(f'{upper}/link') == '/new'
+        assert container.sh('cat /link; test ! -e /bin/vi; ls -d /house') == 'text\n/house'
+        # Nothing of it is on the node, nor does the app see where it is.
+        assert os.listdir(os.path.join(daemon.runtime.root, 'snapshots', container.id)) == []
+        assert container.sh('ls -d /containers 2>&1 || :') == 'ls: /containers: No such file or directory'
+        other = pod.create(busybox)
+        folder = os.path.dirname(os.path.dirname(upper))
+        assert sorted(os.listdir(folder)) == sorted([container.id, other.id])
+        assert {os.lstat(one).st_uid for one in (folder, os.path.dirname(upper), f'{upper}/../work/work')} == {100000}
+        assert os.lstat(folder).st_mode & 0o7777 == 0o700
+        other.remove()
+        assert os.listdir(folder) == [container.id]
+        container.remove()
+        assert os.listdir(folder) == []
+        assert len(volumes(cluster, vmid)) == 1
+    assert not volumes(cluster, vmid)
+
+
+def test_stats_are_of_the_volume(daemon, busybox, cluster):
+    with daemon.pod() as pod:
+        container = pod.sh(busybox, f'head -c {3 * MIB} /dev/zero > /data; {FOR_EVER}')
+        node = daemon.cri.ImageFsInfo().image_filesystems[0].used_bytes.value
+
+        def used():
+            layer = daemon.cri.ContainerStats(container_id=container.id).stats.writable_layer
+            return layer if layer.used_bytes.value >= 3 * MIB else None
+        layer = eventually(used, 40)
+        assert layer.used_bytes.value < 4 * MIB and layer.inodes_used.value >= 2
+        assert os.path.samefile(layer.fs_id.mountpoint, root_of(cluster, cluster.of(pod)[0]))
+        assert daemon.cri.ImageFsInfo().image_filesystems[0].used_bytes.value == node
+        listed = next(pod_metrics for pod_metrics in daemon.cri.ListPodSandboxMetrics().pod_metrics if pod_metrics.pod_sandbox_id == pod.id)
+        limit = next(one.value.value for one in listed.container_metrics[0].metrics if one.name == 'container_fs_limit_bytes')
+        assert 200 * MIB < limit < 256 * MIB
+
+
+def test_the_storage_limits_what_is_written(daemon, busybox, cluster):
+    with daemon.pod(annotations={SIZE: '96Mi'}) as pod, daemon.pod() as neighbour:
+        assert cluster.of(pod)[1]['config']['rootfs'].endswith('size=96M')
+        first, second = pod.sh(busybox, FOR_EVER), pod.sh(busybox, FOR_EVER)
+        said = first.exec('dd', 'if=/dev/zero', 'of=/big', 'bs=1M', 'count=120')
+        assert said.exit_code == 1 and b'No space left on device' in said.stderr
+        assert 60 * MIB < int(first.sh('stat -c %s /big')) < 96 * MIB
+        # Of the whole pod, and of no other.
+        assert second.exec('dd', 'if=/dev/zero', 'of=/big', 'bs=1M', 'count=1').exit_code == 1
+        assert neighbour.sh(busybox, FOR_EVER).output('dd', 'if=/dev/zero', 'of=/big', 'bs=1M', 'count=120') == ''
+        first.sh('rm /big && dd if=/dev/zero of=/big bs=1M count=10')
+
+
+@pytest.mark.parametrize('size', ['', '0', '-1Gi', '1GB', '10 Gi', '63Mi', '1025Mi', '9Ei', '0x10', 'nan', '1e400'])
+def test_sizes_that_are_none(daemon, cluster, size):
+    before = cluster.ours()
+    with refused(CODE.INVALID_ARGUMENT, words=[SIZE]):
+        daemon.pod(annotations={SIZE: size})
+    assert cluster.ours() == before
+
+
+def test_a_size_where_layers_are_on_the_node(shared_daemon, cluster):
+    before = cluster.ours()
+    with refused(CODE.FAILED_PRECONDITION, words=[SIZE, 'writable-layers']):
+        shared_daemon.pod(annotations={SIZE: '1Gi'})
+    assert cluster.ours() == before
+
+
+def test_rollback(daemon, busybox, cluster):
+    """What the pod wrote is as it was. Proxmox stops the container for it, so the pod ends."""
+    with daemon.pod() as pod:
+        vmid, _ = cluster.of(pod)
+        container = pod.sh(busybox, FOR_EVER)
+        container.sh('echo before > /kept; echo before > /changed')
+        assert cluster.administrator('POST', vmid, '/snapshot', snapname='first') == 'OK'
+        container.sh('echo after > /changed; echo after > /new; rm /kept /bin/vi')
+        assert cluster.administrator('POST', vmid, '/snapshot/first/rollback', start=1) == 'OK'
+        assert container.wait().exit_code == 137
+        eventually(lambda: pod.status().state == NOTREADY)
+        upper = layer_of(cluster, container)
+        assert read(f'{upper}/kept') == 'before\n' and read(f'{upper}/changed') == 'before\n'
+        assert not os.path.lexists(f'{upper}/new') and not os.path.lexists(f'{upper}/bin/vi')
+        assert cluster.administrator('DELETE', vmid, '/snapshot/first') == 'OK'
+
+
+def test_backup_and_restore(daemon, busybox, cluster):
+    with daemon.pod() as pod:
+        vmid, _ = cluster.of(pod)
+        container = pod.sh(busybox, FOR_EVER)
+        container.sh('echo precious > /data; chown 7:8 /data; mkdir -p -m 700 /deep/er; ln /data /deep/er/hard; rm /bin/vi')
+        task = cluster.client.post(f'/nodes/{cluster.node}/vzdump', vmid=vmid, storage='local', mode='suspend', compress='zstd').data
+        assert cluster.client.wait(task)['exitstatus'] == 'OK', cluster.client.log(task)
+        assert container.output('cat', '/data') == 'precious'  # it went on
+    backup = next(one['volid'] for one in cluster.client.get(f'/nodes/{cluster.node}/storage/local/content', content='backup').data
+                  if one['vmid'] == vmid)
+    nodes_lxc = f'/nodes/{cluster.node}/lxc'
+    try:
+        assert cluster.client.task('POST', nodes_lxc, vmid=RESTORED, ostemplate=backup, restore=1, storage='btr') == 'OK'
+        assert cluster.client.task('POST', f'{nodes_lxc}/{RESTORED}/status/start') == 'OK'
+        upper = f'{root_of(cluster, RESTORED)}/containers/{container.id}/upper'
+        status = os.lstat(f'{upper}/data')
+        assert read(f'{upper}/data') == 'precious\n' and (status.st_uid, status.st_gid) == (100007, 100008)
+        assert os.path.samefile(f'{upper}/data', f'{upper}/deep/er/hard')
+        assert os.lstat(f'{upper}/bin/vi').st_rdev == 0 and not os.path.isfile(f'{upper}/bin/vi')
+    finally:
+        assert cluster.client.task('DELETE', f'{nodes_lxc}/{RESTORED}', force=1) == 'OK'
+        assert cluster.client.task('DELETE', f'/nodes/{cluster.node}/storage/local/content/{backup}') == 'OK'
+
+
+def test_moved_to_another_storage(daemon, busybox, cluster):
+    with daemon.pod() as pod:
+        vmid, _ = cluster.of(pod)
+        container = pod.sh(busybox, FOR_EVER)
+        container.sh('echo text > /data')
+        assert cluster.administrator('POST', vmid, '/status/shutdown', timeout=20) == 'OK'
+        assert cluster.administrator('POST', vmid, '/move_volume', volume='rootfs', storage='local', delete=1) == 'OK'
+        assert cluster.of(pod)[1]['config']['rootfs'].startswith('local:')
+        assert cluster.administrator('POST', vmid, '/status/start') == 'OK'
+        assert read(f'{layer_of(cluster, container)}/data') == 'text\n'
+        eventually(lambda: pod.status().state == NOTREADY)
+
+
+def resize(cluster, vmid):
+    task = cluster.client.put(f'/nodes/{cluster.node}/lxc/{vmid}/resize', disk='rootfs', size='+96M').data
+    assert cluster.client.wait(task)['exitstatus'] == 'OK'
+    assert cluster.ours()[vmid]['config']['rootfs'].endswith('size=192M')
+    return cluster.client.log(task)
+
+
+def may_resize_what_is_mounted():
+    """ext4 asks for CAP_SYS_RESOURCE, which root of some build machines has not."""
+    with open('/proc/self/status', encoding='utf-8') as f:
+        return int(re.search(r'^CapEff:\s*(\S+)', f.read(), re.M)[1], 16) >> 24 & 1
+
+
+@pytest.mark.skipif(not may_resize_what_is_mounted(), reason='root has no CAP_SYS_RESOURCE here; such hosts run it by tests/vm/integration')
+def test_grows_while_it_is_in_use(daemon, busybox, cluster):
+    with daemon.pod(annotations={SIZE: '96Mi'}) as pod:
+        vmid, _ = cluster.of(pod)
+        container = pod.sh(busybox, FOR_EVER)
+        fill = ('dd', 'if=/dev/zero', 'of=/big', 'bs=1M', 'count=120')
+        assert container.exec(*fill).exit_code == 1
+        log = resize(cluster, vmid)
+        assert container.exec(*fill).exit_code == 0, log
+
+
+def test_grows_while_it_is_stopped(daemon, busybox, cluster):
+    with daemon.pod(annotations={SIZE: '96Mi'}) as pod:
+        vmid, _ = cluster.of(pod)
+        container = pod.sh(busybox, FOR_EVER)
+        container.sh('echo text > /data')
+        assert cluster.administrator('POST', vmid, '/status/stop') == 'OK'
+        log = resize(cluster, vmid)
+        assert cluster.administrator('POST', vmid, '/status/start') == 'OK'
+        assert read(f'{layer_of(cluster, container)}/data') == 'text\n'
+        size = os.statvfs(root_of(cluster, vmid))
+        assert size.f_blocks * size.f_frsize > 150 * MIB, log
+
+
+@pytest.mark.parametrize('way', ['stop', 'delete'])
+def test_removed_after_the_container_is_gone(daemon, busybox, cluster, way):
+    with daemon.pod() as pod:
+        vmid, _ = cluster.of(pod)
+        container = pod.sh(busybox, FOR_EVER)
+        container.sh('echo text > /data')
+        method, path, more = {'stop': ('POST', '/status/stop', {}), 'delete': ('DELETE', '', {'force': 1})}[way]
+        assert cluster.administrator(method, vmid, path, **more) == 'OK'
+        assert container.wait().exit_code == 137
+        container.remove()
+        with refused(CODE.FAILED_PRECONDITION):
+            pod.create(busybox)
+
+
+def test_links_lead_nowhere(daemon, busybox, cluster):
+    """Whoever has got to the root of the Proxmox container can't make the daemon go elsewhere."""
+    with daemon.pod() as pod:
+        vmid, _ = cluster.of(pod)
+        pod.create(busybox).remove()
+        root, outside = root_of(cluster, vmid), os.path.join(daemon.directory, 'outside')
+        os.makedirs(outside)
+        for target in (outside, '/etc', '..'):
+            os.rename(f'{root}/containers', f'{root}/real')
+            os.symlink(target, f'{root}/containers')
+            with refused(CODE.INTERNAL, words=['/containers']):
+                pod.create(busybox)
+            os.unlink(f'{root}/containers')
+            os.rename(f'{root}/real', f'{root}/containers')
+        assert not os.listdir(outside) and not [name for name in os.listdir('/etc') if len(name) == 64]
+        container = pod.create(busybox)
+        os.rename(f'{root}/containers/{container.id}', f'{root}/taken')
+        os.symlink(outside, f'{root}/containers/{container.id}')
+        with open(os.path.join(outside, 'file'), 'w', encoding='utf-8') as f:
+            f.write('mine')
+        container.remove()
+        assert os.listdir(outside) == ['file'] and not os.listdir(f'{root}/containers')
+
+
+def test_the_daemon_starts_anew(daemon, busybox, cluster):
+    pod = daemon.pod()
+    container, ended = pod.sh(busybox, FOR_EVER), pod.sh(busybox, 'echo text > /data')
+    ended.wait()
+    container.sh('echo text > /data')
+    daemon.runtime.kill()
+    daemon.start()
+    pod.cri = container.cri = ended.cri = daemon.cri
+    assert pod.status().state == READY and container.status().state == RUNNING
+    assert container.sh('cat /data; echo more >> /data; cat /data') == 'text\ntext\nmore'
+    eventually(lambda: daemon.cri.ContainerStats(container_id=container.id).stats.writable_layer.used_bytes.value > 0, 30)
+    folder = os.path.dirname(os.path.dirname(layer_of(cluster, container)))
+    ended.remove()
+    assert os.listdir(folder) == [container.id]
+    assert pod.sh(busybox, FOR_EVER).output('echo', 'ok') == 'ok'
+    pod.remove()
+
+
+def test_killed_at_any_moment(daemon, busybox, cluster):
+    """Of making and removing containers: no folder stays on the volume, none on the node. LXCRI_CRASHES says how often."""
+    rng = random.Random(11)
+    pod = daemon.pod()
+    vmid, _ = cluster.of(pod)
+    for _ in range(int(os.environ.get('LXCRI_CRASHES', '8'))):
+        stop = threading.Event()
+
+        def churn(name, stop=stop):
+            with contextlib.suppress(grpc.RpcError):
+                for attempt in range(1000):
+                    if stop.is_set():
+                        break
+                    container = pod.create(busybox, ['sh', '-c', 'echo > /x; exec sleep 100'], name=name, attempt=attempt)
+                    container.start()
+                    container.remove()
+        workers = [threading.Thread(target=churn, args=(f'churn{i}',)) for i in range(2)]
+        for worker in workers:
+            worker.start()
+        time.sleep(rng.uniform(0.02, 0.5) * SLOW)
+        daemon.runtime.kill()
+        stop.set()
+        for worker in workers:
+            worker.join()
+        daemon.start()
+        pod.cri = daemon.cri
+        for item in daemon.cri.ListContainers().containers:
+            daemon.cri.RemoveContainer(container_id=item.id)
+        assert os.listdir(f'{root_of(cluster, vmid)}/containers') == []
+        assert not glob.glob(os.path.join(daemon.runtime.root, 'snapshots', '*'))
+    assert pod.status().state == READY
+    pod.remove()
+
+
+def test_many_writers_while_it_is_measured_and_stopped(daemon, busybox, cluster):
+    """Measuring a large layer does not keep Proxmox from the volume."""
+    with daemon.pod() as pod:
+        vmid, _ = cluster.of(pod)
+        container = pod.sh(busybox, 'for i in $(seq 1 4000); do mkdir -p /many/$((i % 50)); : > /many/$((i % 50))/$i; done; '
+                                    f'echo ready > /ready; {FOR_EVER}')
+        eventually(lambda: container.exec('test', '-e', '/ready').exit_code == 0, 60)
+        daemon.cri.ContainerStats(container_id=container.id)
+        assert cluster.administrator('POST', vmid, '/status/stop') == 'OK'
+        assert cluster.administrator('POST', vmid, '/move_volume', volume='rootfs', storage='local', delete=1) == 'OK'
+
+
+def test_another_storage_and_no_limit(top, pb, registry, busybox, cluster):
+    """The storage of writable layers may be another than that of other root file systems; a folder has no quota."""
+    daemon = started(top, pb, registry, 'volumes2', 2, storage='local', size=0)
+    try:
+        daemon.pull(busybox)
+        with daemon.pod() as pod, daemon.pod(annotations={SIZE: '128Mi'}) as limited:
+            container = pod.sh(busybox, FOR_EVER)
+            container.sh('echo text > /data')
+            assert cluster.of(pod)[1]['config']['rootfs'].split(',')[0].endswith('.subvol')
+            assert cluster.of(limited)[1]['config']['rootfs'].endswith('size=128M')
+            assert cluster.of(pod)[1]['config']['rootfs'].startswith('local:')
+            assert read(f'{layer_of(cluster, container)}/data') == 'text\n'
+    finally:
+        daemon.stop()
+        subprocess.run(['ip', 'link', 'delete', 'lxcrivol2'], check=False, stderr=subprocess.DEVNULL)
+
+
+def test_pods_that_began_before_it_was_configured(own_daemon, busybox, cluster):
+    """Those keep their layers on the node, the next ones have them on their volumes."""
+    before = own_daemon.pod()
+    first = before.sh(busybox, FOR_EVER)
+    first.sh('echo text > /data')
+    own_daemon.runtime.stop()
+    with open(own_daemon.runtime.config, encoding='utf-8') as f:
+        text = f.read()
+    with open(own_daemon.runtime.config, 'w', encoding='utf-8') as f:
+        f.write(text.replace('"rootfs-size": "0"', '"writable-layers": {"size": 0.25}'))
+    own_daemon.start()
+    before.cri = first.cri = own_daemon.cri
+    assert first.output('cat', '/data') == 'text'
+    second = before.sh(busybox, FOR_EVER)
+    with own_daemon.pod() as after:
+        third = after.sh(busybox, 'echo text > /data; exec sleep 1000')
+        eventually(lambda: os.path.exists(f'{layer_of(cluster, third)}/data'))
+        assert os.path.exists(os.path.join(own_daemon.runtime.root, 'snapshots', second.id, 'upper'))
+    before.remove()
+
+
+def test_reconciled_while_gone(daemon, busybox, cluster):
+    """The Proxmox container went while the daemon was dead: its layers with it."""
+    pod = daemon.pod()
+    container = pod.sh(busybox, FOR_EVER)
+    vmid, _ = cluster.of(pod)
+    daemon.runtime.kill()
+    assert cluster.administrator('DELETE', vmid, force=1) == 'OK'
+    daemon.start()
+    pod.cri = container.cri = daemon.cri
+    assert pod.status().state == NOTREADY
+    container.remove()
+    pod.remove()
+
+
