@@ -53,6 +53,8 @@ static int run(struct cli *cli, const struct cli_args *args) {
         printf("pods         %zu, %zu ready\n", n_pods, ready);
         printf("containers   %zu, %zu running\n", n_containers, running);
         printf("images       %zu\n", images->n_images);
+        if (info->warm_pool > 0)
+                printf("warm pool    %u containers, %u ready\n", info->warm_pool, info->warm_pool_ready);
         return EXIT_FINE;
 }
 

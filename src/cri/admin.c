@@ -208,6 +208,7 @@ static int info(struct grpc_call *call, const ProtobufCMessage *request, Protobu
         struct arena *arena = grpc_call_arena(call);
         Proxmoxlxcri__V1__InfoResponse *res = arena_new_of(arena, Proxmoxlxcri__V1__InfoResponse);
         const struct admin *a = userdata;
+        struct ct_pool pool;
 
         proxmoxlxcri__v1__info_response__init(res);
         res->version = copy(arena, a->version);
@@ -222,6 +223,9 @@ static int info(struct grpc_call *call, const ProtobufCMessage *request, Protobu
         res->log_level = copy(arena, log_level_name(log_get_level()));
         res->started_at = (int64_t) a->started_at_ns;
         res->config = copy(arena, a->config_json);
+        pool = a->warm_pool(a->userdata);
+        res->warm_pool = pool.size;
+        res->warm_pool_ready = pool.ready;
         *ret = &res->base;
         return 0;
 }

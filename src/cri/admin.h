@@ -9,6 +9,7 @@
 #include "grpc/server.h"
 #include "image/image.h"
 #include "pod/pod.h"
+#include "runtime/proxmox/ct.h"
 
 /* What Info tells and the methods use; borrowed, must outlive the server. */
 struct admin {
@@ -19,6 +20,7 @@ struct admin {
         const char *config_json; /* the configuration in force */
         uint64_t started_at_ns;
         pid_t (*keeper_pid)(void *userdata); /* NULL: none */
+        struct ct_pool (*warm_pool)(void *userdata);
         void *userdata;
 };
 

@@ -183,10 +183,10 @@ static json_t *handlers_json(const struct config_handlers *h) {
 static json_t *proxmox_json(const struct config_proxmox *p) {
         if (!p->on)
                 return json_object();
-        return json_pack("{s:s s:s? s:s? s:s s:s s:s s:s? s:I s:I s:b}", "node", p->node, "token-id", p->token_id,
+        return json_pack("{s:s s:s? s:s? s:s s:s s:s s:s? s:I s:I s:b s:i}", "node", p->node, "token-id", p->token_id,
                          "user", p->user, "storage", p->storage, "rootfs-size", p->rootfs_size, "template-storage",
                          p->template_storage, "pool", p->pool, "vmid-first", (json_int_t) p->vmid_first, "vmid-last",
-                         (json_int_t) p->vmid_last, "writable-layers", p->layers.on);
+                         (json_int_t) p->vmid_last, "writable-layers", p->layers.on, "warm-pool", (int) p->warm_pool);
 }
 
 static json_t *route_entries_json(const struct route_entry *list, size_t n) {

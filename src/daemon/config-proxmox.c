@@ -5,7 +5,7 @@
 #include "base/str.h"
 #include "daemon/config-keys.h"
 
-enum { LIST_MAX = 32, WORD_MAX_LEN = 255, VMID_MIN = 100, VMID_MAX = 999999999 };
+enum { LIST_MAX = 32, WORD_MAX_LEN = 255, VMID_MIN = 100, VMID_MAX = 999999999, WARM_POOL_MAX = 64 };
 
 enum value { WORD, PATH, LIST };
 
@@ -81,6 +81,19 @@ static int read_range(const struct yaml_node *n, const struct config_place *p, s
         return 0;
 }
 
+static int read_warm_pool(const struct yaml_node *n, const struct config_place *p, struct config_proxmox *x,
+                          struct err *err) {
+        uint64_t value;
+        int r = config_scalar_of(n, p, err);
+
+        if (r < 0)
+                return r;
+        if (!str_to_u64(n->text, &value) || value > WARM_POOL_MAX)
+                return config_bad(p, err, "expected a number from 0 to %d, found '%.40s'", WARM_POOL_MAX, n->text);
+        x->warm_pool = (unsigned) value;
+        return 0;
+}
+
 static int read_key(struct config *c, const struct yaml_node *n, const struct config_place *p, struct err *err) {
         struct config_proxmox *x = &c->proxmox;
         int r;
@@ -91,6 +104,8 @@ static int read_key(struct config *c, const struct yaml_node *n, const struct co
                 return config_read_network(c, n, p, err);
         if (str_eq(n->key, "writable-layers"))
                 return config_read_layers(c, n, p, err);
+        if (str_eq(n->key, "warm-pool"))
+                return read_warm_pool(n, p, x, err);
         for (size_t i = 0; i < ELEMENTSOF(keys); i++) {
                 void *field = (char *) x + keys[i].offset;
 
@@ -108,7 +123,7 @@ static int read_key(struct config *c, const struct yaml_node *n, const struct co
                 p, err,
                 "unknown key; proxmox has hosts, node, ca-file, fingerprints, token-id, token-file, user, "
                 "password-file, vmid-range, storage, rootfs-size, writable-layers, template-storage, template-file, "
-                "pool and network");
+                "pool, network and warm-pool");
 }
 
 int config_read_proxmox(struct config *c, const struct yaml_node *n, const struct config_place *p, struct err *err) {
@@ -172,5 +187,14 @@ int config_settle_proxmox(struct config *c, struct err *err) {
                 x->vmid_first = 50000;
                 x->vmid_last = 59999;
         }
+        if (x->warm_pool > 0 && x->network.addressing != CT_ADDRESS_CNI)
+                return err_set(err, ERR_INVALID,
+                               "proxmox: warm-pool is of no use with network: a container with a network of Proxmox' "
+                               "own is made for its pod, none fits that was made before");
+        /* The pods that find nothing prepared for them need numbers, too. */
+        if (x->warm_pool > (x->vmid_last - x->vmid_first + 1) / 2)
+                return err_set(err, ERR_INVALID,
+                               "proxmox: warm-pool takes more than half of the numbers in vmid-range: %u of %u",
+                               x->warm_pool, x->vmid_last - x->vmid_first + 1);
         return 0;
 }

@@ -54,6 +54,7 @@ struct config_proxmox {
         const char *node, *ca_file;
         const char *token_id, *token_file, *user, *password_file;
         uint32_t vmid_first, vmid_last;
+        unsigned warm_pool;
         const char *storage, *rootfs_size, *template_storage, *template_file, *pool;
         struct ct_network_conf network;
         struct config_layers {
@@ -159,6 +160,7 @@ struct config_proxmox {
           "    max-size: 100                      # that pods' annotations may ask for\n"                              \
           "  template-storage: local              # where our template is put\n"                                       \
           "  pool: kubernetes                     # left out: none\n"                                                  \
+          "  warm-pool: 0                         # containers made and started ahead, so that pods need not wait\n"   \
           "  network:                             # of Proxmox' own; left out: CNI plug-ins, as with lxc\n"            \
           "    bridge: vmbr0                      # or a vnet of SDN\n"                                                \
           "    vlan: 20                           # left out: none; the next three: as the bridge, no limit, no\n"     \

@@ -136,6 +136,7 @@ static int open_proxmox(struct daemon *d, struct err *err) {
                 .pool = x->pool,
                 .vmid_first = x->vmid_first,
                 .vmid_last = x->vmid_last,
+                .warm_pool = x->warm_pool,
                 .timeout_ms = PROXMOX_TIMEOUT_MS,
                 .network = x->network,
                 .ended = pods_exited,
@@ -202,6 +203,12 @@ static pid_t keeper_pid(void *userdata) {
         return engine_lxc_keeper_pid(d->engine);
 }
 
+static struct ct_pool warm_pool(void *userdata) {
+        struct daemon *d = userdata;
+
+        return d->cts ? cts_pool(d->cts) : (struct ct_pool){ 0 };
+}
+
 static void describe(struct daemon *d) {
         d->config_json = config_to_json(d->conf);
         if (asprintf(&d->lxc_path, "%s/lxc", d->conf->state) < 0)
@@ -220,6 +227,7 @@ static void describe(struct daemon *d) {
                 .config_json = d->config_json,
                 .started_at_ns = clock_realtime_ns(),
                 .keeper_pid = keeper_pid,
+                .warm_pool = warm_pool,
                 .userdata = d,
         };
 }

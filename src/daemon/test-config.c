@@ -125,6 +125,7 @@ static void test_proxmox(void) {
                                                           "  rootfs-size: 0\n"
                                                           "  template-storage: t\n"
                                                           "  pool: k8s\n"
+                                                          "  warm-pool: 50\n"
                                                           "runtime-handlers: {ct: {engine: proxmox}}\n"
                                                           "default-runtime-handler: ct\n");
 
@@ -137,6 +138,7 @@ static void test_proxmox(void) {
         assert(!all->proxmox.ca_file && all->proxmox.vmid_first == 700 && all->proxmox.vmid_last == 799);
         assert(!least->proxmox.layers.on && str_eq(least->proxmox.rootfs_size, "0.125"));
         assert(str_eq(all->proxmox.rootfs_size, "0") && str_eq(all->proxmox.pool, "k8s"));
+        assert(least->proxmox.warm_pool == 0 && all->proxmox.warm_pool == 50);
         assert(all->runtime_handlers.n == 3);
 }
 
@@ -301,6 +303,14 @@ static const struct {
         { "proxmox: {token-id: t, writable-layers: {}}", "proxmox: storage is missing" },
         { "proxmox: {token-id: t, storage: s, rootfs-size: 1, writable-layers: {}}",
           "proxmox: give either rootfs-size or writable-layers" },
+        { "proxmox:\n warm-pool: some", "config.yaml:2: proxmox.warm-pool: expected a number from 0 to 64" },
+        { "proxmox:\n warm-pool: -1", "config.yaml:2: proxmox.warm-pool: expected a number" },
+        { "proxmox:\n warm-pool: 65", "config.yaml:2: proxmox.warm-pool: expected a number" },
+        { "proxmox:\n warm-pool: [1]", "config.yaml:2: proxmox.warm-pool: expected a value" },
+        { "proxmox: {storage: s, token-id: t, network: {bridge: vmbr0, address: dhcp}, warm-pool: 1}",
+          "proxmox: warm-pool is of no use with network" },
+        { "proxmox: {storage: s, token-id: t, vmid-range: 500-509, warm-pool: 6}",
+          "proxmox: warm-pool takes more than half" },
         { "proxmox:\n nodes: a", "config.yaml:2: proxmox.nodes: unknown key; proxmox has hosts" },
         { "proxmox:\n network: a", "config.yaml:2: proxmox.network: expected a mapping" },
         { "proxmox:\n network: {x: 1}", "config.yaml:2: proxmox.network.x: unknown key; network has bridge" },

@@ -153,17 +153,45 @@ int ct_take_down(struct sandbox *s, struct err *err) {
 
 /* --- what no pod knows of ----------------------------------------------------------------------------------------- */
 
-/* A pod is in the registry before it has a CT, and until it has none. */
-static bool is_known(const char *pod_id, void *userdata) {
-        struct pods *p = userdata;
+/* Under the pod's lock: is that its CT? Not one that it was to have before it got another. */
+static bool has(struct sandbox *s, uint32_t vmid) {
+        enum sandbox_phase phase = sandbox_get_phase(s);
+
+        if (s->removed || phase == SANDBOX_CREATING)
+                return true; /* whoever makes or undoes it sees to all that it has */
+        return s->ct.vmid ? s->ct.vmid == vmid : phase != SANDBOX_STOPPED && phase != SANDBOX_REMOVING;
+}
+
+static struct sandbox *find_owner(struct pods *p, const char *id) {
         struct sandbox *s;
-        bool known;
 
         pthread_rwlock_rdlock(&p->lock);
-        s = map_get(p->sandboxes, pod_id);
-        known = s != NULL;
+        s = map_get(p->sandboxes, id);
+        if (s)
+                s = sandbox_ref(s);
         pthread_rwlock_unlock(&p->lock);
-        return known;
+        return s;
+}
+
+/* A pod is in the registry before it has a CT, and until it has none. */
+static int settle(struct pods *p, const struct ct_owner *o, const struct ct_until *until, struct err *err) {
+        _cleanup_(sandbox_unrefp) struct sandbox *s = find_owner(p, o->pod_id);
+        bool its;
+
+        if (!s)
+                return cts_remove(p->cts, o->pod_id, o->vmid, until, err);
+        pthread_mutex_lock(&s->lock);
+        its = has(s, o->vmid);
+        pthread_mutex_unlock(&s->lock);
+        if (!its)
+                cts_discard(p->cts, o->pod_id, o->vmid);
+        return 0;
+}
+
+static bool is_known(const char *pod_id, void *userdata) {
+        _cleanup_(sandbox_unrefp) struct sandbox *s = find_owner(userdata, pod_id);
+
+        return s != NULL;
 }
 
 static int sweep(struct pods *p, struct err *err) {
@@ -174,8 +202,7 @@ static int sweep(struct pods *p, struct err *err) {
         int r = cts_list(p->cts, &for_ever, arena, &list, &n, err);
 
         for (size_t i = 0; r == 0 && i < n; i++)
-                if (!is_known(list[i].pod_id, p))
-                        r = cts_remove(p->cts, list[i].pod_id, list[i].vmid, &for_ever, err);
+                r = settle(p, &list[i], &for_ever, err);
         return r < 0 ? r : cts_sweep_namespaces(p->cts, is_known, p, &for_ever, err);
 }
 

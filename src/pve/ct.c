@@ -6,6 +6,8 @@
 #include "base/str.h"
 #include "pve/operation.h"
 
+enum { NOW_MS = 5000 };
+
 static const struct {
         const char *method, *path, *type;
         enum pve_line line;
@@ -129,6 +131,20 @@ int pve_ct_set(struct pve *p, const struct pve_ct *ct, const struct pve_ct_args 
                 return r;
         op.path = path = xprintf("/nodes/%s/lxc/%u/config", ct->node, ct->vmid);
         return operate(p, ct, args, op, NULL, err);
+}
+
+int pve_ct_set_now(struct pve *p, const struct pve_ct *ct, const struct pve_ct_args *args, struct err *err) {
+        _cleanup_(freep) char *path = NULL;
+        _cleanup_(json_unrefp) json_t *answer = NULL;
+        struct pve_request req = {
+                .method = "PUT", .params = args->params, .timeout_ms = NOW_MS, .until = args->until
+        };
+        int r = check(ct, NULL, false, err);
+
+        if (r < 0)
+                return r;
+        req.path = path = xprintf("/nodes/%s/lxc/%u/config", ct->node, ct->vmid);
+        return pve_call(p, &req, &answer, err);
 }
 
 static uint64_t number(const json_t *o, const char *key) {

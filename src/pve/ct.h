@@ -63,6 +63,10 @@ _must_use_ int pve_ct_config(struct pve *p, const struct pve_ct *ct, const struc
 _must_use_ int pve_ct_set(struct pve *p, const struct pve_ct *ct, const struct pve_ct_args *args, bool repeatable,
                           struct err *err);
 
+/* The same by one request with a moment to be answered: it does not stand in line, and waits for nobody's lock. Asked
+ * of one that must still be as @params' "digest" says. PVE_LOST: it may have been done. */
+_must_use_ int pve_ct_set_now(struct pve *p, const struct pve_ct *ct, const struct pve_ct_args *args, struct err *err);
+
 struct pve_ct_status {
         bool running, managed_by_ha, template;
         uint64_t pid; /* on the node; 0: none */

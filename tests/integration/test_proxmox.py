@@ -17,7 +17,7 @@ import grpc
 import pytest
 
 import proxmox
-from conftest import AS_PROXMOX, Daemon, make_daemon
+from conftest import AS_PROXMOX, WARM_POOL, Daemon, make_daemon
 from cri import EXITED, NOTREADY, READY, RUNNING, SLOW, Pod, eventually, name_of, processes_in_cgroup
 from helpers import CODE, refused
 from runtime import REPO
@@ -169,6 +169,7 @@ def test_limits_change_while_it_runs(daemon, busybox, cluster, pb):
         assert said['memoryLimitInBytes'] == 128 << 20
 
 
+@pytest.mark.skipif(WARM_POOL, reason='the pool asks for things, too; see test_proxmox_pool.py')
 def test_calls_of_a_pods_life(daemon, busybox, cluster):
     daemon.pod().remove()  # the template is there
     cluster.control.do('journal', clear=True)

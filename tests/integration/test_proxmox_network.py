@@ -346,7 +346,7 @@ def test_calls_of_a_pods_life(start, busybox, cluster):
     with daemon.pod() as pod:
         pod.sh(busybox, 'exec sleep 1000')
     calls = [(entry['method'], entry['path']) for entry in cluster.control.do('journal') if '/tasks/' not in entry['path']]
-    assert len(calls) == 5, calls
+    assert len(calls) == 4, calls
 
 
 def test_killed_at_any_moment(start, cluster):
@@ -593,5 +593,5 @@ def test_calls_of_an_isolated_pods_life(start, cluster, firewall):
         cluster.control.do('journal', clear=True)
         In(daemon, 'shop').remove()
         calls = [(entry['method'], entry['path']) for entry in cluster.control.do('journal') if '/tasks/' not in entry['path']]
-        assert len(calls) == 5 + 6, calls
+        assert len(calls) == 4 + 6, calls
     assert not firewall()

@@ -13,6 +13,8 @@ SERVER = os.path.join(os.path.dirname(LIB), 'pve-server')
 sys.path.append(SERVER)
 ENVIRONMENT = 'LXCRI_TEST_PROXMOX'  # names a file that tells processes below of the cluster; see describe()
 MORE = 'LXCRI_TEST_PROXMOX_MORE'  # keys of `proxmox` for the next daemons, as JSON
+WARM_POOL = 'LXCRI_TEST_WARM_POOL'  # size of the next daemons' warm pools
+PREPARED = '- prepared from: '  # in the description of a container that waits for a pod
 RANGE = 100  # numbers of containers that each daemon has for itself
 
 
@@ -25,10 +27,18 @@ class Cluster:
         self.control = Control(control_path)
         self.client = Client(type('Node', (), nodes[self.node]), token=token)
 
-    def ours(self):
+    def made(self):
         """The containers that daemons made: number -> node, configuration, whether it runs."""
         return {int(vmid): guest for vmid, guest in self.control.do('guests').items()
                 if 'proxmox-lxcri' in guest['config'].get('tags', '')}
+
+    def ours(self):
+        """Those of them that are pods'."""
+        return {vmid: guest for vmid, guest in self.made().items() if PREPARED not in guest['config'].get('description', '')}
+
+    def prepared(self):
+        """And those that wait for pods."""
+        return {vmid: guest for vmid, guest in self.made().items() if PREPARED in guest['config'].get('description', '')}
 
     def of(self, pod):
         """A pod's container: number and the rest."""
@@ -38,7 +48,8 @@ class Cluster:
 
     def administrator(self, method, vmid, path='', **parameters):
         """The exit status of the task that it starts."""
-        node = self.ours()[vmid]['node'] if vmid in self.ours() else self.node
+        made = self.made()
+        node = made[vmid]['node'] if vmid in made else self.node
         return self.client.task(method, f'/nodes/{node}/lxc/{vmid}{path}', **parameters)
 
     def close(self):
@@ -112,6 +123,7 @@ def daemon_config(build):
     keys.update({'vmid-range': f'{first}-{first + RANGE - 1}',
                  'template-file': os.path.join(build, 'src', 'init', 'proxmox-lxcri-sandbox.tar.gz'),
                  **json.loads(os.environ.get(MORE, '{}'))})
+    keys['warm-pool'] = 0 if 'network' in keys else int(os.environ.get(WARM_POOL, '0'))
     keys = {key: value for key, value in keys.items() if value is not None}
     return f'proxmox: {json.dumps(keys)}\ndefault-runtime-handler: proxmox\n'
 

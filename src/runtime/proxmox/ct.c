@@ -1,28 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ct - see ct.h. The calls of a pod's life: create, start, status; config, delete. */
+/* ct - see ct.h. The calls of a pod's life: create, start; config, delete. With a warm pool: prepared.c. */
 #include "runtime/proxmox/ct.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 #include "base/alloc.h"
-#include "base/fs.h"
 #include "base/log.h"
-#include "base/proc.h"
 #include "base/str.h"
 #include "pve/vmids.h"
 #include "runtime/cgroup/cgroup.h"
-#include "runtime/proxmox/claim.h"
 #include "runtime/proxmox/ends.h"
 #include "runtime/proxmox/cts.h"
 #include "runtime/proxmox/isolation.h"
 #include "runtime/proxmox/networks.h"
+#include "runtime/proxmox/prepared.h"
+#include "runtime/proxmox/process.h"
 #include "runtime/proxmox/template.h"
 
-enum { DESCRIPTION_MAX = 4096, PROC_FILE_MAX = 4096, MEMORY_MIN_MIB = 16, HOSTNAME_MAX = 63, NET0_MAX = 1024 };
-
-const struct id_map ct_id_range = { .inside = 0, .outside = 100000, .length = 65536 };
+enum { DESCRIPTION_MAX = 4096, MEMORY_MIN_MIB = 16, HOSTNAME_MAX = 63, NET0_MAX = 1024 };
 
 static int each_network(void *userdata, const struct pve_until *until,
                         void (*found)(void *to, const char *pod_id, const char *net0), void *to, struct err *err);
@@ -39,6 +34,8 @@ int cts_new(const struct cts_args *args, struct cts **ret, struct err *err) {
         r = vmids_new(args->vmid_first, args->vmid_last, &c->vmids, err);
         if (r == 0)
                 r = ends_new(args->ended, args->userdata, &c->ends, err);
+        if (r == 0)
+                r = warm_new(args->warm_pool, &prepared_ops, c, &c->warm, err);
         if (r < 0)
                 return r;
         *ret = TAKE_PTR(c);
@@ -48,6 +45,7 @@ int cts_new(const struct cts_args *args, struct cts **ret, struct err *err) {
 struct cts *cts_free(struct cts *c) {
         if (!c)
                 return NULL;
+        (void) warm_free(c->warm); /* its threads use the rest */
         (void) ends_free(c->ends);
         (void) vmids_free(c->vmids);
         (void) networks_free(c->networks);
@@ -88,23 +86,18 @@ static bool claims(const struct cts *c, const json_t *config, struct claim *ret)
         return claim_read(pve_json_str(config, "description"), ret) && str_eq(ret->node, c->args.node);
 }
 
-/* What the CT's description claims; @ret_ours: it is there, and ours. @ret_config: may be NULL, json_unref() it. */
-static int read_claim(struct cts *c, const struct pve_ct *ct, const struct pve_until *until, struct claim *ret,
-                      bool *ret_ours, json_t **ret_config, struct err *err) {
+int cts_read_claim(struct cts *c, const struct pve_ct *ct, const struct pve_until *until, struct claim *ret,
+                   bool *ret_ours, json_t **ret_config, struct err *err) {
         _cleanup_(json_unrefp) json_t *config = NULL;
         int r = pve_ct_config(c->args.pve, ct, until, &config, err);
 
         *ret_ours = r == 0 && claims(c, config, ret);
-        if (r == 0 && ret_config)
+        if (*ret_ours && ret_config)
                 *ret_config = TAKE_PTR(config);
         return r < 0 && pve_kind(err) == PVE_MISSING ? 0 : r;
 }
 
-/* Calls @found for each CT of ours, also for one that was moved to another node; it stops when that says so. */
-static int each_of_ours(struct cts *c, const struct pve_until *until,
-                        bool (*found)(const struct pve_ct *ct, const struct claim *claim, const json_t *config,
-                                      void *userdata),
-                        void *userdata, struct err *err) {
+int cts_each(struct cts *c, const struct pve_until *until, cts_found_fn found, void *userdata, struct err *err) {
         _cleanup_(pve_ct_list_done) struct pve_ct_list cts = { 0 };
         struct claim claim;
         bool ours = false;
@@ -117,7 +110,7 @@ static int each_of_ours(struct cts *c, const struct pve_until *until,
                 if (ct->vmid < c->args.vmid_first || ct->vmid > c->args.vmid_last ||
                     !claim_has_tag(cts.entries[i].status.tags))
                         continue;
-                r = read_claim(c, ct, until, &claim, &ours, &config, err);
+                r = cts_read_claim(c, ct, until, &claim, &ours, &config, err);
                 if (r == 0 && ours && found(ct, &claim, config, userdata))
                         return 0;
         }
@@ -125,27 +118,50 @@ static int each_of_ours(struct cts *c, const struct pve_until *until,
 }
 
 struct listing {
+        struct cts *c;
         struct arena *arena;
         struct ct_owner *list;
         size_t n, cap;
+        bool first; /* the pool has not begun: what it has of before is taken up */
+        char recipe[PREPARED_RECIPE_MAX];
 };
 
 static bool add_to_list(const struct pve_ct *ct, const struct claim *claim, const json_t *config, void *userdata) {
         struct listing *l = userdata;
 
-        (void) config;
+        if (claim->recipe[0] && l->first)
+                prepared_found(l->c, ct, config, claim, l->recipe);
+        if (claim->recipe[0])
+                return false;
         xgrow(l->list, l->n, l->cap);
         l->list[l->n++] = (struct ct_owner){ ct->vmid, arena_strdup(l->arena, claim->pod_id) };
         return false;
 }
 
+/* Without a pool nothing that was prepared is of use, whatever it is made from. */
+static int begin_listing(struct listing *l, const struct pve_until *until, struct err *err) {
+        _cleanup_(freep) char *template = NULL;
+        int r;
+
+        l->first = !warm_has_begun(l->c->warm);
+        if (!l->first || l->c->args.warm_pool == 0)
+                return 0;
+        r = cts_find_template(l->c, until, &template, err);
+        if (r == 0)
+                prepared_recipe(l->c, template, l->recipe);
+        return r;
+}
+
 int cts_list(struct cts *c, const struct ct_until *until, struct arena *arena, struct ct_owner **ret, size_t *ret_n,
              struct err *err) {
         const struct pve_until pve_until = cts_until(c, until);
-        struct listing l = { .arena = arena };
-        int r = each_of_ours(c, &pve_until, add_to_list, &l, err);
+        struct listing l = { .c = c, .arena = arena };
+        int r = begin_listing(&l, &pve_until, err);
 
+        if (r == 0)
+                r = cts_each(c, &pve_until, add_to_list, &l, err);
         if (r == 0) {
+                warm_begin(c->warm);
                 *ret = arena_memdup(arena, l.list, l.n * sizeof(*l.list));
                 *ret_n = l.n;
         }
@@ -164,13 +180,15 @@ static bool tell_network(const struct pve_ct *ct, const struct claim *claim, con
         const struct network_walk *w = userdata;
 
         (void) ct;
+        if (!claim->pod_id[0])
+                return false;
         w->found(w->to, claim->pod_id, pve_json_str(config, "net0"));
         return false;
 }
 
 static int each_network(void *userdata, const struct pve_until *until,
                         void (*found)(void *to, const char *pod_id, const char *net0), void *to, struct err *err) {
-        return each_of_ours(userdata, until, tell_network, &(struct network_walk){ found, to }, err);
+        return cts_each(userdata, until, tell_network, &(struct network_walk){ found, to }, err);
 }
 
 bool cts_have_networks(const struct cts *c) {
@@ -191,7 +209,7 @@ static int put_network(struct cts *c, const struct ct_pod *pod, const struct pve
         _cleanup_strbuf_ struct strbuf net0 = STRBUF(NET0_MAX);
         int r;
 
-        if (!networks_on(c->networks))
+        if (!networks_on(c->networks) || !pod->id)
                 return 0;
         r = networks_plan(c->networks, pod->id, &pod->network, until, ret, err);
         if (r < 0)
@@ -205,7 +223,7 @@ static int isolate(struct cts *c, const struct ct_pod *pod, uint32_t vmid, const
                    const struct pve_until *until, struct err *err) {
         const struct ip_sets_pod p = { pod->id, pod->pod_namespace, vmid };
 
-        return c->args.network.isolate ? isolation_prepare(c->isolation, &p, card, until, err) : 0;
+        return c->args.network.isolate && pod->id ? isolation_prepare(c->isolation, &p, card, until, err) : 0;
 }
 
 int cts_admit_address(struct cts *c, const struct ct_pod *pod, uint32_t vmid, const char *address,
@@ -238,7 +256,7 @@ int cts_sweep_namespaces(struct cts *c, bool (*is_known)(const char *pod_id, voi
 
 /* --- making ------------------------------------------------------------------------------------------------------ */
 
-static int find_template(struct cts *c, const struct pve_until *until, char **ret, struct err *err) {
+int cts_find_template(struct cts *c, const struct pve_until *until, char **ret, struct err *err) {
         const struct template_place place = { c->args.node, c->args.template_storage, c->args.template_file };
         int r = 0;
 
@@ -266,6 +284,10 @@ static bool is_dns_label(const char *s) {
         return n > 0 && n <= HOSTNAME_MAX && s[n] == '\0' && s[0] != '-' && s[n - 1] != '-';
 }
 
+const char *cts_hostname(const struct ct_pod *pod) {
+        return is_dns_label(pod->hostname) ? pod->hostname : NULL;
+}
+
 static uint64_t mib(uint64_t bytes) {
         return (bytes + (1 << 20) - 1) >> 20;
 }
@@ -274,8 +296,7 @@ static uint64_t node_memory(void) {
         return (uint64_t) sysconf(_SC_PHYS_PAGES) * (uint64_t) sysconf(_SC_PAGESIZE);
 }
 
-/* @all: also what is not limited, for a CT that may have been. */
-static void put_limits(const struct cts *c, const struct ct_limits *l, bool all, struct pve_params *to) {
+void cts_put_limits(const struct cts *c, const struct ct_limits *l, bool all, struct pve_params *to) {
         uint64_t memory = l->memory_bytes > 0 ? (uint64_t) l->memory_bytes : node_memory();
 
         pve_param_u64(to, "memory", MAX_OF(mib(memory), (uint64_t) MEMORY_MIN_MIB));
@@ -305,30 +326,41 @@ static int create_as(struct pve *p, unsigned vmid, void *userdata, struct err *e
         return pve_ct_create(p, &(struct pve_ct){ x->c->args.node, vmid }, x->args, NULL, err);
 }
 
+static void put_claim(const struct cts *c, const struct ct_pod *pod, const char *template, struct pve_params *to) {
+        _cleanup_strbuf_ struct strbuf description = STRBUF(DESCRIPTION_MAX);
+        char recipe[PREPARED_RECIPE_MAX];
+
+        if (pod->id) {
+                claim_write(pod, c->args.node, &description);
+        } else {
+                prepared_recipe(c, template, recipe);
+                claim_write_prepared(recipe, c->args.node, &description);
+        }
+        pve_param(to, "description", strbuf_str(&description));
+}
+
 static int make(struct cts *c, const struct ct_pod *pod, const struct pve_until *until, struct ct_card *ret_card,
                 uint32_t *ret_vmid, struct err *err) {
         _cleanup_params_ struct pve_params params = PVE_PARAMS;
         const struct pve_ct_args args = { .params = &params, .storage = c->args.storage, .until = until };
-        _cleanup_strbuf_ struct strbuf description = STRBUF(DESCRIPTION_MAX);
         _cleanup_(freep) char *template = NULL;
-        int r = find_template(c, until, &template, err);
+        int r = cts_find_template(c, until, &template, err);
 
         if (r == 0)
                 r = put_network(c, pod, until, ret_card, &params, err);
         if (r < 0)
                 return r;
-        claim_write(pod, c->args.node, &description);
+        put_claim(c, pod, template, &params);
         pve_param(&params, "ostemplate", template);
         pve_param(&params, "ostype", "unmanaged");
         pve_param(&params, "unprivileged", "1");
         put_rootfs(c, pod, &params);
-        pve_param(&params, "hostname", is_dns_label(pod->hostname) ? pod->hostname : NULL);
-        pve_param(&params, "description", strbuf_str(&description));
+        pve_param(&params, "hostname", cts_hostname(pod));
         pve_param(&params, "tags", CLAIM_TAG);
         pve_param(&params, "pool", c->args.pool);
         pve_param(&params, "console", "0");
         pve_param(&params, "tty", "0");
-        put_limits(c, &pod->limits, false, &params);
+        cts_put_limits(c, &pod->limits, false, &params);
         r = vmids_create(c->vmids, c->args.pve, until, create_as, &(struct creation){ c, &args }, ret_vmid, err);
         if (r < 0 && pve_kind(err) == PVE_NO_VOLUME)
                 forget_template(c);
@@ -337,92 +369,31 @@ static int make(struct cts *c, const struct ct_pod *pod, const struct pve_until 
 
 /* --- its first process -------------------------------------------------------------------------------------------- */
 
-static int read_proc(pid_t pid, const char *name, char **ret, struct err *err) {
-        char path[64];
-
-        (void) snprintf(path, sizeof(path), "/proc/%d/%s", (int) pid, name);
-        return fs_read_file(AT_FDCWD, path, PROC_FILE_MAX, ret, NULL, err);
-}
-
-/* "         0     100000      65536" */
-static bool is_ct_range(const char *map) {
-        const unsigned long want[] = { ct_id_range.inside, ct_id_range.outside, ct_id_range.length };
-        char *end;
-
-        for (size_t i = 0; i < ELEMENTSOF(want); i++, map = end)
-                if (strtoul(map, &end, 10) != want[i] || end == map)
-                        return false;
-        return str_eq(map, "\n");
-}
-
-/* Are its ids as Proxmox documents them? All of the pod's files depend on it. */
-static int check_ids(pid_t pid, struct err *err) {
-        static const char *const files[] = { "uid_map", "gid_map" };
-
-        for (size_t i = 0; i < ELEMENTSOF(files); i++) {
-                _cleanup_(freep) char *text = NULL;
-                int r = read_proc(pid, files[i], &text, err);
-
-                if (r < 0)
-                        return r;
-                if (!is_ct_range(text))
-                        return err_set(err, ERR_PRECONDITION,
-                                       "its %s is \"%.60s\", not 0 100000 65536: /etc/subuid and /etc/subgid of this "
-                                       "node must be as Proxmox ships them",
-                                       files[i], text);
-        }
-        return 0;
-}
-
-/* Is that process of that CT, and on this host? */
-static int check_process(const struct cts *c, const struct ct *ct, struct err *err) {
-        _cleanup_(freep) char *groups = NULL, *want = xprintf("/lxc/%u/", ct->vmid);
-        struct err ignored;
-
-        if (ct->start_time == 0 || read_proc(ct->pid, "cgroup", &groups, &ignored) < 0 || !strstr(groups, want))
-                return err_set(err, ERR_PRECONDITION,
-                               "its first process, %d, is not on this host: is this node %s (proxmox.node)?",
-                               (int) ct->pid, c->args.node);
-        return check_ids(ct->pid, err);
-}
-
-static int take_process(struct cts *c, const char *pod_id, const struct pve_until *until, struct ct *ct,
-                        struct err *err) {
+/* That the start ended well does not mean that it runs. @err says that it doesn't, but not why. */
+static int explain_absence(struct cts *c, uint32_t vmid, const struct pve_until *until, struct err *err) {
         _cleanup_(pve_ct_status_done) struct pve_ct_status status = { 0 };
-        const struct pve_ct name = { c->args.node, ct->vmid };
-        int r = pve_ct_status(c->args.pve, &name, until, &status, err);
+        int r = pve_ct_status(c->args.pve, &(struct pve_ct){ c->args.node, vmid }, until, &status, err);
 
         if (r < 0)
                 return r;
-        if (!status.running || status.pid == 0 || status.pid > INT32_MAX)
-                return err_set(err, ERR_ABORTED, "it has been started, but does not run");
-        ct->pid = (pid_t) status.pid;
-        ct->start_time = proc_start_time(ct->pid);
-        r = check_process(c, ct, err);
-        if (r < 0)
-                return r;
-        return cts_adopt(c, pod_id, ct) ? 0 : err_set(err, ERR_ABORTED, "it has ended already");
-}
-
-/* Also when nobody has reaped it yet. */
-static bool open_running(const struct ct *ct, int *ret_fd) {
-        *ret_fd = proc_open(ct->pid, ct->start_time);
-        if (*ret_fd >= 0 && proc_wait_gone(*ret_fd, 0))
-                *ret_fd = fd_close(*ret_fd);
-        return *ret_fd >= 0;
+        return status.running && status.pid
+                       ? err_set(err, ERR_PRECONDITION,
+                                 "its first process, %llu, is not on this host: is this node %s (proxmox.node)?",
+                                 (unsigned long long) status.pid, c->args.node)
+                       : err_set(err, ERR_ABORTED, "it has been started, but does not run");
 }
 
 bool ct_has_ended(const struct ct *ct) {
-        _cleanup_(fd_closep) int fd = -1;
+        _cleanup_(fd_closep) int fd = ct_process_open(ct);
 
-        return !open_running(ct, &fd);
+        return fd < 0;
 }
 
 bool cts_adopt(struct cts *c, const char *pod_id, const struct ct *ct) {
         struct err err;
-        int fd;
+        int fd = ct_process_open(ct);
 
-        if (!open_running(ct, &fd))
+        if (fd < 0)
                 return false;
         if (ends_watch(c->ends, pod_id, fd, &err) < 0)
                 log_warn("the end of a pod's Proxmox container will not be noticed", "sandbox", pod_id, "error",
@@ -430,27 +401,55 @@ bool cts_adopt(struct cts *c, const char *pod_id, const struct ct *ct) {
         return true;
 }
 
-int cts_create(struct cts *c, const struct ct_pod *pod, const struct ct_until *until, struct ct *ret, struct err *err) {
-        const struct pve_until pve_until = cts_until(c, until);
-        const struct pve_ct_args start = { .until = &pve_until };
+int cts_make(struct cts *c, const struct ct_pod *pod, const struct pve_until *until, struct ct *ret, struct err *err) {
+        const struct pve_ct_args start = { .until = until };
         struct ct_card card = { 0 };
-        struct ct ct = { 0 };
-        int r = make(c, pod, &pve_until, &card, &ct.vmid, err);
+        int r = make(c, pod, until, &card, &ret->vmid, err);
 
         if (r == 0)
-                r = isolate(c, pod, ct.vmid, &card, &pve_until, err);
+                r = isolate(c, pod, ret->vmid, &card, until, err);
         if (r == 0)
-                r = pve_ct_do(c->args.pve, &(struct pve_ct){ c->args.node, ct.vmid }, PVE_CT_START, &start, NULL, err);
-        if (r == 0)
-                r = take_process(c, pod->id, &pve_until, &ct, err);
+                r = pve_ct_do(c->args.pve, &(struct pve_ct){ c->args.node, ret->vmid }, PVE_CT_START, &start, NULL,
+                              err);
+        if (r == 0) {
+                r = ct_process_find(c->args.cgroups, ret, err);
+                if (r == -ERR_ABORTED)
+                        r = explain_absence(c, ret->vmid, until, err);
+        }
+        return r < 0 && ret->vmid ? err_wrap(err, "container %u", ret->vmid) : r;
+}
+
+static int make_for(struct cts *c, const struct ct_pod *pod, const struct pve_until *until, struct ct *ret,
+                    struct err *err) {
+        int r;
+
+        atomic_fetch_add(&c->making, 1);
+        r = cts_make(c, pod, until, ret, err);
+        atomic_fetch_sub(&c->making, 1);
+        if (r == 0 && !cts_adopt(c, pod->id, ret))
+                r = err_set(err, ERR_ABORTED, "container %u has ended already", ret->vmid);
+        return r;
+}
+
+int cts_create(struct cts *c, const struct ct_pod *pod, const struct ct_until *until, struct ct *ret, struct err *err) {
+        const struct pve_until pve_until = cts_until(c, until);
+        struct ct ct = { 0 };
+        bool prepared = prepared_take(c, pod, &pve_until, &ct);
+        int r = prepared ? 0 : make_for(c, pod, &pve_until, &ct, err);
+
         /* Also of one that failed: whoever takes it down need not look for it. */
         *ret = ct;
-        if (r < 0) {
-                (void) not_a_lookup(err);
-                return ct.vmid ? err_wrap(err, "container %u", ct.vmid) : -(int) err->code;
-        }
-        log_info("Proxmox container runs", "sandbox", pod->id, "vmid", LOG_U64(ct.vmid), NULL);
+        if (r < 0)
+                return not_a_lookup(err);
+        log_info("Proxmox container runs", "sandbox", pod->id, "vmid", LOG_U64(ct.vmid), "prepared",
+                 prepared ? "yes" : "no", NULL);
         return 0;
+}
+
+struct ct_pool cts_pool(const struct cts *c) {
+        struct warm_counts n = warm_count(c->warm);
+
+        return (struct ct_pool){ .size = (unsigned) n.size, .ready = (unsigned) n.ready };
 }
 
 /* --- its limits --------------------------------------------------------------------------------------------------- */
@@ -470,7 +469,7 @@ int cts_set_limits(struct cts *c, const char *pod_id, uint32_t vmid, const struc
         if (r == 0) {
                 /* So that it still is what was looked at. */
                 pve_param(&params, "digest", pve_json_str(config, "digest"));
-                put_limits(c, limits, true, &params);
+                cts_put_limits(c, limits, true, &params);
                 r = pve_ct_set(c->args.pve, &ct, &args, true, err);
         }
         return r < 0 ? (void) not_a_lookup(err), err_wrap(err, "set the limits of container %u", vmid) : 0;
@@ -505,17 +504,18 @@ static int find_ours(struct cts *c, const struct pve_until *until, struct search
         int r = 0;
 
         if (search->vmid)
-                r = read_claim(c, &here, until, &claim, &ours, NULL, err);
+                r = cts_read_claim(c, &here, until, &claim, &ours, NULL, err);
         if (r < 0 || (ours && is_the_pods(&here, &claim, NULL, search)))
                 return r;
-        r = each_of_ours(c, until, is_the_pods, search, err);
+        r = cts_each(c, until, is_the_pods, search, err);
         if (r == 0 && search->vmid && !search->found)
                 log_info("a pod's Proxmox container is gone already, or somebody else's now", "sandbox", search->pod_id,
                          "vmid", LOG_U64(search->vmid), NULL);
         return r;
 }
 
-static int destroy(struct cts *c, const struct pve_ct *ct, const struct pve_until *until, struct err *err) {
+int cts_destroy(struct cts *c, const struct pve_ct *ct, const struct pve_until *until, bool *ret_missing,
+                struct err *err) {
         _cleanup_params_ struct pve_params params = PVE_PARAMS;
         const struct pve_ct_args args = { .params = &params, .storage = c->args.storage, .until = until };
         int r;
@@ -523,7 +523,8 @@ static int destroy(struct cts *c, const struct pve_ct *ct, const struct pve_unti
         pve_param(&params, "force", "1"); /* its apps have ended */
         pve_param(&params, "purge", "1");
         r = pve_ct_do(c->args.pve, ct, PVE_CT_DELETE, &args, NULL, err);
-        if (r < 0 && pve_kind(err) == PVE_MISSING)
+        *ret_missing = r < 0 && pve_kind(err) == PVE_MISSING;
+        if (*ret_missing)
                 r = 0;
         if (r == 0)
                 vmids_give_back(c->vmids, ct->vmid);
@@ -533,12 +534,18 @@ static int destroy(struct cts *c, const struct pve_ct *ct, const struct pve_unti
 int cts_remove(struct cts *c, const char *pod_id, uint32_t vmid, const struct ct_until *until, struct err *err) {
         const struct pve_until pve_until = cts_until(c, until);
         struct search search = { .pod_id = pod_id, .vmid = vmid };
-        int r;
+        bool missing = true;
+        int r = 0;
 
         ends_forget(c->ends, pod_id);
-        r = find_ours(c, &pve_until, &search, err);
-        if (r == 0 && search.found)
-                r = destroy(c, &(struct pve_ct){ search.node, search.found }, &pve_until, err);
+        /* Again when it was moved while its lock was waited for. */
+        for (unsigned i = 0; r == 0 && missing && i < CTS_MOVES_MAX; i++) {
+                search.found = 0;
+                r = find_ours(c, &pve_until, &search, err);
+                missing = false;
+                if (r == 0 && search.found)
+                        r = cts_destroy(c, &(struct pve_ct){ search.node, search.found }, &pve_until, &missing, err);
+        }
         if (r < 0) {
                 (void) not_a_lookup(err);
                 return err_wrap(err, "remove the Proxmox container of pod %s", pod_id);
@@ -547,4 +554,8 @@ int cts_remove(struct cts *c, const char *pod_id, uint32_t vmid, const struct ct
         if (search.found)
                 log_info("Proxmox container removed", "sandbox", pod_id, "vmid", LOG_U64(search.found), NULL);
         return 0;
+}
+
+void cts_discard(struct cts *c, const char *pod_id, uint32_t vmid) {
+        warm_discard(c->warm, vmid, pod_id);
 }

@@ -31,6 +31,7 @@ struct cts_args {
         const char *template_storage;   /* ... and the storage that it is uploaded to */
         const char *pool;               /* NULL: none */
         uint32_t vmid_first, vmid_last; /* ours alone */
+        unsigned warm_pool;             /* CTs that are kept ready for pods to come (warm.h) */
         uint64_t timeout_ms;            /* of one operation */
         struct ct_network_conf network; /* what it points to is borrowed */
         /* A CT has ended, whoever ended it. From a thread of ours; must not block. */
@@ -111,10 +112,19 @@ _must_use_ int cts_set_limits(struct cts *c, const char *pod_id, uint32_t vmid, 
 /* Ends and removes a pod's CT; @vmid 0: not known, looked for. Missing, or no longer ours: fine. */
 _must_use_ int cts_remove(struct cts *c, const char *pod_id, uint32_t vmid, const struct ct_until *until,
                           struct err *err);
+/* The same in the background, for one that a pod was to have before it got another. */
+void cts_discard(struct cts *c, const char *pod_id, uint32_t vmid);
 struct ct_owner {
         uint32_t vmid;
         const char *pod_id;
 };
-/* Our CTs and the pods that they name, whether they run or not. */
+/* Our CTs and the pods that they name, whether they run or not. The first time those that were prepared for pods to
+ * come are taken up, or removed when they can't be used; from then on there is a pool of them. */
 _must_use_ int cts_list(struct cts *c, const struct ct_until *until, struct arena *arena, struct ct_owner **ret,
                         size_t *ret_n, struct err *err);
+
+struct ct_pool {
+        unsigned size, ready;
+};
+/* Of the warm pool. */
+struct ct_pool cts_pool(const struct cts *c);

@@ -21,6 +21,10 @@ static int read_claim(struct pve *p, const char *our_node, const struct pve_ct *
                 return err_set(err, ERR_PRECONDITION,
                                "container %u is no pod's: its description does not say which; nothing is done to it",
                                ct->vmid);
+        if (!ret->pod_id[0])
+                return err_set(err, ERR_PRECONDITION,
+                               "container %u is no pod's yet: it was prepared for one to come; nothing is done to it",
+                               ct->vmid);
         if (!str_eq(ret->node, our_node))
                 return err_set(err, ERR_PRECONDITION,
                                "container %u belongs to a pod of node %s, this is %s: ask the daemon there", ct->vmid,

@@ -60,6 +60,21 @@ static void test_no_claim(void) {
         assert(claim_read("x\r\n- node: pve1\r\n- sandbox: " ID "\r\n", &c) && str_eq(c.node, "pve1"));
 }
 
+static void test_claim_of_no_pod(void) {
+        static const char both[] = "- node: pve1\n- sandbox: " ID "\n- prepared from: x\n";
+        _cleanup_strbuf_ struct strbuf text = STRBUF(4096), hostile = STRBUF(4096);
+        struct claim c;
+
+        claim_write_prepared("template_0a.tar.gz-zfs-0.125", "pve1", &text);
+        assert(claim_read(strbuf_str(&text), &c) && str_eq(c.node, "pve1") && !*c.pod_id);
+        assert(str_eq(c.recipe, "template_0a.tar.gz-zfs-0.125"));
+        assert(str_after(strbuf_str(&text), "Prepared by proxmox-lxcri for a pod"));
+        claim_write_prepared("<b>\n- sandbox: " ID, "pve1", &hostile);
+        assert(claim_read(strbuf_str(&hostile), &c) && !*c.pod_id && !strpbrk(strbuf_str(&hostile), "<>"));
+        assert(!claim_read(both, &c));
+        assert(!claim_read("- prepared from: x\n", &c));
+}
+
 static _Atomic int told;
 static char last[ENDS_ID_MAX];
 
@@ -144,6 +159,7 @@ int main(void) {
         test_ids();
         test_claim();
         test_no_claim();
+        test_claim_of_no_pod();
         test_ends();
         return 0;
 }
