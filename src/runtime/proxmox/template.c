@@ -12,6 +12,15 @@
 
 enum { FILE_MAX = 16 << 20, DIGEST_CHARS = 12 };
 
+/* As Proxmox names templates, after Debian's architectures. */
+#if defined(__x86_64__)
+#define ARCHITECTURE "amd64"
+#elif defined(__aarch64__)
+#define ARCHITECTURE "arm64"
+#else
+#define ARCHITECTURE "other"
+#endif
+
 static int name_of(const char *file, char **ret, struct err *err) {
         _cleanup_(freep) char *data = NULL;
         unsigned char md[EVP_MAX_MD_SIZE];
@@ -26,7 +35,7 @@ static int name_of(const char *file, char **ret, struct err *err) {
                 return err_set(err, ERR_INTERNAL, "SHA-256 of %s", file);
         for (unsigned i = 0; i < n; i++)
                 (void) snprintf(hex + (size_t) 2 * i, 3, "%02x", md[i]);
-        *ret = xprintf("proxmox-lxcri-sandbox_%.*s_amd64.tar.gz", DIGEST_CHARS, hex);
+        *ret = xprintf("proxmox-lxcri-sandbox_%.*s_" ARCHITECTURE ".tar.gz", DIGEST_CHARS, hex);
         return 0;
 }
 
