@@ -6,13 +6,14 @@
 #include "base/str.h"
 
 /* What a privilege is needed on. */
-enum place { GUESTS, NODE, STORAGE, TEMPLATES, BACKUPS, NETWORK, PLACES };
+enum place { GUESTS, NODE, STORAGE, TEMPLATES, BACKUPS, NETWORK, CLUSTER, PLACES };
 
 /* Roles of ours: the nearer entry of an access list replaces those from above, so that the one we name has to have all
  * that is needed there. Proxmox VE's own roles have more than that, or less. */
 static const char *const roles[PLACES] = {
         [GUESTS] = "LXCRI-Guests",     [NODE] = "LXCRI-Node",       [STORAGE] = "LXCRI-Storage",
         [TEMPLATES] = "LXCRI-Storage", [BACKUPS] = "LXCRI-Storage", [NETWORK] = "LXCRI-Network",
+        [CLUSTER] = "LXCRI-Cluster",
 };
 
 static const struct {
@@ -39,6 +40,7 @@ static const struct {
         { TEMPLATES, "Datastore.Audit", "see which templates there are" },
         { BACKUPS, "Datastore.AllocateSpace", "write backups", true },
         { NETWORK, "SDN.Use", "attach containers to it" },
+        { CLUSTER, "Sys.Modify", "make IP sets of namespaces (isolate-namespaces)" },
 };
 
 /* The path of @place; NULL when it is not used. Caller frees. */
@@ -56,6 +58,8 @@ static char *path_of(const struct pve_places *at, enum place place) {
                 return at->backup_storage ? xprintf("/storage/%s", at->backup_storage) : NULL;
         case NETWORK:
                 return at->bridge ? xprintf("/sdn/zones/%s/%s", at->zone ?: "localnetwork", at->bridge) : NULL;
+        case CLUSTER:
+                return at->isolate ? xstrdup("/") : NULL;
         default:
                 return NULL;
         }

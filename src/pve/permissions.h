@@ -12,6 +12,7 @@ struct pve_places {
         const char *backup_storage;
         const char *zone;   /* of @bridge; NULL: a plain bridge of the node's */
         const char *bridge; /* or a vnet */
+        bool isolate;       /* IP sets of the cluster are made */
 };
 
 struct pve_missing {

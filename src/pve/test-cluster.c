@@ -138,6 +138,7 @@ static void test_permissions(void) {
                 OK("GET " API "/access/permissions?path=%2Fsdn%2Fzones%2Flocalnetwork%2Fvmbr0 ", "{}"),
                 OK("GET " API "/access/permissions?path=%2Fpool%2Fk8s ",
                    "{\"/pool/k8s\":{" OF_GUESTS ",\"VM.Audit\":1,\"VM.Allocate\":1}}"),
+                OK("GET " API "/access/permissions?path=%2F ", "{\"/\":{\"Sys.Audit\":1}}"),
                 { 0 }
         };
         const struct pve_places places = {
@@ -166,9 +167,10 @@ static void test_permissions(void) {
         assert(strstr(missing.list[3].command, "acl modify /sdn/zones/localnetwork/vmbr0 --roles LXCRI-Network "));
         pve_missing_done(&missing);
         assert(pve_check_permissions(p, &(struct pve_version){ 7, 4 },
-                                     &(struct pve_places){ .pool = "k8s", .bridge = "vmbr0" }, &until, &missing,
-                                     &err) == 0);
-        assert(missing.n == 0);
+                                     &(struct pve_places){ .pool = "k8s", .bridge = "vmbr0", .isolate = true }, &until,
+                                     &missing, &err) == 0);
+        assert(missing.n == 1 && str_eq(missing.list[0].privilege, "Sys.Modify") && str_eq(missing.list[0].path, "/") &&
+               !missing.list[0].for_operations);
         pve_missing_done(&missing);
         p = pve_free(p);
         test_server_stop(&s);
