@@ -40,6 +40,7 @@ static const struct {
         { TEMPLATES, "Datastore.Audit", "see which templates there are" },
         { BACKUPS, "Datastore.AllocateSpace", "write backups", true },
         { NETWORK, "SDN.Use", "attach containers to it" },
+        { CLUSTER, "Sys.Audit", "see the cluster's firewall and its IP sets" },
         { CLUSTER, "Sys.Modify", "make IP sets of namespaces (isolate-namespaces)" },
 };
 

@@ -22,7 +22,7 @@ from conftest import AS_PROXMOX, Daemon, make_daemon
 from cri import NOTREADY, READY, SLOW, Pod, eventually
 from helpers import CODE, refused
 from runtime import REPO
-from test_proxmox import settled
+from test_proxmox import findings, settled
 
 pytestmark = [pytest.mark.ours,
               pytest.mark.skipif(not AS_PROXMOX, reason='there is no Proxmox; such tests run by tests/integration/run --proxmox')]
@@ -581,7 +581,14 @@ def test_the_role_of_the_guide_and_sys_modify(start, cluster, firewall, top):
     daemon = start({**ISOLATED, 'addresses': '10.99.0.180-10.99.0.181/24'}, pull=False, **token)
     with refused(CODE.PERMISSION_DENIED, words=['Sys.Modify', 'pveum']):
         daemon.pod()
+    found = findings(daemon)
+    assert ('Sys.Modify', 'fail') in found and ('firewall', 'ok') in found and ('network', 'ok') in found
+    assert 'lacks it on /, to make IP sets' in found['Sys.Modify', 'fail']['found']
     assert client.put('/access/roles/Networks', privs=','.join([*privileges, 'Sys.Modify'])).status == 200
+    assert ('Sys.Modify', 'fail') not in findings(daemon)
+    client.put('/cluster/firewall/options', enable=0)
+    assert '--enable 1' in findings(daemon)['firewall', 'fail']['advice']
+    client.put('/cluster/firewall/options', enable=1)
     with In(daemon, 'shop'):
         assert list(firewall()) == ['lxcri-shop']
     assert not firewall()

@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "base/fs.h"
 #include "base/str.h"
+#include "pve/firewall.h"
 #include "pve/permissions.h"
 #include "runtime/proxmox/claim.h"
 #include "runtime/proxmox/cts.h"
@@ -171,6 +172,20 @@ static char *check_network(const struct check *k, const struct pve_version *vers
         return NULL;
 }
 
+static void check_isolation(const struct check *k) {
+        _cleanup_(json_unrefp) json_t *options = NULL;
+        struct err err;
+
+        if (pve_firewall_get(k->c->args.pve, &(struct pve_firewall){ 0 }, "options", k->until, &options, &err) < 0)
+                tell(k, CHECK_FAIL, "firewall", "see the message", "%s", err.msg);
+        else if (!pve_json_true(options, "enable"))
+                tell(k, CHECK_FAIL, "firewall",
+                     "see that its rules let you in, then: pvesh set /cluster/firewall/options --enable 1",
+                     "the cluster's is off, so that pods can't be isolated (proxmox.network.isolate-namespaces)");
+        else
+                tell(k, CHECK_OK, "firewall", NULL, "the cluster's is on");
+}
+
 /* --- what we may ----------------------------------------------------------------------------------------------------
  */
 
@@ -290,6 +305,8 @@ void cts_check(struct cts *c, const struct ct_until *until, const struct check_s
         check_storage(&k, "template storage", c->args.template_storage, "vztmpl");
         if (cts_have_networks(c))
                 zone = check_network(&k, &version);
+        if (c->args.network.isolate)
+                check_isolation(&k);
         check_permissions(&k, &version, zone);
         check_numbers(&k);
 }

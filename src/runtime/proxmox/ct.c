@@ -17,10 +17,7 @@
 #include "runtime/proxmox/process.h"
 #include "runtime/proxmox/template.h"
 
-enum { DESCRIPTION_MAX = 4096, MEMORY_MIN_MIB = 16, HOSTNAME_MAX = 63, NET0_MAX = 1024 };
-
-static int each_network(void *userdata, const struct pve_until *until,
-                        void (*found)(void *to, const char *pod_id, const char *net0), void *to, struct err *err);
+enum { DESCRIPTION_MAX = 4096, MEMORY_MIN_MIB = 16, HOSTNAME_MAX = 63 };
 
 int cts_new(const struct cts_args *args, struct cts **ret, struct err *err) {
         _cleanup_(cts_freep) struct cts *c = xnew(struct cts);
@@ -28,8 +25,11 @@ int cts_new(const struct cts_args *args, struct cts **ret, struct err *err) {
 
         c->args = *args;
         pthread_mutex_init(&c->template_lock, NULL);
-        c->networks = networks_new(&(struct networks_args){
-                .pve = args->pve, .node = args->node, .conf = &c->args.network, .each = each_network, .userdata = c });
+        c->networks = networks_new(&(struct networks_args){ .pve = args->pve,
+                                                            .node = args->node,
+                                                            .conf = &c->args.network,
+                                                            .each = cts_each_network,
+                                                            .userdata = c });
         c->isolation = isolation_new(args->pve, args->node, &c->args.network);
         r = vmids_new(args->vmid_first, args->vmid_last, &c->vmids, err);
         if (r == 0)
@@ -70,13 +70,6 @@ struct pve_until cts_until(const struct cts *c, const struct ct_until *until) {
         uint64_t at_most = clock_monotonic_ns() + c->args.timeout_ms * 1000000;
 
         return (struct pve_until){ .cancel_fd = until->cancel_fd, .deadline_ns = MIN_OF(until->deadline_ns, at_most) };
-}
-
-/* The API's word for what is not there must not tell the kubelet that its pod or container is gone. */
-static int not_a_lookup(struct err *err) {
-        if (err->code == ERR_NOT_FOUND)
-                err->code = ERR_PRECONDITION;
-        return -(int) err->code;
 }
 
 /* --- whose ------------------------------------------------------------------------------------------------------- */
@@ -167,91 +160,6 @@ int cts_list(struct cts *c, const struct ct_until *until, struct arena *arena, s
         }
         free(l.list);
         return r < 0 ? err_wrap(err, "list the Proxmox containers of pods") : 0;
-}
-
-/* --- networks ---------------------------------------------------------------------------------------------------- */
-
-struct network_walk {
-        void (*found)(void *to, const char *pod_id, const char *net0);
-        void *to;
-};
-
-static bool tell_network(const struct pve_ct *ct, const struct claim *claim, const json_t *config, void *userdata) {
-        const struct network_walk *w = userdata;
-
-        (void) ct;
-        if (!claim->pod_id[0])
-                return false;
-        w->found(w->to, claim->pod_id, pve_json_str(config, "net0"));
-        return false;
-}
-
-static int each_network(void *userdata, const struct pve_until *until,
-                        void (*found)(void *to, const char *pod_id, const char *net0), void *to, struct err *err) {
-        return cts_each(userdata, until, tell_network, &(struct network_walk){ found, to }, err);
-}
-
-bool cts_have_networks(const struct cts *c) {
-        return networks_on(c->networks);
-}
-
-const struct ct_network_conf *cts_network(const struct cts *c) {
-        return &c->args.network;
-}
-
-void cts_note_address(struct cts *c, const char *pod_id, const char *address) {
-        networks_note(c->networks, pod_id, address);
-}
-
-/* @ret: as it was, where there are no such networks. */
-static int put_network(struct cts *c, const struct ct_pod *pod, const struct pve_until *until, struct ct_card *ret,
-                       struct pve_params *to, struct err *err) {
-        _cleanup_strbuf_ struct strbuf net0 = STRBUF(NET0_MAX);
-        int r;
-
-        if (!networks_on(c->networks) || !pod->id)
-                return 0;
-        r = networks_plan(c->networks, pod->id, &pod->network, until, ret, err);
-        if (r < 0)
-                return r;
-        ct_card_write(ret, &net0);
-        pve_param(to, "net0", strbuf_str(&net0));
-        return 0;
-}
-
-static int isolate(struct cts *c, const struct ct_pod *pod, uint32_t vmid, const struct ct_card *card,
-                   const struct pve_until *until, struct err *err) {
-        const struct ip_sets_pod p = { pod->id, pod->pod_namespace, vmid };
-
-        return c->args.network.isolate && pod->id ? isolation_prepare(c->isolation, &p, card, until, err) : 0;
-}
-
-int cts_admit_address(struct cts *c, const struct ct_pod *pod, uint32_t vmid, const char *address,
-                      const struct ct_until *until, struct err *err) {
-        const struct ip_sets_pod p = { pod->id, pod->pod_namespace, vmid };
-        const struct pve_until pve_until = cts_until(c, until);
-        struct ip a;
-
-        if (!c->args.network.isolate || !ip_parse(address, &a) || networks_gave(c->networks, pod->id, &a))
-                return 0;
-        return isolation_admit(c->isolation, &p, &a, &pve_until, err) < 0 ? not_a_lookup(err) : 0;
-}
-
-int cts_leave_namespace(struct cts *c, const char *pod_id, const char *pod_namespace, const struct ct_until *until,
-                        struct err *err) {
-        const struct ip_sets_pod p = { .id = pod_id, .pod_namespace = pod_namespace };
-        const struct pve_until pve_until = cts_until(c, until);
-
-        return isolation_leave(c->isolation, &p, &pve_until, err) < 0 ? not_a_lookup(err) : 0;
-}
-
-int cts_sweep_namespaces(struct cts *c, bool (*is_known)(const char *pod_id, void *userdata), void *userdata,
-                         const struct ct_until *until, struct err *err) {
-        const struct pve_until pve_until = cts_until(c, until);
-
-        if (!c->args.network.isolate)
-                return 0;
-        return isolation_sweep(c->isolation, is_known, userdata, &pve_until, err) < 0 ? not_a_lookup(err) : 0;
 }
 
 /* --- making ------------------------------------------------------------------------------------------------------ */
@@ -347,7 +255,7 @@ static int make(struct cts *c, const struct ct_pod *pod, const struct pve_until 
         int r = cts_find_template(c, until, &template, err);
 
         if (r == 0)
-                r = put_network(c, pod, until, ret_card, &params, err);
+                r = cts_put_network(c, pod, until, ret_card, &params, err);
         if (r < 0)
                 return r;
         put_claim(c, pod, template, &params);
@@ -407,7 +315,7 @@ int cts_make(struct cts *c, const struct ct_pod *pod, const struct pve_until *un
         int r = make(c, pod, until, &card, &ret->vmid, err);
 
         if (r == 0)
-                r = isolate(c, pod, ret->vmid, &card, until, err);
+                r = cts_isolate(c, pod, ret->vmid, &card, until, err);
         if (r == 0)
                 r = pve_ct_do(c->args.pve, &(struct pve_ct){ c->args.node, ret->vmid }, PVE_CT_START, &start, NULL,
                               err);

@@ -29,6 +29,13 @@ struct cts {
 
 /* Does /etc/subuid or /etc/subgid with this text let root give all of ct_id_range to a container? */
 bool ct_ids_granted(const char *subids);
+/* The API's word for what is not there must not tell the kubelet that its pod or container is gone. */
+static inline int not_a_lookup(struct err *err) {
+        if (err->code == ERR_NOT_FOUND)
+                err->code = ERR_PRECONDITION;
+        return -(int) err->code;
+}
+
 /* At most as long as one operation may take. */
 struct pve_until cts_until(const struct cts *c, const struct ct_until *until);
 /* @ret: "local:vztmpl/...", the caller frees it. */
@@ -52,3 +59,16 @@ _must_use_ int cts_read_claim(struct cts *c, const struct pve_ct *ct, const stru
 /* Ends and removes it, whosever it is. @ret_missing: it is not there, though it may be elsewhere by now. */
 _must_use_ int cts_destroy(struct cts *c, const struct pve_ct *ct, const struct pve_until *until, bool *ret_missing,
                            struct err *err);
+
+/* --- cards.c ------------------------------------------------------------------------------------------------------ */
+
+/* As networks_args has it. */
+_must_use_ int cts_each_network(void *c, const struct pve_until *until,
+                                void (*found)(void *to, const char *pod_id, const char *net0), void *to,
+                                struct err *err);
+/* The pod's net0, of which @ret tells; nothing where networks are CNI's, or @pod is to be known later. */
+_must_use_ int cts_put_network(struct cts *c, const struct ct_pod *pod, const struct pve_until *until,
+                               struct ct_card *ret, struct pve_params *to, struct err *err);
+/* Before its start, if pods are isolated. */
+_must_use_ int cts_isolate(struct cts *c, const struct ct_pod *pod, uint32_t vmid, const struct ct_card *card,
+                           const struct pve_until *until, struct err *err);
