@@ -266,6 +266,30 @@ static void test_lost(void) {
         test_server_stop(&s);
 }
 
+static void count_line(const char *text, void *userdata) {
+        assert(strstr(text, "CT is locked (backup)"));
+        ++*(unsigned *) userdata;
+}
+
+/* No longer than the caller wants to; whoever follows is told once what it waits for. */
+static void test_patience(void) {
+        struct test_server s = { .answer = answer_locked };
+        const struct pve_until until = test_until(60000);
+        unsigned told = 0;
+        const struct pve_progress progress = { count_line, &told };
+        const struct pve_ct_args args = { .until = &until, .progress = &progress, .lock_wait_ms = 1200 };
+        uint64_t began_ns = clock_monotonic_ns();
+        struct pve *p;
+        struct err err;
+
+        test_server_start(&s);
+        p = test_client_of(&s);
+        assert(pve_ct_do(p, &ct110, PVE_CT_START, &args, NULL, &err) == -ERR_ABORTED && pve_kind(&err) == PVE_LOCKED);
+        assert(clock_monotonic_ns() - began_ns >= UINT64_C(1200000000) && s.n_requests >= 2 && told == 1);
+        p = pve_free(p);
+        test_server_stop(&s);
+}
+
 /* A task that failed for a lock is not taken for that of the next attempt. */
 static void test_lost_after_lock(void) {
         static char one[1000], first[200];
@@ -452,6 +476,7 @@ int main(void) {
         test_locks();
         test_lines();
         test_lock_stays();
+        test_patience();
         test_lost();
         test_lost_after_lock();
         test_clock();

@@ -271,6 +271,19 @@ def test_lines_come_while_it_runs(daemon, cluster, rest):
         assert any('log' in line for line in rest_of_it)
 
 
+def test_the_command_is_killed_meanwhile(daemon, cluster, do):
+    """What was asked for is done all the same."""
+    with daemon.pod() as pod:
+        vmid, _ = cluster.of(pod)
+        cluster.control.do('lock', vmid=vmid, lock='backup')
+        with subprocess.Popen([daemon.runtime.program(), '--socket', daemon.runtime.socket, 'proxmox', 'snapshot', 'create', pod.id,
+                               'alone'], stderr=subprocess.PIPE, text=True) as asking:
+            assert 'CT is locked' in asking.stderr.readline()
+            asking.kill()
+        cluster.control.do('unlock', vmid=vmid)
+        eventually(lambda: 'alone' in do('snapshot', 'ls', pod.id), 20)
+
+
 def test_the_daemon_is_killed_meanwhile(own_daemon, cluster):
     """The task goes on at Proxmox; the next daemon finds what there is, and neither pod nor container is lost."""
     pod = own_daemon.pod()
