@@ -31,10 +31,10 @@ enum rest_kind {
         REST_POD(A)                                                                                                    \
         A("name", "NAME", NAME, "the snapshot's: letters, digits, - and _, at least two")                              \
         O("description", "TEXT", TEXT, "what it is for") REST_WAIT(O)
-#define REST_SNAPSHOT_ARGS(A, R, O, F)                                                                                 \
+#define REST_SNAPSHOT_ROLLBACK_ARGS(A, R, O, F)                                                                        \
         REST_POD(A)                                                                                                    \
         A("name", "NAME", NAME, "the snapshot's")                                                                      \
-        REST_WAIT(O)
+        F("start", "start it again, to look at it: its pod has ended all the same") REST_WAIT(O)
 #define REST_SNAPSHOT_RM_ARGS(A, R, O, F)                                                                              \
         REST_POD(A)                                                                                                    \
         A("name", "NAME", NAME, "the snapshot's")                                                                      \
@@ -179,7 +179,7 @@ enum rest_kind {
           "Take a snapshot of a pod's container", REST_SNAPSHOT_CREATE_ARGS)                                           \
         X(SNAPSHOT_ROLLBACK, rest_snapshot_rollback, "snapshot rollback", "POST",                                      \
           "/v1/pods/{pod}/snapshots/{name}/rollback", true, "",                                                        \
-          "Set a pod's container back to a snapshot; the pod ends", REST_SNAPSHOT_ARGS)                                \
+          "Set a pod's container back to a snapshot; the pod ends", REST_SNAPSHOT_ROLLBACK_ARGS)                       \
         X(SNAPSHOT_RM, rest_snapshot_rm, "snapshot rm", "DELETE", "/v1/pods/{pod}/snapshots/{name}", true, "",         \
           "Remove a snapshot", REST_SNAPSHOT_RM_ARGS)                                                                  \
         X(SNAPSHOT_PRUNE, rest_snapshot_prune, "snapshot prune", "POST", "/v1/pods/{pod}/prune-snapshots", true, "",   \

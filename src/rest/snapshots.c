@@ -52,6 +52,7 @@ int rest_snapshot_create(struct rest_call *c, json_t **ret, struct err *err) {
 /* Proxmox stops the container first, so that all of the pod's programs end; the kubelet sees that and makes a new pod.
  */
 int rest_snapshot_rollback(struct rest_call *c, json_t **ret, struct err *err) {
+        _cleanup_params_ struct pve_params params = PVE_PARAMS;
         const char *name = rest_get(&c->values, "name");
         struct owned t;
         int r = rest_target(c, &t, err);
@@ -60,7 +61,9 @@ int rest_snapshot_rollback(struct rest_call *c, json_t **ret, struct err *err) {
                 return r;
         if (t.running)
                 rest_tell(c, "container %u is stopped for it: its pod ends", t.vmid);
-        r = rest_ct_do(c, &t, &(struct rest_do){ .action = PVE_CT_SNAPSHOT_ROLLBACK, .item = name }, err);
+        rest_param(c, &params, "start", "start");
+        r = rest_ct_do(c, &t, &(struct rest_do){ .action = PVE_CT_SNAPSHOT_ROLLBACK, .params = &params, .item = name },
+                       err);
         return r < 0 ? err_wrap(err, "set container %u back to snapshot %s", t.vmid, name) : 0;
 }
 

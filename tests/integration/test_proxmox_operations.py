@@ -171,10 +171,11 @@ def test_only_ours(daemon, cluster, do, clean):
                         if 'sandbox' in one['volid'])
         made = dict(ostemplate=template, rootfs='btr:0', unprivileged=1, ostype='unmanaged')
         others = guest['config']['description'].replace(f'node: {cluster.node}', 'node: elsewhere')
-        for number, more in ((900, {}), (901, {'tags': 'proxmox-lxcri'}), (902, {'tags': 'proxmox-lxcri', 'description': others})):
+        for number, more in ((900, {}), (901, {'tags': 'proxmox-lxcri'}), (902, {'tags': 'proxmox-lxcri', 'description': others}),
+                             (904, {'tags': 'proxmox-lxcri', 'description': f'- node: {cluster.node}\n- prepared from: x\n'})):
             assert cluster.client.task('POST', f'/nodes/{cluster.node}/lxc', vmid=number, **made, **more) == 'OK'
         try:
-            for number, words in ((900, 'lacks the tag'), (901, 'does not say which'), (902, 'node elsewhere')):
+            for number, words in ((900, 'lacks the tag'), (901, 'does not say which'), (902, 'node elsewhere'), (904, 'prepared for one to come')):
                 for verb in (['snapshot', 'create', str(number), 'mine'], ['migrate', str(number), 'pve2'], ['ha', 'add', str(number)],
                              ['firewall', 'set', str(number), '--enable', 'true'], ['template', str(number)],
                              ['backup', 'create', str(number), '--storage', 'local']):
@@ -182,9 +183,9 @@ def test_only_ours(daemon, cluster, do, clean):
             assert 'no container 903' in do.fails('snapshot', 'ls', '903')
             assert 'no pod "nobody"' in do.fails('snapshot', 'ls', 'nobody')
             journal = cluster.control.do('guests')
-            assert all(str(number) in journal and not journal[str(number)]['config'].get('template') for number in (900, 901, 902))
+            assert all(str(number) in journal and not journal[str(number)]['config'].get('template') for number in (900, 901, 902, 904))
         finally:
-            for number in (900, 901, 902):
+            for number in (900, 901, 902, 904):
                 cluster.client.task('DELETE', f'/nodes/{cluster.node}/lxc/{number}')
     with daemon.pod(handler='lxc') as plain:
         assert 'is in a Proxmox container' in do.fails('snapshot', 'ls', plain.id)
@@ -586,3 +587,51 @@ def test_firewall(daemon, cluster, do, rest):
         assert not do.json('firewall', 'ipset', 'ls', pod.id)
         for address in ('../../../901', 'a/../b', '/etc', '10.0.0.0/24/..'):
             assert rest.ask('DELETE', f'/v1/pods/{vmid}/firewall/ipsets/friends/addresses/{q(address)}')[0] == 400, address
+
+
+# With writable layers on the containers' own volumes: what pods wrote.
+
+@pytest.fixture(name='layered', scope='module')
+def fixture_layered(top, pb, registry, busybox):
+    os.environ[proxmox.MORE] = json.dumps({'rootfs-size': None, 'writable-layers': {'size': 0.25, 'max-size': 1}})
+    try:
+        daemon = Daemon(make_daemon(top, 'layered', registry, bridge='lxcriops', subnet='10.93.0.0/24'), pb)
+    finally:
+        del os.environ[proxmox.MORE]
+    daemon.pull(busybox)
+    yield daemon
+    daemon.stop()
+    subprocess.run(['ip', 'link', 'delete', 'lxcriops'], check=False, stderr=subprocess.DEVNULL)
+
+
+def wrote(cluster, vmid, container, name):
+    """What is in a file of that container's layer, in a Proxmox container that runs."""
+    pid = cluster.client.get(f'/nodes/{cluster.node}/lxc/{vmid}/status/current').data['pid']
+    with open(f'/proc/{pid}/root/containers/{container.id}/upper/{name}', encoding='utf-8') as f:
+        return f.read()
+
+
+def test_what_a_pod_wrote(layered, busybox, cluster):
+    def do(*words):
+        return layered.runtime.cli('proxmox', *words).stdout.strip()
+    copy = None
+    with layered.pod(name='writer') as pod:
+        vmid, _ = cluster.of(pod)
+        container = pod.sh(busybox, 'trap "exit 0" TERM; while :; do sleep 0.05; done')
+        try:
+            container.sh('echo first > /data')
+            do('snapshot', 'create', 'tests/writer', 'first')
+            volid = do('backup', 'create', pod.id, '--storage', 'local', '--mode', 'suspend')
+            container.sh('echo second > /data')
+            copy = int(do('backup', 'restore', volid, '--start'))
+            assert wrote(cluster, copy, container, 'data') == 'first\n' and is_nobodys(cluster, copy)
+            assert container.output('cat', '/data') == 'second'
+            do('snapshot', 'rollback', pod.id, 'first', '--start')
+            eventually(lambda: pod.status().state == NOTREADY)
+            assert wrote(cluster, vmid, container, 'data') == 'first\n'
+            do('snapshot', 'rm', str(vmid), 'first')
+            do('backup', 'rm', volid)
+        finally:
+            if copy:
+                remove(cluster, copy)
+    assert vmid not in cluster.ours()
