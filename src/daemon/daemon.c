@@ -287,6 +287,7 @@ static int open_rest(struct daemon *d, struct err *err) {
                 .pods = d->pods,
                 .node = x->node,
                 .storage = x->storage,
+                .pool = x->pool,
                 .vmid_first = x->vmid_first,
                 .vmid_last = x->vmid_last,
         };

@@ -172,6 +172,7 @@ static int restore_as(struct rest_call *c, unsigned vmid, void *userdata, struct
         pve_param(&params, "storage", storage);
         pve_param_printf(&params, "description", "Restored from %s by proxmox-lxcri. It is no pod's.\n", volid);
         pve_param(&params, "tags", REST_COPY_TAG);
+        pve_param(&params, "pool", c->rest->pool);
         rest_param(c, &params, "hostname", "hostname");
         r = pve_ct_create(c->pve, &(struct pve_ct){ c->rest->node, vmid }, &args, &warnings, err);
         c->warnings += warnings;

@@ -80,6 +80,7 @@ static int clone_as(struct rest_call *c, unsigned vmid, void *userdata, struct e
         pve_param(&params, "full", "1");
         pve_param_printf(&params, "description", "Copy of container %u, made by proxmox-lxcri. It is no pod's.\n",
                          t->vmid);
+        pve_param(&params, "pool", c->rest->pool); /* our privileges may be on it alone */
         rest_param(c, &params, "snapshot", "snapname");
         rest_param(c, &params, "storage", "storage");
         rest_param(c, &params, "node", "target");

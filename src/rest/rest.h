@@ -16,6 +16,7 @@ struct rest_args {
         struct pods *pods;
         const char *node;               /* ours, as the cluster names it */
         const char *storage;            /* of pods' containers */
+        const char *pool;               /* that they are in, and so copies of them; NULL: none */
         uint32_t vmid_first, vmid_last; /* of these: nothing else gets a number of theirs */
 };
 

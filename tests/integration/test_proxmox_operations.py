@@ -509,6 +509,46 @@ def test_volumes(daemon, cluster, do):
         assert 'no-such' in do.fails('move-volume', str(vmid), 'rootfs', 'no-such')
 
 
+def test_copies_where_only_a_pool_is_ours(top, pb, registry, cluster):
+    """A token with its privileges on a pool and on storages makes, backs up and copies pods' containers."""
+    client = cluster.client
+    guests = ('VM.Allocate VM.Audit VM.PowerMgmt VM.Config.Options VM.Config.CPU VM.Config.Memory VM.Config.Network VM.Config.Disk '
+              'VM.Snapshot VM.Backup VM.Clone Pool.Audit')
+    storages = 'Datastore.AllocateSpace Datastore.AllocateTemplate Datastore.Audit'
+    assert client.post('/pools', poolid='narrow').status == 200
+    assert client.post('/access/users', userid='narrow@pve').status == 200
+    for role, privileges, path in (('NarrowGuests', guests, '/pool/narrow'), ('NarrowStorage', storages, '/storage'),
+                                   ('NarrowNode', 'Sys.Audit', f'/nodes/{cluster.node}')):
+        assert client.post('/access/roles', roleid=role, privs=privileges.replace(' ', ',')).status == 200
+        assert client.put('/access/acl', path=path, users='narrow@pve', roles=role).status == 200
+    secret = client.post('/access/users/narrow@pve/token/narrow', privsep=0).data['value']
+    secret_file = os.path.join(top, 'narrow-secret')
+    with open(os.open(secret_file, os.O_CREAT | os.O_WRONLY, 0o600), 'w', encoding='utf-8') as f:
+        f.write(secret + '\n')
+    os.environ[proxmox.MORE] = json.dumps({'token-id': 'narrow@pve!narrow', 'token-file': secret_file, 'pool': 'narrow'})
+    try:
+        daemon = Daemon(make_daemon(top, 'narrow', registry, bridge='lxcrinarrow', subnet='10.94.0.0/24'), pb)
+    finally:
+        del os.environ[proxmox.MORE]
+    copies = []
+    try:
+        with daemon.pod() as pod:
+            vmid, _ = cluster.of(pod)
+            volid = daemon.runtime.cli('proxmox', 'backup', 'create', pod.id, '--storage', 'local', '--mode', 'suspend').stdout.strip()
+            copies.append(int(daemon.runtime.cli('proxmox', 'backup', 'restore', volid).stdout))
+            assert cluster.administrator('POST', vmid, '/status/stop') == 'OK'
+            copies.append(int(daemon.runtime.cli('proxmox', 'clone', str(vmid)).stdout))
+            members = {one['vmid'] for one in client.get('/pools', poolid='narrow').data[0]['members']}
+            assert {vmid, *copies} == members and all(is_nobodys(cluster, one) for one in copies)
+            daemon.runtime.cli('proxmox', 'backup', 'rm', volid)
+    finally:
+        for one in copies:
+            remove(cluster, one)
+        daemon.stop()
+        subprocess.run(['ip', 'link', 'delete', 'lxcrinarrow'], check=False)
+        client.delete('/pools', poolid='narrow')
+
+
 # HA, pools.
 
 def test_ha(daemon, cluster, do):
