@@ -8,6 +8,7 @@ import contextlib
 import http.client
 import json
 import os
+import random
 import re
 import socket
 import subprocess
@@ -465,6 +466,36 @@ def test_clone_killed_meanwhile(own_daemon, cluster):
     config = cluster.control.do('guests')['930']['config']
     assert "no pod's" in config['description'] and vmid not in cluster.ours()
     remove(cluster, 930)
+
+
+def test_killed_at_any_moment(own_daemon, cluster):
+    """Of copying and saving: the pod goes as it should, and what Proxmox went on making is nobody's. LXCRI_CRASHES says how often."""
+    rng, before = random.Random(6), set(cluster.control.do('guests'))
+    own_daemon.pod().remove()
+    pod = own_daemon.pod()
+    vmid, _ = cluster.of(pod)
+    volid = own_daemon.runtime.cli('proxmox', 'backup', 'create', pod.id, '--storage', 'local', '--mode', 'suspend').stdout.strip()
+    assert cluster.administrator('POST', vmid, '/status/stop') == 'OK'
+    verbs = [['clone', str(vmid)], ['backup', 'restore', volid, '--start'], ['snapshot', 'create', str(vmid)]]
+    for number in range(int(os.environ.get('LXCRI_CRASHES', '9'))):
+        verb = verbs[number % 3] + ([f'cut-{number}'] if number % 3 == 2 else [])
+        asking = threading.Thread(target=lambda verb=verb: own_daemon.runtime.cli('proxmox', *verb, check=False))
+        asking.start()
+        time.sleep(rng.uniform(0.02, 0.5))
+        own_daemon.runtime.kill()
+        asking.join()
+        own_daemon.start()
+    eventually(lambda: not any('lock' in guest['config'] for guest in cluster.control.do('guests').values()), 60)
+    own_daemon.connect()
+    pod.cri = own_daemon.cri
+    time.sleep(1)  # of the last daemon, which looks for what it may remove
+    own_daemon.runtime.cli('proxmox', 'backup', 'rm', volid)
+    pod.remove()
+    left = set(cluster.control.do('guests')) - before
+    assert str(vmid) not in left and left
+    for one in left:
+        assert "no pod's" in cluster.control.do('guests')[one]['config']['description']
+        remove(cluster, one)
 
 
 def test_template(daemon, cluster, do):
