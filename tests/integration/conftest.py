@@ -35,6 +35,7 @@ def pytest_configure(config):
     for mark, (_, feature, where) in NEEDED.items():
         config.addinivalue_line('markers', f'{mark}: needs a host with {feature} ({where})')
     config.addinivalue_line('markers', 'not_in_ct(why): is not so of pods in Proxmox containers')
+    config.addinivalue_line('markers', 'not_with_pool(why): is not so where LXCRI_TEST_WARM_POOL gives all daemons a warm pool')
     config.addinivalue_line('markers', 'ours: looks at more than CRI promises, so only at our daemon')
     if 'LXCRI_TEST_TMP' not in os.environ:
         pytest.exit('run these by tests/integration/run', 2)
@@ -45,6 +46,10 @@ def pytest_collection_modifyitems(items):
         mark = item.get_closest_marker('not_in_ct')
         if mark:
             item.add_marker(pytest.mark.skip(reason=f'of pods in Proxmox containers it is not so: {mark.args[0]}'))
+    for item in items if WARM_POOL else []:
+        mark = item.get_closest_marker('not_with_pool')
+        if mark:
+            item.add_marker(pytest.mark.skip(reason=f'with a warm pool it is not so: {mark.args[0]}'))
     if AGAINST_CONTAINERD:
         for item in items:
             if item.get_closest_marker('ours'):

@@ -17,7 +17,7 @@ import grpc
 import pytest
 
 import proxmox
-from conftest import AS_PROXMOX, WARM_POOL, Daemon, make_daemon
+from conftest import AS_PROXMOX, Daemon, make_daemon
 from cri import EXITED, NOTREADY, READY, RUNNING, SLOW, Pod, eventually, name_of, processes_in_cgroup
 from helpers import CODE, refused
 from runtime import REPO
@@ -86,7 +86,7 @@ def with_keys(**more):
     """Changes keys of `proxmox`."""
     def change(text):
         line = next(line for line in text.splitlines() if line.startswith('proxmox: '))
-        keys = {**json.loads(line.removeprefix('proxmox: ')), **more}
+        keys = {**json.loads(line.removeprefix('proxmox: ')), **({'warm-pool': 0} if 'network' in more else {}), **more}
         return text.replace(line, f'proxmox: {json.dumps(keys)}')
     return change
 
@@ -169,7 +169,7 @@ def test_limits_change_while_it_runs(daemon, busybox, cluster, pb):
         assert said['memoryLimitInBytes'] == 128 << 20
 
 
-@pytest.mark.skipif(WARM_POOL, reason='the pool asks for things, too; see test_proxmox_pool.py')
+@pytest.mark.not_with_pool('the pool asks for things, too')
 def test_calls_of_a_pods_life(daemon, busybox, cluster):
     daemon.pod().remove()  # the template is there
     cluster.control.do('journal', clear=True)
@@ -328,6 +328,7 @@ def test_locks_are_waited_for(daemon, cluster):
     assert vmid not in cluster.ours()
 
 
+@pytest.mark.not_with_pool('a pod gets a container that is there already')
 def test_a_full_storage(daemon, cluster, clean):
     before = cluster.ours()
     cluster.control.do('disk-full', storage='btr')
@@ -339,6 +340,7 @@ def test_a_full_storage(daemon, cluster, clean):
     assert cluster.ours() == before
 
 
+@pytest.mark.not_with_pool('the pool takes numbers, too')
 def test_what_no_pod_knows_of_is_removed(own_daemon, cluster):
     """A container of a daemon that lost its store; another's stays."""
     pod = own_daemon.pod()
@@ -380,6 +382,7 @@ def test_apps_are_confined_as_their_container(daemon, busybox, cluster, pb):
         assert container.wait(60).exit_code == 7
 
 
+@pytest.mark.not_with_pool('a pod gets a container that runs already')
 def test_the_role_of_the_guide_is_enough(top, pb, registry, busybox, cluster):
     """docs/proxmox.md's user, role and token, and no more."""
     with open(os.path.join(REPO, 'docs', 'proxmox.md'), encoding='utf-8') as f:

@@ -67,8 +67,10 @@ class Pool:
 
     def requests(self, vmid=None):
         """What was asked since the journal was cleared, beside tasks; of one container."""
+        def is_of(entry):
+            return vmid is None or f'/lxc/{vmid}' in entry['path'] or str(entry['parameters'].get('vmid')) == str(vmid)
         return [(entry['method'], re.sub('^/nodes/[^/]+', '', entry['path']), entry['parameters'], entry['status'])
-                for entry in self.cluster.control.do('journal') if '/tasks/' not in entry['path'] and (vmid is None or f'/lxc/{vmid}' in entry['path'] or str(entry['parameters'].get('vmid')) == str(vmid))]
+                for entry in self.cluster.control.do('journal') if '/tasks/' not in entry['path'] and is_of(entry)]
 
     def administrator(self, method, vmid, path='', **parameters):
         assert self.cluster.administrator(method, vmid, path, **parameters) == 'OK'
@@ -95,7 +97,8 @@ one = pytest.mark.parametrize('pool', [1], indirect=True)
 
 def test_a_pod_takes_one(pool, busybox, cluster, pb):
     ready = pool.full()
-    for guest in cluster.prepared().values():
+    for vmid in ready:
+        guest = cluster.prepared()[vmid]
         config = guest['config']
         assert guest['running'] and config['tags'] == 'proxmox-lxcri' and f'- node: {cluster.node}' in config['description']
         assert config['description'].startswith('Prepared by proxmox-lxcri for a pod of Kubernetes')
