@@ -115,6 +115,36 @@ static int find_newest(struct rest_call *c, const char *storage, unsigned vmid, 
         return 0;
 }
 
+static int by_name(const void *a, const void *b) {
+        return strcmp(pve_json_str(*(json_t *const *) a, "volid"), pve_json_str(*(json_t *const *) b, "volid"));
+}
+
+/* All but the newest @keep, and those that are protected. vzdump would do it, too, but only for who may administer the
+ * storage (Datastore.Allocate); one's own backups may be removed by who may make them. */
+static int prune(struct rest_call *c, const char *storage, unsigned vmid, uint64_t keep, struct err *err) {
+        const struct pve_storage s = { c->rest->node, storage };
+        _cleanup_(json_unrefp) json_t *list = json_array();
+        _cleanup_(freep) json_t **those = NULL;
+        size_t n = 0, i;
+        json_t *o;
+        int r = list_storage(c, storage, vmid, list, err);
+
+        if (r < 0)
+                return r;
+        those = xcalloc(json_array_size(list) + 1, sizeof(json_t *));
+        json_array_foreach(list, i, o) if (!pve_json_true(o, "protected")) those[n++] = o;
+        qsort(those, n, sizeof(json_t *), by_name);
+        for (i = 0; i + keep < n && r == 0; i++) {
+                const char *volid = pve_json_str(those[i], "volid");
+
+                rest_tell(c, "remove backup %s", volid);
+                r = pve_storage_delete(c->pve, &s, volid, &c->until, err);
+                if (r < 0)
+                        return err_wrap(err, "it is backed up; remove older backups: %s", volid);
+        }
+        return r;
+}
+
 int rest_backup_create(struct rest_call *c, json_t **ret, struct err *err) {
         _cleanup_params_ struct pve_params params = PVE_PARAMS;
         const char *storage = rest_get(&c->values, "storage"), *keep = rest_get(&c->values, "keep"),
@@ -122,17 +152,18 @@ int rest_backup_create(struct rest_call *c, json_t **ret, struct err *err) {
         struct owned t;
         struct pve_ct_args args;
         unsigned warnings = 0;
-        int r = rest_target(c, &t, err);
+        uint64_t n_keep = 0;
+        int r;
 
+        if (keep && (!str_to_u64(keep, &n_keep) || n_keep == 0))
+                return err_set(err, ERR_INVALID, "keep: expected at least 1, which is the new backup");
+        r = rest_target(c, &t, err);
         if (r < 0)
                 return r;
         pve_param(&params, "storage", storage);
         pve_param(&params, "mode", mode ?: "snapshot");
         pve_param(&params, "compress", rest_get(&c->values, "compress") ?: "zstd");
-        if (keep)
-                pve_param_printf(&params, "prune-backups", "keep-last=%s", keep);
-        else
-                pve_param(&params, "remove", "0"); /* whatever is set for the storage */
+        pve_param(&params, "remove", "0"); /* whatever is set for the storage */
         if (rest_true(&c->values, "protected"))
                 pve_param(&params, "protected", "1");
         put_notes(c, &t, &params);
@@ -143,6 +174,8 @@ int rest_backup_create(struct rest_call *c, json_t **ret, struct err *err) {
         c->warnings += warnings;
         if (r == 0)
                 r = find_newest(c, storage, t.vmid, ret, err);
+        if (r == 0 && keep)
+                r = prune(c, storage, t.vmid, n_keep, err);
         return r < 0 ? err_wrap(err, "back container %u up to storage %s", t.vmid, storage) : 0;
 }
 

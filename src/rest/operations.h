@@ -52,7 +52,8 @@ enum rest_kind {
         R("storage", "NAME", NAME, "where to; its content must have backup")                                           \
         O("mode", "MODE", WORD, "snapshot (default), suspend or stop: stop ends the pod")                              \
         O("compress", "HOW", WORD, "zstd (default), gzip, lzo or 0")                                                   \
-        O("keep", "N", NUMBER, "how many of the container's backups stay there; older ones go")                        \
+        O("keep", "N", NUMBER,                                                                                         \
+          "how many of the pod's backups stay there; older ones go, but those that are protected")                     \
         F("protected", "it can't be removed until that is taken back in Proxmox") REST_WAIT(O)
 #define REST_BACKUP_ARGS(A, R, O, F) A("volume", "VOLUME", WORD, "the backup: STORAGE:backup/FILE")
 #define REST_BACKUP_RESTORE_ARGS(A, R, O, F)                                                                           \

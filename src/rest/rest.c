@@ -164,7 +164,8 @@ static void answer(struct http_call *http, void *userdata) {
         else if (run(&c, &result, &err) < 0)
                 send_error(&c, &err);
         else
-                send_result(&c, c.values.op->progress, result);
+                send_result(&c, c.values.op->progress, json_incref(result));
+        json_decref(result);
         rest_values_done(&c.values);
 }
 

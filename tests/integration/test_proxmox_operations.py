@@ -391,6 +391,12 @@ def test_backup_and_restore(own_daemon, cluster):
             time.sleep(1.1)
             second = do('backup', 'create', pod.id, '--storage', 'local', '--mode', 'suspend', '--keep', '1').stdout.strip()
             assert second != volid and volid not in do('backup', 'ls').stdout
+            assert 'at least 1' in do('backup', 'create', pod.id, '--storage', 'local', '--keep', '0', check=False).stderr
+            time.sleep(1.1)
+            third = do('backup', 'create', pod.id, '--storage', 'local', '--mode', 'suspend', '--protected').stdout.strip()
+            assert 'protected' in do('backup', 'rm', third, check=False).stderr
+            assert cluster.client.put(f'/nodes/{cluster.node}/storage/local/content/{third}', protected=0).status == 200
+            do('backup', 'rm', third)
             assert 'is no backup of a pod' in do('backup', 'rm', volid, check=False).stderr
             do('backup', 'rm', second)
             assert not json.loads(do('backup', 'ls', '-o', 'json').stdout)
@@ -565,7 +571,12 @@ def test_copies_where_only_a_pool_is_ours(top, pb, registry, cluster):
     try:
         with daemon.pod() as pod:
             vmid, _ = cluster.of(pod)
-            volid = daemon.runtime.cli('proxmox', 'backup', 'create', pod.id, '--storage', 'local', '--mode', 'suspend').stdout.strip()
+            older = daemon.runtime.cli('proxmox', 'backup', 'create', pod.id, '--storage', 'local', '--mode', 'suspend').stdout.strip()
+            time.sleep(1.1)  # their names have whole seconds
+            done = daemon.runtime.cli('proxmox', 'backup', 'create', pod.id, '--storage', 'local', '--mode', 'suspend', '--keep', '1')
+            volid = done.stdout.strip()
+            assert f'remove backup {older}' in done.stderr
+            assert [one['volid'] for one in json.loads(daemon.runtime.cli('proxmox', 'backup', 'ls', '-o', 'json').stdout)] == [volid]
             copies.append(int(daemon.runtime.cli('proxmox', 'backup', 'restore', volid).stdout))
             assert cluster.administrator('POST', vmid, '/status/stop') == 'OK'
             copies.append(int(daemon.runtime.cli('proxmox', 'clone', str(vmid)).stdout))

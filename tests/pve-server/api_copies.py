@@ -237,6 +237,8 @@ def vzdump(call):
     for vmid in vmids:
         call.require(f'/vms/{vmid}', 'VM.Backup')
     call.require(f'/storage/{storage.name}', 'Datastore.AllocateSpace')
+    if call.get('prune-backups') is not None:
+        call.require(f'/storage/{storage.name}', 'Datastore.Allocate')
     if 'backup' not in storage.kinds:
         raise failed(f"storage '{storage.name}' does not support backups")
     keep = keep_last(call)
