@@ -102,6 +102,7 @@ static void take_created(struct container *c, const struct engine_created *creat
         c->uid = created->uid;
         c->gid = created->gid;
         c->n_groups = created->n_groups;
+        free(c->groups); /* of when it was made before */
         c->groups = xcalloc(created->n_groups + 1, sizeof(*c->groups));
         memcpy(c->groups, created->groups, created->n_groups * sizeof(*c->groups));
 }
@@ -135,6 +136,15 @@ static int make_in_engine(struct container *c, const struct image *image, struct
         }
         take_created(c, created);
         return 0;
+}
+
+int container_make_again(struct container *c, struct arena *arena, struct err *err) {
+        struct image *image;
+        int r = images_get(c->pods->images, c->image_id, arena, &image, err);
+
+        if (r == -ERR_NOT_FOUND)
+                return err_set(err, ERR_PRECONDITION, "image %s is not on this node any more", c->image_name);
+        return r < 0 ? r : make_in_engine(c, image, arena, err);
 }
 
 static int make(struct container *c, const struct image *image, struct arena *arena, struct err *err) {

@@ -101,9 +101,8 @@ static struct ct_until until_of(const struct pods_ctx *ctx) {
         return (struct ct_until){ .cancel_fd = ctx->cancel_fd, .deadline_ns = ctx->deadline_ns };
 }
 
-int ct_bring_up(struct sandbox *s, const struct pods_ctx *ctx, const struct pod_rules *rules,
+static int make(struct sandbox *s, const struct pods_ctx *ctx, const struct pod_rules *rules,
                 const struct netns_args *namespaces, struct err *err) {
-        _cleanup_(arena_freep) struct arena *arena = arena_new(ARENA_MAX);
         const CRI(PodSandboxMetadata) *m = s->config->metadata;
         const struct ct_until until = until_of(ctx);
         struct ct_pod pod = { .id = s->id,
@@ -119,8 +118,17 @@ int ct_bring_up(struct sandbox *s, const struct pods_ctx *ctx, const struct pod_
                 return r;
         s->layers_in_ct = cts_have_layers(s->pods->cts, NULL);
         r = cts_create(s->pods->cts, &pod, &until, &s->ct, err);
+        return r < 0 ? err_wrap(err, "make a Proxmox container for pod %s/%s", m->namespace_, m->name) : 0;
+}
+
+int ct_bring_up(struct sandbox *s, const struct pods_ctx *ctx, const struct pod_rules *rules,
+                const struct netns_args *namespaces, struct err *err) {
+        _cleanup_(arena_freep) struct arena *arena = arena_new(ARENA_MAX);
+        const struct ct_until until = until_of(ctx);
+        int r = s->ct.vmid ? cts_start(s->pods->cts, s->id, &until, &s->ct, err) : make(s, ctx, rules, namespaces, err);
+
         if (r < 0)
-                return err_wrap(err, "make a Proxmox container for pod %s/%s", m->namespace_, m->name);
+                return r;
         free(s->cgroup_parent);
         s->cgroup_parent = xstrdup(ct_cgroup_path(s->ct.vmid, arena));
         return netns_adopt(namespaces, s->ct.pid, s->ct.start_time, err);

@@ -10,8 +10,8 @@ _must_use_ int ct_rules_check(const struct pods *p, const CRI(PodSandboxConfig) 
                               struct err *err);
 _must_use_ int ct_container_rules_check(const struct sandbox *s, const CRI(ContainerConfig) * config, struct err *err);
 
-/* Under the pod's lock. The CT runs, its namespaces are held as those of other pods, the pod's cgroup is its. What it
- * made is taken down by ct_take_down(). */
+/* Under the pod's lock. The CT runs (one that there is already is started), its namespaces are held as those of other
+ * pods, the pod's cgroup is its. What it made is taken down by ct_take_down(). */
 _must_use_ int ct_bring_up(struct sandbox *s, const struct pods_ctx *ctx, const struct pod_rules *rules,
                            const struct netns_args *namespaces, struct err *err);
 /* As the pod's resources and overhead are now. */

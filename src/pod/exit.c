@@ -48,7 +48,7 @@ static int record_locked(struct container *c, struct err *err) {
         int r;
 
         /* Not visible yet, or at the very start: who is at work there looks at the engine's state after. */
-        if (is_over(phase) || phase == CONTAINER_CREATING || phase == CONTAINER_STARTING)
+        if (is_over(phase) || phase == CONTAINER_CREATING || phase == CONTAINER_STARTING || atomic_load(&c->restarting))
                 return 0;
         r = e->ops->get_exit(e, c->id, &x, err);
         if (r == -ERR_PRECONDITION)

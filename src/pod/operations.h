@@ -11,6 +11,9 @@ _must_use_ int pause_ensure(struct sandbox *s, struct err *err);
 _must_use_ int sandbox_take_down(struct sandbox *s, struct err *err);
 /* The same for a pod that did not come up, and its record is deleted. */
 _must_use_ int sandbox_undo(struct sandbox *s, struct err *err);
+/* All but the Proxmox container that it is in, for one that is started anew; and up again in that, which is started. */
+_must_use_ int sandbox_leave_ct(struct sandbox *s, struct err *err);
+_must_use_ int sandbox_return_to_ct(struct sandbox *s, const struct pods_ctx *ctx, struct err *err);
 /* In the background, until it is done. */
 void sandbox_undo_soon(struct sandbox *s);
 /* The same when it has failed just now. */
@@ -19,6 +22,8 @@ void sandbox_undo_later(struct sandbox *s);
 bool undo_rest(struct pods *p, uint64_t ms);
 /* Kills what runs, waits for the end and records it. */
 _must_use_ int container_end(struct container *c, struct err *err);
+/* In the engine, from what is known of it, once the engine has forgotten it. Not started. */
+_must_use_ int container_make_again(struct container *c, struct arena *arena, struct err *err);
 /* Removes an ended or never started container for good: engine, layer, record, registry. */
 _must_use_ int container_remove(struct container *c, struct err *err);
 

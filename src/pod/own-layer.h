@@ -10,10 +10,15 @@
 _must_use_ int own_layer_size(const struct pods *p, const CRI(PodSandboxConfig) * config, uint64_t *ret,
                               struct err *err);
 
-/* These three under the pod's lock. */
+/* These five under the pod's lock. */
 _must_use_ int own_layer_create(struct container *c, const char *image_id, struct err *err);
 /* @ret_fd: a detached mount of image and layer, with the pod's user namespace (-1: none). */
 _must_use_ int own_layer_mount(struct container *c, int userns_fd, int *ret_fd, struct err *err);
+/* After the pod's Proxmox container was stopped and started: where it is now. One that is not there any more, as by a
+ * rollback to a time before it was made, begins anew. */
+_must_use_ int own_layer_renew(struct container *c, struct err *err);
+/* Removes those in the pod's Proxmox container that none of its containers has: a rollback brings some back. */
+_must_use_ int own_layer_sweep(struct sandbox *s, struct arena *arena, struct err *err);
 /* Missing is fine. */
 _must_use_ int own_layer_remove(struct container *c, struct err *err);
 

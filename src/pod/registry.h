@@ -110,7 +110,7 @@ struct container {
         int stop_signal;
         char *log_path; /* absolute; "": none */
         char *cgroup_path;
-        struct ct home;                    /* with layers_in_ct: where its layer is */
+        struct ct home;                    /* with layers_in_ct: where its layer is; under ->sample.lock */
         char *selinux_label, *mount_label; /* of processes and files; NULL: none, the second is not kept */
         uint64_t created_at_ns;
         /* Found out by the engine when it was created. */
@@ -138,8 +138,9 @@ struct container {
 
         /* Under sandbox->lock. */
         bool removed;
-        bool engine_holds;     /* the engine knows it: engine remove is due */
-        atomic_bool signalled; /* the stop signal was sent */
+        bool engine_holds;      /* the engine knows it: engine remove is due */
+        atomic_bool signalled;  /* the stop signal was sent */
+        atomic_bool restarting; /* its end is none, see ct-restart.h */
 };
 
 struct pods {

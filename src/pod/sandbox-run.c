@@ -185,10 +185,48 @@ static int bring_up(struct sandbox *s, const struct pods_ctx *ctx, const struct 
         return r < 0 ? r : pod_files_create(s, rules, s->ips, err);
 }
 
-int sandbox_take_down(struct sandbox *s, struct err *err) {
+static int free_network(struct sandbox *s, struct err *err) {
         _cleanup_(arena_freep) struct arena *arena = arena_new(WORK_ARENA_MAX);
-        struct engine *e = s->pods->engine;
+        int r = detach_network(s, arena, err);
+
+        return r < 0 ? r : netns_remove(pod_ns_dir(s, arena), err);
+}
+
+static int free_files(struct sandbox *s, struct err *err) {
+        int r = pod_files_remove(s->pods, s->id, err);
         char **ips;
+
+        if (r < 0)
+                return r;
+        pthread_rwlock_wrlock(&s->pods->lock);
+        ips = TAKE_PTR(s->ips);
+        pthread_rwlock_unlock(&s->pods->lock);
+        for (size_t i = 0; ips && ips[i]; i++)
+                free(ips[i]);
+        free(ips);
+        return 0;
+}
+
+int sandbox_leave_ct(struct sandbox *s, struct err *err) {
+        int r = free_network(s, err);
+
+        return r < 0 ? r : free_files(s, err);
+}
+
+int sandbox_return_to_ct(struct sandbox *s, const struct pods_ctx *ctx, struct err *err) {
+        _cleanup_(arena_freep) struct arena *arena = arena_new(WORK_ARENA_MAX);
+        struct pod_rules rules;
+        int r = pod_rules_check(s->config, s->pods->cgroup_parent, arena, &rules, err);
+
+        if (r < 0)
+                return r;
+        s->network_held = !ct_network_is_on(s->pods);
+        r = sandbox_save(s, err);
+        return r < 0 ? r : bring_up(s, ctx, &rules, arena, err);
+}
+
+int sandbox_take_down(struct sandbox *s, struct err *err) {
+        struct engine *e = s->pods->engine;
         int r = 0;
 
         /* Its end is waited for: removing while the keeper still writes its exit record would trip over that. */
@@ -202,22 +240,10 @@ int sandbox_take_down(struct sandbox *s, struct err *err) {
                 return r;
         s->pause_pid = 0;
         s->pause_start_time = 0;
-        r = detach_network(s, arena, err);
-        if (r == 0)
-                r = netns_remove(pod_ns_dir(s, arena), err);
+        r = free_network(s, err);
         if (r == 0 && s->in_ct)
                 r = ct_take_down(s, err);
-        if (r == 0)
-                r = pod_files_remove(s->pods, s->id, err);
-        if (r < 0)
-                return r;
-        pthread_rwlock_wrlock(&s->pods->lock);
-        ips = TAKE_PTR(s->ips);
-        pthread_rwlock_unlock(&s->pods->lock);
-        for (size_t i = 0; ips && ips[i]; i++)
-                free(ips[i]);
-        free(ips);
-        return 0;
+        return r < 0 ? r : free_files(s, err);
 }
 
 /* --- the operation ------------------------------------------------------------------------------------------------ */

@@ -60,6 +60,11 @@ struct rest_do {
         const char *item, *storage;
 };
 _must_use_ int rest_ct_do(struct rest_call *c, const struct owned *t, const struct rest_do *what, struct err *err);
+/* pause.c: a pod that goes on after its container was stopped, for those whose writable layers are on that. */
+bool rest_can_pause(struct rest_call *c, const struct owned *t);
+/* @act is to stop it; it is started after. See pod/ct-restart.h. */
+_must_use_ int rest_pause(struct rest_call *c, const struct owned *t, int (*act)(void *userdata, struct err *err),
+                          void *userdata, struct err *err);
 /* What an operation of pve_ct_create() and others is given, with progress and patience of this call. */
 struct pve_ct_args rest_ct_args(struct rest_call *c, const struct pve_params *params, const char *storage);
 /* GET of a path; @ret: its "data", of type @type; json_unref() it. */

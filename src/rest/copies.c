@@ -193,20 +193,45 @@ int rest_copy_migrate(struct rest_call *c, json_t **ret, struct err *err) {
 /* --- volumes -------------------------------------------------------------------------------------------------------
  */
 
-int rest_copy_move_volume(struct rest_call *c, json_t **ret, struct err *err) {
+struct move {
+        struct rest_call *c;
+        const struct owned *target;
+};
+
+static int move_volume(void *userdata, struct err *err) {
+        const struct move *x = userdata;
         _cleanup_params_ struct pve_params params = PVE_PARAMS;
-        const char *storage = rest_get(&c->values, "storage"), *volume = rest_get(&c->values, "volume");
+        const char *storage = rest_get(&x->c->values, "storage"), *volume = rest_get(&x->c->values, "volume");
+        int r;
+
+        rest_param(x->c, &params, "volume", "volume");
+        rest_param(x->c, &params, "storage", "storage");
+        rest_param(x->c, &params, "delete", "delete");
+        r = rest_ct_do(x->c, x->target,
+                       &(struct rest_do){ .action = PVE_CT_MOVE_VOLUME, .params = &params, .storage = storage }, err);
+        return r < 0 ? err_wrap(err, "move %s of container %u to storage %s", volume, x->target->vmid, storage) : 0;
+}
+
+/* Its programs get SIGTERM, and SIGKILL after Proxmox' minute. */
+static int stop_and_move_volume(void *userdata, struct err *err) {
+        const struct move *x = userdata;
+        _cleanup_params_ struct pve_params params = PVE_PARAMS;
+        int r;
+
+        pve_param(&params, "forceStop", "1");
+        r = rest_ct_do(x->c, x->target, &(struct rest_do){ .action = PVE_CT_SHUTDOWN, .params = &params }, err);
+        return r < 0 ? err_wrap(err, "shut container %u down", x->target->vmid) : move_volume(userdata, err);
+}
+
+/* Proxmox does it to stopped ones only. */
+int rest_copy_move_volume(struct rest_call *c, json_t **ret, struct err *err) {
         struct owned t;
+        struct move x = { c, &t };
         int r = rest_target(c, &t, err);
 
         if (r < 0)
                 return r;
-        rest_param(c, &params, "volume", "volume");
-        rest_param(c, &params, "storage", "storage");
-        rest_param(c, &params, "delete", "delete");
-        r = rest_ct_do(c, &t, &(struct rest_do){ .action = PVE_CT_MOVE_VOLUME, .params = &params, .storage = storage },
-                       err);
-        return r < 0 ? err_wrap(err, "move %s of container %u to storage %s", volume, t.vmid, storage) : 0;
+        return rest_can_pause(c, &t) ? rest_pause(c, &t, stop_and_move_volume, &x, err) : move_volume(&x, err);
 }
 
 int rest_copy_resize(struct rest_call *c, json_t **ret, struct err *err) {

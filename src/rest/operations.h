@@ -179,8 +179,8 @@ enum rest_kind {
         X(SNAPSHOT_CREATE, rest_snapshot_create, "snapshot create", "POST", "/v1/pods/{pod}/snapshots", true, "=name", \
           "Take a snapshot of a pod's container", REST_SNAPSHOT_CREATE_ARGS)                                           \
         X(SNAPSHOT_ROLLBACK, rest_snapshot_rollback, "snapshot rollback", "POST",                                      \
-          "/v1/pods/{pod}/snapshots/{name}/rollback", true, "",                                                        \
-          "Set a pod's container back to a snapshot; the pod ends", REST_SNAPSHOT_ROLLBACK_ARGS)                       \
+          "/v1/pods/{pod}/snapshots/{name}/rollback", true, "", "Set a pod's container back to a snapshot",            \
+          REST_SNAPSHOT_ROLLBACK_ARGS)                                                                                 \
         X(SNAPSHOT_RM, rest_snapshot_rm, "snapshot rm", "DELETE", "/v1/pods/{pod}/snapshots/{name}", true, "",         \
           "Remove a snapshot", REST_SNAPSHOT_RM_ARGS)                                                                  \
         X(SNAPSHOT_PRUNE, rest_snapshot_prune, "snapshot prune", "POST", "/v1/pods/{pod}/prune-snapshots", true, "",   \
@@ -197,7 +197,7 @@ enum rest_kind {
         X(MIGRATE, rest_copy_migrate, "migrate", "POST", "/v1/pods/{pod}/migrate", true, "=node",                      \
           "Move a pod's container to another node; the pod ends", REST_MIGRATE_ARGS)                                   \
         X(MOVE_VOLUME, rest_copy_move_volume, "move-volume", "POST", "/v1/pods/{pod}/move-volume", true, "",           \
-          "Move a volume of a stopped container to another storage", REST_MOVE_VOLUME_ARGS)                            \
+          "Move a volume of a container to another storage", REST_MOVE_VOLUME_ARGS)                                    \
         X(RESIZE, rest_copy_resize, "resize", "POST", "/v1/pods/{pod}/resize", true, "", "Make a volume larger",       \
           REST_RESIZE_ARGS)                                                                                            \
         X(TEMPLATE, rest_copy_template, "template", "POST", "/v1/pods/{pod}/template", true, "=vmid",                  \

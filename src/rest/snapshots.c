@@ -49,22 +49,41 @@ int rest_snapshot_create(struct rest_call *c, json_t **ret, struct err *err) {
         return 0;
 }
 
-/* Proxmox stops the container first, so that all of the pod's programs end; the kubelet sees that and makes a new pod.
- */
-int rest_snapshot_rollback(struct rest_call *c, json_t **ret, struct err *err) {
+struct rollback {
+        struct rest_call *c;
+        const struct owned *target;
+        const char *name;
+        bool start;
+};
+
+/* Proxmox stops the container first. */
+static int roll_back(void *userdata, struct err *err) {
+        const struct rollback *x = userdata;
         _cleanup_params_ struct pve_params params = PVE_PARAMS;
-        const char *name = rest_get(&c->values, "name");
+        int r;
+
+        pve_param(&params, "start", x->start ? "1" : NULL);
+        r = rest_ct_do(x->c, x->target,
+                       &(struct rest_do){ .action = PVE_CT_SNAPSHOT_ROLLBACK, .params = &params, .item = x->name },
+                       err);
+
+        return r < 0 ? err_wrap(err, "set container %u back to snapshot %s", x->target->vmid, x->name) : 0;
+}
+
+/* What the pod wrote may be in the snapshot: then it goes on from there. Else the kubelet makes a new pod. */
+int rest_snapshot_rollback(struct rest_call *c, json_t **ret, struct err *err) {
         struct owned t;
+        struct rollback x = { .c = c, .target = &t, .name = rest_get(&c->values, "name") };
         int r = rest_target(c, &t, err);
 
         if (r < 0)
                 return r;
+        if (rest_can_pause(c, &t))
+                return rest_pause(c, &t, roll_back, &x, err);
         if (t.running)
                 rest_tell(c, "container %u is stopped for it: its pod ends", t.vmid);
-        rest_param(c, &params, "start", "start");
-        r = rest_ct_do(c, &t, &(struct rest_do){ .action = PVE_CT_SNAPSHOT_ROLLBACK, .params = &params, .item = name },
-                       err);
-        return r < 0 ? err_wrap(err, "set container %u back to snapshot %s", t.vmid, name) : 0;
+        x.start = rest_true(&c->values, "start");
+        return roll_back(&x, err);
 }
 
 static int remove_one(struct rest_call *c, const struct owned *t, const char *name, bool force, struct err *err) {

@@ -192,6 +192,121 @@ def test_rollback(daemon, busybox, cluster):
         assert cluster.administrator('DELETE', vmid, '/snapshot/first') == 'OK'
 
 
+def paused(daemon, *words):
+    said = daemon.runtime.cli('proxmox', *words)
+    assert "the pod's containers start again" in said.stderr, said
+
+
+def rolled_back(daemon, pod, name):
+    paused(daemon, 'snapshot', 'rollback', pod.id, name)
+
+
+def test_rollback_of_a_pod_that_goes_on(daemon, busybox, cluster, pb):
+    """By our own verb: the same containers run again on what they had written then; CRI shows nothing of it."""
+    script = 'echo begun $(cat /state 2>/dev/null); trap "" TERM; while :; do sleep 0.05; done'
+    with daemon.logged_pod(host_network=False) as pod:
+        vmid, _ = cluster.of(pod)
+        container, ended, removed = pod.sh(busybox, script), pod.sh(busybox, 'echo x > /x; exit 3'), pod.create(busybox)
+        waiting = pod.create(busybox, ['sh', '-c', 'cat /x; echo here > /x; exec sleep 1000'])
+        assert ended.wait().exit_code == 3
+        container.sh('echo before > /state')
+        daemon.cri.UpdatePodSandboxResources(pod_sandbox_id=pod.id, resources=pb.LinuxContainerResources(memory_limit_in_bytes=96 << 20))
+        assert cluster.administrator('POST', vmid, '/snapshot', snapname='first') == 'OK'
+        daemon.cri.UpdatePodSandboxResources(pod_sandbox_id=pod.id, resources=pb.LinuxContainerResources(memory_limit_in_bytes=128 << 20))
+        removed.remove()
+        container.sh('echo after > /state; echo after > /new')
+        later = pod.sh(busybox, 'echo begun > /later; exec sleep 1000')
+        eventually(lambda: later.exec('cat', '/later').stdout == b'begun\n')
+        later.sh('echo more >> /later')
+        before = {one.id: (one.state, one.created_at) for one in daemon.cri.ListContainers().containers}
+        started, pid = container.status().started_at, container.pid()
+        rolled_back(daemon, pod, 'first')
+
+        assert pod.status().state == READY and cluster.of(pod)[0] == vmid
+        assert {one.id: (one.state, one.created_at) for one in daemon.cri.ListContainers().containers} == before
+        assert container.status().started_at == started and container.pid() != pid
+        assert container.sh('cat /state; test ! -e /new && echo gone') == 'before\ngone'
+        # Its log goes on, and so does all else.
+        eventually(lambda: container.log_text() == 'begun\nbegun before\n')
+        eventually(lambda: later.exec('cat', '/later').stdout == b'begun\n')  # it was not there then: begins anew
+        folder = os.path.dirname(os.path.dirname(layer_of(cluster, container)))
+        assert sorted(os.listdir(folder)) == sorted(one.id for one in (container, ended, waiting, later))
+        assert cluster.of(pod)[1]['config']['memory'] == 128
+        address = pod.status().network.ip
+        assert address and address in container.output('ip', 'addr') and address in container.output('cat', '/etc/hosts')
+        waiting.start()
+        eventually(lambda: waiting.exec('cat', '/x').stdout == b'here\n')
+        assert pod.sh(busybox, FOR_EVER).output('echo', 'ok') == 'ok'
+        # Once more, after another daemon has taken it up.
+        daemon.runtime.kill()
+        daemon.start()
+        pod.cri = container.cri = daemon.cri
+        rolled_back(daemon, pod, 'first')
+        assert container.sh('cat /state') == 'before' and pod.status().state == READY
+        container.stop()
+        assert container.status().exit_code == 137
+    assert vmid not in cluster.ours()
+
+
+def test_move_of_a_pod_that_goes_on(daemon, busybox, cluster):
+    """Its programs may end in peace."""
+    with daemon.pod() as pod:
+        vmid, _ = cluster.of(pod)
+        container = pod.sh(busybox, 'trap "echo ended >> /data; exit 0" TERM; while :; do sleep 0.05; done')
+        container.sh('echo text > /data')
+        paused(daemon, 'move-volume', pod.id, 'rootfs', 'local', '--delete')
+        assert cluster.of(pod)[1]['config']['rootfs'].startswith('local:')
+        assert pod.status().state == READY and container.status().state == RUNNING
+        assert container.output('cat', '/data') == 'text\nended'
+        # One that fails when it is stopped already leaves it as it was.
+        done = daemon.runtime.cli('proxmox', 'move-volume', pod.id, 'mp7', 'btr', check=False)
+        assert done.returncode == 1 and 'mp7' in done.stderr
+        assert pod.status().state == READY and container.output('cat', '/data') == 'text\nended\nended'
+    assert vmid not in cluster.ours()
+
+
+def test_rollback_that_fails(daemon, busybox, cluster):
+    """Before the container was stopped the pod does not notice; after that it ends as by any other stop."""
+    with daemon.pod() as pod:
+        vmid, _ = cluster.of(pod)
+        container = pod.sh(busybox, FOR_EVER)
+        pid = container.pid()
+        done = daemon.runtime.cli('proxmox', 'snapshot', 'rollback', pod.id, 'nope', check=False)
+        assert done.returncode == 1 and "snapshot 'nope' does not exist" in done.stderr
+        assert container.pid() == pid and container.output('echo', 'ok') == 'ok' and pod.status().state == READY
+        assert cluster.administrator('POST', vmid, '/snapshot', snapname='first') == 'OK'
+        cluster.control.do('fault', fault='status', method='POST', path='/status/start$', status=403, reason='Permission check failed (/vms/1, VM.PowerMgmt)')
+        done = daemon.runtime.cli('proxmox', 'snapshot', 'rollback', pod.id, 'first', check=False)
+        cluster.control.do('clear-faults')
+        assert done.returncode == 1 and 'VM.PowerMgmt' in done.stderr, done
+        assert pod.status().state == NOTREADY and container.wait().exit_code == 137
+    assert vmid not in cluster.ours()
+
+
+def test_the_daemon_is_killed_in_a_rollback(daemon, busybox, cluster):
+    """The pod is not ready any more, or it is whole."""
+    rng, seen = random.Random(3), set()
+    for _ in range(int(os.environ.get('LXCRI_CRASHES', '4'))):
+        pod = daemon.pod()
+        vmid, _ = cluster.of(pod)
+        container = pod.sh(busybox, FOR_EVER)
+        assert cluster.administrator('POST', vmid, '/snapshot', snapname='first') == 'OK'
+        with subprocess.Popen([daemon.runtime.program(), '--socket', daemon.runtime.socket, 'proxmox', 'snapshot', 'rollback', pod.id, 'first'],
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as verb:
+            time.sleep(rng.uniform(0.05, 0.8) * SLOW)
+            daemon.runtime.kill()
+            verb.wait()
+        daemon.start()
+        pod.cri = container.cri = daemon.cri
+        state = pod.status().state
+        seen.add(state)
+        if state == READY and container.status().state == RUNNING:
+            assert container.output('echo', 'ok') == 'ok'
+        pod.remove()
+        assert vmid not in cluster.ours()
+    assert seen
+
+
 def test_backup_and_restore(daemon, busybox, cluster):
     with daemon.pod() as pod:
         vmid, _ = cluster.of(pod)

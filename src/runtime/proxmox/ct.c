@@ -309,21 +309,40 @@ bool cts_adopt(struct cts *c, const char *pod_id, const struct ct *ct) {
         return true;
 }
 
+/* Starts @ct->vmid. */
+static int start(struct cts *c, const struct pve_until *until, struct ct *ct, struct err *err) {
+        const struct pve_ct_args args = { .until = until };
+        int r = pve_ct_do(c->args.pve, &(struct pve_ct){ c->args.node, ct->vmid }, PVE_CT_START, &args, NULL, err);
+
+        if (r < 0 && pve_kind(err) == PVE_ALREADY_RUNNING)
+                r = 0;
+        if (r < 0)
+                return r;
+        r = ct_process_find(c->args.cgroups, ct, err);
+        return r == -ERR_ABORTED ? explain_absence(c, ct->vmid, until, err) : r;
+}
+
+static int adopt_new(struct cts *c, const char *pod_id, const struct ct *ct, struct err *err) {
+        return cts_adopt(c, pod_id, ct) ? 0 : err_set(err, ERR_ABORTED, "container %u has ended already", ct->vmid);
+}
+
+int cts_start(struct cts *c, const char *pod_id, const struct ct_until *until, struct ct *ct, struct err *err) {
+        const struct pve_until pve_until = cts_until(c, until);
+        int r = start(c, &pve_until, ct, err);
+
+        if (r < 0)
+                return (void) not_a_lookup(err), err_wrap(err, "container %u", ct->vmid);
+        return adopt_new(c, pod_id, ct, err);
+}
+
 int cts_make(struct cts *c, const struct ct_pod *pod, const struct pve_until *until, struct ct *ret, struct err *err) {
-        const struct pve_ct_args start = { .until = until };
         struct ct_card card = { 0 };
         int r = make(c, pod, until, &card, &ret->vmid, err);
 
         if (r == 0)
                 r = cts_isolate(c, pod, ret->vmid, &card, until, err);
         if (r == 0)
-                r = pve_ct_do(c->args.pve, &(struct pve_ct){ c->args.node, ret->vmid }, PVE_CT_START, &start, NULL,
-                              err);
-        if (r == 0) {
-                r = ct_process_find(c->args.cgroups, ret, err);
-                if (r == -ERR_ABORTED)
-                        r = explain_absence(c, ret->vmid, until, err);
-        }
+                r = start(c, until, ret, err);
         return r < 0 && ret->vmid ? err_wrap(err, "container %u", ret->vmid) : r;
 }
 
@@ -334,9 +353,7 @@ static int make_for(struct cts *c, const struct ct_pod *pod, const struct pve_un
         atomic_fetch_add(&c->making, 1);
         r = cts_make(c, pod, until, ret, err);
         atomic_fetch_sub(&c->making, 1);
-        if (r == 0 && !cts_adopt(c, pod->id, ret))
-                r = err_set(err, ERR_ABORTED, "container %u has ended already", ret->vmid);
-        return r;
+        return r < 0 ? r : adopt_new(c, pod->id, ret, err);
 }
 
 int cts_create(struct cts *c, const struct ct_pod *pod, const struct ct_until *until, struct ct *ret, struct err *err) {

@@ -102,6 +102,9 @@ bool cts_have_layers(const struct cts *c, uint64_t *ret_max_bytes);
  * the same: @ret has its number then, or 0 when it is not known, for cts_remove(). */
 _must_use_ int cts_create(struct cts *c, const struct ct_pod *pod, const struct ct_until *until, struct ct *ret,
                           struct err *err);
+/* Starts a pod's CT, @ct->vmid, that has been stopped: @ct is what runs now. As cts_create() in all else. */
+_must_use_ int cts_start(struct cts *c, const char *pod_id, const struct ct_until *until, struct ct *ct,
+                         struct err *err);
 /* Has its first process ended? */
 bool ct_has_ended(const struct ct *ct);
 /* Is it still the same CT, running? Then its end is told from now on: for a daemon that was started anew. */

@@ -2,6 +2,7 @@
 /* layers - see layers.h. */
 #include "runtime/proxmox/layers.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -13,11 +14,13 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include "base/alloc.h"
 #include "base/fs.h"
 #include "base/proc.h"
 #include "base/str.h"
 
 #define TOP "containers"
+enum { LAYERS_MAX = 10000 };
 
 static int ended(struct err *err) {
         return err_set(err, ERR_PRECONDITION, "the pod's Proxmox container has ended");
@@ -106,6 +109,45 @@ int ct_layer_open(const struct ct *ct, const char *id, const char *name, int *re
         int r = open_root(ct, &root, err);
 
         return r < 0 ? r : open_layer(root, id, name, ret_fd, err);
+}
+
+/* Takes @fd. */
+static int list_names(int fd, struct arena *arena, const char ***ret, struct err *err) {
+        _cleanup_(closedirp) DIR *d = fdopendir(fd);
+        _cleanup_(freep) const char **list = NULL;
+        size_t n = 0, cap = 0;
+        const struct dirent *e;
+
+        if (!d) {
+                (void) fd_close(fd);
+                return err_sys(err, errno, "list folder /" TOP " of the Proxmox container");
+        }
+        while ((e = readdir(d))) {
+                if (str_eq(e->d_name, ".") || str_eq(e->d_name, ".."))
+                        continue;
+                if (n == LAYERS_MAX)
+                        return err_set(err, ERR_EXHAUSTED, "more than %d layers are in the Proxmox container",
+                                       LAYERS_MAX);
+                xgrow(list, n, cap);
+                list[n++] = arena_strdup(arena, e->d_name);
+        }
+        xgrow(list, n, cap);
+        list[n++] = NULL;
+        *ret = arena_memdup(arena, list, n * sizeof(*list));
+        return 0;
+}
+
+int ct_layer_list(const struct ct *ct, struct arena *arena, const char ***ret, struct err *err) {
+        _cleanup_(fd_closep) int root = -1;
+        int top = -1, r = open_root(ct, &root, err);
+
+        if (r == 0)
+                r = open_below(root, TOP, &top, err);
+        if (r < 0 && err->sys_errno == ENOENT) {
+                *ret = arena_array(arena, const char *, 1);
+                return 0;
+        }
+        return r < 0 ? r : list_names(top, arena, ret, err);
 }
 
 int ct_layer_remove(const struct ct *ct, const char *id, struct err *err) {

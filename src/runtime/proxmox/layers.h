@@ -13,5 +13,7 @@ _must_use_ int ct_layer_create(const struct ct *ct, const char *id, int *ret_fd,
 _must_use_ int ct_layer_open(const struct ct *ct, const char *id, const char *name, int *ret_fd, struct err *err);
 /* It as a detached mount, which can be attached in other mount namespaces. */
 _must_use_ int ct_layer_clone(const struct ct *ct, const char *id, int *ret_mount_fd, struct err *err);
+/* Ids of all there are, NULL-terminated; none when there is no such folder yet. */
+_must_use_ int ct_layer_list(const struct ct *ct, struct arena *arena, const char ***ret, struct err *err);
 /* With all that is in it. A CT that has ended is fine: it goes with that. */
 _must_use_ int ct_layer_remove(const struct ct *ct, const char *id, struct err *err);
