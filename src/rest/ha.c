@@ -169,7 +169,7 @@ static int check_rule(struct rest_call *c, const char *rule, struct err *err) {
                 return r;
         for (p = pve_json_str(o, "resources") ?: ""; *p; p += strspn(p, ", ")) {
                 size_t n = strcspn(p, ", ");
-                const char *sid = arena_printf(c->arena, "%.*s", (int) n, p);
+                const char *sid = arena_strndup(c->arena, p, n);
 
                 if (n > 0 && !vmid_of(c, sid))
                         return err_set(err, ERR_PRECONDITION, "it is about %.64s, too, which is no pod's container",
