@@ -84,15 +84,14 @@ static int bring_back(struct sandbox *s, const struct lives *l, struct arena *ar
         if (r == 0)
                 r = sandbox_return_to_ct(s, &for_ever, err);
         if (r == 0)
-                r = sandbox_save(s, err);
-        if (r == 0)
                 r = own_layer_sweep(s, arena, err);
         /* A rollback brings old limits back, too. */
         if (r == 0 && (s->resources || s->overhead))
                 r = ct_update_limits(s, &for_ever, err);
         for (size_t i = 0; i < l->n && r == 0; i++)
                 r = make_again(l->list[i], arena, err);
-        return r;
+        /* Not before all is there: until then a new daemon takes the pod for one whose CT has ended. */
+        return r < 0 ? r : sandbox_save(s, err);
 }
 
 /* As when the CT had ended by itself. */
