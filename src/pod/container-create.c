@@ -96,15 +96,18 @@ static bool joins_pod_pid(const struct container *c) {
         return !o || o->pid == CRI_(NAMESPACE_MODE__POD);
 }
 
+/* One that is made again (ct-restart.h) may be looked at meanwhile. */
 static void take_created(struct container *c, const struct engine_created *created) {
+        pthread_rwlock_wrlock(&c->pods->lock);
         c->pid = created->pid;
         c->start_time = created->start_time;
         c->uid = created->uid;
         c->gid = created->gid;
         c->n_groups = created->n_groups;
-        free(c->groups); /* of when it was made before */
+        free(c->groups);
         c->groups = xcalloc(created->n_groups + 1, sizeof(*c->groups));
         memcpy(c->groups, created->groups, created->n_groups * sizeof(*c->groups));
+        pthread_rwlock_unlock(&c->pods->lock);
 }
 
 static int make_in_engine(struct container *c, const struct image *image, struct arena *arena, struct err *err) {

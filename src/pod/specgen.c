@@ -248,12 +248,15 @@ int specgen_exec(struct container *c, char *const *args, size_t n_args, struct a
         for (size_t i = 0; i < n_args; i++)
                 argv[i] = args[i];
         p.args = argv;
-        p.user = (struct spec_user){ .uid = c->uid,
-                                     .gid = c->gid,
-                                     .has_gid = true,
-                                     .resolved = true,
-                                     .additional_gids = c->groups,
-                                     .n_additional_gids = c->n_groups };
+        pthread_rwlock_rdlock(&c->pods->lock);
+        p.user =
+                (struct spec_user){ .uid = c->uid,
+                                    .gid = c->gid,
+                                    .has_gid = true,
+                                    .resolved = true,
+                                    .additional_gids = arena_memdup(arena, c->groups, c->n_groups * sizeof(*c->groups)),
+                                    .n_additional_gids = c->n_groups };
+        pthread_rwlock_unlock(&c->pods->lock);
         rules_of(c->sandbox, &rules);
         r = process_env(c->config, c->image_env, c->cdi_env,
                         pod_hostname(c->sandbox->config, rules.host_network, arena), arena, &p.env, err);
