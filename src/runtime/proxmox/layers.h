@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* layers - folders for containers' writable layers on the root file system of a pod's CT: /containers/ID there. It is
  * mounted nowhere on the host, so they are reached through the CT's first process. The CT's root owns what is there and
- * may have changed it: nothing is followed out of it, neither by links nor into other mounts. docs/decisions/0019.
+ * may have changed it: nothing is followed out of it, neither by links nor into other mounts. docs/decisions/0018.
  * Thread-safe. A CT that has ended: ERR_PRECONDITION. Whoever holds one of the descriptors keeps the volume busy for
  * Proxmox, so none is held for long. */
 #pragma once
