@@ -146,7 +146,8 @@ def spoil_stop(pool, vmid):
 
 
 def spoil_reboot(pool, vmid):
-    pool.administrator('POST', vmid, '/status/reboot', timeout=1)
+    # It may be gone before Proxmox starts it again.
+    pool.cluster.administrator('POST', vmid, '/status/reboot', timeout=1)
 
 
 def spoil_lock(pool, vmid):
