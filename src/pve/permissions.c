@@ -6,14 +6,14 @@
 #include "base/str.h"
 
 /* What a privilege is needed on. */
-enum place { GUESTS, NODE, STORAGE, TEMPLATES, BACKUPS, NETWORK, CLUSTER, PLACES };
+enum place { GUESTS, NODE, STORAGE, TEMPLATES, BACKUPS, NETWORK, CLUSTER, HA, PLACES };
 
 /* Roles of ours: the nearer entry of an access list replaces those from above, so that the one we name has to have all
  * that is needed there. Proxmox VE's own roles have more than that, or less. */
 static const char *const roles[PLACES] = {
         [GUESTS] = "LXCRI-Guests",     [NODE] = "LXCRI-Node",       [STORAGE] = "LXCRI-Storage",
         [TEMPLATES] = "LXCRI-Storage", [BACKUPS] = "LXCRI-Storage", [NETWORK] = "LXCRI-Network",
-        [CLUSTER] = "LXCRI-Cluster",
+        [CLUSTER] = "LXCRI-Cluster",   [HA] = "LXCRI-HA",
 };
 
 static const struct {
@@ -42,6 +42,7 @@ static const struct {
         { NETWORK, "SDN.Use", "attach containers to it" },
         { CLUSTER, "Sys.Audit", "see the cluster's firewall and its IP sets" },
         { CLUSTER, "Sys.Modify", "make IP sets of namespaces (isolate-namespaces)" },
+        { HA, "Sys.Console", "manage high availability", true },
 };
 
 /* The path of @place; NULL when it is not used. Caller frees. */
@@ -61,6 +62,8 @@ static char *path_of(const struct pve_places *at, enum place place) {
                 return at->bridge ? xprintf("/sdn/zones/%s/%s", at->zone ?: "localnetwork", at->bridge) : NULL;
         case CLUSTER:
                 return at->isolate ? xstrdup("/") : NULL;
+        case HA:
+                return at->ha ? xstrdup("/") : NULL;
         default:
                 return NULL;
         }

@@ -13,6 +13,7 @@ struct pve_places {
         const char *zone;   /* of @bridge; NULL: a plain bridge of the node's */
         const char *bridge; /* or a vnet */
         bool isolate;       /* IP sets of the cluster are made */
+        bool ha;            /* resources and rules of high availability */
 };
 
 struct pve_missing {

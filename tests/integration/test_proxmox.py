@@ -129,7 +129,7 @@ def test_doctor_names_what_is_missing_and_the_command(own_daemon, cluster):
         start = found['VM.PowerMgmt', 'fail']
         assert 'poor@pve!one lacks it on /vms, to start and stop containers' in start['found']
         assert 'pveum acl modify /vms' in start['advice'] and "--tokens 'poor@pve!one'" in start['advice']
-        assert ('VM.Snapshot', 'warn') in found and ('Datastore.AllocateSpace', 'fail') in found
+        assert ('VM.Snapshot', 'warn') in found and ('Sys.Console', 'warn') in found and ('Datastore.AllocateSpace', 'fail') in found
         assert 'there is no node pve9; there are: ' in found['node', 'fail']['found']
         assert own_daemon.runtime.cli('doctor', check=False).returncode == 1
         eventually(lambda: 'VM.PowerMgmt' in own_daemon.runtime.log_tail(20000))  # told at start, too

@@ -197,7 +197,8 @@ static void check_permissions(const struct check *k, const struct pve_version *v
                                            .template_storage = args->template_storage,
                                            .zone = zone,
                                            .bridge = cts_have_networks(k->c) ? cts_network(k->c)->bridge : NULL,
-                                           .isolate = cts_have_networks(k->c) && cts_network(k->c)->isolate };
+                                           .isolate = cts_have_networks(k->c) && cts_network(k->c)->isolate,
+                                           .ha = true };
         struct pve_missing_list missing;
         struct err err;
 
