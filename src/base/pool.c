@@ -2,10 +2,10 @@
 #include "base/pool.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <time.h>
 #include "base/alloc.h"
+#include "base/thread.h"
 
 enum { IDLE_SECONDS = 10, STACK_BYTES = 512 * 1024 };
 
@@ -74,22 +74,10 @@ static void *worker(void *arg) {
         return NULL;
 }
 
-/* Workers take no signals: those belong to the main thread's signalfd. */
 static bool start_thread(struct pool *p) {
-        pthread_attr_t attr;
-        sigset_t all, old;
         pthread_t t;
-        int r;
 
-        (void) sigfillset(&all);
-        (void) pthread_sigmask(SIG_SETMASK, &all, &old);
-        (void) pthread_attr_init(&attr);
-        (void) pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-        (void) pthread_attr_setstacksize(&attr, STACK_BYTES);
-        r = pthread_create(&t, &attr, worker, p);
-        (void) pthread_attr_destroy(&attr);
-        (void) pthread_sigmask(SIG_SETMASK, &old, NULL);
-        return r == 0;
+        return thread_start(STACK_BYTES, worker, p, &t) == 0 && pthread_detach(t) == 0;
 }
 
 bool pool_run(struct pool *p, void (*fn)(void *), void *arg) {

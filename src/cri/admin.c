@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -14,6 +13,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "base/thread.h"
 #include "proto/admin.pb-c.h"
 
 enum { LAYERS_MAX = 1024, DIGEST_MAX = 160, SEND_EVERY_MS = 100 };
@@ -129,17 +129,6 @@ static void follow_pull(struct grpc_call *call, struct pull *pull) {
         }
 }
 
-static int start_thread(struct pull *pull, pthread_t *ret, struct err *err) {
-        sigset_t all, old;
-        int r;
-
-        (void) sigfillset(&all); /* signals are the loop thread's */
-        (void) pthread_sigmask(SIG_SETMASK, &all, &old);
-        r = pthread_create(ret, NULL, run_pull, pull);
-        (void) pthread_sigmask(SIG_SETMASK, &old, NULL);
-        return r == 0 ? 0 : err_sys(err, r, "start a thread");
-}
-
 static int pull_image(struct grpc_call *call, const ProtobufCMessage *request, void *userdata, struct err *err) {
         const Proxmoxlxcri__V1__PullRequest *req = (const Proxmoxlxcri__V1__PullRequest *) request;
         struct pull pull = { .admin = userdata, .lock = PTHREAD_MUTEX_INITIALIZER };
@@ -163,9 +152,10 @@ static int pull_image(struct grpc_call *call, const ProtobufCMessage *request, v
                                               .progress = note_progress,
                                               .userdata = &pull };
         pull.arena = arena_new(1 << 20);
-        if ((r = start_thread(&pull, &thread, err)) < 0) {
+        r = thread_start(0, run_pull, &pull, &thread);
+        if (r != 0) {
                 (void) arena_free(pull.arena);
-                return r;
+                return err_sys(err, r, "start a thread");
         }
         follow_pull(call, &pull);
         (void) pthread_join(thread, NULL);

@@ -5,13 +5,13 @@
 #include <malloc.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include "base/alloc.h"
 #include "base/map.h"
 #include "base/str.h"
+#include "base/thread.h"
 
 enum { FLIGHTS_MAX = 256, STACK_BYTES = 1024 * 1024 };
 
@@ -189,19 +189,9 @@ static int flight_new(struct flights *all, const struct image_pull_args *args, s
 }
 
 static bool start_thread(struct flight *fl) {
-        pthread_attr_t attr;
-        sigset_t every, old;
         pthread_t thread;
-        int r;
 
-        (void) sigfillset(&every);
-        (void) pthread_sigmask(SIG_SETMASK, &every, &old);
-        (void) pthread_attr_init(&attr);
-        (void) pthread_attr_setstacksize(&attr, STACK_BYTES);
-        r = pthread_create(&thread, &attr, fly, fl);
-        (void) pthread_attr_destroy(&attr);
-        (void) pthread_sigmask(SIG_SETMASK, &old, NULL);
-        return r == 0;
+        return thread_start(STACK_BYTES, fly, fl, &thread) == 0;
 }
 
 /* @all->lock is held. */

@@ -4,10 +4,10 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <sys/stat.h>
 #include "base/alloc.h"
+#include "base/thread.h"
 
 /* Measured: smaller ones cost wake-ups, larger ones leave the CPU's cache. */
 enum { BUFFERS = 4, BUFFER_BYTES = 256 * 1024, STACK_BYTES = 512 * 1024 };
@@ -80,9 +80,6 @@ static void *run(void *arg) {
 
 int layer_feed_new(const struct layer_feed_ops *ops, void *userdata, struct layer_feed **ret, struct err *err) {
         struct layer_feed *f = xnew(struct layer_feed);
-        sigset_t every, old;
-        pthread_attr_t attr;
-        int r;
 
         f->ops = ops;
         f->userdata = userdata;
@@ -91,14 +88,7 @@ int layer_feed_new(const struct layer_feed_ops *ops, void *userdata, struct laye
         (void) pthread_cond_init(&f->emptied, NULL);
         for (size_t i = 0; i < BUFFERS; i++)
                 f->data[i] = xrealloc(NULL, BUFFER_BYTES, 1);
-        (void) sigfillset(&every);
-        (void) pthread_sigmask(SIG_SETMASK, &every, &old);
-        (void) pthread_attr_init(&attr);
-        (void) pthread_attr_setstacksize(&attr, STACK_BYTES);
-        r = pthread_create(&f->thread, &attr, run, f);
-        (void) pthread_attr_destroy(&attr);
-        (void) pthread_sigmask(SIG_SETMASK, &old, NULL);
-        if (r) {
+        if (thread_start(STACK_BYTES, run, f, &f->thread) != 0) {
                 f->joined = true; /* there is none */
                 (void) layer_feed_free(f);
                 return err_set(err, ERR_EXHAUSTED, "no thread can be started");

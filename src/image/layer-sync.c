@@ -3,7 +3,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -11,9 +10,13 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "base/thread.h"
 #include "image/layer-internal.h"
 
-enum { WAIT_MS = 1000 }; /* so that the layers of one image share one sync */
+enum {
+        WAIT_MS = 1000, /* so that the layers of one image share one sync */
+        STACK_BYTES = 256 * 1024
+};
 
 static void add(struct layers *l, uint64_t number) {
         xgrow(l->sync.pending, l->sync.n, l->sync.cap);
@@ -136,17 +139,8 @@ static void *run(void *arg) {
 }
 
 void layer_sync_start(struct layers *l) {
-        sigset_t every, old;
-        pthread_attr_t attr;
-
         l->sync.tidy_below = l->next;
-        (void) sigfillset(&every);
-        (void) pthread_sigmask(SIG_SETMASK, &every, &old);
-        (void) pthread_attr_init(&attr);
-        (void) pthread_attr_setstacksize(&attr, 256 * 1024);
-        l->sync.running = pthread_create(&l->sync.thread, &attr, run, l) == 0;
-        (void) pthread_attr_destroy(&attr);
-        (void) pthread_sigmask(SIG_SETMASK, &old, NULL);
+        l->sync.running = thread_start(STACK_BYTES, run, l, &l->sync.thread) == 0;
         if (!l->sync.running)
                 log_warn("no thread for syncing layers: a crash of the machine may cost images", NULL);
 }

@@ -3,11 +3,11 @@
  * order, since a layer settles against those below it. */
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include "base/alloc.h"
 #include "base/str.h"
+#include "base/thread.h"
 #include "image/pull.h"
 
 enum { REPORT_MS = 100, STACK_BYTES = 1024 * 1024 };
@@ -142,18 +142,10 @@ static void *worker(void *arg) {
 }
 
 static size_t start_workers(struct jobs *all, pthread_t *threads, size_t max) {
-        pthread_attr_t attr;
-        sigset_t every, old;
         size_t n = 0;
 
-        (void) sigfillset(&every);
-        (void) pthread_sigmask(SIG_SETMASK, &every, &old);
-        (void) pthread_attr_init(&attr);
-        (void) pthread_attr_setstacksize(&attr, STACK_BYTES);
-        while (n < max && pthread_create(&threads[n], &attr, worker, all) == 0)
+        while (n < max && thread_start(STACK_BYTES, worker, all, &threads[n]) == 0)
                 n++;
-        (void) pthread_attr_destroy(&attr);
-        (void) pthread_sigmask(SIG_SETMASK, &old, NULL);
         return n;
 }
 

@@ -6,7 +6,6 @@
 #include <linux/mount.h>
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -15,6 +14,7 @@
 #include <unistd.h>
 #include "base/cleanup.h"
 #include "base/strbuf.h"
+#include "base/thread.h"
 
 /* <sys/mount.h> and <linux/mount.h> can't both be included with this libc. */
 int mount(const char *source, const char *target, const char *type, unsigned long flags, const void *data);
@@ -252,14 +252,8 @@ static void *run(void *arg) {
 
 static int run_in_thread(struct job *j) {
         pthread_t thread;
-        sigset_t every, old;
-        int r;
 
-        (void) sigfillset(&every);
-        (void) pthread_sigmask(SIG_SETMASK, &every, &old);
-        r = pthread_create(&thread, NULL, run, j);
-        (void) pthread_sigmask(SIG_SETMASK, &old, NULL);
-        if (r)
+        if (thread_start(0, run, j, &thread) != 0)
                 return err_set(j->err, ERR_EXHAUSTED, "no thread can be started");
         (void) pthread_join(thread, NULL);
         return j->r;

@@ -4,12 +4,12 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/mount.h>
 #include "base/cleanup.h"
 #include "base/fs.h"
 #include "base/str.h"
+#include "base/thread.h"
 #include "image/images.h"
 #include "image/snapshot-mount.h"
 #include "image/snapshot.h"
@@ -57,14 +57,8 @@ static void *run(void *arg) {
 static int clone_part_of_detached(int root_fd, const char *at, const char *sub_path, int *ret_fd, struct err *err) {
         struct job job = { .at = at, .sub_path = sub_path, .root_fd = root_fd, .fd = -1, .err = err };
         pthread_t thread;
-        sigset_t every, old;
-        int r;
 
-        (void) sigfillset(&every);
-        (void) pthread_sigmask(SIG_SETMASK, &every, &old);
-        r = pthread_create(&thread, NULL, run, &job);
-        (void) pthread_sigmask(SIG_SETMASK, &old, NULL);
-        if (r)
+        if (thread_start(0, run, &job, &thread) != 0)
                 return err_set(err, ERR_EXHAUSTED, "no thread can be started");
         (void) pthread_join(thread, NULL);
         if (job.r == 0)

@@ -12,7 +12,6 @@
 #include <net/if.h>
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -23,6 +22,7 @@
 #include "base/fs.h"
 #include "base/proc.h"
 #include "base/str.h"
+#include "base/thread.h"
 #include "net/sysctl.h"
 #include "net/userns.h"
 
@@ -137,18 +137,9 @@ static int run_in_child(struct job *j, struct err *err) {
 
 /* No signal of the process may be handled in the pod's namespaces, so the thread is born with all blocked. */
 static int run_in_thread(struct job *j, struct err *err) {
-        pthread_attr_t attr;
-        sigset_t all, old;
         pthread_t t;
-        int r;
+        int r = thread_start(STACK_BYTES, run, j, &t);
 
-        (void) pthread_attr_init(&attr);
-        (void) pthread_attr_setstacksize(&attr, STACK_BYTES);
-        (void) sigfillset(&all);
-        (void) pthread_sigmask(SIG_SETMASK, &all, &old);
-        r = pthread_create(&t, &attr, run, j);
-        (void) pthread_sigmask(SIG_SETMASK, &old, NULL);
-        (void) pthread_attr_destroy(&attr);
         if (r != 0)
                 return err_sys(err, r, "start a thread");
         (void) pthread_join(t, NULL);

@@ -15,6 +15,7 @@ import grpc  # noqa: E402
 import pytest  # noqa: E402
 
 import images as recipes  # noqa: E402
+import proxmox  # noqa: E402
 from cri import SLOW, Cri, Pod, load  # noqa: E402
 from leftovers import Snapshot  # noqa: E402
 from oci import Layer, Pusher  # noqa: E402
@@ -125,6 +126,15 @@ def images(registry):
 @pytest.fixture(scope='session')
 def busybox(images):
     return images.ref('busybox')
+
+
+@pytest.fixture(name='cluster')
+def fixture_cluster():
+    """The Proxmox VE cluster that tests/integration/run --proxmox has started."""
+    cluster = proxmox.attach()
+    yield cluster
+    cluster.control.do('clear-faults')
+    cluster.close()
 
 
 def make_daemon(top, name, registry, **more):

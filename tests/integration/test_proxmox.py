@@ -30,14 +30,6 @@ pytestmark = [pytest.mark.ours,
 UNTIL_TERM = 'trap "echo ending; exit 7" TERM; echo ready; while :; do sleep 0.05; done'
 
 
-@pytest.fixture(name='cluster')
-def fixture_cluster():
-    cluster = proxmox.attach()
-    yield cluster
-    cluster.control.do('clear-faults')
-    cluster.close()
-
-
 def ready(container):
     eventually(lambda: 'ready' in container.log_text())
     return container

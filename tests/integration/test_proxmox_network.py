@@ -50,12 +50,9 @@ def fixture_bridge():
 
 
 @pytest.fixture(name='cluster')
-def fixture_cluster():
-    cluster = proxmox.attach()
+def fixture_cluster(cluster):
     yield cluster
-    cluster.control.do('clear-faults')
     cluster.control.do('release', version='9.2.11')
-    cluster.close()
 
 
 @pytest.fixture(name='start')

@@ -47,14 +47,6 @@ class Rest(http.client.HTTPConnection):
         return answer.status, [json.loads(line) for line in answer.read().splitlines()]
 
 
-@pytest.fixture(name='cluster')
-def fixture_cluster():
-    cluster = proxmox.attach()
-    yield cluster
-    cluster.control.do('clear-faults')
-    cluster.close()
-
-
 @pytest.fixture(name='rest')
 def fixture_rest(daemon):
     with contextlib.closing(Rest(daemon)) as rest:

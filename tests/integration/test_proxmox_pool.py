@@ -16,7 +16,7 @@ import proxmox
 from conftest import AS_PROXMOX
 from cri import READY, SLOW, Pod, eventually
 from helpers import CODE, refused
-from test_proxmox import fixture_cluster, settled  # pylint: disable=unused-import
+from test_proxmox import settled
 
 pytestmark = [pytest.mark.ours,
               pytest.mark.skipif(not AS_PROXMOX, reason='there is no Proxmox; such tests run by tests/integration/run --proxmox')]

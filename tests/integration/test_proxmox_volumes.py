@@ -30,14 +30,6 @@ RESTORED = 990  # the number of a container that no daemon may take for its own
 FOR_EVER = 'trap "exit 0" TERM; while :; do sleep 0.05; done'
 
 
-@pytest.fixture(name='cluster')
-def fixture_cluster():
-    cluster = proxmox.attach()
-    yield cluster
-    cluster.control.do('clear-faults')
-    cluster.close()
-
-
 def started(top, pb, registry, name, number, **layers):
     os.environ[proxmox.MORE] = json.dumps({'rootfs-size': None, 'writable-layers': {'size': 0.25, 'max-size': 1, **layers}})
     try:

@@ -8,7 +8,6 @@
 #include <linux/openat2.h>
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -18,6 +17,7 @@
 #include "base/fs.h"
 #include "base/proc.h"
 #include "base/str.h"
+#include "base/thread.h"
 
 #define TOP "containers"
 enum { LAYERS_MAX = 10000 };
@@ -198,17 +198,12 @@ int ct_layer_clone(const struct ct *ct, const char *id, int *ret_mount_fd, struc
         _cleanup_(fd_closep) int pidfd = -1;
         struct job job = { .id = id, .mount_fd = -1, .err = err };
         pthread_t thread;
-        sigset_t every, old;
         int r = open_process(ct, &pidfd, err);
 
         if (r < 0)
                 return r;
         job.pidfd = pidfd;
-        (void) sigfillset(&every);
-        (void) pthread_sigmask(SIG_SETMASK, &every, &old);
-        r = pthread_create(&thread, NULL, run, &job);
-        (void) pthread_sigmask(SIG_SETMASK, &old, NULL);
-        if (r)
+        if (thread_start(0, run, &job, &thread) != 0)
                 return err_set(err, ERR_EXHAUSTED, "no thread can be started");
         (void) pthread_join(thread, NULL);
         if (job.r == 0)
