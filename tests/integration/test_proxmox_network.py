@@ -283,6 +283,38 @@ def test_dhcp(start, busybox, cluster, top):
             assert fetch(both[0]) == 'hi\n'
 
 
+@pytest.fixture(name='vnet')
+def fixture_vnet(cluster):
+    """A vnet of SDN in whose zone Proxmox assigns addresses."""
+    client = cluster.client
+    client.post('/cluster/sdn/zones', zone='pods', type='simple', ipam='pve', dhcp='dnsmasq')
+    client.post('/cluster/sdn/vnets', vnet='podnet', zone='pods')
+    client.post('/cluster/sdn/vnets/podnet/subnets', **{'subnet': '10.97.0.0/24', 'type': 'subnet', 'gateway': '10.97.0.1',
+                'dhcp-range': [f'start-address=10.97.0.{first},end-address=10.97.0.{first + 9}' for first in (50, 70)]})
+    assert client.task('PUT', '/cluster/sdn') == 'OK'
+    yield 'podnet'
+    for path in ('vnets/podnet/subnets/pods-10.97.0.0-24', 'vnets/podnet', 'zones/pods'):
+        assert client.delete(f'/cluster/sdn/{path}').status == 200
+    assert client.task('PUT', '/cluster/sdn') == 'OK'
+
+
+def assigned(cluster):
+    """Container's number -> address, as SDN's IPAM has it."""
+    return {int(entry['vmid']): entry['ip'] for entry in cluster.client.get('/cluster/sdn/ipams/pve/status').data
+            if 'vmid' in entry}
+
+
+def test_addresses_of_the_ipam_of_sdn(start, busybox, cluster, vnet):
+    daemon = start({**DHCP, 'bridge': vnet})
+    with daemon.pod() as pod, daemon.pod() as other:
+        for one in (pod, other):
+            assert addresses(one) == [assigned(cluster)[cluster.of(one)[0]]]
+        serve(pod, busybox)
+        assert fetch(addresses(pod)[0]) == 'hi\n'
+        assert 'default via 10.97.0.1' in pod.sh(busybox, 'ip route; sleep 99').output('ip', 'route')
+    assert assigned(cluster) == {}
+
+
 def test_dhcp_without_a_server(start, cluster):
     daemon = start(DHCP, pull=False)
     before = cluster.ours()

@@ -23,6 +23,7 @@ def start(guest, task, skip_lock=False):
             raise failed(f'CT {guest.vmid} already running')
         apply_pending(guest)
         task.step()
+        guest.cluster.networks.assign(guest)
         container = guest.container
         try:
             container.start({**guest.config, 'vmid': guest.vmid}, guest.paths())

@@ -181,6 +181,7 @@ def apply(call):
                     entry['running'] = entry['config']
                     if not entry['config']:
                         del table[name]
+            call.cluster.networks.apply()
         for node in call.cluster.nodes.values():
             task.log(f'{node.name}: reloading network config')
     call.cluster.check_quorum()
@@ -304,6 +305,10 @@ def ipam_status(call):
 
 
 def leases(cluster, subnet):
+    names = {guest.vmid: guest.name for guest in cluster.list_guests()}
+    for vmid, mac, address in cluster.networks.assigned(subnet['vnet']):
+        if ipaddress.ip_address(address) in ipaddress.ip_network(subnet['cidr']):
+            yield vmid, names.get(vmid, ''), mac, address
     for guest in cluster.list_guests():
         for key in guest.config:
             if key.startswith('net') and (card := guest.parse(key)).get('bridge') == subnet['vnet']:

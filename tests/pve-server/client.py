@@ -36,7 +36,7 @@ class Answer:
 
 
 def encoded(parameters):
-    return urllib.parse.urlencode({key: value for key, value in parameters.items() if value is not None})
+    return urllib.parse.urlencode({key: value for key, value in parameters.items() if value is not None}, doseq=True)
 
 
 class Client:

@@ -11,6 +11,7 @@ from archives import ArchiveError
 from containers import Container, ContainerError
 from errors import ApiError, failed
 from guest import Guest
+from sdn import Networks
 from storages import Storage, StorageError
 from tasks import Tasks
 
@@ -111,6 +112,7 @@ class Cluster:
         self.access.pool_of = self.pool_of
         self.pools, self.firewall_options, self.firewalls = {}, {}, {}
         self.zones, self.vnets, self.subnets = {}, {}, {}
+        self.networks = Networks(self, folder)
         self.notes = {}     # volume id of a backup -> {notes, protected}
         self.registry = {}  # reference -> {tag: path of an OCI archive}, for pulls
         self.quorate = True
@@ -176,6 +178,7 @@ class Cluster:
         with self.lock:
             self.guests.pop(guest.vmid, None)
             self.firewalls.pop(guest.vmid, None)
+            self.networks.release(guest.vmid)
             self.access.acl.pop(f'/vms/{guest.vmid}', None)
             for pool in self.pools.values():
                 pool['vms'].discard(guest.vmid)
@@ -207,3 +210,4 @@ class Cluster:
                     guest.container.stop()
             except ContainerError:
                 pass
+        self.networks.end()

@@ -181,6 +181,7 @@ def hotplug(guest, keys):
     plugged = {key for key in now - set(errors) if key in LIMITS or key.startswith(('net', 'mp'))}
     if plugged:
         volumes = {key: path for key, path in guest.paths().items() if key in plugged}
+        guest.cluster.networks.assign(guest)
         errors.update(guest.container.hotplug(guest.config, plugged, volumes))
     for key in errors.keys() & plugged:
         unplugged(guest, key, old.get(key))

@@ -10,6 +10,7 @@ import pytest
 
 from client import SLOW, Client
 from cts import until_handled
+from networks import exists
 
 LXC = '/nodes/pve1/lxc'
 TEMPLATE = 'local:vztmpl/oci-mini.tar'
@@ -395,6 +396,37 @@ def test_networks(client):
     assert client.delete('/cluster/sdn/vnets/podnet/subnets/k8s-10.1.0.0-24').data is None
     assert client.delete('/cluster/sdn/vnets/podnet').data is None
     assert client.delete('/cluster/sdn/zones/k8s').data is None
+    assert client.task('PUT', '/cluster/sdn') == 'OK'
+    assert client.get('/cluster/sdn/zones', running=1).data == []
+
+
+def test_a_vnet_with_dhcp(client):
+    client.post('/cluster/sdn/zones', zone='k8s', type='simple', ipam='pve', dhcp='dnsmasq')
+    client.post('/cluster/sdn/vnets', vnet='podnet', zone='k8s')
+    client.post('/cluster/sdn/vnets/podnet/subnets', **{'subnet': '10.1.0.0/24', 'type': 'subnet', 'gateway': '10.1.0.1',
+                'dhcp-range': [f'start-address={one},end-address={one}' for one in ('10.1.0.50', '10.1.0.60')]})
+    assert not exists('podnet')  # not before it is applied
+    assert client.task('PUT', '/cluster/sdn') == 'OK' and exists('podnet')
+    path, card = make(client, 130, net0='name=eth0,bridge=podnet,ip=dhcp,host-managed=1'), 'bridge=podnet,ip=dhcp,host-managed=1'
+    start(client, path)
+    given = [entry for entry in client.get('/cluster/sdn/ipams/pve/status').data if not entry.get('gateway')]
+    assert [(entry['ip'], entry['vmid'], entry['vnet']) for entry in given] == [('10.1.0.50', '130', 'podnet')]
+    assert given[0]['mac'] in client.get(path + '/config').data['net0']
+    interfaces = client.get(path + '/interfaces').data
+    assert [one.get('inet') for one in interfaces if one['name'] == 'eth0'] == ['10.1.0.50/24']
+    # It stays the container's; another card gets the other, a third none.
+    assert client.task('POST', path + '/status/stop') == 'OK'
+    client.put(path + '/config', net1=f'name=eth1,{card}')
+    start(client, path)
+    assert [entry['ip'] for entry in client.get('/cluster/sdn/ipams/pve/status').data] == ['10.1.0.1', '10.1.0.50', '10.1.0.60']
+    assert client.task('POST', path + '/status/stop') == 'OK'
+    client.put(path + '/config', net2=f'name=eth2,{card}')
+    assert client.task('POST', path + '/status/start') == "can't find any free ip in zone k8s for IPv4"
+    remove(client, 130)
+    assert [entry['ip'] for entry in client.get('/cluster/sdn/ipams/pve/status').data] == ['10.1.0.1']
+    for name in ('vnets/podnet/subnets/k8s-10.1.0.0-24', 'vnets/podnet', 'zones/k8s'):
+        assert client.delete(f'/cluster/sdn/{name}').status == 200
+    assert client.task('PUT', '/cluster/sdn') == 'OK' and not exists('podnet')
 
 
 def test_nextid_is_a_hint(client, ct):
