@@ -289,11 +289,11 @@ def fixture_vnet(cluster):
     client = cluster.client
     client.post('/cluster/sdn/zones', zone='pods', type='simple', ipam='pve', dhcp='dnsmasq')
     client.post('/cluster/sdn/vnets', vnet='podnet', zone='pods')
-    client.post('/cluster/sdn/vnets/podnet/subnets', **{'subnet': '10.97.0.0/24', 'type': 'subnet', 'gateway': '10.97.0.1',
-                'dhcp-range': [f'start-address=10.97.0.{first},end-address=10.97.0.{first + 9}' for first in (50, 70)]})
+    client.post('/cluster/sdn/vnets/podnet/subnets', **{'subnet': '10.71.0.0/24', 'type': 'subnet', 'gateway': '10.71.0.1',
+                'dhcp-range': [f'start-address=10.71.0.{first},end-address=10.71.0.{first + 9}' for first in (50, 70)]})
     assert client.task('PUT', '/cluster/sdn') == 'OK'
     yield 'podnet'
-    for path in ('vnets/podnet/subnets/pods-10.97.0.0-24', 'vnets/podnet', 'zones/pods'):
+    for path in ('vnets/podnet/subnets/pods-10.71.0.0-24', 'vnets/podnet', 'zones/pods'):
         assert client.delete(f'/cluster/sdn/{path}').status == 200
     assert client.task('PUT', '/cluster/sdn') == 'OK'
 
@@ -311,7 +311,7 @@ def test_addresses_of_the_ipam_of_sdn(start, busybox, cluster, vnet):
             assert addresses(one) == [assigned(cluster)[cluster.of(one)[0]]]
         serve(pod, busybox)
         assert fetch(addresses(pod)[0]) == 'hi\n'
-        assert 'default via 10.97.0.1' in pod.sh(busybox, 'ip route; sleep 99').output('ip', 'route')
+        assert 'default via 10.71.0.1' in pod.sh(busybox, 'ip route; sleep 99').output('ip', 'route')
     assert assigned(cluster) == {}
 
 
