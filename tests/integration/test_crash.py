@@ -177,7 +177,8 @@ def test_keeper_killed_while_containers_start(own_daemon, busybox):
         container.start()
         killer.join()
         assert container.wait().exit_code == 0
-        assert container.log_text() == 'started\n'
+        # Written, and the keeper killed before it was out of the pipe: the next one writes it again (decision 0003).
+        assert container.log_text() in ('started\n', 2 * 'started\n')
         eventually(lambda old=keeper: keeper_pid(daemon) not in (0, old))
     pod.remove()
 
