@@ -233,7 +233,8 @@ def test_another_configuration(pool, cluster, changes):
     before = pool.full()
 
     def as_before():  # a number can be taken again
-        return [n for n, guest in cluster.prepared().items() if n in pool.numbers and 'size=256M' not in guest['config']['rootfs']]
+        return sorted(n for n, guest in cluster.made().items()
+                      if n in pool.numbers and 'size=256M' not in guest['config']['rootfs'])
     assert as_before() == before
     pool.restart(**changes)
     eventually(lambda: not as_before(), 60)
