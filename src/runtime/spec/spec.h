@@ -22,11 +22,19 @@ struct spec_mount {
         unsigned long flags; /* MS_NOSUID | MS_RDONLY ... for new file systems and binds alike */
         bool recursive;      /* rbind */
         bool recursive_readonly;
-        unsigned long propagation; /* MS_PRIVATE, MS_SLAVE or MS_SHARED (always recursive); 0: private */
-        int source_fd;             /* >= 0: a detached mount to use instead of @source; taken by the engine */
+        unsigned long clear_flags; /* MS_* that options take away ("rw", "dev", "exec", "suid" ...), of binds */
+        /* MOUNT_ATTR_* for the whole tree, "rro", "rnosuid" ...; those of atime with MOUNT_ATTR__ATIME in the clear. */
+        uint64_t recursive_set, recursive_clear;
+        /* MS_PRIVATE, MS_SLAVE, MS_SHARED or MS_UNBINDABLE for the whole tree; 0: private */
+        unsigned long propagation;
+        bool propagation_flat; /* only for the mount itself */
+        bool tmpcopyup;        /* a new tmpfs begins with what is below it */
+        bool copy_symlink;     /* "copy-symlink" of crun: the source, being a symlink, is made anew in the container */
+        int source_fd;         /* >= 0: a detached mount to use instead of @source; taken by the engine */
         /* For a bind: owners of its files are ids inside these maps and become those outside (idmapped mount, for all
-         * of its tree when recursive); NULL: they stay. */
+         * of its tree when recursive and not owners_flat); NULL: they stay. */
         const struct id_maps *owners;
+        bool owners_flat; /* "idmap", not "ridmap" */
 };
 
 struct spec_device {
@@ -58,7 +66,31 @@ struct spec_pair {
         const char *key, *value;
 };
 
-/* Limits. 0 or "" or an empty list: leave as it is (unset), as in CRI; -1 where allowed: no limit. */
+/* A limit of one block device. Of weights: 10..1000. */
+struct spec_device_limit {
+        int64_t major, minor;
+        uint64_t value; /* bytes or operations a second; weight, 0: unset */
+        uint16_t leaf_weight;
+};
+enum spec_throttle {
+        SPEC_THROTTLE_READ_BPS,
+        SPEC_THROTTLE_WRITE_BPS,
+        SPEC_THROTTLE_READ_IOPS,
+        SPEC_THROTTLE_WRITE_IOPS,
+        SPEC_THROTTLE_MAX
+};
+struct spec_net_priority {
+        const char *interface;
+        uint32_t priority;
+};
+struct spec_rdma {
+        const char *device;
+        bool has_handles, has_objects;
+        uint32_t handles, objects;
+};
+
+/* Limits. 0 or "" or an empty list: leave as it is (unset), as in CRI; -1 where allowed: no limit. Where 0 means
+ * something there is a has_... beside. */
 struct spec_resources {
         int64_t memory_limit_bytes;      /* -1: none */
         int64_t memory_swap_limit_bytes; /* memory + swap, -1: none */
@@ -68,6 +100,29 @@ struct spec_resources {
         const char *cpuset_cpus, *cpuset_mems; /* "" */
         int64_t pids_limit;                    /* -1: none */
         uint16_t blkio_weight;                 /* 10..1000 */
+        /* What only the OCI runtime specification has. */
+        int64_t memory_reservation_bytes; /* -1: none */
+        bool has_swappiness;
+        uint64_t swappiness; /* 0..100 */
+        bool oom_kill_disable;
+        bool check_before_update; /* a limit below what is used is refused */
+        bool has_cpu_burst, has_cpu_idle;
+        uint64_t cpu_burst_us;
+        int64_t cpu_idle; /* 0, 1 */
+        bool has_rt_runtime;
+        int64_t rt_runtime_us;
+        uint64_t rt_period_us;
+        uint16_t blkio_leaf_weight;
+        const struct spec_device_limit *blkio_weights; /* by device */
+        size_t n_blkio_weights;
+        const struct spec_device_limit *throttles[SPEC_THROTTLE_MAX];
+        size_t n_throttles[SPEC_THROTTLE_MAX];
+        bool has_net_class_id;
+        uint32_t net_class_id;
+        const struct spec_net_priority *net_priorities;
+        size_t n_net_priorities;
+        const struct spec_rdma *rdma;
+        size_t n_rdma;
         const struct spec_hugepage *hugepages;
         size_t n_hugepages;
         const struct spec_pair *unified; /* cgroup v2 file, value: written verbatim */
@@ -94,6 +149,15 @@ struct spec_user {
         bool resolved; /* numbers are final (exec): no look-up */
 };
 
+/* sched_setattr(2). */
+struct spec_scheduler {
+        uint32_t policy; /* SCHED_OTHER ... */
+        int32_t nice;
+        uint32_t priority;
+        uint64_t flags; /* SCHED_FLAG_* */
+        uint64_t runtime_ns, deadline_ns, period_ns;
+};
+
 struct spec_process {
         bool terminal;
         uint16_t rows, columns;  /* 0: leave */
@@ -113,6 +177,16 @@ struct spec_process {
         const char *selinux_label;         /* NULL: none */
         const struct sock_filter *seccomp; /* NULL: none */
         size_t n_seccomp;
+        uint32_t seccomp_flags; /* SECCOMP_FILTER_FLAG_* */
+        /* The filter has SCMP_ACT_NOTIFY: its descriptor is handed to whoever made the process (with the state for
+         * spec's seccomp_listener_path). */
+        bool seccomp_notify;
+        const struct spec_scheduler *scheduler; /* NULL: as it is */
+        bool has_io_priority;
+        int io_priority_class, io_priority; /* IOPRIO_CLASS_*, 0..7 */
+        /* Lists of processors, "0-3,7": before the cgroup is entered, and for the program; NULL: as it is. Of an exec.
+         */
+        const char *cpu_affinity_initial, *cpu_affinity_final;
 };
 
 /* A program that the OCI runtime specification calls a hook; docs/decisions/0012 says which runs where. */
@@ -156,6 +230,20 @@ struct spec_namespace {
         const char *path; /* when !create; NULL: not unshared at all (stays the monitor's; only for user and time) */
 };
 
+/* What its own time namespace adds to a clock. */
+struct spec_time_offset {
+        bool has;
+        int64_t seconds;
+        uint32_t nanoseconds;
+};
+
+/* set_mempolicy(2). */
+struct spec_memory_policy {
+        int mode;          /* MPOL_* */
+        unsigned flags;    /* MPOL_F_* */
+        const char *nodes; /* "0-3,7", "" */
+};
+
 /* Is there a user namespace of its own? Its ids are struct spec's user_ids then. */
 #define SPEC_HAS_USER_NS(spec) ((spec)->ns[SPEC_NS_USER].create || (spec)->ns[SPEC_NS_USER].path)
 
@@ -163,7 +251,7 @@ struct spec {
         const char *id;
         int rootfs_mount_fd; /* detached mount of the root file system; taken by the engine */
         bool readonly_rootfs;
-        unsigned long rootfs_propagation; /* 0: private */
+        unsigned long rootfs_propagation; /* MS_*, with MS_REC for the tree; 0: private */
         struct spec_namespace ns[SPEC_NS_MAX];
         struct id_maps user_ids;
         /* The PID namespace in which the container's own is made and its monitor lives, so that all of it ends with
@@ -183,4 +271,18 @@ struct spec {
         struct spec_hooks hooks;
         const struct spec_pair *annotations; /* for hooks */
         size_t n_annotations;
+        /* What only the OCI runtime specification has. */
+        const char *hostname, *domainname; /* NULL: hostname is the id with a UTS namespace made for it, else left */
+        struct spec_time_offset monotonic, boottime;
+        bool has_personality;
+        unsigned long personality;                      /* personality(2): PER_LINUX, PER_LINUX32 */
+        const struct spec_memory_policy *memory_policy; /* NULL: as it is */
+        const struct spec_pair *net_devices;            /* of the host, to become the container's: name, new name */
+        size_t n_net_devices;
+        const char *seccomp_listener_path, *seccomp_listener_metadata; /* NULL: none */
+        /* /dev, its devices and links are made only if the mounts have none of their own there (pods); a bundle wants
+         * the default devices and links in any case. */
+        bool default_devices;
+        /* The container outlives who made it: nothing kills it when its parent ends (OCI runtimes). */
+        bool outlives_parent;
 };

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* state - what a runtime's commands know of each other's containers: <root>/<id>/state.json, written atomically, and
+ * config.json beside it as it was at create. Commands that change a container hold its lock. The status is found out
+ * anew each time, from the processes and the cgroup. */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include "base/arena.h"
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "runtime/spec/spec.h"
+
+#define OCI_DEFAULT_ROOT "/run/proxmox-lxcri/oci"
+
+enum oci_status { OCI_CREATING, OCI_CREATED, OCI_RUNNING, OCI_PAUSED, OCI_STOPPED };
+const char *oci_status_name(enum oci_status status);
+
+struct oci_state {
+        const char *id, *bundle, *rootfs;
+        const char *oci_version; /* of the bundle */
+        const char *created;     /* RFC 3339, with nanoseconds */
+        pid_t pid;               /* of init; 0: not made yet */
+        uint64_t start_time;     /* with pid: names the process for good, see proc_open() */
+        pid_t watcher_pid;       /* where liblxc's loop goes on; 0: none */
+        uint64_t watcher_start;
+        bool started;            /* "start" has let it go */
+        const char *cgroup_path; /* absolute below the mount, "": none of its own */
+        bool cgroup_made;        /* by us: else nothing in it is ours to kill */
+        const char *scope;       /* systemd's unit, "": driver cgroupfs */
+        bool own_pid_ns;         /* everything in it ends with init */
+        const struct spec_pair *annotations;
+        size_t n_annotations;
+};
+
+/* A container's folder, locked. */
+struct oci_dir {
+        int root_fd, fd, lock_fd; /* -1: none */
+        char *root;               /* the folder of all of them, absolute */
+        char *id;
+};
+#define OCI_DIR_EMPTY ((struct oci_dir){ .root_fd = -1, .fd = -1, .lock_fd = -1 })
+void oci_dir_done(struct oci_dir *d); /* gives the lock back */
+
+/* Is it one that runc takes: letters, digits, "_+-.", not "." or ".."? */
+bool oci_id_is_valid(const char *id);
+/* Makes <root>/<id>, locked. ERR_EXISTS: the id is in use. */
+_must_use_ int oci_dir_make(const char *root, const char *id, struct oci_dir *ret, struct err *err);
+/* ERR_NOT_FOUND: no such container. @lock: wait for whoever changes it. */
+_must_use_ int oci_dir_open(const char *root, const char *id, bool lock, struct oci_dir *ret, struct err *err);
+/* Of a container that is gone, or was never made whole. */
+_must_use_ int oci_dir_remove(struct oci_dir *d, struct err *err);
+/* Their ids, sorted, NULL-terminated. A missing root has none. */
+_must_use_ int oci_list(const char *root, struct arena *arena, const char ***ret, struct err *err);
+
+_must_use_ int oci_state_write(const struct oci_dir *d, const struct oci_state *s, struct err *err);
+_must_use_ int oci_state_read(const struct oci_dir *d, struct arena *arena, struct oci_state *ret, struct err *err);
+/* The config.json that it was made from: text. */
+_must_use_ int oci_dir_read_config(const struct oci_dir *d, struct arena *arena, const char **ret, size_t *ret_len,
+                                   struct err *err);
+/* Looks at the process and, for paused, at the cgroup. */
+enum oci_status oci_state_status(const struct oci_state *s);
+/* The state of the specification (state.json's schema), as JSON text for hooks and "state". @extra: with what runc adds
+ * (rootfs, created, owner). */
+const char *oci_state_json(const struct oci_state *s, enum oci_status status, bool extra, struct arena *arena);
