@@ -206,23 +206,50 @@ int cgroup_make(struct cgroups *c, const char *path, struct err *err) {
         return r;
 }
 
-int cgroup_create(struct cgroups *c, const char *path, const struct spec_resources *r, struct err *err) {
+static bool all_fresh(const struct group *g) {
+        for (size_t h = 0; h < g->c->n; h++)
+                if (!g->fresh[h])
+                        return false;
+        return true;
+}
+
+/* Part of it may be there already, in one hierarchy or in all: then what is in it is somebody else's, too. */
+static int create(struct group *g, const struct spec_resources *r, bool *ret_made, struct err *err) {
         bool own_cpuset = !str_empty(r->cpuset_cpus) && !str_empty(r->cpuset_mems);
+        int res = group_make(g, !own_cpuset, err);
+
+        if (res == 0 && ret_made) {
+                *ret_made = all_fresh(g);
+                if (!*ret_made && group_is_frozen(g))
+                        res = err_set(err, ERR_PRECONDITION, "it is there already and frozen");
+        }
+        return res < 0 ? res : limits_apply(g, r, ret_made && !*ret_made ? LIMITS_JOIN : LIMITS_CREATE, err);
+}
+
+static int create_or_join(struct cgroups *c, const char *path, const struct spec_resources *r, bool *ret_made,
+                          struct err *err) {
         struct group g;
         int res = path_check(path, err);
 
         if (res < 0)
                 return res;
         group_init(&g, c, path);
-        res = group_make(&g, !own_cpuset, err);
-        if (res == 0)
-                res = limits_apply(&g, r, false, err);
+        res = create(&g, r, ret_made, err);
         if (res < 0) {
                 group_undo(&g);
                 res = err_wrap(err, "control group %s", path);
         }
         group_done(&g);
         return res;
+}
+
+int cgroup_create(struct cgroups *c, const char *path, const struct spec_resources *r, struct err *err) {
+        return create_or_join(c, path, r, NULL, err);
+}
+
+int cgroup_create_or_join(struct cgroups *c, const char *path, const struct spec_resources *r, bool *ret_made,
+                          struct err *err) {
+        return create_or_join(c, path, r, ret_made, err);
 }
 
 int cgroup_update(struct cgroups *c, const char *path, const struct spec_resources *r, struct err *err) {
@@ -234,7 +261,7 @@ int cgroup_update(struct cgroups *c, const char *path, const struct spec_resourc
         group_init(&g, c, path);
         if (group_fd(&g, 0) < 0)
                 res = err_set(err, ERR_NOT_FOUND, "no control group %s", path);
-        else if ((res = limits_apply(&g, r, true, err)) < 0)
+        else if ((res = limits_apply(&g, r, LIMITS_UPDATE, err)) < 0)
                 res = err_wrap(err, "control group %s", path);
         group_done(&g);
         return res;

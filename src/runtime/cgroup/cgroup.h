@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cgroup - control groups of containers, on v1, hybrid and v2, by files (driver "cgroupfs"). Thread-safe after
  * cgroups_new(). A path is absolute below the mount of every hierarchy: "/kubepods/burstable/pod1/<id>". We own only
- * the last component; limits of parents are never touched, save enabling controllers on v2. */
+ * the last component, and that only when we made it; limits of parents are never touched, save enabling controllers on
+ * v2. */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include "base/arena.h"
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "runtime/spec/spec.h"
@@ -26,6 +28,10 @@ bool cgroups_has(const struct cgroups *c, const char *controller); /* "memory", 
 /* Make it (with parents) and set limits. On failure nothing of ours stays. A limit the host can't do is an error that
  * names it. */
 _must_use_ int cgroup_create(struct cgroups *c, const char *path, const struct spec_resources *r, struct err *err);
+/* The same for a group that may be there already, in some hierarchy or in all (*ret_made: false): it is joined and gets
+ * the limits; what is in it is not ours to kill, nor it to remove. On failure what was there has its old limits. */
+_must_use_ int cgroup_create_or_join(struct cgroups *c, const char *path, const struct spec_resources *r,
+                                     bool *ret_made, struct err *err);
 /* A plain group without limits, e.g. a pod's when the caller named no parent; existing is fine. */
 _must_use_ int cgroup_make(struct cgroups *c, const char *path, struct err *err);
 /* What a process of one thread needs to join the group, one per hierarchy. v1: its "tasks", to write "0" to, which,
@@ -46,6 +52,17 @@ _must_use_ int cgroup_open_home(struct cgroups *c, int *ret, struct err *err);
 _must_use_ int cgroup_update(struct cgroups *c, const char *path, const struct spec_resources *r, struct err *err);
 /* SIGKILL everything in it and below, until it is empty or @timeout_ms passed (ERR_DEADLINE). Missing is fine. */
 _must_use_ int cgroup_kill(struct cgroups *c, const char *path, unsigned timeout_ms, struct err *err);
+/* @sig, once, to each process in it and below, other than the caller; frozen meanwhile, so that none forks away, and
+ * SIGKILL by cgroup.kill. A group that is frozen stays so, unless it is killed. Returns without waiting for their end.
+ * Missing group: ERR_NOT_FOUND. */
+_must_use_ int cgroup_signal_all(struct cgroups *c, const char *path, int sig, struct err *err);
+/* Stop everything in it and below, or let it go on. Returns when it has stopped; if that takes longer than
+ * @timeout_ms, it is let go on: ERR_DEADLINE. Missing group: ERR_NOT_FOUND; no freezer, or the caller is in it:
+ * ERR_PRECONDITION. */
+_must_use_ int cgroup_freeze(struct cgroups *c, const char *path, bool on, unsigned timeout_ms, struct err *err);
+bool cgroup_is_frozen(struct cgroups *c, const char *path); /* by itself, not by one above; missing: false */
+/* Ids, as seen here, of the processes in it and below, sorted; the caller frees. Missing group: ERR_NOT_FOUND. */
+_must_use_ int cgroup_processes(struct cgroups *c, const char *path, pid_t **ret, size_t *ret_n, struct err *err);
 /* rmdir, children included (kills nothing); missing is fine. Retries EBUSY briefly. */
 _must_use_ int cgroup_remove(struct cgroups *c, const char *path, struct err *err);
 /* Number of processes killed for lack of memory in the group or below; 0 when unknown. */
@@ -53,6 +70,14 @@ uint64_t cgroup_oom_kills(struct cgroups *c, const char *path);
 /* Names of the direct children of @path, "" separated list via callback; for reconciling. Missing: none. */
 _must_use_ int cgroup_each_child(struct cgroups *c, const char *path, int (*each)(const char *name, void *userdata),
                                  void *userdata, struct err *err);
+
+/* Which group a bundle's linux.cgroupsPath (NULL, "": not given) means, as with runc. Strings live in @arena. */
+struct cgroup_place {
+        const char *path;         /* of the group, as all of the functions here take it */
+        const char *slice, *unit; /* driver systemd: "machine.slice", "libpod-<id>.scope"; else NULL */
+};
+_must_use_ int cgroup_place_find(struct cgroups *c, const char *cgroups_path, const char *id, bool systemd,
+                                 struct arena *arena, struct cgroup_place *ret, struct err *err);
 
 /* Pressure (Documentation/accounting/psi.rst): how long some, or all, of the tasks that had work waited for lack of a
  * resource. Averages are percent of the last 10, 60 and 300 seconds. */

@@ -52,16 +52,17 @@ int ctl_find(const char *name, size_t len) {
         return -1;
 }
 
-static unsigned controllers_of(const char *list, char separator) {
+unsigned controllers_in(const char *list, size_t size) {
+        const char *end = list + size;
         unsigned mask = 0;
 
-        while (*list) {
-                size_t len = strcspn(list, (char[]){ separator, '\n', '\0' });
+        while (list < end) {
+                size_t len = MIN_OF(strcspn(list, ", \n"), (size_t) (end - list));
                 int ctl = ctl_find(list, len);
 
                 if (ctl >= 0)
                         mask |= 1U << ctl;
-                list += len + (list[len] != '\0');
+                list += len + 1;
         }
         return mask;
 }
@@ -111,7 +112,7 @@ static int add_hier(struct cgroups *c, const char *mount, unsigned controllers, 
         h->v2 = v2;
         c->n++;
         if (v2 && file_read_at(h->fd, "cgroup.controllers", text, sizeof(text)) >= 0)
-                controllers = controllers_of(text, ' ');
+                controllers = controllers_in(text, strlen(text));
         h->controllers = controllers;
         return 0;
 }
@@ -135,7 +136,7 @@ static int take_line(struct cgroups *c, char *line, struct err *err) {
                 return add_hier(c, field[4], 0, true, err);
         if (!str_eq(fstype, "cgroup") || !options)
                 return 0;
-        controllers = controllers_of(options, ',');
+        controllers = controllers_in(options, strlen(options));
         if (controllers & (V1_USED | 1 << CTL_FREEZER))
                 return add_hier(c, field[4], controllers, false, err);
         /* systemd's own: processes that stay in the service's group there would count as its leftovers. */

@@ -105,8 +105,11 @@ unsigned resources_controllers(const struct spec_resources *r);
 /* cgroup v1 cpu.shares (2..262144) to v2 cpu.weight (1..10000). */
 uint64_t weight_from_shares(uint64_t shares);
 
-/* Checks @r, plans and writes. With @undo, what was written is put back on failure. */
-_must_use_ int limits_apply(struct group *g, const struct spec_resources *r, bool undo, struct err *err);
+/* For a group that goes when that fails; for one that was there before, or is used: then what was written is put back
+ * on failure. Device rules belong to the making of a group; an update leaves them as they are. */
+enum limits_how { LIMITS_CREATE, LIMITS_JOIN, LIMITS_UPDATE };
+/* Checks @r, plans and writes. */
+_must_use_ int limits_apply(struct group *g, const struct spec_resources *r, enum limits_how how, struct err *err);
 
 /* Device rules: v1 by its files, v2 by a BPF program on the group. */
 _must_use_ int devices_apply_v1(int dirfd, const struct spec_device_rule *rules, size_t n, struct err *err);
@@ -146,5 +149,20 @@ uint64_t oom_kills_of(struct group *g);
 /* Lines "MAJOR:MINOR ..." of v2's io.stat; of v1's blkio files, which hold either bytes or operations. */
 void io_parse_v2(const char *text, struct cgroup_metrics *m);
 void io_parse_v1(const char *text, bool bytes, struct cgroup_metrics *m);
+/* Processes of one group, false when told to stop. */
+bool each_process_in(int dirfd, const struct cgroup_each_process *e);
+/* Of it and of all below. 0 or -errno; -ESTALE: a group went while we were in it, so that some were missed: try again.
+ */
+enum { WALK_TRIES = 8 };
+_must_use_ int each_process_below(int dirfd, const struct cgroup_each_process *e);
+/* 0 or -errno; -EOPNOTSUPP: no freezer here; -ETIMEDOUT: it goes on running. */
+int group_freeze(struct group *g, bool on, unsigned timeout_ms);
+bool group_is_frozen(struct group *g);
+bool group_has_us(struct group *g, int h); /* the calling process is in it or below */
+/* Where the calling process is in @h, by @text of /proc/self/cgroup; NULL: not said. */
+const char *own_path_in(const struct hier *h, char *text, size_t *ret_len);
+unsigned controllers_in(const char *list, size_t size); /* names with "," or " " between: a mask */
+/* The path of a slice of systemd, as runc expands it. */
+_must_use_ int slice_expand(const char *slice, char out[GROUP_PATH_MAX + 1], struct err *err);
 /* Number of the line "key N" in @text; false when there is none. */
 bool keyed_number(const char *text, const char *key, uint64_t *ret);

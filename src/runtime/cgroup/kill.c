@@ -8,61 +8,41 @@
 #include <signal.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
+#include "base/alloc.h"
 #include "base/str.h"
 #include "runtime/cgroup/internal.h"
 
-enum { KILL_DEPTH_MAX = 64 };
+enum { FREEZE_MS = 50, FREEZE_ALL_MS = 2000 };
 
 static uint64_t now_ms(void) {
         return clock_monotonic_ns() / 1000000;
 }
 
-/* Calls kill for each process in the group and below. Number of processes seen. */
-static size_t kill_each(int dirfd, int sig, unsigned depth) {
-        _cleanup_(closedirp) DIR *dir = NULL;
-        _cleanup_(fclosep) FILE *f = NULL;
-        struct dirent *e;
-        size_t n = 0;
-        char line[32];
-        int fd = openat(dirfd, "cgroup.procs", O_RDONLY | O_CLOEXEC);
+struct signalled {
+        int sig; /* 0: only counted */
+        size_t n;
+};
 
-        f = fd < 0 ? NULL : fdopen(fd, "r");
-        if (!f)
-                (void) fd_close(fd);
-        while (f && fgets(line, sizeof(line), f)) {
-                uint64_t pid;
+static bool signal_one(pid_t pid, void *userdata) {
+        struct signalled *s = userdata;
 
-                line[strcspn(line, "\n")] = '\0';
-                /* 0: a process of a PID namespace that we can't see */
-                if (!str_to_u64(line, &pid) || pid == 0 || pid > INT32_MAX)
-                        continue;
-                n++;
-                if (sig)
-                        (void) kill((pid_t) pid, sig);
-        }
-        fd = depth < KILL_DEPTH_MAX ? openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-        dir = fd < 0 ? NULL : fdopendir(fd);
-        if (!dir)
-                (void) fd_close(fd);
-        while (dir && (e = readdir(dir))) {
-                _cleanup_(fd_closep) int child = -1;
-
-                if (e->d_type != DT_DIR || str_eq(e->d_name, ".") || str_eq(e->d_name, ".."))
-                        continue;
-                child = openat(fd, e->d_name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-                if (child >= 0)
-                        n += kill_each(child, sig, depth + 1);
-        }
-        return n;
+        s->n++;
+        if (s->sig)
+                (void) kill(pid, s->sig);
+        return true;
 }
 
-static void freeze(struct group *g, bool on) {
-        int h = g->c->of[CTL_FREEZER], fd;
+/* Signals each process in the group and below. Number of processes seen. */
+static size_t kill_each(int dirfd, int sig) {
+        struct signalled s = { .sig = sig };
 
-        if (h >= 0 && (fd = group_fd(g, h)) >= 0)
-                (void) file_write_at(fd, "freezer.state", on ? "FROZEN" : "THAWED");
-        else if (g->c->unified >= 0 && (fd = group_fd(g, g->c->unified)) >= 0)
-                (void) file_write_at(fd, "cgroup.freeze", on ? "1" : "0");
+        for (int try = 0; try < WALK_TRIES; try++) {
+                s.n = 0;
+                if (each_process_below(dirfd, &(struct cgroup_each_process){ signal_one, &s }) != -ESTALE)
+                        break;
+        }
+        return s.n;
 }
 
 static int deadline(const struct group *g, size_t left, struct err *err) {
@@ -72,12 +52,12 @@ static int deadline(const struct group *g, size_t left, struct err *err) {
 static int kill_by_signals(struct group *g, int dirfd, uint64_t until_ms, struct err *err) {
         size_t left;
 
-        if (kill_each(dirfd, 0, 0) == 0)
+        if (kill_each(dirfd, 0) == 0)
                 return 0;
         for (unsigned round = 0;; round++) {
-                freeze(g, true);
-                left = kill_each(dirfd, SIGKILL, 0);
-                freeze(g, false);
+                (void) group_freeze(g, true, FREEZE_MS);
+                left = kill_each(dirfd, SIGKILL);
+                (void) group_freeze(g, false, FREEZE_MS);
                 if (left == 0)
                         return 0;
                 if (now_ms() >= until_ms)
@@ -107,7 +87,7 @@ static int wait_empty(struct group *g, int dirfd, uint64_t until_ms, struct err 
                 uint64_t now = now_ms();
 
                 if (now >= until_ms)
-                        return deadline(g, kill_each(dirfd, 0, 0), err);
+                        return deadline(g, kill_each(dirfd, 0), err);
                 (void) poll(&p, 1, (int) MIN_OF(until_ms - now, 1000U));
         }
         return 0;
@@ -129,6 +109,47 @@ int cgroup_kill(struct cgroups *c, const char *path, unsigned timeout_ms, struct
         for (size_t h = 0; h < c->n && r == 0; h++)
                 if (!c->hiers[h].v2 && (fd = group_fd(&g, (int) h)) >= 0)
                         r = kill_by_signals(&g, fd, until_ms, err);
+        group_done(&g);
+        return r;
+}
+
+/* Once each: with the group frozen none escapes by forking, and none that is new was missed. */
+static int signal_listed(struct cgroups *c, const char *path, int sig, struct err *err) {
+        _cleanup_(freep) pid_t *pids = NULL;
+        size_t n = 0;
+        int r = cgroup_processes(c, path, &pids, &n, err), e = 0;
+
+        for (size_t i = 0; r == 0 && i < n; i++)
+                if (pids[i] != getpid() && kill(pids[i], sig) < 0 && errno != ESRCH)
+                        e = errno;
+        return r < 0 || e == 0 ? r : err_sys(err, e, "send signal %d to all of control group %s", sig, path);
+}
+
+int cgroup_signal_all(struct cgroups *c, const char *path, int sig, struct err *err) {
+        struct group g;
+        bool was_frozen, frozen = false;
+        int r = path_check(path, err), fd;
+
+        if (r < 0)
+                return r;
+        group_init(&g, c, path);
+        fd = group_fd(&g, 0);
+        if (fd == -ENOENT)
+                r = err_set(err, ERR_NOT_FOUND, "no control group %s", path);
+        else if (fd < 0)
+                r = err_sys(err, -fd, "open control group %s", path);
+        else if (sig == SIGKILL && c->unified == 0 && !group_has_us(&g, 0) &&
+                 file_write_at(fd, "cgroup.kill", "1") == 0)
+                ; /* also what is frozen */
+        else {
+                was_frozen = group_is_frozen(&g);
+                if (!was_frozen && sig != 0 && !group_has_us(&g, 0))
+                        frozen = group_freeze(&g, true, FREEZE_ALL_MS) == 0;
+                r = signal_listed(c, path, sig, err);
+                /* In v1's freezer not even SIGKILL ends them. */
+                if (frozen || (was_frozen && sig == SIGKILL))
+                        (void) group_freeze(&g, false, FREEZE_ALL_MS);
+        }
         group_done(&g);
         return r;
 }

@@ -241,7 +241,7 @@ static int apply_devices(struct group *g, const struct spec_resources *r, struct
                      : devices_apply_v1(fd, r->devices, r->n_devices, err);
 }
 
-int limits_apply(struct group *g, const struct spec_resources *r, bool undo, struct err *err) {
+int limits_apply(struct group *g, const struct spec_resources *r, enum limits_how how, struct err *err) {
         struct cgroups *c = g->c;
         unsigned need = resources_controllers(r);
         struct plan p;
@@ -270,9 +270,11 @@ int limits_apply(struct group *g, const struct spec_resources *r, bool undo, str
                 return res;
         if (p.full)
                 return err_set(err, ERR_INVALID, "too many limits");
-        res = carry_out(g, &p, undo, err);
+        res = carry_out(g, &p, how != LIMITS_CREATE, err);
+        if (res == 0 && how != LIMITS_UPDATE && (res = apply_devices(g, r, err)) < 0 && how == LIMITS_JOIN)
+                for (size_t i = p.n; i-- > 0;)
+                        put_back(g, &p.writes[i]);
         for (size_t i = 0; i < p.n; i++)
                 free(p.writes[i].old);
-        /* Device rules belong to the making of a group; an update leaves them as they are. */
-        return res < 0 || undo ? res : apply_devices(g, r, err);
+        return res;
 }

@@ -9,7 +9,7 @@
 #include "base/str.h"
 #include "runtime/cgroup/internal.h"
 
-enum { IO_TEXT_MAX = 16384, PROCS_TEXT_MAX = 4096 };
+enum { IO_TEXT_MAX = 16384 };
 
 /* --- block devices ------------------------------------------------------------------------------------------------ */
 
@@ -162,40 +162,6 @@ static void memory_metrics(struct group *g, const struct cgroup_stats *s, struct
         m->own_major_page_faults = s->major_page_faults;
 }
 
-/* --- processes ---------------------------------------------------------------------------------------------------- */
-
-static void each_process_in(int dir_fd, const struct cgroup_each_process *e) {
-        _cleanup_(fd_closep) int fd = openat(dir_fd, "cgroup.procs", O_RDONLY | O_CLOEXEC);
-        char text[PROCS_TEXT_MAX];
-        long pid = 0;
-        ssize_t n;
-
-        while (fd >= 0 && ((n = read(fd, text, sizeof(text))) > 0 || (n < 0 && errno == EINTR)))
-                for (ssize_t i = 0; i < n; i++) {
-                        if (text[i] >= '0' && text[i] <= '9') {
-                                pid = pid * 10 + (text[i] - '0');
-                        } else {
-                                if (pid > 0 && !e->each((pid_t) pid, e->userdata))
-                                        return;
-                                pid = 0;
-                        }
-                }
-}
-
-void cgroup_each_process(struct cgroups *c, const char *path, const struct cgroup_each_process *each) {
-        struct group g;
-        struct err ignored;
-        int fd;
-
-        if (path_check(path, &ignored) < 0)
-                return;
-        group_init(&g, c, path);
-        fd = group_fd(&g, 0);
-        if (fd >= 0)
-                each_process_in(fd, each);
-        group_done(&g);
-}
-
 /* --- all of it -------------------------------------------------------------------------------------------------------
  */
 
@@ -236,5 +202,5 @@ void metrics_of(struct group *g, const struct cgroup_each_process *each, struct 
         hugetlb_metrics(g, m);
         fd = group_fd(g, 0);
         if (each && fd >= 0)
-                each_process_in(fd, each);
+                (void) each_process_in(fd, each);
 }

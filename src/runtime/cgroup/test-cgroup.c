@@ -17,27 +17,7 @@
 #include "base/fs.h"
 #include "base/str.h"
 #include "runtime/cgroup/internal.h"
-
-static char parent[64];
-static struct err err;
-
-#define ok(expr)                                                                                                       \
-        do {                                                                                                           \
-                int _r = (expr);                                                                                       \
-                if (_r < 0) {                                                                                          \
-                        fprintf(stderr, "%s:%d: %s: %s\n", __FILE__, __LINE__, #expr, err.msg);                        \
-                        abort();                                                                                       \
-                }                                                                                                      \
-        } while (0)
-
-static const char *path_of(const char *name) {
-        static char buf[8][256];
-        static unsigned at;
-        char *p = buf[at++ % 8];
-
-        (void) snprintf(p, 256, "%s/%s", parent, name);
-        return p;
-}
+#include "runtime/cgroup/test-common.h"
 
 static void test_psi(void) {
         static const char *const bad[] = { "",
@@ -261,13 +241,6 @@ static void test_invalid(struct cgroups *c) {
 
 /* --- real groups ------------------------------------------------------------------------------------------------- */
 
-static bool exists_anywhere(struct cgroups *c, const char *path) {
-        for (size_t i = 0; i < c->n; i++)
-                if (faccessat(c->hiers[i].fd, path + 1, F_OK, 0) == 0)
-                        return true;
-        return false;
-}
-
 static void value_of(struct cgroups *c, const char *path, enum ctl ctl, const char *v1, const char *v2, char out[128]) {
         char file[512];
         const struct hier *h = &c->hiers[c->of[ctl]];
@@ -286,46 +259,6 @@ static void expect_pids(struct cgroups *c, const char *path, const char *n) {
         char text[128];
         value_of(c, path, CTL_PIDS, "pids.max", "pids.max", text);
         assert(str_eq(text, n));
-}
-
-/* A child in the group that runs fn. */
-static pid_t spawn_in(struct cgroups *c, const char *path, void (*fn)(void)) {
-        struct cgroup_door doors[CGROUP_MAX_DOORS];
-        int n = cgroup_open_doors(c, path, false, doors, &err), ready[2];
-        char byte;
-        pid_t pid;
-
-        ok(n);
-        assert(pipe(ready) == 0);
-        pid = fork();
-        if (pid == 0) {
-                for (int i = 0; i < n; i++)
-                        if (write(doors[i].fd, "0", 1) != 1)
-                                _exit(99);
-                assert(write(ready[1], "x", 1) == 1);
-                (void) close(ready[0]);
-                (void) close(ready[1]);
-                fn();
-                _exit(0);
-        }
-        (void) close(ready[1]);
-        assert(read(ready[0], &byte, 1) == 1);
-        (void) close(ready[0]);
-        for (int i = 0; i < n; i++)
-                (void) close(doors[i].fd);
-        return pid;
-}
-
-static void sleep_for_ever(void) {
-        for (;;)
-                (void) pause();
-}
-
-static void family(void) {
-        for (int i = 0; i < 10; i++)
-                if (fork() == 0)
-                        sleep_for_ever();
-        sleep_for_ever();
 }
 
 static void eat_memory(void) {
@@ -647,31 +580,7 @@ static void test_real(struct cgroups *c) {
 }
 
 int main(void) {
-        struct cgroups *c = NULL;
-        int status;
-        pid_t pid;
-
         test_pure();
         test_fake_v2();
-        (void) snprintf(parent, sizeof(parent), "/test-cgroup-%d", (int) getpid());
-        if (cgroups_new(&c, &err) < 0 || cgroup_make(c, parent, &err) < 0) {
-                printf("no real groups here: %s\n", err.msg);
-                cgroups_free(c);
-                return 77;
-        }
-        printf("cgroup %s, %zu hierarchies\n", cgroup_mode_name(cgroups_mode(c)), c->n);
-        (void) fflush(stdout);
-        /* In a process of its own, so that a failed assertion leaves no groups either. */
-        pid = fork();
-        if (pid == 0) {
-                test_real(c);
-                cgroups_free(c);
-                exit(0);
-        }
-        assert(pid > 0 && waitpid(pid, &status, 0) == pid);
-        ok(cgroup_kill(c, parent, 5000, &err));
-        ok(cgroup_remove(c, parent, &err));
-        assert(!exists_anywhere(c, parent));
-        cgroups_free(c);
-        return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+        return run_with_groups("test-cgroup", test_real);
 }
