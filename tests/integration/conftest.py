@@ -19,6 +19,7 @@ import proxmox  # noqa: E402
 from cri import SLOW, Cri, Pod, load  # noqa: E402
 from leftovers import Snapshot  # noqa: E402
 from oci import Layer, Pusher  # noqa: E402
+from podman import Podman  # noqa: E402
 from registry import Registry  # noqa: E402
 from runtime import Containerd, Lxcri, REPO  # noqa: E402
 
@@ -271,6 +272,21 @@ def pytest_runtest_makereport(item, call):
             if server and not AGAINST_CONTAINERD:
                 report.sections.append(('daemon log', server.runtime.log_tail(4000)))
                 break
+
+
+@pytest.fixture(scope='session')
+def shared_podman(top, registry, images):
+    engine = Podman(os.path.join(top, 'podman'), insecure=[registry.address])
+    engine('pull', '--quiet', images.ref('busybox'))
+    yield engine
+    engine.close()
+
+
+@pytest.fixture
+def podman(shared_podman):
+    """Debian's Podman with the OCI runtime that is tested; what a test leaves in it is removed."""
+    yield shared_podman
+    shared_podman.clean()
 
 
 @pytest.fixture(scope='session')
