@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import time
 
+from cri import SLOW
 from runtime import REPO, write
 
 POLICY = '{"default": [{"type": "insecureAcceptAnything"}]}'
@@ -37,14 +38,15 @@ class Podman:
         self.cgroup_parent = self._cgroup_parent()
         self.root, self.run_root, self.tmp = (os.path.join(directory, d) for d in ('root', 'run', 'tmp'))
         conf = os.path.join(directory, 'containers.conf')
-        known = json.dumps(sorted({'crun', 'runc', self.name}))
+        known = json.dumps([self.name])
+        no_cgroups = json.dumps([name for name in (self.name,) if name != 'runc'])
         write(conf, '\n'.join([
             '[containers]', 'log_driver = "k8s-file"', 'umask = "0022"', 'pids_limit = 0',
             '[network]', 'network_backend = "netavark"', f'network_config_dir = "{directory}/networks"',
             'default_subnet = "10.90.0.0/16"',
             '[engine]', f'cgroup_manager = "{self.cgroup_manager}"', 'events_logger = "file"', 'lock_type = "file"',
             f'tmp_dir = "{self.tmp}"', f'static_dir = "{self.root}/libpod"', f'volume_path = "{self.root}/volumes"',
-            f'runtime = "{self.name}"', f'runtime_supports_json = {known}', f'runtime_supports_nocgroup = {known}',
+            f'runtime = "{self.name}"', f'runtime_supports_json = {known}', f'runtime_supports_nocgroup = {no_cgroups}',
             '[engine.runtimes]', f'{self.name} = ["{self.runtime}"]']) + '\n')
         storage = os.path.join(directory, 'storage.conf')
         write(storage, f'[storage]\ndriver = "overlay"\ngraphroot = "{self.root}"\nrunroot = "{self.run_root}"\n')
@@ -69,9 +71,10 @@ class Podman:
         return ['podman', *map(str, args)]
 
     def __call__(self, *args, check=True, timeout=60, **more):
-        more.setdefault('stdin', None if 'input' in more else subprocess.DEVNULL)
+        if 'input' not in more:
+            more.setdefault('stdin', subprocess.DEVNULL)
         done = subprocess.run(self.command(*args), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False,
-                              timeout=timeout, env=self.env, **more)
+                              timeout=timeout * SLOW, **{'env': self.env, **more})
         if check and done.returncode:
             raise RuntimeError(f'podman {" ".join(map(str, args))}: status {done.returncode}: {done.stdout}{done.stderr}')
         return done
@@ -110,14 +113,14 @@ class Podman:
         return self.out('inspect', '--format', '{{.State.Status}}', name)
 
     def wait_for(self, name, status, seconds=15):
-        deadline = time.monotonic() + seconds * float(os.environ.get('LXCRI_SLOW', 1))
+        deadline = time.monotonic() + seconds * SLOW
         while (now := self.status(name)) != status:
             assert time.monotonic() < deadline, f'{name} is {now}, not {status}'
             time.sleep(0.1)
 
     def buildah(self, *args, check=True, timeout=60):
         done = subprocess.run(['buildah', *map(str, args)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, text=True, check=False, timeout=timeout, env=self.env)
+                              stderr=subprocess.PIPE, text=True, check=False, timeout=timeout * SLOW, env=self.env)
         if check and done.returncode:
             raise RuntimeError(f'buildah {" ".join(map(str, args))}: status {done.returncode}: {done.stdout}{done.stderr}')
         return done
