@@ -74,7 +74,7 @@ class Podman:
         if 'input' not in more:
             more.setdefault('stdin', subprocess.DEVNULL)
         done = subprocess.run(self.command(*args), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False,
-                              timeout=timeout * SLOW, **{'env': self.env, **more})
+                              timeout=timeout * SLOW, **{'env': self.env, 'cwd': self.directory, **more})
         if check and done.returncode:
             raise RuntimeError(f'podman {" ".join(map(str, args))}: status {done.returncode}: {done.stdout}{done.stderr}')
         return done
@@ -120,7 +120,8 @@ class Podman:
 
     def buildah(self, *args, check=True, timeout=60):
         done = subprocess.run(['buildah', *map(str, args)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, text=True, check=False, timeout=timeout * SLOW, env=self.env)
+                              stderr=subprocess.PIPE, text=True, check=False, timeout=timeout * SLOW,
+                              env=self.env, cwd=self.directory)
         if check and done.returncode:
             raise RuntimeError(f'buildah {" ".join(map(str, args))}: status {done.returncode}: {done.stdout}{done.stderr}')
         return done
