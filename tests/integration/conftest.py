@@ -17,11 +17,12 @@ import pytest  # noqa: E402
 import images as recipes  # noqa: E402
 import proxmox  # noqa: E402
 from cri import SLOW, Cri, Pod, load  # noqa: E402
+from ctr import Ctr  # noqa: E402
 from leftovers import Snapshot  # noqa: E402
 from oci import Layer, Pusher  # noqa: E402
 from podman import Podman  # noqa: E402
 from registry import Registry  # noqa: E402
-from runtime import Containerd, Lxcri, REPO  # noqa: E402
+from runtime import Containerd, Lxcri, REPO, has_systemd, oci_runtime  # noqa: E402
 
 AS_PROXMOX = 'LXCRI_TEST_PROXMOX' in os.environ
 WARM_POOL = AS_PROXMOX and 'LXCRI_TEST_WARM_POOL' in os.environ  # of all daemons
@@ -141,7 +142,7 @@ def fixture_cluster():
 def make_daemon(top, name, registry, **more):
     directory = os.path.join(top, name)
     if AGAINST_CONTAINERD:
-        return Containerd(directory, {'': f'{registry.address}/sandbox:1'})
+        return Containerd(directory, {'': f'{registry.address}/sandbox:1'}, os.environ.get('LXCRI_OCI_RUNTIME', ''))
     return Lxcri(directory, **more)
 
 
@@ -287,6 +288,39 @@ def podman(shared_podman):
     """Debian's Podman with the OCI runtime that is tested; what a test leaves in it is removed."""
     yield shared_podman
     shared_podman.clean()
+
+
+def containerd_of_oci(top, name, registry, images):
+    server = Containerd(os.path.join(top, name), {'': f'{registry.address}/sandbox:1'}, oci_runtime(), has_systemd(),
+                        bridge='lxcri-oci', subnet='10.92.0.0/16').start()
+    for ref in (images.ref('busybox'), images.ref('sandbox')):
+        for namespace in ('tests', 'k8s.io'):
+            subprocess.run(['ctr', '--address', server.socket, '--namespace', namespace, 'images', 'pull', '--plain-http', ref],
+                           check=True, stdout=subprocess.DEVNULL)
+    return server
+
+
+@pytest.fixture(scope='session')
+def containerd(top, registry, images):
+    """Debian's containerd, whose CRI plug-in has the OCI runtime that is tested."""
+    server = containerd_of_oci(top, 'containerd', registry, images)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def own_containerd(request, top, registry, images):
+    """One that the test may kill."""
+    server = containerd_of_oci(top, f'containerd-{request.node.name[:30]}', registry, images)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def ctr(containerd):
+    client = Ctr(containerd, oci_runtime())
+    yield client
+    client.remove_all()
 
 
 @pytest.fixture(scope='session')

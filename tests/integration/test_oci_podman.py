@@ -10,7 +10,7 @@ import pytest
 
 from cri import SLOW
 from helpers import cgroup_top
-from podman import oci_runtime
+from runtime import oci_runtime
 from terminal import Terminal, resize
 
 

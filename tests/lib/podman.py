@@ -5,26 +5,13 @@ Run inside tests/lib/isolated: conmon, containers and networks end with its name
 
 import json
 import os
-import shutil
 import subprocess
 import time
 
 from cri import SLOW
-from runtime import REPO, write
+from runtime import has_systemd, oci_runtime, write
 
 POLICY = '{"default": [{"type": "insecureAcceptAnything"}]}'
-
-
-def oci_runtime():
-    """The OCI runtime to test, a path: $LXCRI_OCI_RUNTIME, else ours from build/."""
-    wanted = os.environ.get('LXCRI_OCI_RUNTIME')
-    if wanted:
-        return shutil.which(wanted) or wanted
-    return os.path.join(os.environ.get('LXCRI_BUILD') or os.path.join(REPO, 'build'), 'proxmox-lxcri')
-
-
-def has_systemd():
-    return os.path.isdir('/run/systemd/system')
 
 
 class Podman:

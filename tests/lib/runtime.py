@@ -6,6 +6,7 @@ Run inside tests/lib/isolated: the processes share its namespaces and end with i
 import glob
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -145,20 +146,38 @@ def registries_yaml(registries):
     return 'registries: ' + json.dumps(list(registries)) + '\n' if registries else ''
 
 
-class Containerd(Runtime):
-    """Debian's containerd and runc: shows that the tests and images are right."""
+def oci_runtime():
+    """The OCI runtime to test, a path: $LXCRI_OCI_RUNTIME, else ours from build/."""
+    wanted = os.environ.get('LXCRI_OCI_RUNTIME')
+    if wanted:
+        return shutil.which(wanted) or wanted
+    return os.path.join(os.environ.get('LXCRI_BUILD') or os.path.join(REPO, 'build'), 'proxmox-lxcri')
 
-    def __init__(self, directory, mirrors=None):
+
+def has_systemd():
+    return os.path.isdir('/run/systemd/system')
+
+
+class Containerd(Runtime):
+    """Debian's containerd. With its own runc it shows that the tests and images are right; @oci_runtime is another one."""
+
+    def __init__(self, directory, mirrors=None, oci_runtime='', systemd=False, **network):
         super().__init__(directory)
         self.config = os.path.join(directory, 'containerd.toml')
+        self.oci_root = os.path.join(directory, 'oci')
         lines = [
             'version = 2', f'root = "{self.root}"', f'state = "{self.state}"',
             'disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", '
             '"io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.devmapper"]',
             '[grpc]', f'address = "{self.socket}"',
             '[plugins."io.containerd.grpc.v1.cri"]',
-            'restrict_oom_score_adj = true', 'disable_apparmor = true',
+            'restrict_oom_score_adj = true',
+            f'disable_apparmor = {str(not os.path.exists("/sys/kernel/security/apparmor/profiles")).lower()}',
             f'sandbox_image = "{(mirrors or {}).get("", "")}"',
+            '[plugins."io.containerd.grpc.v1.cri".containerd]', 'default_runtime_name = "oci"',
+            '[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.oci]', 'runtime_type = "io.containerd.runc.v2"',
+            '[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.oci.options]',
+            f'BinaryName = "{oci_runtime}"', f'Root = "{self.oci_root}"', f'SystemdCgroup = {str(systemd).lower()}',
             '[plugins."io.containerd.grpc.v1.cri".cni]',
             f'bin_dir = "{CNI_BIN}"', f'conf_dir = "{self.cni_conf}"']
         for host, address in (mirrors or {}).items():
@@ -166,7 +185,7 @@ class Containerd(Runtime):
                 lines += [f'[plugins."io.containerd.grpc.v1.cri".registry.mirrors."{host}"]',
                           f'endpoint = ["http://{address}"]']
         write(self.config, '\n'.join(lines) + '\n')
-        write_cni(self.cni_conf, data_dir=os.path.join(directory, 'ipam'))
+        write_cni(self.cni_conf, data_dir=os.path.join(directory, 'ipam'), **network)
 
     def command(self):
         return ['containerd', '-c', self.config]
