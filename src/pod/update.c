@@ -84,6 +84,8 @@ static int update(struct container *c, const CRI(LinuxContainerResources) * chan
         if (r == 0)
                 r = resources_build(c->limits, arena, &before, err);
         if (r == 0)
+                wanted.check_before_update = true;
+        if (r == 0)
                 r = resources_oom_score(merged, &score, err);
         if (r == 0)
                 r = resources_oom_score(c->limits, &score_before, err);

@@ -137,6 +137,10 @@ static int make_level(struct group *g, int h, unsigned level) {
         return 0;
 }
 
+static bool is_made_in(const struct group *g, size_t h) {
+        return !g->c->hiers[h].rare || g->c->hiers[h].controllers & g->wanted;
+}
+
 static int make_in(struct group *g, int h, struct err *err) {
         unsigned levels = level_count(g->path);
         int r = -ENOENT;
@@ -182,7 +186,7 @@ static int group_make(struct group *g, bool seed_last, struct err *err) {
         int cpuset = g->c->of[CTL_CPUSET], r;
 
         for (size_t h = 0; h < g->c->n; h++) {
-                r = make_in(g, (int) h, err);
+                r = is_made_in(g, h) ? make_in(g, (int) h, err) : 0;
                 if (r < 0)
                         return r;
         }
@@ -208,7 +212,7 @@ int cgroup_make(struct cgroups *c, const char *path, struct err *err) {
 
 static bool all_fresh(const struct group *g) {
         for (size_t h = 0; h < g->c->n; h++)
-                if (!g->fresh[h])
+                if (!g->fresh[h] && is_made_in(g, h))
                         return false;
         return true;
 }
@@ -223,7 +227,7 @@ static int create(struct group *g, const struct spec_resources *r, bool *ret_mad
                 if (!*ret_made && group_is_frozen(g))
                         res = err_set(err, ERR_PRECONDITION, "it is there already and frozen");
         }
-        return res < 0 ? res : limits_apply(g, r, ret_made && !*ret_made ? LIMITS_JOIN : LIMITS_CREATE, err);
+        return res < 0 ? res : limits_apply(g, r, ret_made && !*ret_made ? LIMITS_UPDATE : LIMITS_CREATE, err);
 }
 
 static int create_or_join(struct cgroups *c, const char *path, const struct spec_resources *r, bool *ret_made,
@@ -234,6 +238,7 @@ static int create_or_join(struct cgroups *c, const char *path, const struct spec
         if (res < 0)
                 return res;
         group_init(&g, c, path);
+        g.wanted = resources_controllers(r);
         res = create(&g, r, ret_made, err);
         if (res < 0) {
                 group_undo(&g);
@@ -270,7 +275,7 @@ int cgroup_update(struct cgroups *c, const char *path, const struct spec_resourc
 int cgroup_open_doors(struct cgroups *c, const char *path, bool to_clone, struct cgroup_door doors[CGROUP_MAX_DOORS],
                       struct err *err) {
         char file[GROUP_PATH_MAX + 32];
-        int r = path_check(path, err);
+        int r = path_check(path, err), n = 0;
 
         if (r < 0)
                 return r;
@@ -279,17 +284,21 @@ int cgroup_open_doors(struct cgroups *c, const char *path, bool to_clone, struct
                 int e;
 
                 (void) snprintf(file, sizeof(file), "%s/%s", path + 1, folder ? "." : v2 ? "cgroup.procs" : "tasks");
-                doors[h].folder = folder;
-                doors[h].fd = openat(c->hiers[h].fd, file, (folder ? O_PATH | O_DIRECTORY : O_WRONLY) | O_CLOEXEC);
-                if (doors[h].fd >= 0)
-                        continue;
+                doors[n].folder = folder;
+                doors[n].fd = openat(c->hiers[h].fd, file, (folder ? O_PATH | O_DIRECTORY : O_WRONLY) | O_CLOEXEC);
                 e = errno;
-                while (h-- > 0)
-                        (void) close(doors[h].fd);
+                if (doors[n].fd >= 0) {
+                        n++;
+                        continue;
+                }
+                if (e == ENOENT && c->hiers[h].rare)
+                        continue;
+                while (n-- > 0)
+                        (void) close(doors[n].fd);
                 return e == ENOENT ? err_set(err, ERR_NOT_FOUND, "no control group %s", path)
                                    : err_sys(err, e, "open the control group %s", path);
         }
-        return (int) c->n;
+        return n;
 }
 
 int cgroup_open_home(struct cgroups *c, int *ret, struct err *err) {

@@ -28,6 +28,10 @@ bool cgroups_has(const struct cgroups *c, const char *controller); /* "memory", 
 /* Make it (with parents) and set limits. On failure nothing of ours stays. A limit the host can't do is an error that
  * names it. */
 _must_use_ int cgroup_create(struct cgroups *c, const char *path, const struct spec_resources *r, struct err *err);
+/* A bundle's device rules as every container gets them, like runc's: nothing but what they say and the default devices
+ * (making of nodes, null, zero, full, random, urandom, tty, ptmx, pts, tun). In @arena. */
+const struct spec_device_rule *cgroup_device_rules(const struct spec_device_rule *rules, size_t n, struct arena *arena,
+                                                   size_t *ret_n);
 /* The same for a group that may be there already, in some hierarchy or in all (*ret_made: false): it is joined and gets
  * the limits; what is in it is not ours to kill, nor it to remove. On failure what was there has its old limits. */
 _must_use_ int cgroup_create_or_join(struct cgroups *c, const char *path, const struct spec_resources *r,
@@ -48,7 +52,8 @@ _must_use_ int cgroup_open_doors(struct cgroups *c, const char *path, bool to_cl
                                  struct cgroup_door doors[CGROUP_MAX_DOORS], struct err *err);
 /* The cgroup.procs of the v2 group that the calling process is in; *ret is -1 where there is no v2. */
 _must_use_ int cgroup_open_home(struct cgroups *c, int *ret, struct err *err);
-/* Change limits of a live group; all or nothing (what was changed is put back on failure). */
+/* Change limits of a live group, those that are set, device rules as a whole; all or nothing (what was changed is put
+ * back on failure). */
 _must_use_ int cgroup_update(struct cgroups *c, const char *path, const struct spec_resources *r, struct err *err);
 /* SIGKILL everything in it and below, until it is empty or @timeout_ms passed (ERR_DEADLINE). Missing is fine. */
 _must_use_ int cgroup_kill(struct cgroups *c, const char *path, unsigned timeout_ms, struct err *err);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* detect - which control group hierarchies this host has, from /proc/self/mountinfo.
- * Groups are made only where something is limited, counted or killed by it: net_cls, net_prio, perf_event and other v1
- * hierarchies without use to us are left alone, as each costs a mkdir, a write and a rmdir per container. */
+ * Groups are made only where something is limited, counted or killed by it: perf_event and other v1 hierarchies without
+ * use to us are left alone, and net_cls, net_prio and rdma where nobody asks for them, as each costs a mkdir, a write
+ * and a rmdir per container. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -29,12 +30,16 @@ static const struct {
         [CTL_HUGETLB] = { "hugetlb", "hugetlb" },
         [CTL_RDMA] = { "rdma", "rdma" },
         [CTL_MISC] = { "misc", "misc" },
+        [CTL_NET_CLS] = { "net_cls", NULL },
+        [CTL_NET_PRIO] = { "net_prio", NULL },
 };
 
 /* What makes a v1 hierarchy worth a group of ours. */
 enum {
         V1_USED = 1 << CTL_CPU | 1 << CTL_CPUACCT | 1 << CTL_CPUSET | 1 << CTL_MEMORY | 1 << CTL_DEVICES |
-                  1 << CTL_BLKIO | 1 << CTL_PIDS | 1 << CTL_HUGETLB
+                  1 << CTL_BLKIO | 1 << CTL_PIDS | 1 << CTL_HUGETLB,
+        /* ... and what only for those who ask. */
+        V1_RARE = 1 << CTL_RDMA | 1 << CTL_MISC | 1 << CTL_NET_CLS | 1 << CTL_NET_PRIO
 };
 
 const char *ctl_name(enum ctl ctl, bool v2) {
@@ -114,6 +119,7 @@ static int add_hier(struct cgroups *c, const char *mount, unsigned controllers, 
         if (v2 && file_read_at(h->fd, "cgroup.controllers", text, sizeof(text)) >= 0)
                 controllers = controllers_in(text, strlen(text));
         h->controllers = controllers;
+        h->rare = !v2 && controllers && !(controllers & (V1_USED | 1U << CTL_FREEZER));
         return 0;
 }
 
@@ -137,7 +143,7 @@ static int take_line(struct cgroups *c, char *line, struct err *err) {
         if (!str_eq(fstype, "cgroup") || !options)
                 return 0;
         controllers = controllers_in(options, strlen(options));
-        if (controllers & (V1_USED | 1 << CTL_FREEZER))
+        if (controllers & (V1_USED | V1_RARE | 1 << CTL_FREEZER))
                 return add_hier(c, field[4], controllers, false, err);
         /* systemd's own: processes that stay in the service's group there would count as its leftovers. */
         if (strstr(options, "name=systemd") && access("/run/systemd/system", F_OK) == 0)
@@ -169,7 +175,7 @@ static void settle(struct cgroups *c) {
         char text[16];
 
         for (size_t i = 0; i < c->n; i++) {
-                v1 = v1 || !c->hiers[i].v2;
+                v1 = v1 || (!c->hiers[i].v2 && !c->hiers[i].rare);
                 v2 = v2 || c->hiers[i].v2;
         }
         c->mode = !v1 ? CGROUP_V2 : v2 ? CGROUP_HYBRID : CGROUP_V1;
@@ -178,6 +184,8 @@ static void settle(struct cgroups *c) {
         for (size_t i = 0; i < c->n; i++)
                 if (c->hiers[i].v2 || (!v2 && c->hiers[i].controllers & 1U << CTL_MEMORY))
                         swap_hiers(c, 0, i);
+        for (size_t i = 0; i < c->n && c->hiers[0].rare; i++)
+                swap_hiers(c, 0, i);
         c->unified = v2 ? 0 : -1;
         for (int ctl = 0; ctl < CTL_MAX; ctl++) {
                 c->of[ctl] = -1;

@@ -1,284 +1,268 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* devices - which devices a group may use: v1 by devices.allow and devices.deny, v2 by a BPF program built here.
+/* devices - which devices a group may use: v1 by devices.allow and devices.deny, v2 by a BPF program (devices-bpf.c).
  * The rules mean the same on both: they apply in order, so the last that matches decides, for each of read, write and
- * mknod by itself; what no rule names is allowed, as in a new v1 group. Lists begin with "deny all", as a rule. */
+ * mknod by itself; what no rule names is allowed, as in a new v1 group. Lists begin with "deny all", as a rule.
+ * v1 knows all or nothing, and exceptions of it, so there the list is worked out first; what comes out otherwise than
+ * it was meant (an exception of an exception) is refused, as by runc. */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/bpf.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 #include "base/alloc.h"
 #include "base/str.h"
 #include "runtime/cgroup/internal.h"
 
-enum { RULES_MAX = 512, INSNS_PER_RULE = 10, INSNS_MAX = RULES_MAX * INSNS_PER_RULE + 16 };
+enum { LIST_TEXT_MAX = 65536 };
 
 int devices_check(const struct spec_device_rule *rules, size_t n, struct err *err) {
-        if (n > RULES_MAX)
-                return err_set(err, ERR_INVALID, "more than %d device rules", RULES_MAX);
+        if (n > DEVICE_RULES_MAX)
+                return err_set(err, ERR_INVALID, "devices: more than %d device rules", DEVICE_RULES_MAX);
         for (size_t i = 0; i < n; i++) {
                 const struct spec_device_rule *d = &rules[i];
 
                 if (d->type != 'a' && d->type != 'b' && d->type != 'c')
-                        return err_set(err, ERR_INVALID, "device rule %zu: the type must be a, b or c", i);
+                        return err_set(err, ERR_INVALID, "devices: device rule %zu: the type must be a, b or c", i);
                 if (d->major < -1 || d->major > UINT32_MAX || d->minor < -1 || d->minor > UINT32_MAX)
-                        return err_set(err, ERR_INVALID, "device rule %zu: major or minor number out of range", i);
+                        return err_set(err, ERR_INVALID, "devices: device rule %zu: major or minor number out of range",
+                                       i);
                 if (str_empty(d->access) || strlen(d->access) > 3 || strspn(d->access, "rwm") != strlen(d->access))
-                        return err_set(err, ERR_INVALID, "device rule %zu: access must be some of \"rwm\"", i);
+                        return err_set(err, ERR_INVALID, "devices: device rule %zu: access must be some of \"rwm\"", i);
         }
         return 0;
 }
 
-static bool names_all(const struct spec_device_rule *d) {
-        return d->type == 'a' && d->major < 0 && d->minor < 0;
+unsigned device_access(const char *access) {
+        unsigned bits = 0;
+
+        for (; *access; access++)
+                bits |= *access == 'r'   ? DEVICE_READ
+                        : *access == 'w' ? DEVICE_WRITE
+                        : *access == 'm' ? DEVICE_MKNOD
+                                         : 0;
+        return bits;
 }
 
-/* --- v1 ---------------------------------------------------------------------------------------------------------- */
+bool device_rule_is_all(const struct spec_device_rule *d) {
+        return d->type == 'a' && d->major < 0 && d->minor < 0 && device_access(d->access) == DEVICE_ALL;
+}
 
-static int write_rule_v1(int fd, char type, const struct spec_device_rule *d, struct err *err) {
-        char major[16] = "*", minor[16] = "*", text[64];
+/* What runc lets every container use: making nodes, null, zero, full, random, urandom, tty, ptmx, pts, tun. */
+static const struct spec_device_rule defaults[] = {
+        { true, 'c', -1, -1, "m" }, { true, 'b', -1, -1, "m" },    { true, 'c', 1, 3, "rwm" },
+        { true, 'c', 1, 8, "rwm" }, { true, 'c', 1, 7, "rwm" },    { true, 'c', 5, 0, "rwm" },
+        { true, 'c', 1, 5, "rwm" }, { true, 'c', 1, 9, "rwm" },    { true, 'c', 136, -1, "rwm" },
+        { true, 'c', 5, 2, "rwm" }, { true, 'c', 10, 200, "rwm" },
+};
 
-        if (d->major >= 0)
-                (void) snprintf(major, sizeof(major), "%u", (unsigned) d->major);
-        if (d->minor >= 0)
-                (void) snprintf(minor, sizeof(minor), "%u", (unsigned) d->minor);
-        /* "a" resets the group to all or nothing, whatever the numbers: write it for that alone. */
-        if (names_all(d) && strlen(d->access) == 3)
-                (void) snprintf(text, sizeof(text), "a");
-        else
-                (void) snprintf(text, sizeof(text), "%c %s:%s %s", type, major, minor, d->access);
-        if (write(fd, text, strlen(text)) < 0)
-                return err_sys(err, errno, "%s device \"%s\"%s", d->allow ? "allow" : "deny", text,
-                               errno == EPERM ? " (does the parent group allow it?)" : "");
+const struct spec_device_rule *cgroup_device_rules(const struct spec_device_rule *rules, size_t n, struct arena *arena,
+                                                   size_t *ret_n) {
+        struct spec_device_rule *all = arena_array(arena, struct spec_device_rule, n + 1 + ELEMENTSOF(defaults));
+
+        all[0] = (struct spec_device_rule){ false, 'a', -1, -1, "rwm" };
+        if (n > 0)
+                memcpy(all + 1, rules, n * sizeof(*rules));
+        memcpy(all + 1 + n, defaults, sizeof(defaults));
+        *ret_n = n + 1 + ELEMENTSOF(defaults);
+        return all;
+}
+
+/* --- what a list comes to ------------------------------------------------------------------------------------------
+ */
+
+static void except(struct device_state *s, const struct device_exception *e) {
+        for (size_t i = 0; i < s->n; i++) {
+                struct device_exception *o = &s->list[i];
+
+                if (o->type == e->type && o->major == e->major && o->minor == e->minor) {
+                        o->access |= e->access;
+                        return;
+                }
+        }
+        s->list[s->n++] = *e;
+}
+
+static bool number_covers(int64_t wide, int64_t narrow) {
+        return wide < 0 || wide == narrow;
+}
+
+static bool numbers_meet(int64_t a, int64_t b) {
+        return a < 0 || b < 0 || a == b;
+}
+
+/* Exceptions within @e lose its access; one that reaches beyond it would need a hole. */
+static int except_not(struct device_state *s, const struct device_exception *e, struct err *err) {
+        size_t n = 0;
+
+        for (size_t i = 0; i < s->n; i++) {
+                struct device_exception *o = &s->list[i];
+
+                if (o->type == e->type && number_covers(e->major, o->major) && number_covers(e->minor, o->minor))
+                        o->access &= (uint8_t) ~e->access;
+                else if (o->type == e->type && numbers_meet(e->major, o->major) && numbers_meet(e->minor, o->minor) &&
+                         o->access & e->access)
+                        return err_set(err, ERR_PRECONDITION,
+                                       "devices: a rule for %c %lld:%lld after one for %c %lld:%lld (-1: any): cgroup "
+                                       "v1 cannot punch a hole in an existing wildcard rule",
+                                       e->type, (long long) e->major, (long long) e->minor, o->type,
+                                       (long long) o->major, (long long) o->minor);
+                if (o->access)
+                        s->list[n++] = *o;
+        }
+        s->n = n;
         return 0;
 }
 
-int devices_apply_v1(int dirfd, const struct spec_device_rule *rules, size_t n, struct err *err) {
-        _cleanup_(fd_closep) int allow = openat(dirfd, "devices.allow", O_WRONLY | O_CLOEXEC);
-        _cleanup_(fd_closep) int deny = openat(dirfd, "devices.deny", O_WRONLY | O_CLOEXEC);
+static int add_rule(struct device_state *s, const struct spec_device_rule *d, char type, struct err *err) {
+        const struct device_exception e = { type, (uint8_t) device_access(d->access), d->major, d->minor };
+
+        if (d->allow == s->allow)
+                return except_not(s, &e, err);
+        except(s, &e);
+        return 0;
+}
+
+int device_state_add(struct device_state *s, const struct spec_device_rule *rules, size_t n, struct err *err) {
         int r = 0;
 
-        if (allow < 0 || deny < 0)
-                return err_sys(err, errno, "open devices.allow and devices.deny");
         for (size_t i = 0; i < n && r == 0; i++) {
                 const struct spec_device_rule *d = &rules[i];
-                int fd = d->allow ? allow : deny;
 
-                if (d->type != 'a' || (names_all(d) && strlen(d->access) == 3))
-                        r = write_rule_v1(fd, d->type, d, err);
-                else if ((r = write_rule_v1(fd, 'c', d, err)) == 0)
-                        r = write_rule_v1(fd, 'b', d, err);
+                if (device_rule_is_all(d)) {
+                        s->allow = d->allow;
+                        s->n = 0;
+                } else if (d->type != 'a') {
+                        r = add_rule(s, d, d->type, err);
+                } else if ((r = add_rule(s, d, 'c', err)) == 0) {
+                        r = add_rule(s, d, 'b', err);
+                }
         }
         return r;
 }
 
-/* --- v2 ---------------------------------------------------------------------------------------------------------- */
+static bool parse_device_number(const char **at, char end, int64_t *ret) {
+        char *stop;
 
-struct program {
-        struct bpf_insn insns[INSNS_MAX];
-        size_t n;
+        if (**at == '*') {
+                *ret = -1;
+                (*at)++;
+        } else if (**at >= '0' && **at <= '9') {
+                *ret = (int64_t) strtoul(*at, &stop, 10);
+                *at = stop;
+        } else {
+                return false;
+        }
+        return *(*at)++ == end;
+}
+
+/* Lines "c 1:3 rwm". "a *:* rwm" alone: all is allowed; what is excepted then is not told. */
+bool device_state_parse(const char *text, struct device_state *ret) {
+        *ret = (struct device_state){ 0 };
+        while (*text) {
+                struct device_exception e = { .type = *text };
+                char access[4] = "";
+                size_t len;
+
+                if ((e.type != 'a' && e.type != 'b' && e.type != 'c') || text[1] != ' ')
+                        return false;
+                text += 2;
+                if (!parse_device_number(&text, ':', &e.major) || !parse_device_number(&text, ' ', &e.minor))
+                        return false;
+                len = strspn(text, "rwm");
+                if (len == 0 || len > 3 || ret->n == ELEMENTSOF(ret->list))
+                        return false;
+                memcpy(access, text, len);
+                e.access = (uint8_t) device_access(access);
+                if (e.type == 'a')
+                        ret->allow = true;
+                else
+                        except(ret, &e);
+                text += len;
+                text += *text == '\n';
+        }
+        return true;
+}
+
+/* --- v1 ---------------------------------------------------------------------------------------------------------- */
+
+struct files {
+        int fds[2]; /* devices.deny, devices.allow */
 };
 
-enum {
-        R_ALLOW = BPF_REG_0,
-        R_CTX = BPF_REG_1,
-        R_ACCESS = BPF_REG_2,
-        R_TYPE = BPF_REG_3,
-        R_MAJOR = BPF_REG_4,
-        R_MINOR = BPF_REG_5,
-        R_TMP = BPF_REG_6
-};
-
-static void emit(struct program *p, uint8_t code, unsigned dst, unsigned src, int16_t off, int32_t imm) {
-        p->insns[p->n++] =
-                (struct bpf_insn){ .code = code, .dst_reg = dst & 15, .src_reg = src & 15, .off = off, .imm = imm };
+static int write_all_v1(const struct files *f, bool allow, struct err *err) {
+        if (write(f->fds[allow], "a", 1) < 0)
+                return err_sys(err, errno, "devices: %s all%s", allow ? "allow" : "deny",
+                               errno == EPERM ? " (does the parent group allow it?)" : "");
+        return 0;
 }
 
-static void emit_return(struct program *p, bool allow) {
-        emit(p, BPF_ALU64 | BPF_MOV | BPF_K, R_ALLOW, 0, 0, allow);
-        emit(p, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
+static int write_v1(const struct files *f, bool allow, const struct device_exception *e, unsigned access,
+                    struct err *err) {
+        char major[16] = "*", minor[16] = "*", text[64];
+
+        if (!access)
+                return 0;
+        if (e->major >= 0)
+                (void) snprintf(major, sizeof(major), "%u", (unsigned) e->major);
+        if (e->minor >= 0)
+                (void) snprintf(minor, sizeof(minor), "%u", (unsigned) e->minor);
+        (void) snprintf(text, sizeof(text), "%c %s:%s %s%s%s", e->type, major, minor, access & DEVICE_READ ? "r" : "",
+                        access & DEVICE_WRITE ? "w" : "", access & DEVICE_MKNOD ? "m" : "");
+        if (write(f->fds[allow], text, strlen(text)) < 0)
+                return err_sys(err, errno, "devices: %s device \"%s\"%s", allow ? "allow" : "deny", text,
+                               errno == EPERM ? " (does the parent group allow it?)" : "");
+        return 0;
 }
 
-static int32_t access_bits(const char *access) {
-        int32_t bits = 0;
-
-        for (; *access; access++)
-                bits |= *access == 'r'   ? BPF_DEVCG_ACC_READ
-                        : *access == 'w' ? BPF_DEVCG_ACC_WRITE
-                                         : BPF_DEVCG_ACC_MKNOD;
-        return bits;
+/* What of @e's access @s has in an exception of the same numbers. */
+static unsigned access_in(const struct device_state *s, const struct device_exception *e) {
+        for (size_t i = 0; i < s->n; i++)
+                if (s->list[i].type == e->type && s->list[i].major == e->major && s->list[i].minor == e->minor)
+                        return s->list[i].access & e->access;
+        return 0;
 }
 
-/* "When the device is not of this rule, go on behind it." Targets are patched once its length is known. 32-bit
- * compares, as device numbers are unsigned and immediates signed. */
-static void emit_rule(struct program *p, const struct spec_device_rule *d) {
-        size_t jumps[3], n_jumps = 0;
-        int32_t bits = access_bits(d->access);
+/* Between two lists of what is allowed: first what is new, then what is no longer, so that what stays always works.
+ * Else from scratch. */
+static int change(const struct files *f, const struct device_state *from, const struct device_state *to,
+                  struct err *err) {
+        bool diff = from && !from->allow && !to->allow;
+        int r = diff ? 0 : write_all_v1(f, to->allow, err);
 
-        if (d->type != 'a') {
-                jumps[n_jumps++] = p->n;
-                emit(p, BPF_JMP32 | BPF_JNE | BPF_K, R_TYPE, 0, 0,
-                     d->type == 'b' ? BPF_DEVCG_DEV_BLOCK : BPF_DEVCG_DEV_CHAR);
-        }
-        if (d->major >= 0) {
-                jumps[n_jumps++] = p->n;
-                emit(p, BPF_JMP32 | BPF_JNE | BPF_K, R_MAJOR, 0, 0, (int32_t) (uint32_t) d->major);
-        }
-        if (d->minor >= 0) {
-                jumps[n_jumps++] = p->n;
-                emit(p, BPF_JMP32 | BPF_JNE | BPF_K, R_MINOR, 0, 0, (int32_t) (uint32_t) d->minor);
-        }
-        if (d->allow) {
-                /* Granted here; when nothing else is asked, that settles it. */
-                emit(p, BPF_ALU | BPF_AND | BPF_K, R_ACCESS, 0, 0, ~bits);
-                emit(p, BPF_JMP32 | BPF_JNE | BPF_K, R_ACCESS, 0, 2, 0);
-        } else {
-                emit(p, BPF_ALU | BPF_MOV | BPF_X, R_TMP, R_ACCESS, 0, 0);
-                emit(p, BPF_ALU | BPF_AND | BPF_K, R_TMP, 0, 0, bits);
-                emit(p, BPF_JMP32 | BPF_JEQ | BPF_K, R_TMP, 0, 2, 0);
-        }
-        emit_return(p, d->allow);
-        for (size_t i = 0; i < n_jumps; i++)
-                p->insns[jumps[i]].off = (int16_t) (p->n - jumps[i] - 1);
+        for (size_t i = 0; i < to->n && r == 0; i++)
+                r = write_v1(f, !to->allow, &to->list[i],
+                             to->list[i].access & ~(diff ? access_in(from, &to->list[i]) : 0U), err);
+        for (size_t i = 0; diff && i < from->n && r == 0; i++)
+                r = write_v1(f, false, &from->list[i], from->list[i].access & ~access_in(to, &from->list[i]), err);
+        return r;
 }
 
-/* Last rule first. */
-static void build(struct program *p, const struct spec_device_rule *rules, size_t n) {
-        p->n = 0;
-        emit(p, BPF_LDX | BPF_MEM | BPF_W, R_TYPE, R_CTX, offsetof(struct bpf_cgroup_dev_ctx, access_type), 0);
-        emit(p, BPF_ALU | BPF_MOV | BPF_X, R_ACCESS, R_TYPE, 0, 0);
-        emit(p, BPF_ALU | BPF_RSH | BPF_K, R_ACCESS, 0, 0, 16);
-        emit(p, BPF_ALU | BPF_AND | BPF_K, R_TYPE, 0, 0, 0xffff);
-        emit(p, BPF_LDX | BPF_MEM | BPF_W, R_MAJOR, R_CTX, offsetof(struct bpf_cgroup_dev_ctx, major), 0);
-        emit(p, BPF_LDX | BPF_MEM | BPF_W, R_MINOR, R_CTX, offsetof(struct bpf_cgroup_dev_ctx, minor), 0);
-        while (n-- > 0) {
-                if (names_all(&rules[n]) && access_bits(rules[n].access) == 7) {
-                        emit_return(p, rules[n].allow); /* the verifier refuses code behind it */
-                        return;
-                }
-                emit_rule(p, &rules[n]);
-        }
-        emit_return(p, true);
+static bool read_list(int dirfd, struct device_state *ret) {
+        _cleanup_(freep) char *text = malloc(LIST_TEXT_MAX);
+
+        return text && file_read_at(dirfd, "devices.list", text, LIST_TEXT_MAX) >= 0 && device_state_parse(text, ret);
 }
 
-static int bpf(int cmd, union bpf_attr *attr) {
-        return (int) syscall(SYS_bpf, cmd, attr, sizeof(*attr));
-}
+int devices_apply_v1(int dirfd, bool fresh, const struct spec_device_rule *rules, size_t n, struct err *err) {
+        _cleanup_(fd_closep) int allow = openat(dirfd, "devices.allow", O_WRONLY | O_CLOEXEC);
+        _cleanup_(fd_closep) int deny = openat(dirfd, "devices.deny", O_WRONLY | O_CLOEXEC);
+        const struct files f = { { deny, allow } };
+        _cleanup_(freep) struct device_state *old = xcalloc(3, sizeof(*old));
+        struct device_state *to = old + 1, *now = old + 2;
+        bool known;
+        struct err ignored;
+        int r;
 
-static int load(const struct program *p, struct err *err) {
-        static const char license[] = "Apache-2.0";
-        union bpf_attr attr;
-        int fd;
-
-        memset(&attr, 0, sizeof(attr));
-        attr.prog_type = BPF_PROG_TYPE_CGROUP_DEVICE;
-        attr.insns = (uintptr_t) p->insns;
-        attr.insn_cnt = (uint32_t) p->n;
-        attr.license = (uintptr_t) license;
-        memcpy(attr.prog_name, "lxcri_devices", 14);
-        fd = bpf(BPF_PROG_LOAD, &attr);
-        if (fd < 0 && errno == EPERM) {
-                /* Kernels before 5.11 count programs against RLIMIT_MEMLOCK. */
-                (void) setrlimit(RLIMIT_MEMLOCK, &(struct rlimit){ RLIM_INFINITY, RLIM_INFINITY });
-                fd = bpf(BPF_PROG_LOAD, &attr);
-        }
-        return fd >= 0 ? fd : err_sys(err, errno, "load the device filter (BPF)");
-}
-
-static uint64_t hash_of(const void *data, size_t len) {
-        uint64_t h = 0xcbf29ce484222325; /* FNV-1a */
-
-        for (const unsigned char *p = data; len--; p++)
-                h = (h ^ *p) * 0x100000001b3;
-        return h;
-}
-
-/* Most containers of a node have the same rules, and verifying is the dear part: keep the last few programs. Called
- * with the lock held; the descriptor is borrowed. */
-static int find_or_load(struct cgroups *c, const struct program *p, struct err *err) {
-        size_t bytes = p->n * sizeof(p->insns[0]);
-        uint64_t hash = hash_of(p->insns, bytes);
-        struct device_program *d;
-        int fd;
-
-        for (size_t i = 0; i < DEVICE_CACHE_MAX; i++) {
-                d = &c->programs[i];
-                if (d->fd >= 0 && d->hash == hash && d->n_insns == p->n && memcmp(d->insns, p->insns, bytes) == 0)
-                        return d->fd;
-        }
-        fd = load(p, err);
-        if (fd < 0)
-                return fd;
-        d = &c->programs[c->next_program++ % DEVICE_CACHE_MAX];
-        (void) fd_close(d->fd);
-        free(d->insns);
-        *d = (struct device_program){ .hash = hash, .n_insns = p->n, .insns = xcalloc(1, bytes), .fd = fd };
-        memcpy(d->insns, p->insns, bytes);
-        return fd;
-}
-
-/* A group that was there before may hold a filter of its last use; all attached filters must agree, so they would add
- * up. */
-static void detach_old(int dirfd) {
-        uint32_t ids[64] = { 0 };
-        union bpf_attr attr;
-
-        memset(&attr, 0, sizeof(attr));
-        attr.query.target_fd = (uint32_t) dirfd;
-        attr.query.attach_type = BPF_CGROUP_DEVICE;
-        attr.query.prog_ids = (uintptr_t) ids;
-        attr.query.prog_cnt = ELEMENTSOF(ids);
-        if (bpf(BPF_PROG_QUERY, &attr) < 0)
-                return;
-        for (size_t i = 0, n = attr.query.prog_cnt; i < n; i++) {
-                int fd;
-
-                memset(&attr, 0, sizeof(attr));
-                attr.prog_id = ids[i];
-                fd = bpf(BPF_PROG_GET_FD_BY_ID, &attr);
-                if (fd < 0)
-                        continue;
-                memset(&attr, 0, sizeof(attr));
-                attr.target_fd = (uint32_t) dirfd;
-                attr.attach_bpf_fd = (uint32_t) fd;
-                attr.attach_type = BPF_CGROUP_DEVICE;
-                (void) bpf(BPF_PROG_DETACH, &attr);
-                (void) close(fd);
-        }
-}
-
-int devices_apply_v2(struct cgroups *c, int dirfd, bool fresh, const struct spec_device_rule *rules, size_t n,
-                     struct err *err) {
-        _cleanup_(freep) struct program *p = NULL;
-        /* BPF takes a real descriptor, not an O_PATH one. */
-        _cleanup_(fd_closep) int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        union bpf_attr attr;
-        int prog, r = 0;
-
-        if (fd < 0)
-                return err_sys(err, errno, "open the group");
-        p = malloc(sizeof(*p));
-        if (!p)
-                abort();
-        build(p, rules, n);
-        (void) pthread_mutex_lock(&c->lock);
-        prog = find_or_load(c, p, err);
-        if (prog >= 0) {
-                if (!fresh)
-                        detach_old(fd);
-                memset(&attr, 0, sizeof(attr));
-                attr.target_fd = (uint32_t) fd;
-                attr.attach_bpf_fd = (uint32_t) prog;
-                attr.attach_type = BPF_CGROUP_DEVICE;
-                attr.attach_flags = BPF_F_ALLOW_MULTI;
-                if (bpf(BPF_PROG_ATTACH, &attr) < 0)
-                        r = err_sys(err, errno, "attach the device filter (BPF)");
-        } else {
-                r = prog;
-        }
-        (void) pthread_mutex_unlock(&c->lock);
+        if (allow < 0 || deny < 0)
+                return err_sys(err, errno, "devices: open devices.allow and devices.deny");
+        to->allow = true;
+        r = device_state_add(to, rules, n, err);
+        if (r < 0)
+                return r;
+        known = !fresh && read_list(dirfd, old);
+        r = change(&f, known ? old : NULL, to, err);
+        if (r < 0 && known && !old->allow && read_list(dirfd, now) && change(&f, now, old, &ignored) < 0)
+                return err_wrap(err, "half-way, and putting the old rules back failed");
         return r;
 }

@@ -24,16 +24,19 @@ enum ctl {
         CTL_HUGETLB,
         CTL_RDMA,
         CTL_MISC,
+        CTL_NET_CLS, /* v1 only, as net_prio */
+        CTL_NET_PRIO,
         CTL_MAX,
 };
 
-enum { HIER_MAX = CGROUP_MAX_DOORS, LEVEL_MAX = 32, GROUP_PATH_MAX = 3072, PLAN_MAX = 96, DEVICE_CACHE_MAX = 4 };
+enum { HIER_MAX = CGROUP_MAX_DOORS, LEVEL_MAX = 32, GROUP_PATH_MAX = 3072, PLAN_MAX = 1024, DEVICE_CACHE_MAX = 4 };
 
 struct hier {
         int fd; /* O_PATH, of the mount */
         char *mount;
         unsigned controllers; /* 1 << enum ctl */
         bool v2;
+        bool rare; /* groups are made in it only for a limit of its controllers */
 };
 
 struct device_program {
@@ -62,6 +65,7 @@ struct cgroups {
 struct group {
         struct cgroups *c;
         const char *path;
+        unsigned wanted; /* 1 << enum ctl: those for which it is made in rare hierarchies, too */
         int fds[HIER_MAX];
         bool fresh[HIER_MAX];          /* made by this call: its limits are the kernel's defaults */
         uint8_t first_level[HIER_MAX]; /* first folder of the path that this call made; 0: none */
@@ -79,43 +83,77 @@ enum {
 
 struct planned_write {
         uint8_t hier, flags;
-        char file[48];
-        char buf[48];
-        const char *value; /* buf, or a string of the caller's */
+        const char *field; /* of the specification, below linux.resources */
+        char file[64];
+        char buf[128];
+        const char *value; /* a string of the caller's; NULL: buf */
+        char unset[112];   /* of a file with lines by device: what makes this device's line go; "" */
         char *old;         /* what was there, when it may have to be put back */
 };
 
 struct plan {
-        struct planned_write writes[PLAN_MAX + 1];
-        size_t n;
+        struct planned_write *writes;
+        size_t n, cap;
         bool full;
+        int hier; /* of the writes that are added */
 };
+void writes_done(struct plan *p);
 
-/* Append; @fmt makes the file's name. */
-_printf_(5, 6) struct planned_write *plan_add(struct plan *p, int hier, unsigned flags, const char *value,
-                                              const char *fmt, ...);
-void plan_add_number(struct plan *p, int hier, unsigned flags, const char *file, int64_t value);
+/* Append; @fmt makes the file's name, the caller fills value or buf. Valid until the next one. */
+_printf_(4, 5) struct planned_write *writes_add(struct plan *p, unsigned flags, const char *field, const char *fmt,
+                                                ...);
+void writes_text(struct plan *p, unsigned flags, const char *field, const char *file, const char *value);
+void writes_number(struct plan *p, unsigned flags, const char *field, const char *file, int64_t value);
+_printf_(2, 3) void writes_value(struct planned_write *w, const char *fmt, ...);
+_printf_(2, 3) void writes_unset(struct planned_write *w, const char *fmt, ...);
 
 /* Each plans what @r asks of one controller; @h is its hierarchy. Values of the group that decide the order are read,
  * except from a fresh one. */
 _must_use_ int plan_v1(struct group *g, const struct spec_resources *r, struct plan *p, struct err *err);
 _must_use_ int plan_v2(struct group *g, const struct spec_resources *r, struct plan *p, struct err *err);
+void plan_rdma(const struct spec_resources *r, struct plan *p);
 /* 1 << enum ctl of what @r limits. */
 unsigned resources_controllers(const struct spec_resources *r);
 /* cgroup v1 cpu.shares (2..262144) to v2 cpu.weight (1..10000). */
 uint64_t weight_from_shares(uint64_t shares);
 
 /* For a group that goes when that fails; for one that was there before, or is used: then what was written is put back
- * on failure. Device rules belong to the making of a group; an update leaves them as they are. */
-enum limits_how { LIMITS_CREATE, LIMITS_JOIN, LIMITS_UPDATE };
+ * on failure. */
+enum limits_how { LIMITS_CREATE, LIMITS_UPDATE };
 /* Checks @r, plans and writes. */
 _must_use_ int limits_apply(struct group *g, const struct spec_resources *r, enum limits_how how, struct err *err);
 
-/* Device rules: v1 by its files, v2 by a BPF program on the group. */
-_must_use_ int devices_apply_v1(int dirfd, const struct spec_device_rule *rules, size_t n, struct err *err);
+/* check.c: is it well-formed? */
+_must_use_ int resources_check(const struct spec_resources *r, struct err *err);
+
+/* Device rules: v1 by its files, v2 by a BPF program on the group. @fresh: nothing was set before. On failure the old
+ * ones stay. */
+_must_use_ int devices_apply_v1(int dirfd, bool fresh, const struct spec_device_rule *rules, size_t n, struct err *err);
 _must_use_ int devices_apply_v2(struct cgroups *c, int dirfd, bool fresh, const struct spec_device_rule *rules,
                                 size_t n, struct err *err);
 _must_use_ int devices_check(const struct spec_device_rule *rules, size_t n, struct err *err);
+enum { DEVICE_RULES_MAX = 512 };
+enum { DEVICE_READ = 1, DEVICE_WRITE = 2, DEVICE_MKNOD = 4, DEVICE_ALL = 7 };
+unsigned device_access(const char *access);
+/* Does it name every device? */
+bool device_rule_is_all(const struct spec_device_rule *d);
+
+/* What a list of rules comes to, in the terms of v1: all is allowed or none, but for these. */
+struct device_exception {
+        char type; /* 'b', 'c' */
+        uint8_t access;
+        int64_t major, minor; /* -1: any */
+};
+struct device_state {
+        bool allow;
+        size_t n;
+        struct device_exception list[2 * DEVICE_RULES_MAX];
+};
+/* ERR_INVALID: v1 has no way to say it. Starts from *s. */
+_must_use_ int device_state_add(struct device_state *s, const struct spec_device_rule *rules, size_t n,
+                                struct err *err);
+/* devices.list; false: it is not one. */
+bool device_state_parse(const char *text, struct device_state *ret);
 
 /* v2: make the controllers in @need (and, if it can be done, @want) usable in the group, by its parents'
  * subtree_control. */

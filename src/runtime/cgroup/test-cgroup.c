@@ -170,7 +170,7 @@ static void test_fake_v2(void) {
         /* Below what is in use: refused, nothing changed. */
         put(group, "memory.current", "5000\n");
         put(group, "memory.stat", "anon 3000\nfile 1500\nshmem 500\ninactive_file 700\npgfault 9\npgmajfault 2\n");
-        r = (struct spec_resources){ .memory_limit_bytes = 3999, .cpu_shares = 2 };
+        r = (struct spec_resources){ .memory_limit_bytes = 3999, .cpu_shares = 2, .check_before_update = true };
         assert(cgroup_update(c, "/pod/ctr", &r, &err) == -ERR_PRECONDITION && strstr(err.msg, "4000 bytes in use"));
         expect(group, "cpu.weight", "100");
         /* A unified key that the kernel lacks: what was written before is put back. */

@@ -267,6 +267,7 @@ static void test_real(struct cgroups *c) {
                 test_signal(v1);
                 test_run_away(v1);
                 test_deep(v1);
+                ok(cgroup_remove(v1, parent, &err));
                 cgroups_free(v1);
         }
 }

@@ -60,11 +60,11 @@ int v1_seed_cpuset(struct group *g, size_t len, struct err *err) {
         return 0;
 }
 
-static void plan_cpuset(int h, const struct spec_resources *r, struct plan *p) {
+static void plan_cpuset(const struct spec_resources *r, struct plan *p) {
         if (!str_empty(r->cpuset_cpus))
-                (void) plan_add(p, h, 0, r->cpuset_cpus, "cpuset.cpus");
+                writes_text(p, 0, "cpu.cpus", "cpuset.cpus", r->cpuset_cpus);
         if (!str_empty(r->cpuset_mems))
-                (void) plan_add(p, h, 0, r->cpuset_mems, "cpuset.mems");
+                writes_text(p, 0, "cpu.mems", "cpuset.mems", r->cpuset_mems);
 }
 
 /* --- memory ------------------------------------------------------------------------------------------------------ */
@@ -82,8 +82,9 @@ static int64_t read_limit(struct group *g, int h, const char *file) {
 }
 
 /* The kernel keeps limit <= memory + swap at every moment, so the order depends on which way it goes. */
-static int plan_memory(struct group *g, int h, const struct spec_resources *r, struct plan *p, struct err *err) {
+static int plan_limit(struct group *g, int h, const struct spec_resources *r, struct plan *p, struct err *err) {
         static const char limit_file[] = "memory.limit_in_bytes", swap_file[] = "memory.memsw.limit_in_bytes";
+        static const char limit_field[] = "memory.limit", swap_field[] = "memory.swap";
         int64_t limit = r->memory_limit_bytes, swap = r->memory_swap_limit_bytes, swap_now;
         unsigned swap_flags;
 
@@ -94,84 +95,207 @@ static int plan_memory(struct group *g, int h, const struct spec_resources *r, s
                 swap = -1;
         if (!swap) {
                 if (swap_now >= 0 && limit > swap_now)
-                        return err_set(
-                                err, ERR_INVALID,
-                                "memory limit %lld is above the memory + swap limit %lld: give a new one as well",
-                                (long long) limit, (long long) swap_now);
-                plan_add_number(p, h, 0, limit_file, limit);
+                        return err_set(err, ERR_INVALID,
+                                       "memory.swap: memory limit %lld is above the memory + swap limit %lld: give a "
+                                       "new one as well",
+                                       (long long) limit, (long long) swap_now);
+                writes_number(p, 0, limit_field, limit_file, limit);
                 return 0;
         }
         /* Without swap accounting (swapaccount=0) "no swap" and "no limit" are taken as best effort, as runc does. */
         swap_flags = swap < 0 || swap == limit ? WRITE_OPTIONAL : 0;
         if (limit && swap_now >= 0 && (limit < 0 || limit > swap_now)) {
-                plan_add_number(p, h, swap_flags, swap_file, swap);
-                plan_add_number(p, h, 0, limit_file, limit);
+                writes_number(p, swap_flags, swap_field, swap_file, swap);
+                writes_number(p, 0, limit_field, limit_file, limit);
         } else {
                 if (limit)
-                        plan_add_number(p, h, 0, limit_file, limit);
-                plan_add_number(p, h, swap_flags, swap_file, swap);
+                        writes_number(p, 0, limit_field, limit_file, limit);
+                writes_number(p, swap_flags, swap_field, swap_file, swap);
         }
         return 0;
 }
 
-/* --- the rest ---------------------------------------------------------------------------------------------------- */
+static int plan_memory(struct group *g, int h, const struct spec_resources *r, struct plan *p, struct err *err) {
+        int res = plan_limit(g, h, r, p, err);
+
+        if (r->memory_reservation_bytes)
+                writes_number(p, 0, "memory.reservation", "memory.soft_limit_in_bytes", r->memory_reservation_bytes);
+        if (r->has_swappiness)
+                writes_number(p, 0, "memory.swappiness", "memory.swappiness", (int64_t) r->swappiness);
+        if (r->oom_kill_disable)
+                writes_number(p, 0, "memory.disableOOMKiller", "memory.oom_control", 1);
+        return res;
+}
+
+/* --- CPU --------------------------------------------------------------------------------------------------------- */
 
 /* Quota / period must stay within the parent's share at every moment: what lowers it goes first. */
-static void plan_cpu(struct group *g, int h, const struct spec_resources *r, struct plan *p) {
+static void plan_quota(struct group *g, int h, const struct spec_resources *r, struct plan *p) {
         int64_t period_now = PERIOD_DEFAULT_US;
         bool quota_first;
 
-        if (r->cpu_shares)
-                plan_add_number(p, h, 0, "cpu.shares", (int64_t) MIN_OF(r->cpu_shares, 262144U));
         if (!g->fresh[h] && r->cpu_period_us && r->cpu_quota_us)
                 period_now = read_limit(g, h, "cpu.cfs_period_us");
         quota_first = period_now > 0 && (int64_t) r->cpu_period_us < period_now;
         if (r->cpu_quota_us && quota_first)
-                plan_add_number(p, h, 0, "cpu.cfs_quota_us", r->cpu_quota_us);
+                writes_number(p, 0, "cpu.quota", "cpu.cfs_quota_us", r->cpu_quota_us);
         if (r->cpu_period_us)
-                plan_add_number(p, h, 0, "cpu.cfs_period_us", (int64_t) r->cpu_period_us);
+                writes_number(p, 0, "cpu.period", "cpu.cfs_period_us", (int64_t) r->cpu_period_us);
         if (r->cpu_quota_us && !quota_first)
-                plan_add_number(p, h, 0, "cpu.cfs_quota_us", r->cpu_quota_us);
+                writes_number(p, 0, "cpu.quota", "cpu.cfs_quota_us", r->cpu_quota_us);
 }
 
-static void plan_hugetlb(int h, const struct spec_resources *r, struct plan *p) {
+/* A burst is at most the quota, at every moment. */
+static void plan_bandwidth(struct group *g, int h, const struct spec_resources *r, struct plan *p) {
+        static const char file[] = "cpu.cfs_burst_us";
+        int64_t burst = (int64_t) r->cpu_burst_us, now = 0;
+        bool first;
+
+        if (r->has_cpu_burst && !g->fresh[h])
+                now = read_limit(g, h, file);
+        first = burst <= now;
+        if (r->has_cpu_burst && first)
+                writes_number(p, 0, "cpu.burst", file, burst);
+        plan_quota(g, h, r, p);
+        if (r->has_cpu_burst && !first)
+                writes_number(p, 0, "cpu.burst", file, burst);
+}
+
+/* As is a real-time runtime of its period. */
+static void plan_real_time(struct group *g, int h, const struct spec_resources *r, struct plan *p) {
+        int64_t now = r->rt_period_us && r->has_rt_runtime ? read_limit(g, h, "cpu.rt_period_us") : 0;
+        bool runtime_first = (int64_t) r->rt_period_us < now;
+
+        if (r->has_rt_runtime && runtime_first)
+                writes_number(p, 0, "cpu.realtimeRuntime", "cpu.rt_runtime_us", r->rt_runtime_us);
+        if (r->rt_period_us)
+                writes_number(p, 0, "cpu.realtimePeriod", "cpu.rt_period_us", (int64_t) r->rt_period_us);
+        if (r->has_rt_runtime && !runtime_first)
+                writes_number(p, 0, "cpu.realtimeRuntime", "cpu.rt_runtime_us", r->rt_runtime_us);
+}
+
+static void plan_cpu(struct group *g, int h, const struct spec_resources *r, struct plan *p) {
+        /* Shares of an idle group can't be set. */
+        if (r->has_cpu_idle && !r->cpu_idle)
+                writes_number(p, 0, "cpu.idle", "cpu.idle", 0);
+        if (r->cpu_shares)
+                writes_number(p, 0, "cpu.shares", "cpu.shares", (int64_t) MIN_OF(r->cpu_shares, 262144U));
+        plan_bandwidth(g, h, r, p);
+        plan_real_time(g, h, r, p);
+        if (r->has_cpu_idle && r->cpu_idle)
+                writes_number(p, 0, "cpu.idle", "cpu.idle", 1);
+}
+
+/* --- block devices ----------------------------------------------------------------------------------------------- */
+
+static void plan_device(struct plan *p, unsigned flags, const char *field, const char *file,
+                        const struct spec_device_limit *d, uint64_t value, const char *unset) {
+        struct planned_write *w = writes_add(p, flags, field, "%s", file);
+
+        writes_value(w, "%lld:%lld %llu", (long long) d->major, (long long) d->minor, (unsigned long long) value);
+        writes_unset(w, "%lld:%lld %s", (long long) d->major, (long long) d->minor, unset);
+}
+
+static void plan_blkio(const struct spec_resources *r, struct plan *p) {
+        static const char *const throttles[SPEC_THROTTLE_MAX][2] = {
+                [SPEC_THROTTLE_READ_BPS] = { "blockIO.throttleReadBpsDevice", "blkio.throttle.read_bps_device" },
+                [SPEC_THROTTLE_WRITE_BPS] = { "blockIO.throttleWriteBpsDevice", "blkio.throttle.write_bps_device" },
+                [SPEC_THROTTLE_READ_IOPS] = { "blockIO.throttleReadIOPSDevice", "blkio.throttle.read_iops_device" },
+                [SPEC_THROTTLE_WRITE_IOPS] = { "blockIO.throttleWriteIOPSDevice", "blkio.throttle.write_iops_device" },
+        };
+        static const char weight_field[] = "blockIO.weightDevice";
+
+        if (r->blkio_weight) {
+                writes_number(p, WRITE_OR_NEXT, "blockIO.weight", "blkio.bfq.weight", r->blkio_weight);
+                writes_number(p, 0, "blockIO.weight", "blkio.weight", r->blkio_weight);
+        }
+        if (r->blkio_leaf_weight)
+                writes_number(p, 0, "blockIO.leafWeight", "blkio.leaf_weight", r->blkio_leaf_weight);
+        for (size_t i = 0; i < r->n_blkio_weights; i++) {
+                const struct spec_device_limit *d = &r->blkio_weights[i];
+
+                if (d->value) {
+                        plan_device(p, WRITE_OR_NEXT, weight_field, "blkio.bfq.weight_device", d, d->value, "default");
+                        plan_device(p, 0, weight_field, "blkio.weight_device", d, d->value, "default");
+                }
+                if (d->leaf_weight)
+                        plan_device(p, 0, weight_field, "blkio.leaf_weight_device", d, d->leaf_weight, "default");
+        }
+        for (size_t k = 0; k < SPEC_THROTTLE_MAX; k++)
+                for (size_t i = 0; i < r->n_throttles[k]; i++)
+                        plan_device(p, 0, throttles[k][0], throttles[k][1], &r->throttles[k][i],
+                                    r->throttles[k][i].value, "0");
+}
+
+/* --- the rest ---------------------------------------------------------------------------------------------------- */
+
+static void plan_hugetlb(const struct spec_resources *r, struct plan *p) {
         for (size_t i = 0; i < r->n_hugepages; i++) {
                 static const char *const kinds[] = { "rsvd.limit_in_bytes", "limit_in_bytes" };
 
-                for (size_t k = 0; k < ELEMENTSOF(kinds); k++) {
-                        struct planned_write *w = plan_add(p, h, k == 0 ? WRITE_OPTIONAL : 0, NULL, "hugetlb.%s.%s",
-                                                           r->hugepages[i].page_size, kinds[k]);
+                for (size_t k = 0; k < ELEMENTSOF(kinds); k++)
+                        writes_value(writes_add(p, k == 0 ? WRITE_OPTIONAL : 0, "hugepageLimits", "hugetlb.%s.%s",
+                                                r->hugepages[i].page_size, kinds[k]),
+                                     "%llu",
+                                     (unsigned long long) MIN_OF(r->hugepages[i].limit_bytes, (uint64_t) INT64_MAX));
+        }
+}
 
-                        (void) snprintf(w->buf, sizeof(w->buf), "%llu",
-                                        (unsigned long long) MIN_OF(r->hugepages[i].limit_bytes, (uint64_t) INT64_MAX));
-                        w->value = w->buf;
-                }
+static void plan_pids(const struct spec_resources *r, struct plan *p) {
+        if (r->pids_limit > 0)
+                writes_number(p, 0, "pids.limit", "pids.max", r->pids_limit);
+        else if (r->pids_limit < 0)
+                writes_text(p, 0, "pids.limit", "pids.max", "max");
+}
+
+static void plan_net_cls(const struct spec_resources *r, struct plan *p) {
+        if (r->has_net_class_id)
+                writes_number(p, 0, "network.classID", "net_cls.classid", r->net_class_id);
+}
+
+static void plan_net_prio(const struct spec_resources *r, struct plan *p) {
+        for (size_t i = 0; i < r->n_net_priorities; i++) {
+                struct planned_write *w = writes_add(p, 0, "network.priorities", "net_prio.ifpriomap");
+
+                writes_value(w, "%s %u", r->net_priorities[i].interface, r->net_priorities[i].priority);
+        }
+}
+
+/* Of both versions. */
+void plan_rdma(const struct spec_resources *r, struct plan *p) {
+        for (size_t i = 0; i < r->n_rdma; i++) {
+                const struct spec_rdma *d = &r->rdma[i];
+                struct planned_write *w = writes_add(p, 0, "rdma", "rdma.max");
+                char handles[32] = "", objects[32] = "";
+
+                if (d->has_handles)
+                        (void) snprintf(handles, sizeof(handles), " hca_handle=%u", d->handles);
+                if (d->has_objects)
+                        (void) snprintf(objects, sizeof(objects), " hca_object=%u", d->objects);
+                writes_value(w, "%s%s%s", d->device, handles, objects);
+                writes_unset(w, "%s hca_handle=max hca_object=max", d->device);
         }
 }
 
 int plan_v1(struct group *g, const struct spec_resources *r, struct plan *p, struct err *err) {
+        static void (*const simple[CTL_MAX])(const struct spec_resources *, struct plan *) = {
+                [CTL_CPUSET] = plan_cpuset,     [CTL_PIDS] = plan_pids, [CTL_BLKIO] = plan_blkio,
+                [CTL_HUGETLB] = plan_hugetlb,   [CTL_RDMA] = plan_rdma, [CTL_NET_CLS] = plan_net_cls,
+                [CTL_NET_PRIO] = plan_net_prio,
+        };
         struct cgroups *c = g->c;
-        int of[CTL_MAX], res = 0;
+        int res = 0;
 
-        for (int ctl = 0; ctl < CTL_MAX; ctl++)
-                of[ctl] = c->of[ctl] >= 0 && !c->hiers[c->of[ctl]].v2 ? c->of[ctl] : -1;
-        if (of[CTL_CPUSET] >= 0)
-                plan_cpuset(of[CTL_CPUSET], r, p);
-        if (of[CTL_MEMORY] >= 0)
-                res = plan_memory(g, of[CTL_MEMORY], r, p, err);
-        if (res < 0)
-                return res;
-        if (of[CTL_CPU] >= 0)
-                plan_cpu(g, of[CTL_CPU], r, p);
-        if (of[CTL_PIDS] >= 0 && r->pids_limit > 0)
-                plan_add_number(p, of[CTL_PIDS], 0, "pids.max", r->pids_limit);
-        else if (of[CTL_PIDS] >= 0 && r->pids_limit < 0)
-                (void) plan_add(p, of[CTL_PIDS], 0, "max", "pids.max");
-        if (of[CTL_BLKIO] >= 0 && r->blkio_weight) {
-                plan_add_number(p, of[CTL_BLKIO], WRITE_OR_NEXT, "blkio.bfq.weight", r->blkio_weight);
-                plan_add_number(p, of[CTL_BLKIO], 0, "blkio.weight", r->blkio_weight);
+        for (int ctl = 0; ctl < CTL_MAX && res == 0; ctl++) {
+                if (c->of[ctl] < 0 || c->hiers[c->of[ctl]].v2)
+                        continue;
+                p->hier = c->of[ctl];
+                if (ctl == CTL_CPU)
+                        plan_cpu(g, p->hier, r, p);
+                else if (ctl == CTL_MEMORY)
+                        res = plan_memory(g, p->hier, r, p, err);
+                else if (simple[ctl])
+                        simple[ctl](r, p);
         }
-        if (of[CTL_HUGETLB] >= 0)
-                plan_hugetlb(of[CTL_HUGETLB], r, p);
-        return 0;
+        return res;
 }

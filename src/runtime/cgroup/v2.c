@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* v2 - limits as cgroup v2 files, and the controllers that parents must hand down for them.
- * Kernel document: admin-guide/cgroup-v2. */
+/* v2 - limits as cgroup v2 files. Kernel document: admin-guide/cgroup-v2. */
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
@@ -9,80 +8,6 @@
 #include "base/str.h"
 #include "base/strbuf.h"
 #include "runtime/cgroup/internal.h"
-
-/* --- controllers ------------------------------------------------------------------------------------------------- */
-
-static unsigned read_controllers(int dirfd, const char *file) {
-        char text[512];
-        unsigned mask = 0;
-
-        if (file_read_at(dirfd, file, text, sizeof(text)) <= 0)
-                return 0;
-        for (const char *p = text; *p; p += *p == ' ') {
-                size_t len = strcspn(p, " ");
-                int ctl = ctl_find(p, len);
-
-                if (ctl >= 0)
-                        mask |= 1U << ctl;
-                p += len;
-        }
-        return mask;
-}
-
-static int hand_down(int rootfd, const char *folder, unsigned mask) {
-        char text[256], file[GROUP_PATH_MAX + 64];
-        size_t n = 0;
-
-        for (int ctl = 0; ctl < CTL_MAX; ctl++)
-                if (mask & 1U << ctl)
-                        n += (size_t) snprintf(text + n, sizeof(text) - n, "%s+%s", n ? " " : "",
-                                               ctl_name((enum ctl) ctl, true));
-        (void) snprintf(file, sizeof(file), "%s/cgroup.subtree_control", folder);
-        return file_write_at(rootfd, file, text);
-}
-
-static int enable_in(struct group *g, const char *folder, unsigned need, unsigned want, struct err *err) {
-        int rootfd = g->c->hiers[g->c->unified].fd, r;
-        char file[GROUP_PATH_MAX + 64];
-        unsigned have;
-
-        (void) snprintf(file, sizeof(file), "%s/cgroup.subtree_control", folder);
-        have = read_controllers(rootfd, file);
-        if (((need | want) & ~have) == 0 || (r = hand_down(rootfd, folder, (need | want) & ~have)) == 0)
-                return 0;
-        if ((need & ~have) == 0 || (r = hand_down(rootfd, folder, need & ~have)) == 0)
-                return 0;
-        if (r == -EBUSY)
-                return err_set(err, ERR_PRECONDITION,
-                               "%s/%s holds processes of its own, so it can't hand controllers down to groups below it",
-                               g->c->hiers[g->c->unified].mount, folder);
-        return err_sys(err, -r, "enable controllers in %s/%s/cgroup.subtree_control", g->c->hiers[g->c->unified].mount,
-                       folder);
-}
-
-int v2_enable(struct group *g, unsigned need, unsigned want, struct err *err) {
-        char folder[GROUP_PATH_MAX + 2];
-        size_t last = (size_t) (strrchr(g->path, '/') - g->path);
-        int fd, r;
-
-        if (!(need | want))
-                return 0;
-        fd = group_fd(g, g->c->unified);
-        if (fd < 0)
-                return err_sys(err, -fd, "open it");
-        if (((need | want) & ~read_controllers(fd, "cgroup.controllers")) == 0)
-                return 0;
-        for (size_t end = 0;; end += 1 + strcspn(g->path + end + 1, "/")) {
-                (void) snprintf(folder, sizeof(folder), ".%.*s", (int) end, g->path);
-                r = enable_in(g, folder, need, want, err);
-                if (r < 0)
-                        return r;
-                if (end >= last)
-                        return 0;
-        }
-}
-
-/* --- limits ------------------------------------------------------------------------------------------------------ */
 
 /* The curve that runc (1.3.2), crun (1.23) and the kubelet agree on, through (2, 1), (1024, 100) and (262144, 10000):
  * weight = 10^((l^2 + 125 l) / 612 - 7/34) with l = log2(shares). The older line through (2, 1) and (262144, 10000)
@@ -98,11 +23,35 @@ uint64_t weight_from_shares(uint64_t shares) {
         return (uint64_t) ceil(pow(10, (l * l + 125 * l) / 612.0 - 7.0 / 34.0));
 }
 
-static void plan_limit(struct plan *p, int h, unsigned flags, const char *file, int64_t value) {
+static void plan_limit(struct plan *p, unsigned flags, const char *field, const char *file, int64_t value) {
         if (value < 0)
-                (void) plan_add(p, h, flags, "max", "%s", file);
+                writes_text(p, flags, field, file, "max");
         else
-                plan_add_number(p, h, flags, file, value);
+                writes_number(p, flags, field, file, value);
+}
+
+/* What v2 has no file for. */
+static int check_v1_only(const struct spec_resources *r, unsigned have, struct err *err) {
+        const struct {
+                bool is_asked;
+                enum ctl ctl;
+                const char *field;
+        } fields[] = {
+                { r->has_swappiness, CTL_MEMORY, "memory.swappiness" },
+                { r->oom_kill_disable, CTL_MEMORY, "memory.disableOOMKiller" },
+                { r->has_rt_runtime, CTL_CPU, "cpu.realtimeRuntime" },
+                { r->rt_period_us > 0, CTL_CPU, "cpu.realtimePeriod" },
+                { r->blkio_leaf_weight > 0, CTL_BLKIO, "blockIO.leafWeight" },
+        };
+        const char *field = NULL;
+
+        for (size_t i = 0; i < ELEMENTSOF(fields) && !field; i++)
+                if (fields[i].is_asked && have & 1U << fields[i].ctl)
+                        field = fields[i].field;
+        for (size_t i = 0; i < r->n_blkio_weights && have & 1U << CTL_BLKIO && !field; i++)
+                if (r->blkio_weights[i].leaf_weight)
+                        field = "blockIO.weightDevice.leafWeight";
+        return field ? err_set(err, ERR_PRECONDITION, "%s: cgroup v2 has no such setting", field) : 0;
 }
 
 static int64_t read_limit(struct group *g, int h, const char *file) {
@@ -123,7 +72,7 @@ static int check_in_use(struct group *g, int h, int64_t limit, struct err *err) 
         uint64_t file = 0, shmem = 0;
         int fd = group_fd(g, h);
 
-        if (limit < 0 || current <= limit)
+        if (limit <= 0 || current <= limit)
                 return 0;
         if (fd >= 0 && file_read_at(fd, "memory.stat", text, sizeof(text)) > 0) {
                 (void) keyed_number(text, "file", &file);
@@ -132,16 +81,17 @@ static int check_in_use(struct group *g, int h, int64_t limit, struct err *err) 
         if (file > shmem)
                 current -= (int64_t) MIN_OF(file - shmem, (uint64_t) current);
         if (current > limit)
-                return err_set(err, ERR_PRECONDITION, "memory limit %lld is below the %lld bytes in use",
+                return err_set(err, ERR_PRECONDITION, "memory.limit: memory limit %lld is below the %lld bytes in use",
                                (long long) limit, (long long) current);
         return 0;
 }
 
 static int plan_memory(struct group *g, int h, const struct spec_resources *r, struct plan *p, struct err *err) {
+        static const char swap_file[] = "memory.swap.max", swap_field[] = "memory.swap";
         int64_t limit = r->memory_limit_bytes, swap = r->memory_swap_limit_bytes;
         int res;
 
-        if (limit && !g->fresh[h] && (res = check_in_use(g, h, limit, err)) < 0)
+        if (r->check_before_update && !g->fresh[h] && (res = check_in_use(g, h, limit, err)) < 0)
                 return res;
         if (limit < 0 && !swap)
                 swap = -1;
@@ -150,24 +100,24 @@ static int plan_memory(struct group *g, int h, const struct spec_resources *r, s
 
                 if (base < 0 || swap < base)
                         return err_set(err, ERR_INVALID,
-                                       "a memory + swap limit needs a memory limit that is not above it");
+                                       "memory.swap: a memory + swap limit needs a memory limit that is not above it");
                 /* v2 limits swap alone. "No swap" where swap is not counted: best effort, as runc does. */
-                plan_add_number(p, h, swap == base ? WRITE_OPTIONAL : 0, "memory.swap.max", swap - base);
+                writes_number(p, swap == base ? WRITE_OPTIONAL : 0, swap_field, swap_file, swap - base);
         } else if (swap < 0) {
-                plan_limit(p, h, WRITE_OPTIONAL, "memory.swap.max", -1);
+                plan_limit(p, WRITE_OPTIONAL, swap_field, swap_file, -1);
         }
         if (limit)
-                plan_limit(p, h, 0, "memory.max", limit);
+                plan_limit(p, 0, "memory.limit", "memory.max", limit);
+        if (r->memory_reservation_bytes)
+                plan_limit(p, 0, "memory.reservation", "memory.low", r->memory_reservation_bytes);
         return 0;
 }
 
-static void plan_cpu(struct group *g, int h, const struct spec_resources *r, struct plan *p) {
+static void plan_quota(struct group *g, int h, const struct spec_resources *r, struct plan *p) {
         struct planned_write *w;
         char text[64], quota[24];
         int fd = group_fd(g, h);
 
-        if (r->cpu_shares)
-                plan_add_number(p, h, 0, "cpu.weight", (int64_t) weight_from_shares(r->cpu_shares));
         if (!r->cpu_quota_us && !r->cpu_period_us)
                 return;
         if (r->cpu_quota_us > 0)
@@ -177,26 +127,100 @@ static void plan_cpu(struct group *g, int h, const struct spec_resources *r, str
         /* Only a period: the quota stays. */
         if (!r->cpu_quota_us && !g->fresh[h] && fd >= 0 && file_read_at(fd, "cpu.max", text, sizeof(text)) > 0)
                 (void) snprintf(quota, sizeof(quota), "%.*s", (int) strcspn(text, " "), text);
-        w = plan_add(p, h, 0, NULL, "cpu.max");
+        w = writes_add(p, 0, r->cpu_quota_us ? "cpu.quota" : "cpu.period", "cpu.max");
         if (r->cpu_period_us)
-                (void) snprintf(w->buf, sizeof(w->buf), "%s %llu", quota, (unsigned long long) r->cpu_period_us);
+                writes_value(w, "%s %llu", quota, (unsigned long long) r->cpu_period_us);
         else
-                (void) snprintf(w->buf, sizeof(w->buf), "%s", quota);
-        w->value = w->buf;
+                writes_value(w, "%s", quota);
 }
 
-static void plan_hugetlb(int h, const struct spec_resources *r, struct plan *p) {
+static void plan_cpu(struct group *g, int h, const struct spec_resources *r, struct plan *p) {
+        static const char burst_file[] = "cpu.max.burst";
+        int64_t burst = (int64_t) r->cpu_burst_us, now = 0;
+        bool burst_first;
+
+        /* The weight of an idle group can't be set. */
+        if (r->has_cpu_idle && !r->cpu_idle)
+                writes_number(p, 0, "cpu.idle", "cpu.idle", 0);
+        if (r->cpu_shares)
+                writes_number(p, 0, "cpu.shares", "cpu.weight", (int64_t) weight_from_shares(r->cpu_shares));
+        /* A burst is at most the quota, at every moment. */
+        if (r->has_cpu_burst && !g->fresh[h])
+                now = read_limit(g, h, burst_file);
+        burst_first = burst <= now;
+        if (r->has_cpu_burst && burst_first)
+                writes_number(p, 0, "cpu.burst", burst_file, burst);
+        plan_quota(g, h, r, p);
+        if (r->has_cpu_burst && !burst_first)
+                writes_number(p, 0, "cpu.burst", burst_file, burst);
+        if (r->has_cpu_idle && r->cpu_idle)
+                writes_number(p, 0, "cpu.idle", "cpu.idle", 1);
+}
+
+/* --- block devices ----------------------------------------------------------------------------------------------- */
+
+static unsigned io_weight(uint64_t blkio_weight) {
+        return (unsigned) (1 + (blkio_weight - 10) * 9999 / 990);
+}
+
+static void plan_weight(struct plan *p, const struct spec_device_limit *d) {
+        static const char *const files[] = { "io.bfq.weight", "io.weight" };
+        const unsigned values[] = { (unsigned) d->value, io_weight(d->value) };
+
+        for (size_t i = 0; i < ELEMENTSOF(files); i++) {
+                struct planned_write *w =
+                        writes_add(p, i == 0 ? WRITE_OR_NEXT : 0, "blockIO.weightDevice", "%s", files[i]);
+
+                writes_value(w, "%lld:%lld %u", (long long) d->major, (long long) d->minor, values[i]);
+                writes_unset(w, "%lld:%lld default", (long long) d->major, (long long) d->minor);
+        }
+}
+
+static void unset_io_max(struct planned_write *w, const char *value) {
+        writes_unset(w, "%.*s rbps=max wbps=max riops=max wiops=max", (int) MIN_OF(strcspn(value, " "), 48U), value);
+}
+
+static void plan_throttle(struct plan *p, const char *field, const char *key, const struct spec_device_limit *d) {
+        struct planned_write *w = writes_add(p, 0, field, "io.max");
+
+        if (d->value) /* v1 takes 0 for none */
+                writes_value(w, "%lld:%lld %s=%llu", (long long) d->major, (long long) d->minor, key,
+                             (unsigned long long) d->value);
+        else
+                writes_value(w, "%lld:%lld %s=max", (long long) d->major, (long long) d->minor, key);
+        unset_io_max(w, w->buf);
+}
+
+static void plan_io(const struct spec_resources *r, struct plan *p) {
+        static const char *const throttles[SPEC_THROTTLE_MAX][2] = {
+                [SPEC_THROTTLE_READ_BPS] = { "blockIO.throttleReadBpsDevice", "rbps" },
+                [SPEC_THROTTLE_WRITE_BPS] = { "blockIO.throttleWriteBpsDevice", "wbps" },
+                [SPEC_THROTTLE_READ_IOPS] = { "blockIO.throttleReadIOPSDevice", "riops" },
+                [SPEC_THROTTLE_WRITE_IOPS] = { "blockIO.throttleWriteIOPSDevice", "wiops" },
+        };
+
+        if (r->blkio_weight) {
+                writes_number(p, WRITE_OR_NEXT, "blockIO.weight", "io.bfq.weight", r->blkio_weight);
+                writes_number(p, 0, "blockIO.weight", "io.weight", io_weight(r->blkio_weight));
+        }
+        for (size_t i = 0; i < r->n_blkio_weights; i++)
+                if (r->blkio_weights[i].value)
+                        plan_weight(p, &r->blkio_weights[i]);
+        for (size_t k = 0; k < SPEC_THROTTLE_MAX; k++)
+                for (size_t i = 0; i < r->n_throttles[k]; i++)
+                        plan_throttle(p, throttles[k][0], throttles[k][1], &r->throttles[k][i]);
+}
+
+/* --- the rest ---------------------------------------------------------------------------------------------------- */
+
+static void plan_hugetlb(const struct spec_resources *r, struct plan *p) {
         for (size_t i = 0; i < r->n_hugepages; i++) {
                 static const char *const kinds[] = { "rsvd.max", "max" };
 
-                for (size_t k = 0; k < ELEMENTSOF(kinds); k++) {
-                        struct planned_write *w = plan_add(p, h, k == 0 ? WRITE_OPTIONAL : 0, NULL, "hugetlb.%s.%s",
-                                                           r->hugepages[i].page_size, kinds[k]);
-
-                        (void) snprintf(w->buf, sizeof(w->buf), "%llu",
-                                        (unsigned long long) r->hugepages[i].limit_bytes);
-                        w->value = w->buf;
-                }
+                for (size_t k = 0; k < ELEMENTSOF(kinds); k++)
+                        writes_value(writes_add(p, k == 0 ? WRITE_OPTIONAL : 0, "hugepageLimits", "hugetlb.%s.%s",
+                                                r->hugepages[i].page_size, kinds[k]),
+                                     "%llu", (unsigned long long) r->hugepages[i].limit_bytes);
         }
 }
 
@@ -206,42 +230,52 @@ static int plan_unified(struct group *g, const struct spec_resources *r, struct 
         for (size_t i = 0; i < r->n_unified; i++) {
                 const char *key = r->unified[i].key;
                 int ctl = ctl_find(key, strcspn(key, "."));
+                struct planned_write *w;
 
                 if (c->unified < 0 || (ctl >= 0 && c->of[ctl] != c->unified))
                         return err_set(err, ERR_PRECONDITION,
                                        "unified: this host can't set %s: it needs its controller on cgroup v2, but "
                                        "this is cgroup %s",
                                        key, cgroup_mode_name(c->mode));
-                (void) plan_add(p, c->unified, 0, r->unified[i].value, "%s", key);
+                w = writes_add(p, 0, "unified", "%s", key);
+                w->value = r->unified[i].value;
+                if (str_eq(key, "io.max"))
+                        unset_io_max(w, w->value);
         }
         return 0;
 }
 
+static void plan_cpuset(const struct spec_resources *r, struct plan *p) {
+        if (!str_empty(r->cpuset_cpus))
+                writes_text(p, 0, "cpu.cpus", "cpuset.cpus", r->cpuset_cpus);
+        if (!str_empty(r->cpuset_mems))
+                writes_text(p, 0, "cpu.mems", "cpuset.mems", r->cpuset_mems);
+}
+
 int plan_v2(struct group *g, const struct spec_resources *r, struct plan *p, struct err *err) {
         struct cgroups *c = g->c;
-        int h = c->unified, res = 0;
+        int h = c->unified, res;
         unsigned have = h < 0 ? 0 : c->hiers[h].controllers;
 
         for (int ctl = 0; ctl < CTL_MAX; ctl++)
                 if (c->of[ctl] != h)
                         have &= ~(1U << ctl);
-        if (have & 1U << CTL_CPUSET && !str_empty(r->cpuset_cpus))
-                (void) plan_add(p, h, 0, r->cpuset_cpus, "cpuset.cpus");
-        if (have & 1U << CTL_CPUSET && !str_empty(r->cpuset_mems))
-                (void) plan_add(p, h, 0, r->cpuset_mems, "cpuset.mems");
-        if (have & 1U << CTL_MEMORY)
-                res = plan_memory(g, h, r, p, err);
-        if (res < 0)
+        p->hier = h;
+        if ((res = check_v1_only(r, have, err)) < 0)
+                return res;
+        if (have & 1U << CTL_CPUSET)
+                plan_cpuset(r, p);
+        if (have & 1U << CTL_MEMORY && (res = plan_memory(g, h, r, p, err)) < 0)
                 return res;
         if (have & 1U << CTL_CPU)
                 plan_cpu(g, h, r, p);
         if (have & 1U << CTL_PIDS && r->pids_limit)
-                plan_limit(p, h, 0, "pids.max", r->pids_limit);
-        if (have & 1U << CTL_BLKIO && r->blkio_weight) {
-                plan_add_number(p, h, WRITE_OR_NEXT, "io.bfq.weight", r->blkio_weight);
-                plan_add_number(p, h, 0, "io.weight", 1 + (r->blkio_weight - 10) * 9999 / 990);
-        }
+                plan_limit(p, 0, "pids.limit", "pids.max", r->pids_limit);
+        if (have & 1U << CTL_BLKIO)
+                plan_io(r, p);
         if (have & 1U << CTL_HUGETLB)
-                plan_hugetlb(h, r, p);
+                plan_hugetlb(r, p);
+        if (have & 1U << CTL_RDMA)
+                plan_rdma(r, p);
         return plan_unified(g, r, p, err);
 }
