@@ -13,6 +13,7 @@
 #include "init/process.h"
 #include "init/reader.h"
 #include "init/setup.h"
+#include "init/start.h"
 #include "init/sys.h"
 #include "init/terminal.h"
 
@@ -89,6 +90,16 @@ static int send_ready(int sock, const struct setup_result *result, struct plan_e
         return r < 0 ? fail_set(e, -r, "answer the keeper", NULL) : 0;
 }
 
+/* While we wait for START, nothing of the host's lies about in a PID namespace that may be shared. */
+static void close_rest(const struct received *got, const struct reader *plan) {
+        const struct plan_record *start = reader_find(plan, NULL, PLAN_START_SOCKET);
+        size_t keep = start ? PLAN_FD_FIRST + (size_t) start->fd : STATUS_INDEX;
+
+        for (size_t i = 0; i < got->n_fds; i++)
+                if (i != keep)
+                        (void) close(got->fds[i]);
+}
+
 static int set_up(int sock, struct received *got, struct reader *plan, struct setup_result *result,
                   struct plan_error *e) {
         int r = receive(sock, PLAN_MSG_PLAN, got, e);
@@ -100,13 +111,31 @@ static int set_up(int sock, struct received *got, struct reader *plan, struct se
         if (take_stdio(got, e) < 0 || reader_map(plan, got->fds[0], got->n_fds - PLAN_FD_FIRST, e) < 0 ||
             setup_run(plan, got->fds + PLAN_FD_FIRST, sock, result, e) < 0)
                 return -1;
-        /* While we wait for START, nothing of the host's lies about in a PID namespace that may be shared. */
-        for (size_t i = 0; i < got->n_fds; i++)
-                if (i != STATUS_INDEX)
-                        (void) close(got->fds[i]);
+        close_rest(got, plan);
         if (!reader_find(plan, NULL, PLAN_TERMINAL))
                 (void) setsid();
         return send_ready(sock, result, e);
+}
+
+/* How we are let go: by the maker, or by whoever connects later. */
+static int wait_for_start(int sock, const struct reader *plan, const struct received *got, struct start *ret,
+                          struct plan_error *e) {
+        static struct received start;
+        const struct plan_record *rec = reader_find(plan, NULL, PLAN_START_SOCKET);
+
+        if (rec) {
+                (void) close(sock);
+                return start_wait(got->fds[PLAN_FD_FIRST + rec->fd], (uint32_t) rec->a, ret, e);
+        }
+        *ret = (struct start){ .status_fd = got->fds[STATUS_INDEX], .sock = sock };
+        return receive(sock, PLAN_MSG_START, &start, e);
+}
+
+/* What liblxc and its caller had open and forgot, and the program itself. */
+static void close_inherited(unsigned sock) {
+        if (sock > 3)
+                (void) sys_close_range(3, sock - 1, 0);
+        (void) sys_close_range(sock + 1, ~0u, 0);
 }
 
 /* Descriptors 0-2 must be taken, so that none that is received becomes one of them. */
@@ -118,7 +147,11 @@ static void fill_stdio(int sock) {
 
 static int run(const struct reader *plan, const struct setup_result *result, int status_fd) {
         const struct process_args args = {
-                .plan = plan, .user = &result->user, .proc_fd = result->proc_fd, .status_fd = status_fd, .is_init = true
+                .plan = plan,
+                .user = &result->user,
+                .proc_fd = result->proc_fd,
+                .status_fd = status_fd,
+                .dies_with_parent = !reader_find(plan, NULL, PLAN_OUTLIVES_PARENT),
         };
         struct plan_error e;
 
@@ -134,8 +167,9 @@ static int run(const struct reader *plan, const struct setup_result *result, int
 }
 
 int main(int argc, char **argv) {
-        static struct received got, start;
+        static struct received got;
         static struct setup_result result;
+        struct start start;
         struct plan_error e;
         struct reader plan;
         uint32_t sock;
@@ -147,6 +181,7 @@ int main(int argc, char **argv) {
                 return EXIT_SETUP;
         (void) prctl(PR_SET_NAME, "lxcri-init", 0, 0, 0);
         process_reset();
+        close_inherited(sock);
         fill_stdio((int) sock);
         r = set_up((int) sock, &got, &plan, &result, &e);
         if (r < 0) {
@@ -154,8 +189,8 @@ int main(int argc, char **argv) {
                 return EXIT_SETUP;
         }
         if (r == 0)
-                r = receive((int) sock, PLAN_MSG_START, &start, &e);
+                r = wait_for_start((int) sock, &plan, &got, &start, &e);
         if (r != 0)
                 return EXIT_ABANDONED;
-        return run(&plan, &result, got.fds[STATUS_INDEX]);
+        return run(&plan, &result, start.status_fd);
 }

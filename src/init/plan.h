@@ -13,7 +13,22 @@
  * terminal's master as descriptor, if any) or PLAN_MSG_ERROR (text), waits for PLAN_MSG_START, carries out the process
  * records, execs. The exec status pipe then closes (success) or carries "i32 errno, text" (failure); init exits 127 or
  * 126 after that. EOF on the socket before START: exit. The whole plan is validated before the first record is acted
- * on. */
+ * on.
+ *
+ * Containers that outlive who made them (OCI runtimes): with PLAN_START_SOCKET init is let go by whoever connects to a
+ * listening SOCK_SEQPACKET unix socket, which the maker has bound where only the runtime's user can reach it and passes
+ * on as a descriptor of the plan. Once READY is sent init closes the maker's socket and all it got with the plan but
+ * that socket, its own stdio and PLAN_PRESERVE's; descriptor [4] of PLAN_MSG_PLAN isn't used (/dev/null will do), and
+ * the maker's end no longer matters. Then, again and again: accept a connection; SO_PEERCRED must have the uid of the
+ * record, as seen from the container's user namespace; one message PLAN_MSG_START with exactly one descriptor, the
+ * write end of an exec status pipe, lets init go, with the meaning of the pipe as above. Anything else, or the end of
+ * the connection, only ends the connection. So "start" may die at any time; connecting to an init that is gone is
+ * ECONNREFUSED. Until then SIGHUP, SIGINT, SIGQUIT and SIGTERM end init with 128 + signal, even as first process of its
+ * PID namespace.
+ *
+ * With PLAN_SECCOMP_NOTIFY the filter's descriptor goes to whoever sent START, over the same socket (exec: the
+ * terminal's): a message PLAN_MSG_SECCOMP of one byte with that descriptor, to be answered with PLAN_MSG_GO once the
+ * agent has it. It comes before the exec status pipe closes. */
 #pragma once
 #include <stdint.h>
 
@@ -95,6 +110,15 @@ enum plan_op {
         /* A hook. str: program, state as JSON up to and without the value of "pid", its last member, then a arguments,
          * the rest: environment; b: timeout in ms, 0: none; flags PLAN_HOOK_AT_START: as the user, before the exec. */
         PLAN_HOOK,
+        /* str: path of a mount that liblxc needed and the container must not have: taken away. Fine when none is there.
+         */
+        PLAN_UMOUNT,
+        /* str: host name, NIS domain name of the UTS namespace; "": as it is. */
+        PLAN_UTS,
+        /* fd: listening socket; a: uid of who may connect. See above. */
+        PLAN_START_SOCKET,
+        /* Neither init nor the program is killed when its parent ends. */
+        PLAN_OUTLIVES_PARENT,
         PLAN_SETUP_END,
 
         /* The process, on START (exec: at once). */

@@ -284,7 +284,7 @@ int process_apply(const struct process_args *args, struct plan_error *e) {
         if (drop_bounding(caps[0], e) < 0 || become_user(plan, args->user, e) < 0 || set_rlimits(plan, e) < 0)
                 return -1;
         /* A switch of user clears it. */
-        if (args->is_init && prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
+        if (args->dies_with_parent && prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
                 return fail_set(e, errno, "set the parent death signal", NULL);
         if (seccomp && !no_new_privs && load_seccomp(seccomp, e) < 0)
                 return -1;

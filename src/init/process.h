@@ -18,7 +18,7 @@ struct process_args {
         const struct users_result *user;
         int proc_fd;   /* the container's procfs, -1: it has none; closed */
         int status_fd; /* kept open until the exec, all others above 2 are closed; -1: none */
-        bool is_init;  /* die with the monitor */
+        bool dies_with_parent;
 };
 
 /* Ambient state every program of ours starts from: signals at their defaults and unblocked, umask 0, nothing above 2

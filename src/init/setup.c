@@ -4,6 +4,7 @@
 #include "init/setup.h"
 
 #include <sched.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
@@ -234,6 +235,42 @@ static int do_hook(struct setup *s, const struct plan_record *rec, struct plan_e
         return 0;
 }
 
+/* Detached: a descriptor of it (proc_fd) stays of use. */
+static int do_umount(struct setup *s, const struct plan_record *rec, struct plan_error *e) {
+        const char *path = reader_string(rec, 0);
+        int fd = path_open(s->root_fd, path, O_PATH | O_DIRECTORY), r = 0;
+
+        if (fd == -ENOENT)
+                return 0;
+        if (fd < 0 || fchdir(fd) < 0)
+                r = fd < 0 ? -fd : errno;
+        else if (umount2(".", MNT_DETACH) < 0 && errno != EINVAL) /* not a mount */
+                r = errno;
+        if (fchdir(s->root_fd) < 0 && !r)
+                r = errno;
+        return close_and(fd, r ? fail_set(e, r, "take away the mount on ", path, NULL) : 0);
+}
+
+static int do_uts(struct setup *s, const struct plan_record *rec, struct plan_error *e) {
+        const char *host = reader_string(rec, 0), *domain = reader_string(rec, 1);
+
+        if (*host && sethostname(host, strlen(host)) < 0)
+                return fail_set(e, errno, "set the host name ", host, NULL);
+        if (*domain && setdomainname(domain, strlen(domain)) < 0)
+                return fail_set(e, errno, "set the domain name ", domain, NULL);
+        return 0;
+}
+
+/* Its turn comes once all is set up. */
+static int do_start_socket(struct setup *s, const struct plan_record *rec, struct plan_error *e) {
+        return 0;
+}
+
+/* Whatever liblxc has set before. */
+static int do_outlives_parent(struct setup *s, const struct plan_record *rec, struct plan_error *e) {
+        return prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0) < 0 ? fail_set(e, errno, "outlive the parent", NULL) : 0;
+}
+
 static int (*const operations[PLAN_SETUP_END])(struct setup *s, const struct plan_record *rec, struct plan_error *e) = {
         [PLAN_CGROUP_JOIN] = do_cgroup_join,
         [PLAN_CGROUP_NS] = do_cgroup_ns,
@@ -255,6 +292,10 @@ static int (*const operations[PLAN_SETUP_END])(struct setup *s, const struct pla
         [PLAN_LABEL] = do_label,
         [PLAN_HOOKS] = do_hooks,
         [PLAN_HOOK] = do_hook,
+        [PLAN_UMOUNT] = do_umount,
+        [PLAN_UTS] = do_uts,
+        [PLAN_START_SOCKET] = do_start_socket,
+        [PLAN_OUTLIVES_PARENT] = do_outlives_parent,
 };
 
 int setup_run(const struct reader *plan, const int *fds, int sock, struct setup_result *ret, struct plan_error *e) {

@@ -21,8 +21,9 @@
 #include "base/fs.h"
 #include "base/sock.h"
 #include "init/process.h"
+#include "runtime/lxc/config.h"
 
-enum { MAP_FIRST = 100000, MAP_LENGTH = 65536, STOP_AFTER_MS = 10000 };
+enum { STOP_AFTER_MS = 10000 };
 
 const char *box_path(const struct box *b, const char *relative) {
         return arena_printf(b->arena, "%s/%s", b->dir, relative);
@@ -32,6 +33,13 @@ void box_write(const struct box *b, const char *relative, const char *text) {
         struct err err;
 
         assert(fs_write_atomic(AT_FDCWD, box_path(b, relative), text, strlen(text), 0644, false, &err) == 0);
+}
+
+void box_chown(const struct box *b) {
+        char command[200];
+
+        (void) snprintf(command, sizeof(command), "chown -Rh %d:%d %s", MAP_FIRST, MAP_FIRST, b->root);
+        assert(system(command) == 0); /* NOLINT: a test's own path */
 }
 
 void box_init(struct box *b) {
@@ -95,6 +103,7 @@ static void open_program(char *out, size_t size) {
 struct child {
         const struct box *box;
         int program_fd, sock, sync_fd;
+        bool sys;
 };
 
 /* What liblxc does until it starts init. */
@@ -107,9 +116,8 @@ static _noreturn_ void enter_container(const struct child *c) {
         assert(mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) == 0);
         assert(mount(root, root, NULL, MS_BIND | MS_REC, NULL) == 0);
         assert(chdir(root) == 0 && mount("proc", "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) == 0);
-        if (mount("sysfs", "sys", "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) <
-            0) /* the net namespace is not the box' */
-                assert(c->box->userns);
+        if (c->sys)
+                assert(mount("sysfs", "sys", "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) == 0);
         assert(syscall(SYS_pivot_root, ".", ".") == 0 && umount2(".", MNT_DETACH) == 0 && chdir("/") == 0);
         assert(sethostname("box", 3) == 0);
         assert(fcntl(c->program_fd, F_SETFD, 0) == 0 && fcntl(c->sock, F_SETFD, 0) == 0);
@@ -137,10 +145,10 @@ static void write_map(pid_t pid, const char *file) {
         assert(fs_write_existing(AT_FDCWD, path, map, &err) == 0);
 }
 
-static void spawn(struct box *b, int sock) {
+static void spawn(struct box *b, int sock, bool sys) {
         unsigned long flags =
                 CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC | (b->userns ? CLONE_NEWUSER : 0ul);
-        struct child c = { .box = b, .sock = sock, .sync_fd = -1 };
+        struct child c = { .box = b, .sock = sock, .sync_fd = -1, .sys = sys };
         int sync[2], pids[2];
         char path[512];
 
@@ -206,18 +214,29 @@ static void move_to(int cgroup_fd, pid_t pid) {
         assert(fs_write_existing(cgroup_fd, "cgroup.procs", text, &err) == 0);
 }
 
-bool box_start(struct box *b, const struct spec *spec, const struct plan_host *host) {
+/* Of who lets init go by a socket. */
+static void listen_for_start(struct box *b, struct spec *spec) {
+        struct err err;
+
+        (void) snprintf(b->start_path, sizeof(b->start_path), "%s/start.sock", b->dir);
+        assert(sock_listen_unix(b->start_path, SOCK_SEQPACKET | SOCK_CLOEXEC, 0600, &spec->start_socket, &err) == 0);
+}
+
+bool box_start(struct box *b, const struct spec *box_spec, const struct plan_host *host) {
         int sv[2], in[2], out[2], status[2], all[SOCK_MAX_FDS];
+        struct spec copy = *box_spec, *spec = &copy;
         struct plan plan = PLAN_EMPTY;
         struct err err = { 0 };
 
+        if (spec->outlives_parent)
+                listen_for_start(b, spec);
         if (plan_build_init(spec, host, &plan, &err) < 0) {
                 (void) snprintf(b->error.text, sizeof(b->error.text), "%.500s", err.msg);
                 return false;
         }
         assert(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) == 0);
         assert(pipe2(in, O_CLOEXEC) == 0 && pipe2(out, O_CLOEXEC) == 0 && pipe2(status, O_CLOEXEC) == 0);
-        spawn(b, sv[1]);
+        spawn(b, sv[1], lxc_mounted_sys(spec) == LXC_MOUNTED_NEW);
         if (plan.cgroup_fd >= 0)
                 move_to(plan.cgroup_fd, b->pid);
         all[0] = plan.fd;
@@ -235,11 +254,35 @@ bool box_start(struct box *b, const struct spec *spec, const struct plan_host *h
         (void) close(out[1]);
         (void) close(status[1]);
         plan_done(&plan);
+        if (spec->outlives_parent)
+                (void) close(spec->start_socket);
         receive_answer(b);
         return b->ready.type == PLAN_MSG_READY;
 }
 
+int box_connect(struct box *b) {
+        struct err err;
+        int fd, r = sock_connect_unix(b->start_path, SOCK_SEQPACKET | SOCK_CLOEXEC, &fd, &err);
+
+        return r < 0 ? r : fd;
+}
+
+static void start_by_socket(struct box *b) {
+        int status[2], sock = box_connect(b);
+
+        assert(sock >= 0 && pipe2(status, O_CLOEXEC) == 0 && sock_send(sock, "S", 1, &status[1], 1) == 0);
+        (void) close(status[1]);
+        (void) close(b->status_fd);
+        (void) fd_close(b->sock);
+        b->status_fd = status[0];
+        b->sock = sock;
+}
+
 void box_send_start(struct box *b) {
+        if (b->start_path[0]) {
+                start_by_socket(b);
+                return;
+        }
         assert(sock_send(b->sock, "S", 1, NULL, 0) == 0);
 }
 

@@ -8,14 +8,15 @@
 #include "base/arena.h"
 #include "runtime/lxc/plan.h"
 
-enum { OUTPUT_MAX = 65536 };
+enum { OUTPUT_MAX = 65536, MAP_FIRST = 100000, MAP_LENGTH = 65536 };
 
 struct box {
         struct arena *arena;
         char dir[64]; /* temporary; holds "root" and what a test puts beside it */
         char root[80];
-        bool userns;    /* set before box_start(): a user namespace with ids from 100000 */
-        bool monitored; /* init's parent is a process of its own: monitor_pid */
+        char start_path[80]; /* after box_start() with spec.outlives_parent */
+        bool userns;         /* set before box_start(): a user namespace with ids from 100000 */
+        bool monitored;      /* init's parent is a process of its own: monitor_pid */
         pid_t pid, monitor_pid;
         int sock, status_fd, out_fd, in_fd, master_fd;
         struct plan_ready ready; /* after box_start(): type is PLAN_MSG_READY or ... */
@@ -33,6 +34,8 @@ void box_init(struct box *b);
 void box_done(struct box *b);
 /* A path below the box' folder; lives as long as the box. */
 const char *box_path(const struct box *b, const char *relative);
+/* The root belongs to the root of a user namespace (userns). */
+void box_chown(const struct box *b);
 void box_write(const struct box *b, const char *relative, const char *text);
 
 /* Plan, start init, wait for its answer. True: READY. */
@@ -40,6 +43,8 @@ bool box_start(struct box *b, const struct spec *spec, const struct plan_host *h
 /* START, all output, the end. Returns the exit code, or 128 + signal. */
 int box_run(struct box *b);
 void box_send_start(struct box *b);
+/* To start_path; -code when nobody listens. */
+int box_connect(struct box *b);
 int box_finish(struct box *b);
 
 /* A command in the running container, by the code of the keeper's exec helper. Output in b->output. */

@@ -4,7 +4,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/nsfs.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
 #include "base/cleanup.h"
 #include "base/str.h"
 #include "keeper/protocol.h"
@@ -63,6 +67,72 @@ static bool needs_reboot_guard(const struct spec *spec) {
         return !spec->ns[SPEC_NS_PID].create || spec->process.caps.bounding & 1ull << CAP_SYS_BOOT;
 }
 
+/* --- what is mounted before the root is pivoted --------------------------------------------------------------------
+ */
+
+bool lxc_mount_is_on(const struct spec_mount *m, const char *path) {
+        const char *at = m->destination;
+        size_t n = strlen(path) - 1;
+
+        at += strspn(at, "/");
+        if (strncmp(at, path + 1, n) != 0)
+                return false;
+        return at[n + strspn(at + n, "/")] == '\0';
+}
+
+/* Is the first mount there a new file system of @type? */
+static bool lists(const struct spec *spec, const char *path, const char *type) {
+        for (size_t i = 0; i < spec->n_mounts; i++) {
+                const struct spec_mount *m = &spec->mounts[i];
+
+                if (lxc_mount_is_on(m, path))
+                        return m->source_fd < 0 && !(m->flags & MS_BIND) && str_eq(m->type, type);
+        }
+        return false;
+}
+
+/* liblxc starts init by its /proc/self/fd. A user namespace can't mount the procfs of a PID namespace of the host's. */
+enum lxc_mounted lxc_mounted_proc(const struct spec *spec) {
+        if (lists(spec, "/proc", "proc"))
+                return LXC_MOUNTED_NEW;
+        return SPEC_HAS_USER_NS(spec) && !spec->ns[SPEC_NS_PID].create ? LXC_MOUNTED_BOUND : LXC_MOUNTED_ONLY;
+}
+
+enum lxc_mounted lxc_mounted_sys(const struct spec *spec) {
+        return lists(spec, "/sys", "sysfs") && lxc_may_mount_sys(spec) ? LXC_MOUNTED_NEW : LXC_MOUNTED_NOT;
+}
+
+/* Does the user namespace behind one path own the network namespace behind the other? */
+static bool owns(const char *user, const char *net) {
+        _cleanup_(fd_closep) int fd = open(net, O_RDONLY | O_CLOEXEC), owner = -1;
+        struct stat a, b;
+
+        owner = fd < 0 ? -1 : ioctl(fd, NS_GET_USERNS);
+        return owner >= 0 && fstat(owner, &a) == 0 && stat(user, &b) == 0 && a.st_dev == b.st_dev &&
+               a.st_ino == b.st_ino;
+}
+
+bool lxc_may_mount_sys(const struct spec *spec) {
+        const struct spec_namespace *user = &spec->ns[SPEC_NS_USER], *net = &spec->ns[SPEC_NS_NET];
+
+        if (!SPEC_HAS_USER_NS(spec) || net->create)
+                return true;
+        return user->path && net->path && owns(user->path, net->path);
+}
+
+static void add_mounts(const struct spec *spec, struct lxc_config *c) {
+        static const char proc[] = "lxc.mount.entry = proc proc proc nosuid,nodev,noexec 0 0\n",
+                          bound_proc[] = "lxc.mount.entry = /proc proc none rbind 0 0\n",
+                          sys[] = "lxc.mount.entry = sysfs sys sysfs nosuid,nodev,noexec 0 0\n";
+
+        strbuf_puts(&c->text, lxc_mounted_proc(spec) == LXC_MOUNTED_BOUND ? bound_proc : proc);
+        if (lxc_mounted_sys(spec) == LXC_MOUNTED_NEW)
+                strbuf_puts(&c->text, sys);
+}
+
+/* --- all of it -----------------------------------------------------------------------------------------------------
+ */
+
 int lxc_config_build(const struct spec *spec, size_t first_fd, const char *log_path, const char *rootfs_dir,
                      struct lxc_config *ret, struct err *err) {
         struct lxc_config c = { .text = STRBUF(KEEPER_CONFIG_MAX - 1) };
@@ -80,14 +150,15 @@ int lxc_config_build(const struct spec *spec, size_t first_fd, const char *log_p
         add_cloned(spec, &c);
         if (SPEC_HAS_USER_NS(spec))
                 add_user(spec, &c);
-        if (spec->ns[SPEC_NS_UTS].create)
+        if (spec->ns[SPEC_NS_UTS].create && !spec->hostname) /* else it is init's */
                 strbuf_printf(&c.text, "lxc.uts.name = %.63s\n", spec->id);
-        strbuf_puts(&c.text, "lxc.mount.entry = proc proc proc nosuid,nodev,noexec 0 0\n"
-                             "lxc.mount.entry = sysfs sys sysfs nosuid,nodev,noexec 0 0\n"
-                             "lxc.autodev = 0\nlxc.tty.max = 0\nlxc.pty.max = 0\nlxc.console.path = none\n"
+        add_mounts(spec, &c);
+        strbuf_puts(&c.text, "lxc.autodev = 0\nlxc.tty.max = 0\nlxc.pty.max = 0\nlxc.console.path = none\n"
                              "lxc.apparmor.profile = unconfined\n"
                              /* 5.0's meaning is the reverse of its manual page's: 1 makes no keyring. */
                              "lxc.keyring.session = 1\n");
+        if (spec->outlives_parent)
+                strbuf_puts(&c.text, "lxc.monitor.signal.pdeath = 0\n");
         if (needs_reboot_guard(spec))
                 strbuf_puts(&c.text, "lxc.hook.post-stop = /bin/false\n");
         if (c.text.overflow) {

@@ -14,6 +14,20 @@ struct lxc_config {
         size_t n_fds;
 };
 
+/* What liblxc has to mount before it pivots the root: what user namespaces can't mount later, and procfs for itself. */
+enum lxc_mounted {
+        LXC_MOUNTED_NOT,
+        LXC_MOUNTED_NEW,  /* a new file system, as the spec lists it */
+        LXC_MOUNTED_ONLY, /* the same, but not listed by the spec: to be taken away */
+        LXC_MOUNTED_BOUND /* the host's, not listed: to be taken away */
+};
+enum lxc_mounted lxc_mounted_proc(const struct spec *spec);
+enum lxc_mounted lxc_mounted_sys(const struct spec *spec);
+/* May the container mount a sysfs of its own? That needs a network namespace that its user namespace owns. */
+bool lxc_may_mount_sys(const struct spec *spec);
+/* Is @m on @path, "/proc"? With or without slashes around it. */
+bool lxc_mount_is_on(const struct spec_mount *m, const char *path);
+
 /* @first_fd: the number that fds[0] has among the request's descriptors. @log_path: liblxc's own log of this container.
  */
 _must_use_ int lxc_config_build(const struct spec *spec, size_t first_fd, const char *log_path, const char *rootfs_dir,

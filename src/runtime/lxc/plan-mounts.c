@@ -9,21 +9,16 @@
 #include "base/cleanup.h"
 #include "base/str.h"
 #include "init/sys.h"
+#include "runtime/lxc/config.h"
 #include "runtime/lxc/plan-writer.h"
 
 static bool is_bind(const struct spec_mount *m) {
         return m->source_fd >= 0 || str_eq(m->type, "bind") || (m->flags & MS_BIND);
 }
 
-static bool is_on(const struct spec_mount *m, const char *path) {
-        size_t n = strlen(path);
-
-        return strncmp(m->destination, path, n) == 0 && (!m->destination[n] || str_eq(m->destination + n, "/"));
-}
-
 /* Of a kind that is filled by later mounts and devices: made writable, and read-only when all is done. */
 static bool is_late_readonly(const struct spec_mount *m) {
-        return !is_bind(m) && (m->flags & MS_RDONLY) && (str_eq(m->type, "tmpfs") || is_on(m, "/dev"));
+        return !is_bind(m) && (m->flags & MS_RDONLY) && (str_eq(m->type, "tmpfs") || lxc_mount_is_on(m, "/dev"));
 }
 
 static void put_setattr(struct plan_writer *w, const char *path, unsigned long flags) {
@@ -141,6 +136,22 @@ static int put_cgroup(struct plan_writer *w, const struct spec *spec, const stru
         return 0;
 }
 
+/* There is none of its own for who doesn't own the network namespace: the host's, as crun does. */
+static int put_host_sys(struct plan_writer *w, const struct spec_mount *m, const char *target, struct err *err) {
+        struct spec_mount bind = { .destination = target, .flags = m->flags, .recursive = true, .source_fd = -1 };
+        int tree = plan_clone_source(&bind, "/sys", err);
+
+        return tree < 0 ? tree : put_attach(w, tree, target, err);
+}
+
+/* The one that liblxc has made. */
+static bool is_first_on(const struct spec *spec, const struct spec_mount *m, const char *path) {
+        for (size_t i = 0; i < spec->n_mounts; i++)
+                if (lxc_mount_is_on(&spec->mounts[i], path))
+                        return &spec->mounts[i] == m;
+        return false;
+}
+
 static int put_mount(struct plan_writer *w, const struct spec *spec, const struct plan_host *host,
                      const struct spec_mount *m, struct err *err) {
         unsigned long flags = m->flags;
@@ -156,10 +167,13 @@ static int put_mount(struct plan_writer *w, const struct spec *spec, const struc
         }
         if (is_bind(m))
                 return put_bind(w, spec, m, target, err);
-        if ((is_on(m, "/proc") && str_eq(m->type, "proc")) || (is_on(m, "/sys") && str_eq(m->type, "sysfs"))) {
+        if ((str_eq(m->type, "proc") && is_first_on(spec, m, "/proc")) ||
+            (lxc_mounted_sys(spec) == LXC_MOUNTED_NEW && is_first_on(spec, m, "/sys"))) {
                 put_setattr(w, target, flags);
                 return 0;
         }
+        if (str_eq(m->type, "sysfs") && !lxc_may_mount_sys(spec))
+                return put_host_sys(w, m, target, err);
         if (str_eq(m->type, "cgroup") || str_eq(m->type, "cgroup2"))
                 return put_cgroup(w, spec, host, m, target, err);
         if (is_late_readonly(m))
@@ -170,6 +184,8 @@ static int put_mount(struct plan_writer *w, const struct spec *spec, const struc
 int plan_put_mounts(struct plan_writer *w, const struct spec *spec, const struct plan_host *host, struct err *err) {
         int r = 0;
 
+        if (lxc_mounted_proc(spec) != LXC_MOUNTED_NEW)
+                PLAN_PUT(w, PLAN_UMOUNT, "/proc");
         for (size_t i = 0; i < spec->n_mounts; i++) {
                 if (r == 0)
                         r = put_mount(w, spec, host, &spec->mounts[i], err);
@@ -220,7 +236,7 @@ static int put_device(struct plan_writer *w, const struct spec *spec, const stru
 
 static const struct spec_mount *find_on(const struct spec *spec, const char *path) {
         for (size_t i = spec->n_mounts; i > 0; i--)
-                if (is_on(&spec->mounts[i - 1], path))
+                if (lxc_mount_is_on(&spec->mounts[i - 1], path))
                         return &spec->mounts[i - 1];
         return NULL;
 }

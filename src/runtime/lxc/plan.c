@@ -5,6 +5,7 @@
 #include "runtime/lxc/plan.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
@@ -24,6 +25,7 @@ enum {
         MAX_MOUNTINFO = 64 << 20,
         MAX_FILTER = 4096,
         MAX_STATE = 16 << 20,
+        OVERFLOW_UID = 65534,
         PIDS_TO_BE_BORN = 8, /* monitor, its helpers, init */
 };
 
@@ -375,10 +377,60 @@ static bool has_few_pids(const struct spec_resources *r) {
         return limit > 0 && limit < PIDS_TO_BE_BORN;
 }
 
+static int put_uts(struct plan_writer *w, const struct spec *spec, struct err *err) {
+        const char *host = spec->hostname ? spec->hostname : "", *domain = spec->domainname ? spec->domainname : "";
+        bool has_ns = spec->ns[SPEC_NS_UTS].create || spec->ns[SPEC_NS_UTS].path;
+
+        if (!*host && !*domain)
+                return 0;
+        if (!has_ns)
+                return err_set(err, ERR_INVALID, "unable to set %s without a private UTS namespace",
+                               *host ? "hostname" : "domainname");
+        PLAN_PUT(w, PLAN_UTS, host, domain);
+        return 0;
+}
+
+/* What our uid looks like from the container's user namespace. */
+static uint32_t uid_inside(const struct spec *spec) {
+        const struct id_maps *ids = &spec->user_ids;
+        _cleanup_(freep) char *text = NULL;
+        uint32_t uid = geteuid();
+        struct err ignored;
+
+        if (!SPEC_HAS_USER_NS(spec))
+                return uid;
+        for (size_t i = 0; i < ids->n_uids; i++)
+                if (uid >= ids->uids[i].outside && uid - ids->uids[i].outside < ids->uids[i].length)
+                        return ids->uids[i].inside + (uid - ids->uids[i].outside);
+        if (fs_read_file(AT_FDCWD, "/proc/sys/kernel/overflowuid", 64, &text, NULL, &ignored) < 0)
+                return OVERFLOW_UID;
+        return (uint32_t) strtoul(text, NULL, 10);
+}
+
+static int put_life(struct plan_writer *w, const struct spec *spec, struct err *err) {
+        int fd, index;
+
+        if (!spec->outlives_parent)
+                return 0;
+        PLAN_PUT(w, PLAN_OUTLIVES_PARENT);
+        fd = fcntl(spec->start_socket, F_DUPFD_CLOEXEC, 3);
+        if (fd < 0)
+                return err_sys(err, errno, "the socket on which start is waited for");
+        index = plan_put_fd(w, fd, err);
+        if (index < 0)
+                return index;
+        PLAN_PUT_REC(w, ((struct plan_record){ .op = PLAN_START_SOCKET, .fd = index, .a = uid_inside(spec) }));
+        return 0;
+}
+
 static int put_start(struct plan_writer *w, const struct spec *spec, const struct plan_host *host, struct err *err) {
         enum entry entry = has_few_pids(&spec->resources) ? ENTRY_MOVE : ENTRY_BORN;
         int r = put_cgroups(w, host->cgroups, spec->cgroup_path, entry, err);
 
+        if (r == 0)
+                r = put_life(w, spec, err);
+        if (r == 0)
+                r = put_uts(w, spec, err);
         if (r < 0)
                 return r;
         if (spec->ns[SPEC_NS_CGROUP].create)

@@ -8,9 +8,10 @@
  * owns memfd and fds until plan_done(). The source_fd of every mount of the spec is taken in any case; rootfs_mount_fd
  * isn't touched.
  *
- * What liblxc must have done when init runs: root pivoted, procfs on /proc, sysfs on /sys, all namespaces but the
- * cgroup one; it is in its v2 cgroup. A spec's own mounts of proc on /proc and sysfs on /sys only set the flags of
- * those. Everything else is init's. */
+ * What liblxc must have done when init runs: root pivoted, procfs on /proc, sysfs on /sys if the spec lists one
+ * (lxc_mounted_...() in config.h), all namespaces but the cgroup one; it is in its v2 cgroup. A spec's own mounts of
+ * proc on /proc and sysfs on /sys only set the flags of those; a /proc that it doesn't list is taken away again.
+ * Everything else is init's. */
 #pragma once
 #include "base/err.h"
 #include "init/plan.h"

@@ -75,6 +75,7 @@ static const char *const no_strings[] = { NULL };
 static struct spec make_spec(const char *id, const char *const *args, char cgroup[128]) {
         static const char *const env[] = { "PATH=/bin", NULL };
         static const struct spec_mount mounts[] = {
+                { .destination = "/proc", .type = "proc", .source = "proc", .source_fd = -1 },
                 { .destination = "/dev",
                   .type = "tmpfs",
                   .source = "tmpfs",

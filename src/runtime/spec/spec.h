@@ -272,7 +272,8 @@ struct spec {
         const struct spec_pair *annotations; /* for hooks */
         size_t n_annotations;
         /* What only the OCI runtime specification has. */
-        const char *hostname, *domainname; /* NULL: hostname is the id with a UTS namespace made for it, else left */
+        /* Of the UTS namespace. hostname NULL: the id with one made for it; "" (domainname: NULL, too): left. */
+        const char *hostname, *domainname;
         struct spec_time_offset monotonic, boottime;
         bool has_personality;
         unsigned long personality;                      /* personality(2): PER_LINUX, PER_LINUX32 */
@@ -285,4 +286,6 @@ struct spec {
         bool default_devices;
         /* The container outlives who made it: nothing kills it when its parent ends (OCI runtimes). */
         bool outlives_parent;
+        /* With it: a listening SOCK_SEQPACKET unix socket on which init waits for "start" (init/plan.h). Borrowed. */
+        int start_socket;
 };
