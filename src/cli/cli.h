@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* cli - the command line: a table of verbs, one file each. Single-threaded; a verb runs and the process ends, so what
- * it takes from the arena is not given back one by one. Exit status: 0 fine, 1 failed, 2 wrong usage; "pod run" and
- * "pod exec" pass their program's, and 125 is our own failure. */
+/* cli - the command line but for the OCI runtime (oci/): a table of verbs, one file each. Single-threaded; a verb runs
+ * and the process ends, so what it takes from the arena is not given back one by one. Exit status: 0 fine, 1 failed, 2
+ * wrong usage; "pod run" and "pod exec" pass their program's, and 125 is our own failure. */
 #pragma once
 #include <protobuf-c/protobuf-c.h>
 #include <stdbool.h>
@@ -9,12 +9,10 @@
 #include <stdint.h>
 #include "base/arena.h"
 #include "base/err.h"
-#include "cli/options.h"
+#include "cli/verb.h"
 #include "grpc/client.h"
 
 #define CLI_DEFAULT_SOCKET "/run/proxmox-lxcri/proxmox-lxcri.sock"
-
-enum { EXIT_FINE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_OURS = 125 };
 
 struct cli {
         const char *socket;
@@ -22,18 +20,6 @@ struct cli {
         uint64_t timeout_ms;        /* of one request; 0: the verb's own */
         struct grpc_client *client; /* connected at the first call */
         struct arena *arena;
-};
-
-struct cli_verb {
-        const char *name; /* "pod run" */
-        const char *args; /* for the usage line, "IMAGE [COMMAND...]" */
-        const char *help; /* one line */
-        const char *description;
-        const struct cli_option *options;
-        int (*fn)(struct cli *cli, const struct cli_args *args); /* the exit status */
-        unsigned min_args, max_args;
-        bool stop_at_args; /* what follows the first argument belongs to another program */
-        bool hidden;       /* not in the list of verbs */
 };
 
 /* Every verb, NULL last. */

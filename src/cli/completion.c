@@ -67,6 +67,17 @@ static void print_groups(void) {
                         }
 }
 
+/* "--socket|--output|-o": options that another word follows. */
+static void print_with_values(const struct cli_option *options, const char *separator) {
+        for (const struct cli_option *o = options; o && o->name; o++)
+                if (o->arg) {
+                        printf("%s--%s", separator, o->name);
+                        if (o->letter)
+                                printf("|-%c", o->letter);
+                        separator = "|";
+                }
+}
+
 /* What may follow each verb, into the shell variable @var. */
 static void print_cases(const char *var) {
         for (size_t i = 0; cli_verbs[i]; i++) {
@@ -74,7 +85,7 @@ static void print_cases(const char *var) {
                         continue;
                 printf("        '%s') %s='", cli_verbs[i]->name, var);
                 print_options(cli_verbs[i]->options);
-                print_options(cli_global_options);
+                print_options(cli_globals(cli_verbs[i]));
                 if (str_eq(cli_verbs[i]->name, "completion"))
                         printf("bash zsh fish");
                 printf("' ;;\n");
@@ -98,8 +109,15 @@ static void print_dynamic(const char *var) {
                "                %s=\"$%s $(proxmox-lxcri proxmox ls 2>/dev/null | awk 'NR > 1 { print $2 }')\" ;;\n"
                "        'pod '?*)\n"
                "                %s=\"$%s $(proxmox-lxcri pod ls 2>/dev/null | awk 'NR > 1 { print $2 }')\" ;;\n"
-               "        esac\n",
+               "        ",
                var, var, var, var, var, var);
+        for (size_t i = 0, n = 0; oci_verbs[i]; i++)
+                if (str_after(oci_verbs[i]->args, "ID"))
+                        printf("%s%s", n++ ? "|" : "", oci_verbs[i]->name);
+        printf(")\n"
+               "                %s=\"$%s $(proxmox-lxcri list -q 2>/dev/null)\" ;;\n"
+               "        esac\n",
+               var, var);
 }
 
 static int bash(void) {
@@ -108,7 +126,10 @@ static int bash(void) {
                "        local cur=\"${COMP_WORDS[COMP_CWORD]}\" verb='' words='' i\n"
                "        for ((i = 1; i < COMP_CWORD; i++)); do\n"
                "                case \"${COMP_WORDS[i]}\" in\n"
-               "                --socket|--output|-o|--timeout) ((i++)) ;;\n"
+               "                ");
+        print_with_values(cli_global_options, "");
+        print_with_values(oci_global_options, "|");
+        printf(") ((i++)) ;;\n"
                "                -*) ;;\n"
                "                *) case \"$verb\" in ");
         print_groups();
@@ -119,6 +140,7 @@ static int bash(void) {
                "        '') words='");
         print_words(" ");
         print_options(cli_global_options);
+        print_options(oci_global_options);
         printf("' ;;\n");
         print_cases("words");
         printf("        esac\n"
@@ -141,7 +163,10 @@ static int zsh(void) {
                "        for ((i = 2; i < CURRENT; i++)); do\n"
                "                w=\"${words[i]}\"\n"
                "                case \"$w\" in\n"
-               "                --socket|--output|-o|--timeout) ((i++)) ;;\n"
+               "                ");
+        print_with_values(cli_global_options, "");
+        print_with_values(oci_global_options, "|");
+        printf(") ((i++)) ;;\n"
                "                -*) ;;\n"
                "                *) case \"$verb\" in ");
         print_groups();
@@ -152,6 +177,7 @@ static int zsh(void) {
                "        '') choices='");
         print_words(" ");
         print_options(cli_global_options);
+        print_options(oci_global_options);
         printf("' ;;\n");
         print_cases("choices");
         printf("        esac\n"
@@ -230,6 +256,9 @@ static int fish(void) {
                 fish_options(cli_verbs[i]->options, cli_verbs[i]->name);
         }
         fish_options(cli_global_options, NULL);
+        for (const struct cli_option *o = oci_global_options; o->name; o++)
+                if (!str_eq(o->name, "help"))
+                        fish_options((const struct cli_option[]){ *o, { 0 } }, NULL);
         return EXIT_FINE;
 }
 

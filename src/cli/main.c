@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* main - proxmox-lxcri: global options, then a verb of one or two words, then its own options. Global options are taken
- * behind the verb as well. */
-#include <assert.h>
+/* main - proxmox-lxcri-admin, which people call as proxmox-lxcri: all verbs but the OCI runtime's. Global options, then
+ * a verb of one or two words, then its own options. Global options are taken behind the verb as well. */
 #include <config.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -12,28 +11,8 @@
 
 enum { ARENA_MAX = 256 << 20, SECONDS_MAX = 86400 * 365 };
 
-static void print_options(const struct cli_option *options) {
-        for (const struct cli_option *o = options; o && o->name; o++) {
-                char text[96];
-
-                (void) snprintf(text, sizeof(text), "%c%c%s --%s%s%s", o->letter ? '-' : ' ',
-                                o->letter ? o->letter : ' ', o->letter ? "," : " ", o->name, o->arg ? " " : "",
-                                o->arg ? o->arg : "");
-                printf("  %-30s %s\n", text, o->help);
-        }
-}
-
 void cli_print_verb_help(const struct cli_verb *verb) {
-        printf("usage: proxmox-lxcri %s%s %s\n\n%s.\n", verb->name,
-               verb->options && verb->options->name ? " [OPTIONS]" : "", verb->args, verb->help);
-        if (verb->description)
-                printf("\n%s\n", verb->description);
-        if (verb->options && verb->options->name) {
-                printf("\noptions:\n");
-                print_options(verb->options);
-        }
-        printf("\nglobal options:\n");
-        print_options(cli_global_options);
+        verb_print_help(verb, cli_globals(verb));
 }
 
 /* Of all verbs those of Proxmox are one line. */
@@ -45,16 +24,19 @@ static bool is_listed(const struct cli_verb *verb, const char *group) {
 }
 
 static void print_help(const char *group) {
-        printf("usage: proxmox-lxcri [OPTIONS] VERB ...\n\nPods as LXC containers: runs, shows and removes what "
-               "proxmox-lxcrid "
-               "serves.\n\nverbs:\n");
+        printf("usage: proxmox-lxcri [OPTIONS] VERB ...\n\nLXC containers as pods, which proxmox-lxcrid serves, and as "
+               "an OCI runtime's.\n\nverbs:\n");
         for (size_t i = 0; cli_verbs[i]; i++)
                 if (is_listed(cli_verbs[i], group))
                         printf("  %-*s %s\n", group ? 29 : 14, cli_verbs[i]->name, cli_verbs[i]->help);
         if (!group)
                 printf("  %-14s %s\n", CLI_PROXMOX " ...", "Snapshots, backups and more of pods' Proxmox containers");
         printf("\noptions:\n");
-        print_options(cli_global_options);
+        verb_print_options(cli_global_options);
+        if (!group) {
+                printf("\noptions of the OCI runtime, create to features:\n");
+                verb_print_options(oci_global_options);
+        }
         printf("\n\"proxmox-lxcri VERB --help\" tells more.\n");
 }
 
@@ -154,8 +136,13 @@ static int run_verb(struct cli *cli, const struct cli_verb *verb, char *const *a
         struct err err;
         int status;
 
-        if (verb->fn && verb->hidden && !verb->options)
-                return verb->fn(cli, &args); /* takes anything */
+        if (!verb->fn) {
+                fprintf(stderr,
+                        "proxmox-lxcri: \"%s\" takes none of the options before it; proxmox-lxcri %s --help lists "
+                        "its\n",
+                        verb->name, verb->name);
+                return EXIT_USAGE;
+        }
         if (args_parse(&args, argv, verb->options, cli_global_options, verb->stop_at_args, &err) < 0)
                 return cli_usage(verb, "%s", err.msg);
         if (args_has(&args, "help")) {
@@ -168,7 +155,6 @@ static int run_verb(struct cli *cli, const struct cli_verb *verb, char *const *a
                 return cli_usage(verb, "an argument is missing");
         if (args.n_rest > verb->max_args)
                 return cli_usage(verb, "too many arguments");
-        assert(verb->fn);
         return verb->fn(cli, &args);
 }
 

@@ -38,8 +38,13 @@ static int parse_long(struct cli_args *a, const char *word, const char *next, co
         o = o ? o : find_name(more, word, len);
         if (!o)
                 return err_set(err, ERR_INVALID, "unknown option --%.*s", (int) MIN_OF(len, 64U), word);
-        if (value && !o->arg)
-                return err_set(err, ERR_INVALID, "--%s takes no value", o->name);
+        if (value && !o->arg) {
+                /* Engines write flags so, too. */
+                if (str_eq(value, "=false"))
+                        return 0;
+                if (!str_eq(value, "=true"))
+                        return err_set(err, ERR_INVALID, "--%s takes no value", o->name);
+        }
         if (o->arg && !value && !next)
                 return err_set(err, ERR_INVALID, "--%s needs a value (%s)", o->name, o->arg);
         r = add(a, o, !o->arg ? NULL : value ? value + 1 : next, err);
@@ -70,6 +75,13 @@ static int parse_short(struct cli_args *a, const char *letters, const char *next
         return 0;
 }
 
+/* "-name", as programs in Go take it and are called. */
+static bool is_long(const char *word, const struct cli_option *options, const struct cli_option *more) {
+        size_t len = strcspn(word, "=");
+
+        return len > 1 && (find_name(options, word, len) || find_name(more, word, len));
+}
+
 int args_parse(struct cli_args *a, char *const *argv, const struct cli_option *options, const struct cli_option *more,
                bool stop, struct err *err) {
         bool ended = false;
@@ -82,8 +94,12 @@ int args_parse(struct cli_args *a, char *const *argv, const struct cli_option *o
                 if (!ended && str_eq(word, "--")) {
                         ended = true;
                 } else if (!ended && word[0] == '-' && word[1]) {
-                        r = word[1] == '-' ? parse_long(a, word + 2, argv[1], options, more, err)
-                                           : parse_short(a, word + 1, argv[1], options, more, err);
+                        if (word[1] == '-')
+                                r = parse_long(a, word + 2, argv[1], options, more, err);
+                        else if (is_long(word + 1, options, more))
+                                r = parse_long(a, word + 1, argv[1], options, more, err);
+                        else
+                                r = parse_short(a, word + 1, argv[1], options, more, err);
                         if (r < 0)
                                 return r;
                         argv += r;

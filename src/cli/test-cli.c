@@ -59,6 +59,10 @@ static void test_options(void) {
         assert(parse(options, false, "--name") == -ERR_INVALID && strstr(err.msg, "NAME"));
         assert(parse(options, false, "-n") == -ERR_INVALID);
         assert(parse(options, false, "--follow=1") == -ERR_INVALID);
+        assert(parse(options, false, "--follow=true --rm=false") == 0);
+        assert(args_has(&args, "follow") && !args_has(&args, "rm"));
+        assert(parse(options, false, "-name x -follow -rm=true -name=y") == 0);
+        assert(args_has(&args, "follow") && args_has(&args, "rm") && str_eq(args_value(&args, "name"), "y"));
 }
 
 static void test_format(void) {

@@ -5,10 +5,13 @@ const struct cli_verb *const cli_verbs[] = {
 #define X(verb) &verb,
         CLI_VERBS(X)
 #undef X
-#define X(id, ...) &verb_proxmox_##id,
-                REST_OPERATIONS(X)
+#define X(word) &oci_verb_##word,
+                OCI_VERBS(X)
 #undef X
-                        NULL
+#define X(id, ...) &verb_proxmox_##id,
+                        REST_OPERATIONS(X)
+#undef X
+                                NULL
 };
 
 const struct cli_option cli_global_options[] = {
@@ -18,3 +21,7 @@ const struct cli_option cli_global_options[] = {
         { 'h', "help", NULL, "show help" },
         { 0 },
 };
+
+const struct cli_option *cli_globals(const struct cli_verb *verb) {
+        return verb->fn ? cli_global_options : oci_global_options;
+}

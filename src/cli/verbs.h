@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* verbs - the list of verbs, in the order of the help. X(name of the struct cli_verb). */
+/* verbs - the list of verbs, in the order of the help. X(name of the struct cli_verb). The OCI runtime's follow. */
 #pragma once
 #include "cli/cli.h"
+#include "cli/oci/verbs.h"
 #include "rest/operations.h"
 
 #define CLI_VERBS(X)                                                                                                   \
@@ -28,24 +29,7 @@
         X(verb_route_ls)                                                                                               \
         X(verb_log_level)                                                                                              \
         X(verb_lxc)                                                                                                    \
-        X(verb_completion)                                                                                             \
-        X(verb_create)                                                                                                 \
-        X(verb_start)                                                                                                  \
-        X(verb_state)                                                                                                  \
-        X(verb_kill)                                                                                                   \
-        X(verb_delete)                                                                                                 \
-        X(verb_run)                                                                                                    \
-        X(verb_exec)                                                                                                   \
-        X(verb_ps)                                                                                                     \
-        X(verb_list)                                                                                                   \
-        X(verb_pause)                                                                                                  \
-        X(verb_resume)                                                                                                 \
-        X(verb_update)                                                                                                 \
-        X(verb_events)                                                                                                 \
-        X(verb_spec)                                                                                                   \
-        X(verb_features)                                                                                               \
-        X(verb_checkpoint)                                                                                             \
-        X(verb_restore)
+        X(verb_completion)
 
 #define X(verb) extern const struct cli_verb verb;
 CLI_VERBS(X)
@@ -57,3 +41,6 @@ REST_OPERATIONS(X)
 #undef X
 
 #define CLI_PROXMOX "proxmox" /* their first word */
+
+/* The global options that @verb takes. */
+const struct cli_option *cli_globals(const struct cli_verb *verb);

@@ -57,6 +57,7 @@ def test_layout(installed):
         '/etc/proxmox-lxcri/config.yaml': 0o644,
         PREFIX + '/bin/proxmox-lxcri': 0o755,
         PREFIX + '/sbin/proxmox-lxcrid': 0o755,
+        PREFIX + '/libexec/proxmox-lxcri/proxmox-lxcri-admin': 0o755,
         PREFIX + '/libexec/proxmox-lxcri/proxmox-lxcri-keeper': 0o755,
         PREFIX + '/libexec/proxmox-lxcri/proxmox-lxcri-init': 0o755,
         PREFIX + '/libexec/proxmox-lxcri/proxmox-lxcri-sandbox.tar.gz': 0o644,
@@ -70,6 +71,9 @@ def test_layout(installed):
     init = f'{installed}{PREFIX}/libexec/proxmox-lxcri/proxmox-lxcri-init'
     needs = subprocess.run(['readelf', '-d', init], check=True, stdout=subprocess.PIPE, text=True).stdout
     assert 'NEEDED' not in needs, 'init must run in any root'
+    needs = subprocess.run(['readelf', '-d', f'{installed}{PREFIX}/bin/proxmox-lxcri'], check=True,
+                           stdout=subprocess.PIPE, text=True).stdout
+    assert re.findall(r'NEEDED.*\[(.*)\]', needs) == ['libc.so.6'], 'engines start it several times for each container'
 
 
 def test_unit(installed):

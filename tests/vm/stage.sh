@@ -13,7 +13,7 @@ protoc -I "$repo/src/proto" --python_out "$stage/proto" cri.proto admin.proto
 cp -r "$repo/tests" "$repo/docs" "$stage/"
 
 stage_programs() {
-	cp "${LXCRI_BUILD:-$repo/build}"/proxmox-lxcri{,d,-keeper,-init} "$stage/build/"
+	cp "${LXCRI_BUILD:-$repo/build}"/proxmox-lxcri{,d,-admin,-keeper,-init} "$stage/build/"
 	(cd "${LXCRI_BUILD:-$repo/build}" && cp --parents src/init/proxmox-lxcri-sandbox.tar.gz "$stage/build/")
 	# There is no compiler in the guest.
 	PYTHONPATH=$repo/tests/lib PYTHONDONTWRITEBYTECODE=1 LXCRI_TEST_PROGRAMS=$stage/programs \

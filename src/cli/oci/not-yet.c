@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* not-yet - verbs that are not there yet: they fail, so that no caller takes this program for a runtime that it can
+ * use. */
+#include "cli/oci/runtime.h"
+
+#define NOT_YET(word)                                                                                                  \
+        int oci_do_##word(struct runtime *rt, const struct cli_args *args, struct err *err) {                          \
+                return err_set(err, ERR_UNIMPLEMENTED,                                                                 \
+                               #word ": the OCI runtime's commands are not there yet. Pods are run through the "       \
+                                     "daemon: proxmox-lxcri pod run, crictl, or a kubelet");                           \
+        }
+OCI_VERBS(NOT_YET)

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* runtime - what the OCI runtime's verbs share. Single-threaded; one verb runs and the process ends, so what it takes
+ * from the arena is not given back one by one. A verb returns its exit status, or -code and an error, which main() logs
+ * and prints. */
+#pragma once
+#include "cli/oci/log.h"
+#include "cli/oci/verbs.h"
+#include "oci/oci.h"
+
+struct runtime {
+        struct oci oci;
+        struct oci_log log;
+        struct arena *arena;
+};
+
+#define X(word) _must_use_ int oci_do_##word(struct runtime *rt, const struct cli_args *args, struct err *err);
+OCI_VERBS(X)
+#undef X
+
+/* "table" or "json"; else ERR_INVALID. */
+_must_use_ int runtime_format(const struct cli_args *args, bool *ret_json, struct err *err);
+/* The state of a container that there is, not locked. */
+_must_use_ int runtime_load_state(const struct runtime *rt, const char *id, struct oci_state *ret, struct err *err);
+/* What @args name: ids, or with --regex all containers that match one of them. NULL-terminated. */
+_must_use_ int runtime_ids(const struct runtime *rt, const struct cli_args *args, size_t n, const char *const **ret,
+                           struct err *err);
