@@ -6,12 +6,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <sys/un.h>
 #include "base/arena.h"
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "runtime/spec/spec.h"
 
 #define OCI_DEFAULT_ROOT "/run/proxmox-lxcri/oci"
+
+struct cgroups;
 
 enum oci_status { OCI_CREATING, OCI_CREATED, OCI_RUNNING, OCI_PAUSED, OCI_STOPPED };
 const char *oci_status_name(enum oci_status status);
@@ -24,7 +27,6 @@ struct oci_state {
         uint64_t start_time;     /* with pid: names the process for good, see proc_open() */
         pid_t watcher_pid;       /* where liblxc's loop goes on; 0: none */
         uint64_t watcher_start;
-        bool started;            /* "start" has let it go */
         const char *cgroup_path; /* absolute below the mount, "": none of its own */
         bool cgroup_made;        /* by us: else nothing in it is ours to kill */
         const char *scope;       /* systemd's unit, "": driver cgroupfs */
@@ -58,8 +60,15 @@ _must_use_ int oci_state_read(const struct oci_dir *d, struct arena *arena, stru
 /* The config.json that it was made from: text. */
 _must_use_ int oci_dir_read_config(const struct oci_dir *d, struct arena *arena, const char **ret, size_t *ret_len,
                                    struct err *err);
-/* Looks at the process and, for paused, at the cgroup. */
-enum oci_status oci_state_status(const struct oci_state *s);
+_must_use_ int oci_dir_write_config(const struct oci_dir *d, const char *text, size_t len, struct err *err);
+/* Looks at the process, at whether init still waits for "start" and, for paused, at the cgroup (@cgroups NULL: not). */
+enum oci_status oci_dir_status(const struct oci_dir *d, const struct oci_state *s, struct cgroups *cgroups);
+/* Where init waits for "start" (init/plan.h, PLAN_START_SOCKET), by a path that is short enough for any root: valid as
+ * long as @d is open. */
+#define OCI_START_SOCKET "start.sock"
+int oci_start_socket_address(const struct oci_dir *d, struct sockaddr_un *ret);
+/* What state.json's ociVersion says: the version that we speak. */
+#define OCI_VERSION_OF_STATE "1.3.0"
 /* The state of the specification (state.json's schema), as JSON text for hooks and "state". @extra: with what runc adds
  * (rootfs, created, owner). */
 const char *oci_state_json(const struct oci_state *s, enum oci_status status, bool extra, struct arena *arena);

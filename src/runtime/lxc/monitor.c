@@ -3,14 +3,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <lxc/lxccontainer.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
@@ -23,39 +20,16 @@
 #include "base/cleanup.h"
 #include "base/sock.h"
 #include "base/str.h"
-#include "init/plan.h"
+#include "runtime/lxc/child.h"
 #include "runtime/lxc/files.h"
-
-#ifndef MOVE_MOUNT_F_EMPTY_PATH
-#define MOVE_MOUNT_F_EMPTY_PATH 0x4
-#endif
 
 enum { MOVE_EVERY_NS = 250000000 };
 
-/* Tell the keeper why there will be no READY, in init's stead. */
-_printf_(3, 4) static _noreturn_ void fail(const struct monitor_args *args, int sys_errno, const char *fmt, ...) {
-        struct plan_error e = { .type = PLAN_MSG_ERROR, .sys_errno = sys_errno };
-        va_list ap;
-
-        va_start(ap, fmt);
-        (void) vsnprintf(e.text, sizeof(e.text), fmt, ap);
-        va_end(ap);
-        (void) !sock_send(args->init_socket, &e, sizeof(e), NULL, 0);
-        _exit(1);
-}
-
-static int compare_fds(const void *a, const void *b) {
-        return *(const int *) a - *(const int *) b;
-}
-
-/* A forked monitor starts with all descriptors of the keeper: other containers' pipes and sockets, whose ends it would
- * keep from being seen. And liblxc lets init inherit every one without O_CLOEXEC. So: only what is named here stays. */
 static void settle_descriptors(const struct monitor_args *args) {
-        int keep[CONTAINER_FD_MAX + MONITOR_CONFIG_FDS_MAX + 8], n = 0, next = 0;
+        int keep[CONTAINER_FD_MAX + MONITOR_CONFIG_FDS_MAX + 8], n = 0;
 
         for (int i = 0; i < CONTAINER_FD_MAX; i++)
-                if (args->keep[i] >= 0)
-                        keep[n++] = args->keep[i];
+                keep[n++] = args->keep[i];
         for (int i = 0; i < args->n_config_fds; i++)
                 keep[n++] = args->config_fds[i];
         keep[n++] = STDERR_FILENO;
@@ -63,85 +37,18 @@ static void settle_descriptors(const struct monitor_args *args) {
         keep[n++] = args->rootfs_fd;
         keep[n++] = args->init_fd;
         keep[n++] = args->init_socket;
-        if (args->home_fd >= 0)
-                keep[n++] = args->home_fd;
-        qsort(keep, (size_t) n, sizeof(keep[0]), compare_fds);
-        for (int i = 0; i < n; i++) {
-                if (keep[i] > next)
-                        (void) close_range((unsigned) next, (unsigned) keep[i] - 1, 0);
-                next = keep[i] + 1;
-        }
-        (void) close_range((unsigned) next, ~0U, 0);
-        if (open("/dev/null", O_RDWR | O_CLOEXEC) != STDIN_FILENO || dup3(STDIN_FILENO, STDOUT_FILENO, O_CLOEXEC) < 0)
-                fail(args, errno, "open /dev/null");
-        (void) close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
-        if (fcntl(args->init_fd, F_SETFD, 0) < 0 || fcntl(args->init_socket, F_SETFD, 0) < 0)
-                fail(args, errno, "let init inherit its descriptors");
-}
-
-/* The mount points that liblxc needs must be folders of the image's root itself. liblxc's own create=dir would follow
- * an image's symlink out of the root as host root. Nothing else has access to this mount yet, so there is no race. */
-static void ensure_folder(const struct monitor_args *args, int rootfd, const char *name) {
-        struct open_how how = {
-                .flags = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC,
-                .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS,
-        };
-        long fd = syscall(SYS_openat2, rootfd, name, &how, sizeof(how));
-        struct stat st;
-
-        if (fd < 0 && errno == ENOENT && mkdirat(rootfd, name, 0755) == 0) {
-                fd = syscall(SYS_openat2, rootfd, name, &how, sizeof(how));
-                /* With a user namespace that is its root's, not ours. */
-                if (fd >= 0 && fstat(rootfd, &st) == 0)
-                        (void) !fchownat((int) fd, "", st.st_uid, st.st_gid, AT_EMPTY_PATH);
-        }
-        if (fd < 0)
-                fail(args, errno, "the image's /%s is not a folder that can be mounted on", name);
-        (void) close((int) fd);
+        keep[n++] = args->home_fd;
+        child_settle_descriptors(args->init_socket, args->init_fd, keep, (size_t) n);
 }
 
 /* The root file system is attached in a mount namespace of the monitor's own: nothing of it shows on the host, and it
  * is gone with the monitor however that ends. */
 static void attach_rootfs(const struct monitor_args *args) {
-        _cleanup_(fd_closep) int rootfd = -1;
-
         if (unshare(CLONE_NEWNS) < 0)
-                fail(args, errno, "unshare mount namespace");
+                child_fail(args->init_socket, errno, "unshare mount namespace");
         if (args->nested && mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
-                fail(args, errno, "mount /proc for the pod's PID namespace");
-        if (syscall(SYS_move_mount, args->rootfs_fd, "", AT_FDCWD, args->rootfs_dir, MOVE_MOUNT_F_EMPTY_PATH) < 0)
-                fail(args, errno, "attach the root file system at %s", args->rootfs_dir);
-        rootfd = open(args->rootfs_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-        if (rootfd < 0)
-                fail(args, errno, "open %s", args->rootfs_dir);
-        ensure_folder(args, rootfd, "proc");
-        ensure_folder(args, rootfd, "sys");
-        ensure_folder(args, rootfd, "dev");
-        (void) close(args->rootfs_fd);
-}
-
-static void configure(const struct monitor_args *args, struct lxc_container *c) {
-        char line[4096];
-        const char *p = args->config, *end;
-        char *eq;
-        size_t n;
-
-        for (; *p; p = *end ? end + 1 : end) {
-                end = p + strcspn(p, "\n");
-                n = (size_t) (end - p);
-                if (n == 0)
-                        continue;
-                if (n >= sizeof(line))
-                        fail(args, 0, "a configuration line for liblxc is longer than %zu bytes", sizeof(line));
-                memcpy(line, p, n);
-                line[n] = '\0';
-                eq = strstr(line, " = ");
-                if (!eq)
-                        fail(args, 0, "bad configuration line for liblxc: %s", line);
-                *eq = '\0';
-                if (!c->set_config_item(c, line, eq + 3))
-                        fail(args, 0, "liblxc refuses %s = %s", line, eq + 3);
-        }
+                child_fail(args->init_socket, errno, "mount /proc for the pod's PID namespace");
+        child_attach_rootfs(args->init_socket, args->rootfs_fd, args->rootfs_dir);
 }
 
 static void write_exit(const struct monitor_args *args, int status) {
@@ -221,7 +128,7 @@ static void go_home_later(const struct monitor_args *args) {
         if (pid == 0)
                 go_home(args, monitor);
         if (pid < 0)
-                fail(args, errno, "fork");
+                child_fail(args->init_socket, errno, "fork");
 }
 
 void monitor_run(const struct monitor_args *args) {
@@ -243,8 +150,8 @@ void monitor_run(const struct monitor_args *args) {
                 go_home_later(args);
         c = lxc_container_new(args->id, args->lxc_path);
         if (!c)
-                fail(args, errno, "lxc_container_new");
-        configure(args, c);
+                child_fail(args->init_socket, errno, "lxc_container_new");
+        child_configure(args->init_socket, args->config, c);
         (void) snprintf(program, sizeof(program), "/proc/self/fd/%d", args->init_fd);
         (void) snprintf(sock, sizeof(sock), "%d", args->init_socket);
         (void) c->want_daemonize(c, false);
