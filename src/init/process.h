@@ -45,3 +45,9 @@ int process_report(int status_fd, const struct plan_error *e);
 /* @terminal_fd: a socket to send the terminal's master to when the plan wants one (a message of one byte,
  * PLAN_MSG_READY, with the descriptor); -1 when it doesn't. */
 __attribute__((noreturn)) void process_run_exec(const struct reader *plan, int status_fd, int terminal_fd);
+
+/* What an exec status pipe carries when the exec failed (init/plan.h). */
+struct exec_status {
+        int32_t sys_errno;
+        char text[PLAN_ERROR_MAX];
+};

@@ -13,12 +13,6 @@
 struct keeper;
 struct connection;
 
-/* What an exec status pipe carries when the exec failed (init/plan.h). */
-struct exec_status {
-        int32_t sys_errno;
-        char text[PLAN_ERROR_MAX];
-};
-
 struct container {
         struct source init_source;    /* first: callbacks cast it back. READY or ERROR on init's socket */
         struct source exec_source;    /* exec status pipe */

@@ -320,7 +320,7 @@ static int put_hooks(struct plan_writer *w, const struct spec *spec, const struc
         if (hooks_are_empty(h))
                 return 0;
         arena = arena_new(MAX_STATE);
-        state.bundle = arena_printf(arena, "%s/%s", host->bundles, spec->id);
+        state.bundle = host->bundle ?: arena_printf(arena, "%s/%s", host->bundles, spec->id);
         state.status = "creating";
         r = hook_state_head(&state, arena, &text, err);
         if (r == 0)

@@ -43,6 +43,7 @@ struct plan_host {
         /* For containers with hooks; borrowed. Where the container's root is for them: no symlinks on the way. */
         const char *hooks_root;
         const char *bundles; /* the folder of their bundles */
+        const char *bundle;  /* of one container, instead; NULL: not given */
 };
 _must_use_ int plan_host_init(struct plan_host *ret, struct cgroups *cgroups, struct err *err);
 

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "oci/creation.h"
+
+void creation_done(struct creation *c) {
+        c->start_socket = fd_close(c->start_socket);
+        c->console = fd_close(c->console);
+        c->master = fd_close(c->master);
+        c->pidfd = fd_close(c->pidfd);
+        c->cgroups = cgroups_free(c->cgroups);
+        oci_dir_done(&c->dir);
+}
+
+static const char *now_text(struct arena *arena) {
+        struct timespec now;
+        struct tm tm;
+        char text[32];
+
+        (void) clock_gettime(CLOCK_REALTIME, &now);
+        (void) gmtime_r(&now.tv_sec, &tm);
+        (void) strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
+        return arena_printf(arena, "%s.%09ldZ", text, now.tv_nsec);
+}
+
+/* Below the folder of the container: whoever may look in there may say "start", root alone. */
+static int listen_for_start(struct creation *c, struct err *err) {
+        struct sockaddr_un address;
+        int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+        c->start_socket = fd;
+        (void) oci_start_socket_address(&c->dir, &address);
+        if (fd < 0 || bind(fd, (const struct sockaddr *) &address, sizeof(address)) < 0 || listen(fd, 8) < 0)
+                return err_sys(err, errno, "make the socket on which container %s waits for start", c->args->id);
+        return 0;
+}
+
+static int write_pid_file(const struct creation *c, struct err *err) {
+        char text[16];
+        int n = snprintf(text, sizeof(text), "%d", (int) c->state.pid);
+
+        if (!c->args->pid_file)
+                return 0;
+        return fs_write_atomic(AT_FDCWD, c->args->pid_file, text, (size_t) n, 0644, false, err);
+}
+
+static int make(struct creation *c, struct err *err) {
+        int r = creation_read(c, err);
+
+        if (r == 0)
+                r = creation_make_cgroup(c, err);
+        if (r == 0)
+                r = listen_for_start(c, err);
+        if (r == 0)
+                r = creation_spawn(c, err);
+        if (r == 0)
+                r = oci_state_write(&c->dir, &c->state, err);
+        return r < 0 ? r : write_pid_file(c, err);
+}
+
+int creation_run(struct creation *c, const struct oci *o, const struct oci_create_args *args, struct err *err) {
+        struct err ignored;
+        int r;
+
+        *c = CREATION_EMPTY;
+        c->oci = o;
+        c->args = args;
+        r = oci_dir_make(o->root, args->id, &c->dir, err);
+        if (r < 0)
+                return r;
+        c->state = (struct oci_state){ .id = args->id,
+                                       .bundle = "",
+                                       .rootfs = "",
+                                       .oci_version = "",
+                                       .created = now_text(o->arena),
+                                       .cgroup_path = "",
+                                       .scope = "" };
+        r = cgroups_new(&c->cgroups, err);
+        if (r == 0)
+                r = make(c, err);
+        if (r < 0 && oci_destroy(o, &c->dir, &c->state, c->cgroups, &ignored) < 0)
+                o->warn(arena_printf(o->arena, "what is left of container %s cannot be removed: %s", args->id,
+                                     ignored.msg),
+                        o->userdata);
+        return r;
+}
+
+int oci_create(const struct oci *o, const struct oci_create_args *args, struct err *err) {
+        struct creation c;
+        int r = creation_run(&c, o, args, err);
+
+        creation_done(&c);
+        return r;
+}

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* creation-read - the bundle, and what of the caller's own process goes into the container. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <unistd.h>
+#include "base/fs.h"
+#include "base/str.h"
+#include "oci/creation.h"
+
+static int read_bundle(struct creation *c, const char **ret_text, size_t *ret_len, struct err *err) {
+        const char *given = c->args->bundle ?: ".";
+        _cleanup_(freep) char *bundle = realpath(given, NULL), *text = NULL;
+        const char *path;
+        int r;
+
+        if (!bundle)
+                return err_sys(err, errno, "find the bundle %s", given);
+        c->config.bundle = arena_strdup(c->oci->arena, bundle);
+        path = arena_printf(c->oci->arena, "%s/config.json", bundle);
+        r = fs_read_file(AT_FDCWD, path, OCI_CONFIG_MAX_BYTES, &text, ret_len, err);
+        if (r < 0 && err->sys_errno == ENOENT)
+                return err_set(err, ERR_INVALID, "JSON specification file %s not found: no such file or directory",
+                               path);
+        if (r < 0)
+                return r;
+        *ret_text = arena_memdup(c->oci->arena, text, *ret_len + 1);
+        return 0;
+}
+
+/* Namespaces that the bundle does not ask for are the caller's. The launcher leaves the network one of them, so that
+ * has to be named. */
+static int settle_namespaces(struct spec *spec, struct err *err) {
+        struct spec_namespace *net = &spec->ns[SPEC_NS_NET], *mnt = &spec->ns[SPEC_NS_MNT];
+
+        if (!mnt->create)
+                return err_set(err, ERR_INVALID,
+                               mnt->path ? "linux.namespaces: a mount namespace can't be joined: it is made for "
+                                           "each container"
+                                         : "linux.namespaces: a mount namespace is needed");
+        if (!net->create && !net->path)
+                net->path = "/proc/self/ns/net";
+        return 0;
+}
+
+static void fill(struct creation *c) {
+        struct spec *spec = &c->config.spec;
+
+        spec->id = c->args->id;
+        spec->rootfs_mount_fd = -1;
+        spec->outlives_parent = true;
+        spec->default_devices = true;
+        c->state.bundle = c->config.bundle;
+        c->state.rootfs = c->config.root_path;
+        c->state.oci_version = c->config.oci_version;
+        c->state.annotations = spec->annotations;
+        c->state.n_annotations = spec->n_annotations;
+        c->state.own_pid_ns = spec->ns[SPEC_NS_PID].create;
+}
+
+int creation_read(struct creation *c, struct err *err) {
+        const char *text, *bundle;
+        size_t len;
+        int r = read_bundle(c, &text, &len, err);
+
+        if (r < 0)
+                return r;
+        bundle = c->config.bundle;
+        r = oci_config_parse(text, len, bundle, c->oci->arena, &c->config, err);
+        if (r < 0)
+                return r;
+        for (const char *const *w = c->config.warnings; w && *w; w++)
+                c->oci->warn(*w, c->oci->userdata);
+        r = settle_namespaces(&c->config.spec, err);
+        if (r < 0)
+                return r;
+        fill(c);
+        return oci_dir_write_config(&c->dir, text, len, err);
+}

@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* creation-spawn - the launcher, in which liblxc starts init, and what is said with init until it is READY. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <linux/sched.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "base/fs.h"
+#include "base/proc.h"
+#include "base/sock.h"
+#include "base/str.h"
+#include "init/plan.h"
+#include "oci/creation.h"
+#include "runtime/hooks/hooks.h"
+#include "runtime/lxc/config.h"
+#include "runtime/lxc/launch.h"
+#include "runtime/lxc/plan.h"
+
+#ifndef OPEN_TREE_CLONE
+#define OPEN_TREE_CLONE 1
+#endif
+
+enum {
+        WATCHER_TIMEOUT_MS = 20000, /* for liblxc to enter its loop once init is there */
+        LOG_MAX = 64 << 10,
+        CONFIG_TEXT_MAX = 64 << 10
+};
+
+/* What one creation needs of descriptors while it lasts. */
+struct spawning {
+        struct creation *c;
+        struct plan plan;
+        struct lxc_config lxc;
+        int rootfs, init_fd, log_fd, home, null_fd;
+        int init[2], watcher[2]; /* sockets: ours, the other's */
+        pid_t launcher;
+};
+
+static void spawning_done(struct spawning *s) {
+        plan_done(&s->plan);
+        lxc_config_done(&s->lxc);
+        s->rootfs = fd_close(s->rootfs);
+        s->init_fd = fd_close(s->init_fd);
+        s->log_fd = fd_close(s->log_fd);
+        s->home = fd_close(s->home);
+        s->null_fd = fd_close(s->null_fd);
+        for (int i = 0; i < 2; i++) {
+                s->init[i] = fd_close(s->init[i]);
+                s->watcher[i] = fd_close(s->watcher[i]);
+        }
+        if (s->launcher > 0) { /* it failed, or has not let go of init */
+                (void) kill(s->launcher, SIGKILL);
+                (void) waitpid(s->launcher, NULL, 0);
+        }
+}
+
+/* --- what it is made of ---------------------------------------------------------------------------------------------
+ */
+
+/* As runc: a symlink anywhere in the path is refused, since what it leads to may change. */
+static int open_rootfs(struct spawning *s, struct err *err) {
+        struct open_how how = { .flags = O_PATH | O_DIRECTORY | O_CLOEXEC, .resolve = RESOLVE_NO_SYMLINKS };
+        const char *path = s->c->config.root_path;
+        _cleanup_(fd_closep) int fd = (int) syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof(how));
+
+        if (fd < 0 && errno == ELOOP)
+                return err_set(err, ERR_INVALID, "root.path: invalid rootfs: %s: not an absolute path, or a symlink",
+                               path);
+        if (fd < 0)
+                return err_set(err, ERR_INVALID, "root.path: open %s: %s", path, strerror(errno));
+        s->rootfs = (int) syscall(SYS_open_tree, fd, "", OPEN_TREE_CLONE | AT_RECURSIVE | AT_EMPTY_PATH | O_CLOEXEC);
+        return s->rootfs < 0 ? err_sys(err, errno, "take a copy of the root file system %s", path) : 0;
+}
+
+static int build_plan(struct spawning *s, struct err *err) {
+        struct spec *spec = &s->c->config.spec;
+        struct plan_host host;
+        int r = plan_host_init(&host, s->c->cgroups, err);
+
+        if (r < 0)
+                return r;
+        host.hooks_root = s->c->config.root_path;
+        host.bundle = s->c->config.bundle;
+        spec->start_socket = s->c->start_socket;
+        return plan_build_init(spec, &host, &s->plan, err);
+}
+
+static int make_channels(struct spawning *s, struct err *err) {
+        int one = 1;
+
+        if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, s->init) < 0 ||
+            socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, s->watcher) < 0 ||
+            setsockopt(s->init[0], SOL_SOCKET, SO_PASSCRED, &one, sizeof(one)) < 0 ||
+            setsockopt(s->watcher[0], SOL_SOCKET, SO_PASSCRED, &one, sizeof(one)) < 0)
+                return err_sys(err, errno, "create sockets to the container's first process");
+        s->log_fd = memfd_create("liblxc.log", MFD_CLOEXEC);
+        s->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+        return s->log_fd < 0 || s->null_fd < 0 ? err_sys(err, errno, "open a log for liblxc") : 0;
+}
+
+/* Queued before init exists: it finds all of it when it looks. Its streams are our own. */
+static int send_plan(struct spawning *s, struct err *err) {
+        const bool terminal = s->c->config.spec.process.terminal;
+        int fds[SOCK_MAX_FDS] = { s->plan.fd };
+        char type = PLAN_MSG_PLAN;
+        int r;
+
+        if (PLAN_FD_FIRST + s->plan.n_fds > SOCK_MAX_FDS)
+                return err_set(err, ERR_EXHAUSTED, "a container can have at most %d mounts from outside",
+                               SOCK_MAX_FDS - PLAN_FD_FIRST);
+        for (int i = 0; i < 3; i++)
+                fds[1 + i] = terminal || fcntl(i, F_GETFD) < 0 ? s->null_fd : i;
+        fds[4] = s->null_fd;
+        memcpy(fds + PLAN_FD_FIRST, s->plan.fds, s->plan.n_fds * sizeof(int));
+        r = sock_send(s->init[0], &type, 1, fds, PLAN_FD_FIRST + s->plan.n_fds);
+        return r < 0 ? err_sys(err, -r, "hand init its plan") : 0;
+}
+
+/* "@3@" -> "/proc/self/fd/17". */
+static int expand_config(const struct spawning *s, size_t first, char *out, size_t size, struct err *err) {
+        size_t at = 0;
+        char *end;
+        unsigned long n;
+
+        for (const char *p = strbuf_str(&s->lxc.text); *p;) {
+                if (at + 40 > size)
+                        return err_set(err, ERR_EXHAUSTED, "the container's configuration for liblxc is too long");
+                if (*p != '@') {
+                        out[at++] = *p++;
+                        continue;
+                }
+                n = strtoul(p + 1, &end, 10);
+                if (*end != '@' || n < first || n - first >= s->lxc.n_fds) {
+                        out[at++] = *p++;
+                        continue;
+                }
+                at += (size_t) snprintf(out + at, size - at, "/proc/self/fd/%d", s->lxc.fds[n - first]);
+                p = end + 1;
+        }
+        out[at] = '\0';
+        return 0;
+}
+
+/* Returns like fork. */
+static pid_t fork_in_cgroup(int folder) {
+        struct clone_args args = { .flags = CLONE_INTO_CGROUP, .exit_signal = SIGCHLD, .cgroup = (uint64_t) folder };
+
+        return folder < 0 ? fork() : (pid_t) syscall(SYS_clone3, &args, sizeof(args));
+}
+
+static int fork_launcher(struct spawning *s, struct err *err) {
+        char log_path[64], *config = arena_array(s->c->oci->arena, char, CONFIG_TEXT_MAX);
+        struct launch_args args = { .id = s->c->args->id,
+                                    .lxc_path = s->c->dir.root,
+                                    .config = config,
+                                    .rootfs_fd = s->rootfs,
+                                    .init_fd = s->init_fd,
+                                    .init_socket = s->init[1],
+                                    .watcher_socket = s->watcher[1],
+                                    .log_fd = s->log_fd,
+                                    .home_fd = -1 };
+        int r;
+
+        (void) snprintf(log_path, sizeof(log_path), "/proc/self/fd/%d", s->log_fd);
+        r = lxc_config_build(&s->c->config.spec, 0, log_path, LAUNCH_ROOTFS_DIR, &s->lxc, err);
+        if (r == 0)
+                r = expand_config(s, 0, config, CONFIG_TEXT_MAX, err);
+        if (r == 0 && s->plan.cgroup_fd >= 0)
+                r = cgroup_open_home(s->c->cgroups, &s->home, err);
+        if (r < 0)
+                return r;
+        args.config_fds = s->lxc.fds;
+        args.n_config_fds = s->lxc.n_fds;
+        args.home_fd = s->home;
+        s->launcher = fork_in_cgroup(s->plan.cgroup_fd);
+        if (s->launcher < 0)
+                return err_sys(err, errno, "fork a process for liblxc");
+        if (s->launcher == 0)
+                launch_run(&args);
+        s->init[1] = fd_close(s->init[1]);
+        s->watcher[1] = fd_close(s->watcher[1]);
+        return 0;
+}
+
+/* --- until READY
+ * -------------------------------------------------------------------------------------------------------- */
+
+/* What liblxc had to say: its first error, which names the cause. */
+static int explain_end(const struct spawning *s, struct err *err) {
+        char text[512] = "", *line, *colon;
+        ssize_t n = pread(s->log_fd, text, sizeof(text) - 1, 0);
+
+        line = n > 0 ? strstr(text, "ERROR") : NULL;
+        if (!line)
+                return err_set(err, ERR_INTERNAL,
+                               "container %s: its first process ended before it was ready: killed, or out of memory",
+                               s->c->args->id);
+        line[strcspn(line, "\n")] = '\0';
+        colon = strstr(line, " - ");
+        return err_set(err, ERR_INTERNAL, "container %s: liblxc: %s", s->c->args->id, colon ? colon + 3 : line);
+}
+
+static int raise_init_error(const struct plan_error *e, struct err *err) {
+        if (e->sys_errno)
+                return err_set(err, ERR_INVALID, "%s: %s", e->text, strerror(e->sys_errno));
+        return err_set(err, ERR_INVALID, "%s", e->text);
+}
+
+static int run_create_hooks(struct spawning *s, pid_t pid, struct err *err) {
+        const struct spec_hooks *hooks = &s->c->config.spec.hooks;
+        struct hook_state state = oci_hook_state(&s->c->state, "creating");
+        char go = PLAN_MSG_GO;
+        int r = hooks_run(hooks, SPEC_HOOK_PRESTART, &state, pid, err);
+
+        if (r == 0)
+                r = hooks_run(hooks, SPEC_HOOK_CREATE_RUNTIME, &state, pid, err);
+        if (r < 0)
+                return r;
+        r = sock_send(s->init[0], &go, 1, NULL, 0);
+        return r < 0 ? err_sys(err, -r, "let init go on after hooks") : 0;
+}
+
+static int take_ready(struct spawning *s, const struct plan_ready *ready, struct sock_msg *msg, struct err *err) {
+        struct creation *c = s->c;
+
+        c->state.pid = msg->pid;
+        c->state.start_time = proc_start_time(msg->pid);
+        c->pidfd = proc_open(c->state.pid, c->state.start_time);
+        if (c->pidfd < 0)
+                return err_set(err, ERR_INTERNAL, "container %s: its first process ended at once", c->args->id);
+        if (ready->has_terminal && msg->n_fds == 1) {
+                c->master = msg->fds[0];
+                msg->fds[0] = -1;
+        }
+        return 0;
+}
+
+/* One message of init's. @ret_ready: it was the last. */
+static int take_message(struct spawning *s, bool *ret_ready, struct err *err) {
+        union {
+                uint8_t type;
+                struct plan_ready ready;
+                struct plan_error error;
+        } m = { 0 };
+        _cleanup_(sock_msg_done) struct sock_msg msg = { 0 };
+        int r = sock_recv(s->init[0], &m, sizeof(m) - 1, &msg);
+
+        if (r == -ECONNRESET || (r == 0 && msg.len == 0))
+                return explain_end(s, err);
+        if (r < 0)
+                return err_sys(err, -r, "hear from init");
+        switch (m.type) {
+        case PLAN_MSG_ERROR:
+                return raise_init_error(&m.error, err);
+        case PLAN_MSG_HOOKS:
+                return run_create_hooks(s, msg.pid, err);
+        case PLAN_MSG_READY:
+                *ret_ready = true;
+                return take_ready(s, &m.ready, &msg, err);
+        default:
+                return err_set(err, ERR_INTERNAL, "init said '%c' unasked", m.type);
+        }
+}
+
+/* liblxc's loop goes on in a process of its own, which is told what to wait for; the launcher ends, and init goes to
+ * who adopts our children. */
+static int take_watcher(struct spawning *s, struct err *err) {
+        struct pollfd p = { .fd = s->watcher[0], .events = POLLIN };
+        _cleanup_(sock_msg_done) struct sock_msg msg = { 0 };
+        char byte = 0;
+        int r;
+
+        if (poll(&p, 1, WATCHER_TIMEOUT_MS) == 0)
+                return err_set(err, ERR_INTERNAL,
+                               "liblxc does not enter its loop through epoll_wait(): this version of it can't be used");
+        r = sock_recv(s->watcher[0], &byte, 1, &msg);
+        if (r < 0 || msg.len == 0)
+                return explain_end(s, err);
+        s->c->state.watcher_pid = msg.pid;
+        s->c->state.watcher_start = proc_start_time(msg.pid);
+        r = sock_send(s->watcher[0], &byte, 1, &s->c->pidfd, 1);
+        if (r < 0)
+                return err_sys(err, -r, "tell the watcher which process is init");
+        (void) waitpid(s->launcher, NULL, 0);
+        s->launcher = 0;
+        return 0;
+}
+
+int creation_spawn(struct creation *c, struct err *err) {
+        _cleanup_(spawning_done) struct spawning s = { .c = c,
+                                                       .plan = PLAN_EMPTY,
+                                                       .rootfs = -1,
+                                                       .init_fd = -1,
+                                                       .log_fd = -1,
+                                                       .home = -1,
+                                                       .null_fd = -1,
+                                                       .init = { -1, -1 },
+                                                       .watcher = { -1, -1 } };
+        bool ready = false;
+        int r = open_rootfs(&s, err);
+
+        if (r == 0)
+                r = build_plan(&s, err);
+        if (r == 0)
+                r = fs_sealed_copy(c->oci->init_path, "lxcri-init", &s.init_fd, err);
+        if (r == 0)
+                r = make_channels(&s, err);
+        if (r == 0)
+                r = send_plan(&s, err);
+        if (r == 0)
+                r = fork_launcher(&s, err);
+        while (r == 0 && !ready)
+                r = take_message(&s, &ready, err);
+        return r < 0 ? r : take_watcher(&s, err);
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* creation - a container in the making, in steps of which each leaves what it made in here, so that a failure at any of
+ * them takes all of it back. Private to oci/. */
+#pragma once
+#include "oci/config.h"
+#include "oci/oci.h"
+#include "runtime/cgroup/cgroup.h"
+
+struct creation {
+        const struct oci *oci;
+        const struct oci_create_args *args;
+        struct oci_dir dir;
+        struct oci_config config;
+        struct oci_state state;
+        struct cgroups *cgroups;
+        int start_socket; /* init waits on it for "start" */
+        int console;      /* connected to --console-socket; -1: none */
+        int master;       /* of the container's terminal, when there is no console socket to send it to; -1: none */
+        int pidfd;        /* of init */
+};
+#define CREATION_EMPTY                                                                                                 \
+        ((struct creation){ .dir = OCI_DIR_EMPTY, .start_socket = -1, .console = -1, .master = -1, .pidfd = -1 })
+
+/* config.json, and its copy in the container's folder; what the caller's own process decides: inherited namespaces. */
+_must_use_ int creation_read(struct creation *c, struct err *err);
+/* The group of its own, with limits. */
+_must_use_ int creation_make_cgroup(struct creation *c, struct err *err);
+/* Init, up to READY; hooks on the way. */
+_must_use_ int creation_spawn(struct creation *c, struct err *err);
+
+/* All of it; on failure nothing stays. Release with creation_done(), which does not touch the container. */
+_must_use_ int creation_run(struct creation *c, const struct oci *o, const struct oci_create_args *args,
+                            struct err *err);
+void creation_done(struct creation *c);
+
+/* What is left of a container that has ended: its processes, cgroup, folder; poststop hooks are run when it had got so
+ * far. Also for one whose creation was killed. */
+_must_use_ int oci_destroy(const struct oci *o, struct oci_dir *d, const struct oci_state *s, struct cgroups *cgroups,
+                           struct err *err);
+/* The stored config.json, parsed. */
+_must_use_ int oci_read_stored(const struct oci_dir *d, const struct oci_state *s, struct arena *arena,
+                               struct oci_config *ret, struct err *err);
+struct hook_state;
+struct hook_state oci_hook_state(const struct oci_state *s, const char *status);
+/* Let it go, as "start" does: the program runs when this returns 0. */
+_must_use_ int oci_start_made(struct creation *c, struct err *err);

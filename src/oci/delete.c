@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <unistd.h>
+#include "base/proc.h"
+#include "base/str.h"
+#include "oci/creation.h"
+#include "runtime/hooks/hooks.h"
+
+enum { END_TIMEOUT_MS = 10000, WATCHER_TIMEOUT_MS = 2000 };
+
+static void end_process(pid_t pid, uint64_t start_time, int timeout_ms, bool kill_first) {
+        _cleanup_(fd_closep) int fd = pid > 0 ? proc_open(pid, start_time) : -1;
+
+        if (fd < 0)
+                return;
+        if (kill_first)
+                (void) proc_signal(fd, SIGKILL);
+        if (!proc_wait_gone(fd, timeout_ms))
+                (void) proc_signal(fd, SIGKILL);
+}
+
+/* Only a group that we made has nobody else in it; and what shares somebody's PID namespace may live on in it. */
+static int remove_cgroup(const struct oci_state *s, struct cgroups *cgroups, struct err *err) {
+        int r = 0;
+
+        if (!s->cgroup_made || str_empty(s->cgroup_path))
+                return 0;
+        if (!s->own_pid_ns || s->pid <= 0)
+                r = cgroup_kill(cgroups, s->cgroup_path, END_TIMEOUT_MS, err);
+        return r < 0 ? r : cgroup_remove(cgroups, s->cgroup_path, err);
+}
+
+/* Its failure is a warning: the container is gone all the same. */
+static void run_poststop(const struct oci *o, const struct oci_dir *d, const struct oci_state *s) {
+        struct hook_state state = oci_hook_state(s, "stopped");
+        struct oci_config config;
+        struct err err;
+
+        if (oci_read_stored(d, s, o->arena, &config, &err) < 0)
+                return; /* it was never made */
+        for (size_t i = 0; i < config.spec.hooks.n[SPEC_HOOK_POSTSTOP]; i++) {
+                struct spec_hooks one = { .list[SPEC_HOOK_POSTSTOP] = config.spec.hooks.list[SPEC_HOOK_POSTSTOP] + i,
+                                          .n[SPEC_HOOK_POSTSTOP] = 1 };
+
+                if (hooks_run(&one, SPEC_HOOK_POSTSTOP, &state, 0, &err) < 0)
+                        o->warn(err.msg, o->userdata);
+        }
+}
+
+int oci_destroy(const struct oci *o, struct oci_dir *d, const struct oci_state *s, struct cgroups *cgroups,
+                struct err *err) {
+        int r;
+
+        /* What is frozen can't die on cgroup v1. */
+        if (cgroups && s->cgroup_made && cgroup_is_frozen(cgroups, s->cgroup_path) &&
+            cgroup_freeze(cgroups, s->cgroup_path, false, END_TIMEOUT_MS, err) < 0)
+                return -(int) err->code;
+        end_process(s->pid, s->start_time, END_TIMEOUT_MS, true);
+        end_process(s->watcher_pid, s->watcher_start, WATCHER_TIMEOUT_MS, s->pid <= 0);
+        r = cgroups ? remove_cgroup(s, cgroups, err) : 0;
+        if (r < 0)
+                return r;
+        run_poststop(o, d, s);
+        return oci_dir_remove(d, err);
+}
+
+int oci_delete(const struct oci *o, const char *id, bool force, struct err *err) {
+        _cleanup_(oci_dir_done) struct oci_dir d = OCI_DIR_EMPTY;
+        _cleanup_(cgroups_freep) struct cgroups *cgroups = NULL;
+        enum oci_status status;
+        struct oci_state s;
+        int r = oci_dir_open(o->root, id, true, &d, err);
+
+        if (r == -ERR_NOT_FOUND && force)
+                return 0;
+        if (r == 0)
+                r = oci_state_read(&d, o->arena, &s, err);
+        if (r == 0)
+                r = cgroups_new(&cgroups, err);
+        if (r < 0)
+                return r;
+        status = oci_dir_status(&d, &s, NULL);
+        if (!force && status != OCI_STOPPED && status != OCI_CREATED)
+                return err_set(err, ERR_PRECONDITION, "cannot delete container %s that is not stopped: %s", id,
+                               oci_status_name(status));
+        return oci_destroy(o, &d, &s, cgroups, err);
+}
