@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "keeper/log.h"
 #include "keeper/loop.h"
+#include "init/process.h"
 #include "keeper/protocol.h"
 #include "runtime/lxc/files.h"
 

@@ -64,6 +64,7 @@ static int make(struct creation *c, struct err *err) {
                 r = listen_for_start(c, err);
         if (r == 0)
                 r = creation_spawn(c, err);
+        c->start_socket = fd_close(c->start_socket); /* init's alone: it closes when the program runs */
         if (r == 0)
                 r = oci_state_write(&c->dir, &c->state, err);
         return r < 0 ? r : write_pid_file(c, err);

@@ -162,7 +162,7 @@ static pid_t fork_in_cgroup(int folder) {
 static int fork_launcher(struct spawning *s, struct err *err) {
         char log_path[64], *config = arena_array(s->c->oci->arena, char, CONFIG_TEXT_MAX);
         struct launch_args args = { .id = s->c->args->id,
-                                    .lxc_path = s->c->dir.root,
+                                    .lxc_path = arena_printf(s->c->oci->arena, LAUNCH_LXC_PATH "%s", s->c->dir.root),
                                     .config = config,
                                     .rootfs_fd = s->rootfs,
                                     .init_fd = s->init_fd,

@@ -55,6 +55,8 @@ static int wait_for_end(const struct creation *c, int signals, int *ret_status, 
                 while (p[1].revents && forward_signal(signals, c->pidfd))
                         ;
         }
+        /* The watcher, which ends with init, may be ours, too. */
+        (void) waitpid(c->state.watcher_pid, NULL, 0);
         return reap(c->state.pid, ret_status, err);
 }
 

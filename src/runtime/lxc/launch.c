@@ -22,6 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "base/cleanup.h"
+#include "base/fs.h"
 #include "base/sock.h"
 #include "base/str.h"
 #include "runtime/lxc/child.h"
@@ -80,8 +81,9 @@ static void attach_copy(const struct launch_args *args, int tree, const char *ta
  * thousand of them cost milliseconds. Without cgroup mounts in sight liblxc leaves cgroups alone; /run, where it keeps
  * locks, is its own. Pivoted, so that nothing of the host's is below the container's root. */
 static void make_root(const struct launch_args *args) {
-        static const char *const kept[] = { "proc", "dev", "usr", "lib", "lib64", "etc" };
+        static const char *const kept[] = { "proc", "sys", "dev", "usr", "lib", "lib64", "etc" };
         struct stat root, here;
+        struct err err;
         int fd, tree;
 
         if (chdir("/") < 0 || stat("/", &root) < 0 ||
@@ -105,6 +107,8 @@ static void make_root(const struct launch_args *args) {
         if (mount("tmpfs", "/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=1m") < 0 ||
             mkdir(LAUNCH_ROOTFS_DIR, 0755) < 0)
                 child_fail(args->init_socket, errno, "mount a /run for liblxc");
+        if (fs_mkdir_p(args->lxc_path, 0755, &err) < 0)
+                child_fail(args->init_socket, err.sys_errno, "make a folder for liblxc: %s", err.msg);
 }
 
 static void isolate(const struct launch_args *args) {

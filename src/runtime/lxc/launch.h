@@ -13,6 +13,8 @@ enum { LAUNCH_CONFIG_FDS_MAX = 16 };
 
 /* Where the root file system is attached in the launcher's mount namespace. */
 #define LAUNCH_ROOTFS_DIR "/run/rootfs"
+/* In its /run, which is its own, too. */
+#define LAUNCH_LXC_PATH "/run/oci"
 /* The one network namespace of all watchers: no container's processes get to their abstract sockets. A file in the
  * host's mount namespace, made when it is missing. */
 #define LAUNCH_NETNS "/run/proxmox-lxcri/watchers.net"
