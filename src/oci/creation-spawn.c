@@ -25,6 +25,7 @@
 #include "runtime/hooks/hooks.h"
 #include "runtime/lxc/config.h"
 #include "runtime/lxc/launch.h"
+#include "runtime/lxc/oom-score.h"
 #include "runtime/lxc/plan.h"
 
 #ifndef OPEN_TREE_CLONE
@@ -243,7 +244,7 @@ static int take_ready(struct spawning *s, const struct plan_ready *ready, struct
                 c->master = msg->fds[0];
                 msg->fds[0] = -1;
         }
-        return 0;
+        return oom_score_set(&c->config.spec, c->state.pid, c->pidfd, err);
 }
 
 /* One message of init's. @ret_ready: it was the last. */

@@ -24,6 +24,7 @@
 #include "runtime/lxc/config.h"
 #include "runtime/lxc/files.h"
 #include "runtime/lxc/items.h"
+#include "runtime/lxc/oom-score.h"
 #include "runtime/lxc/plan.h"
 
 enum {
@@ -160,25 +161,6 @@ static int spawn(struct engine_lxc *e, const struct spec *spec, const struct pla
         return keeper_client_call(e->keeper, &call, reply, err);
 }
 
-/* Lowering it takes the host's root, which init is not in a user namespace: it leaves the score as it found it then.
- * @init_fd was opened before, so if init still lives after the opening of the file, the file is its. */
-static int set_oom_score(const struct spec *spec, pid_t pid, int init_fd, struct err *err) {
-        _cleanup_(fd_closep) int fd = -1;
-        char path[64], text[16];
-        int n;
-
-        if (!SPEC_HAS_USER_NS(spec) || !spec->process.has_oom_score_adj)
-                return 0;
-        (void) snprintf(path, sizeof(path), "/proc/%d/oom_score_adj", (int) pid);
-        n = snprintf(text, sizeof(text), "%d", spec->process.oom_score_adj);
-        fd = open(path, O_WRONLY | O_CLOEXEC);
-        if (fd < 0 || proc_wait_gone(init_fd, 0))
-                return err_set(err, ERR_INTERNAL, "init ended before its oom_score_adj could be set");
-        if (write(fd, text, (size_t) n) != n && errno != EACCES) /* as tolerant as init */
-                return err_sys(err, errno, "set oom_score_adj to %s", text);
-        return 0;
-}
-
 /* --- hooks of the runtime's namespaces; init runs the others -------------------------------------------------------
  */
 
@@ -245,7 +227,7 @@ static int create_in_cgroup(struct engine_lxc *e, const struct spec *spec, const
         item->init_fd = proc_open(reply.pid, reply.start_time);
         if (item->dirfd < 0 || item->init_fd < 0)
                 return err_sys(err, errno, "take hold of the new container");
-        r = set_oom_score(spec, reply.pid, item->init_fd, err);
+        r = oom_score_set(spec, reply.pid, item->init_fd, err);
         if (r < 0)
                 return r;
         return set_log(e, spec->id, io->log_path, err);
