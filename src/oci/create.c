@@ -12,6 +12,7 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "oci/console.h"
 #include "oci/creation.h"
 
 void creation_done(struct creation *c) {
@@ -59,24 +60,34 @@ static int make(struct creation *c, struct err *err) {
         int r = creation_read(c, err);
 
         if (r == 0)
+                r = console_check(c->config.spec.process.terminal, c->detached, c->args->console_socket, err);
+        if (r == 0 && c->args->console_socket)
+                r = console_connect(c->args->console_socket, &c->console, err);
+        if (r == 0)
                 r = creation_make_cgroup(c, err);
         if (r == 0)
                 r = listen_for_start(c, err);
         if (r == 0)
                 r = creation_spawn(c, err);
         c->start_socket = fd_close(c->start_socket); /* init's alone: it closes when the program runs */
+        if (r == 0 && c->console >= 0) {
+                r = console_send(c->console, c->master, err);
+                c->master = fd_close(c->master);
+        }
         if (r == 0)
                 r = oci_state_write(&c->dir, &c->state, err);
         return r < 0 ? r : write_pid_file(c, err);
 }
 
-int creation_run(struct creation *c, const struct oci *o, const struct oci_create_args *args, struct err *err) {
+int creation_run(struct creation *c, const struct oci *o, const struct oci_create_args *args, bool detached,
+                 struct err *err) {
         struct err ignored;
         int r;
 
         *c = CREATION_EMPTY;
         c->oci = o;
         c->args = args;
+        c->detached = detached;
         r = oci_dir_make(o->root, args->id, &c->dir, err);
         if (r < 0)
                 return r;
@@ -99,7 +110,7 @@ int creation_run(struct creation *c, const struct oci *o, const struct oci_creat
 
 int oci_create(const struct oci *o, const struct oci_create_args *args, struct err *err) {
         struct creation c;
-        int r = creation_run(&c, o, args, err);
+        int r = creation_run(&c, o, args, true, err);
 
         creation_done(&c);
         return r;

@@ -9,6 +9,7 @@
 struct creation {
         const struct oci *oci;
         const struct oci_create_args *args;
+        bool detached; /* nobody stays for the container's terminal */
         struct oci_dir dir;
         struct oci_config config;
         struct oci_state state;
@@ -29,7 +30,7 @@ _must_use_ int creation_make_cgroup(struct creation *c, struct err *err);
 _must_use_ int creation_spawn(struct creation *c, struct err *err);
 
 /* All of it; on failure nothing stays. Release with creation_done(), which does not touch the container. */
-_must_use_ int creation_run(struct creation *c, const struct oci *o, const struct oci_create_args *args,
+_must_use_ int creation_run(struct creation *c, const struct oci *o, const struct oci_create_args *args, bool detached,
                             struct err *err);
 void creation_done(struct creation *c);
 

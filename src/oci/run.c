@@ -80,7 +80,7 @@ int oci_run(const struct oci *o, const struct oci_run_args *args, int *ret_statu
                         r = catch_signals(&signals, err);
         }
         if (r == 0)
-                r = creation_run(&c, o, &args->create, err);
+                r = creation_run(&c, o, &args->create, args->detach, err);
         if (r < 0)
                 return r;
         r = oci_start_made(&c, err);
