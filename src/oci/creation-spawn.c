@@ -213,8 +213,6 @@ static int explain_end(const struct spawning *s, struct err *err) {
 }
 
 static int raise_init_error(const struct plan_error *e, struct err *err) {
-        if (e->sys_errno)
-                return err_set(err, ERR_INVALID, "%s: %s", e->text, strerror(e->sys_errno));
         return err_set(err, ERR_INVALID, "%s", e->text);
 }
 
