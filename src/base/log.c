@@ -5,17 +5,18 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/uio.h>
-#include <systemd/sd-journal.h>
 #include <time.h>
 #include <unistd.h>
 #include "base/str.h"
 #include "base/strbuf.h"
 
-enum { MAX_FIELDS = 24, MAX_RECORD = 64 * 1024 };
+enum { MAX_FIELDS = LOG_FIELDS_MAX, MAX_RECORD = LOG_RECORD_MAX };
 
 static _Atomic int current_level = LOG_LEVEL_INFO;
 static _Atomic int current_format = LOG_FORMAT_TEXT;
+static log_writer *_Atomic current_journal;
+static log_sink *current_sink;
+static void *sink_userdata;
 
 static const char *const level_names[] = { "debug", "info", "warn", "error" };
 static const char *const format_names[] = { "text", "json", "journal" };
@@ -35,7 +36,12 @@ void log_set_level(enum log_level level) {
 enum log_level log_get_level(void) {
         return (enum log_level) current_level;
 }
-void log_set_format(enum log_format format) {
+void log_set_sink(log_sink *sink, void *userdata) {
+        current_sink = sink;
+        sink_userdata = userdata;
+}
+void log_set_writer(enum log_format format, log_writer *journal) {
+        current_journal = journal;
         current_format = format;
 }
 const char *log_level_name(enum log_level level) {
@@ -126,29 +132,13 @@ static void put_time(struct strbuf *b) {
         strbuf_printf(b, "%s.%03ldZ", day, ts.tv_nsec / 1000000);
 }
 
-static void write_journal(enum log_level level, const char *msg, const char **kv, size_t n) {
-        static const int priorities[] = { 7, 6, 4, 3 };
-        struct iovec iov[MAX_FIELDS / 2 + 2];
+static void write_sink(enum log_level level, const char *msg, const char **kv, size_t n) {
         _cleanup_strbuf_ struct strbuf b = STRBUF(MAX_RECORD);
-        size_t ends[MAX_FIELDS / 2 + 2], count = 0, start = 0;
 
-        strbuf_printf(&b, "PRIORITY=%d", priorities[level]);
-        ends[count++] = b.len;
-        strbuf_printf(&b, "MESSAGE=%s", msg);
+        strbuf_puts(&b, msg);
         for (size_t i = 0; i < n; i += 2)
-                strbuf_printf(&b, " %s=%s", kv[i], kv[i + 1]);
-        ends[count++] = b.len;
-        for (size_t i = 0; i < n; i += 2) {
-                for (const char *k = kv[i]; *k; k++)
-                        strbuf_putc(&b, (char) (*k >= 'a' && *k <= 'z' ? *k - 32 : *k == '-' || *k == '.' ? '_' : *k));
-                strbuf_printf(&b, "=%s", kv[i + 1]);
-                ends[count++] = b.len;
-        }
-        if (b.overflow)
-                return;
-        for (size_t i = 0; i < count; start = ends[i++])
-                iov[i] = (struct iovec){ .iov_base = b.data + start, .iov_len = ends[i] - start };
-        (void) sd_journal_sendv(iov, (int) count);
+                strbuf_printf(&b, "%s%s=%s", i > 0 ? " " : ": ", kv[i], kv[i + 1]);
+        current_sink(level, strbuf_str(&b), sink_userdata);
 }
 
 void log_write(enum log_level level, const char *msg, ...) {
@@ -168,8 +158,12 @@ void log_write(enum log_level level, const char *msg, ...) {
         }
         va_end(ap);
 
-        if (format == LOG_FORMAT_JOURNAL) {
-                write_journal(level, msg, kv, n);
+        if (current_sink) {
+                write_sink(level, msg, kv, n);
+                return;
+        }
+        if (format == LOG_FORMAT_JOURNAL && current_journal) {
+                current_journal(level, msg, kv, n);
                 return;
         }
         strbuf_puts(&b, format == LOG_FORMAT_JSON ? "{\"time\":\"" : "");

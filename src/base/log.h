@@ -4,6 +4,7 @@
  */
 #pragma once
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include "base/attr.h"
 
@@ -13,6 +14,13 @@ enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON, LOG_FORMAT_JOURNAL };
 void log_set_level(enum log_level level);
 enum log_level log_get_level(void);
 void log_set_format(enum log_format format);
+/* For programs that have a log of their own: one line without a time or level goes to @sink instead. */
+typedef void log_sink(enum log_level level, const char *text, void *userdata);
+void log_set_sink(log_sink *sink, void *userdata);
+/* log_set_format()'s own: @kv is keys and values in turn, @n of both. */
+enum { LOG_FIELDS_MAX = 24, LOG_RECORD_MAX = 64 * 1024 };
+typedef void log_writer(enum log_level level, const char *msg, const char **kv, size_t n);
+void log_set_writer(enum log_format format, log_writer *journal);
 _must_use_ bool log_level_from_name(const char *name, enum log_level *ret);
 const char *log_level_name(enum log_level level);
 _must_use_ bool log_format_from_name(const char *name, enum log_format *ret);

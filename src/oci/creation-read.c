@@ -21,7 +21,9 @@ static int read_bundle(struct creation *c, const char **ret_text, size_t *ret_le
         if (!bundle)
                 return err_sys(err, errno, "find the bundle %s", given);
         c->config.bundle = arena_strdup(c->oci->arena, bundle);
-        path = arena_printf(c->oci->arena, "%s/config.json", bundle);
+        path = c->args->config && *c->args->config == '/'
+                       ? c->args->config
+                       : arena_printf(c->oci->arena, "%s/%s", bundle, c->args->config ?: "config.json");
         r = fs_read_file(AT_FDCWD, path, OCI_CONFIG_MAX_BYTES, &text, ret_len, err);
         if (r < 0 && err->sys_errno == ENOENT)
                 return err_set(err, ERR_INVALID, "JSON specification file %s not found: no such file or directory",

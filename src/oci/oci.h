@@ -23,6 +23,7 @@ struct oci {
 
 struct oci_create_args {
         const char *id, *bundle;    /* bundle: NULL is "." */
+        const char *config;         /* instead of config.json, from the bundle on; NULL: that */
         const char *pid_file;       /* NULL: none */
         const char *console_socket; /* NULL: none */
         bool no_pivot;              /* accepted; the root is pivoted all the same when that works */

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+#include "base/log.h"
 #include "base/str.h"
 #include "cli/oci/programs.h"
 #include "cli/oci/runtime.h"
@@ -50,6 +51,16 @@ static int print_version(void) {
 
 static void warn(const char *text, void *userdata) {
         oci_log_write(userdata, OCI_LOG_WARNING, text);
+}
+
+/* What the parts below say of their own accord. */
+static void log_line(enum log_level level, const char *text, void *userdata) {
+        static const enum oci_log_level levels[] = { [LOG_LEVEL_DEBUG] = OCI_LOG_DEBUG,
+                                                     [LOG_LEVEL_INFO] = OCI_LOG_INFO,
+                                                     [LOG_LEVEL_WARN] = OCI_LOG_WARNING,
+                                                     [LOG_LEVEL_ERROR] = OCI_LOG_ERROR };
+
+        oci_log_write(userdata, levels[level], text);
 }
 
 static int apply_cgroup_manager(struct runtime *rt, const char *name, struct err *err) {
@@ -174,6 +185,7 @@ int main(int argc, char **argv) {
                 return EXIT_USAGE;
         rt.oci = (struct oci){ .root = OCI_DEFAULT_ROOT, .arena = rt.arena, .warn = warn, .userdata = &rt.log };
         rt.oci.init_path = program_path("proxmox-lxcri-init", rt.arena);
+        log_set_sink(log_line, &rt.log);
         status = run(&rt, argv);
         if (fflush(stdout) != 0 && status == EXIT_FINE)
                 status = EXIT_FAILED; /* the disk is full, or nobody reads */

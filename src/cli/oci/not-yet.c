@@ -5,8 +5,9 @@
 
 #define NOT_YET(word)                                                                                                  \
         int oci_do_##word(struct runtime *rt, const struct cli_args *args, struct err *err) {                          \
-                return err_set(err, ERR_UNIMPLEMENTED,                                                                 \
-                               #word ": the OCI runtime's commands are not there yet. Pods are run through the "       \
-                                     "daemon: proxmox-lxcri pod run, crictl, or a kubelet");                           \
+                return err_set(err, ERR_UNIMPLEMENTED, #word ": it is not there yet");                                 \
         }
-OCI_VERBS(NOT_YET)
+NOT_YET(events)
+NOT_YET(spec)
+NOT_YET(features)
+NOT_YET(exec)

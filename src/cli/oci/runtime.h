@@ -6,6 +6,7 @@
 #include "cli/oci/log.h"
 #include "cli/oci/verbs.h"
 #include "oci/oci.h"
+#include "runtime/cgroup/cgroup.h"
 
 struct runtime {
         struct oci oci;
@@ -19,8 +20,18 @@ OCI_VERBS(X)
 
 /* "table" or "json"; else ERR_INVALID. */
 _must_use_ int runtime_format(const struct cli_args *args, bool *ret_json, struct err *err);
-/* The state of a container that there is, not locked. */
-_must_use_ int runtime_load_state(const struct runtime *rt, const char *id, struct oci_state *ret, struct err *err);
+/* A container that there is, as it is now; not locked. */
+struct runtime_container {
+        struct oci_dir dir;
+        struct oci_state state;
+        enum oci_status status;
+        struct cgroups *cgroups;
+};
+_must_use_ int runtime_open(const struct runtime *rt, const char *id, struct runtime_container *ret, struct err *err);
+void runtime_container_done(struct runtime_container *c);
+/* --preserve-fds. */
+enum { RUNTIME_PRESERVE_FDS_MAX = 4096 };
+_must_use_ int runtime_preserve_fds(const struct cli_args *args, unsigned *ret, struct err *err);
 /* What @args name: ids, or with --regex all containers that match one of them. NULL-terminated. */
 _must_use_ int runtime_ids(const struct runtime *rt, const struct cli_args *args, size_t n, const char *const **ret,
                            struct err *err);

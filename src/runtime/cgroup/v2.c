@@ -2,26 +2,11 @@
 /* v2 - limits as cgroup v2 files. Kernel document: admin-guide/cgroup-v2. */
 #include <errno.h>
 #include <fcntl.h>
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include "base/str.h"
 #include "base/strbuf.h"
 #include "runtime/cgroup/internal.h"
-
-/* The curve that runc (1.3.2), crun (1.23) and the kubelet agree on, through (2, 1), (1024, 100) and (262144, 10000):
- * weight = 10^((l^2 + 125 l) / 612 - 7/34) with l = log2(shares). The older line through (2, 1) and (262144, 10000)
- * gave one CPU's 1024 shares a weight of 39, less than a group without any. */
-uint64_t weight_from_shares(uint64_t shares) {
-        double l;
-
-        if (shares <= 2)
-                return 1;
-        if (shares >= 262144)
-                return 10000;
-        l = log2((double) shares);
-        return (uint64_t) ceil(pow(10, (l * l + 125 * l) / 612.0 - 7.0 / 34.0));
-}
 
 static void plan_limit(struct plan *p, unsigned flags, const char *field, const char *file, int64_t value) {
         if (value < 0)

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* list - looking at containers: list, state. */
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include "base/fs.h"
+#include "base/json.h"
+#include "base/str.h"
+#include "base/strbuf.h"
+#include "cli/oci/runtime.h"
+#include "cli/table.h"
+
+enum { PASSWD_MAX = 1 << 20 };
+
+int oci_do_state(struct runtime *rt, const struct cli_args *args, struct err *err) {
+        _cleanup_(runtime_container_done) struct runtime_container c;
+        int r = runtime_open(rt, args->rest[0], &c, err);
+
+        if (r == 0)
+                printf("%s\n", oci_state_json(&c.state, c.status, true, rt->arena));
+        return r;
+}
+
+/* Name of a user of the host; not by getpwuid(), which loads libraries. */
+static const char *user_name(uid_t uid, struct arena *arena) {
+        _cleanup_(freep) char *text = NULL;
+        const char *number = arena_printf(arena, ":%u:", (unsigned) uid);
+        char *rest, *line, *p;
+        struct err err;
+
+        if (uid == 0)
+                return "root";
+        if (fs_read_file(AT_FDCWD, "/etc/passwd", PASSWD_MAX, &text, NULL, &err) == 0)
+                for (rest = text; (line = strsep(&rest, "\n"));) {
+                        p = strchr(line, ':');
+                        p = p ? strchr(p + 1, ':') : NULL;
+                        if (p && str_after(p, number))
+                                return arena_strndup(arena, line, strcspn(line, ":"));
+                }
+        return arena_printf(arena, "#%u", (unsigned) uid);
+}
+
+static const char *owner_of(const struct runtime_container *c, struct arena *arena) {
+        struct stat st;
+
+        return fstat(c->dir.fd, &st) < 0 ? "" : user_name(st.st_uid, arena);
+}
+
+static void add_row(struct table *table, const struct runtime_container *c, struct arena *arena) {
+        const struct oci_state *s = &c->state;
+        const char *pid = arena_printf(arena, "%d", c->status == OCI_STOPPED ? 0 : (int) s->pid);
+
+        table_add(table, s->id, pid, oci_status_name(c->status), s->bundle, s->created, owner_of(c, arena), NULL);
+}
+
+/* As "state" has it, and whose it is. */
+static json_t *json_of(const struct runtime_container *c, struct arena *arena) {
+        json_t *o = json_loads(oci_state_json(&c->state, c->status, true, arena), 0, NULL);
+
+        if (o)
+                (void) json_object_set_new(o, "owner", json_string(owner_of(c, arena)));
+        return o ? o : json_object();
+}
+
+static void add(const struct runtime *rt, const char *id, json_t *list, struct table *table) {
+        _cleanup_(runtime_container_done) struct runtime_container c = { .dir = OCI_DIR_EMPTY };
+        struct err err;
+        int r = runtime_open(rt, id, &c, &err);
+
+        /* Others may remove it meanwhile; what can't be read must not hide the rest. */
+        if (r < 0 && r != -ERR_NOT_FOUND)
+                rt->oci.warn(err.msg, rt->oci.userdata);
+        if (r < 0)
+                return;
+        (void) json_array_append_new(list, json_of(&c, rt->arena));
+        add_row(table, &c, rt->arena);
+}
+
+int oci_do_list(struct runtime *rt, const struct cli_args *args, struct err *err) {
+        _cleanup_(json_unrefp) json_t *list = json_array();
+        _cleanup_(table_done) struct table table;
+        const char **ids = NULL;
+        bool json;
+        int r = runtime_format(args, &json, err);
+
+        table_init(&table, rt->arena, "ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER", NULL);
+        if (r == 0)
+                r = oci_list(rt->oci.root, rt->arena, &ids, err);
+        if (r < 0)
+                return r;
+        for (; *ids; ids++)
+                if (args_has(args, "quiet"))
+                        printf("%s\n", *ids);
+                else
+                        add(rt, *ids, list, &table);
+        if (args_has(args, "quiet"))
+                return 0;
+        if (json)
+                (void) json_dumpf(list, stdout, JSON_COMPACT);
+        else
+                table_print(&table, stdout);
+        if (json)
+                (void) putchar('\n');
+        return 0;
+}

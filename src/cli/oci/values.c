@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/oci/values.h"
+
+#include <ctype.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include "base/str.h"
+
+enum { TEXT_MAX = 32 };
+
+/* Names that signal(7) has beside those which glibc knows. */
+static int signal_alias(const char *name) {
+        static const struct {
+                const char *name;
+                int sig;
+        } aliases[] = { { "CLD", SIGCHLD }, { "IOT", SIGABRT }, { "POLL", SIGIO }, { "UNUSED", SIGSYS } };
+
+        for (size_t i = 0; i < ELEMENTSOF(aliases); i++)
+                if (str_eq(name, aliases[i].name))
+                        return aliases[i].sig;
+        return 0;
+}
+
+static int signal_realtime(const char *name) {
+        const char *offset;
+        uint64_t n = 0;
+        int first = SIGRTMIN, last = SIGRTMAX;
+
+        if ((offset = str_after(name, "RTMIN")))
+                return !*offset ? first
+                       : *offset == '+' && str_to_u64(offset + 1, &n) && n <= (uint64_t) (last - first)
+                               ? first + (int) n
+                               : 0;
+        if ((offset = str_after(name, "RTMAX")))
+                return !*offset                                                                         ? last
+                       : *offset == '-' && str_to_u64(offset + 1, &n) && n <= (uint64_t) (last - first) ? last - (int) n
+                                                                                                        : 0;
+        return 0;
+}
+
+int signal_parse(const char *s) {
+        char name[TEXT_MAX];
+        const char *after;
+        uint64_t n;
+        size_t i;
+        int sig;
+
+        if (str_to_u64(s, &n))
+                return n > 0 && n < (uint64_t) NSIG ? (int) n : 0;
+        for (i = 0; s[i] && i < sizeof(name) - 1; i++)
+                name[i] = (char) toupper((unsigned char) s[i]);
+        if (s[i])
+                return 0;
+        name[i] = '\0';
+        after = str_after(name, "SIG");
+        after = after ? after : name;
+        for (sig = 1; sig < NSIG; sig++)
+                if (str_eq(after, sigabbrev_np(sig)))
+                        return sig;
+        sig = signal_alias(after);
+        return sig ? sig : signal_realtime(after);
+}
+
+/* Thousandths of the unit: "1.5" is 1500. Moves @s behind it. */
+static bool decimal(const char **s, uint64_t *ret_thousandths) {
+        uint64_t whole = 0, part = 0, scale = 100;
+        const char *p = *s;
+
+        if (!isdigit((unsigned char) *p))
+                return false;
+        for (; isdigit((unsigned char) *p); p++) {
+                if (whole > UINT32_MAX * 1000ULL)
+                        return false;
+                whole = whole * 10 + (uint64_t) (*p - '0');
+        }
+        if (*p == '.')
+                for (p++; isdigit((unsigned char) *p); p++, scale /= 10)
+                        part += (uint64_t) (*p - '0') * scale;
+        *s = p;
+        *ret_thousandths = whole * 1000 + part;
+        return true;
+}
+
+bool duration_parse(const char *s, uint64_t *ret_ms) {
+        static const struct {
+                const char *name;
+                uint64_t us;
+        } units[] = { { "ms", 1000 }, { "us", 1 }, { "h", 3600000000 }, { "m", 60000000 }, { "s", 1000000 } };
+        const uint64_t year_ms = 86400ULL * 366 * 1000;
+        uint64_t total_us = 0, n;
+        size_t i;
+
+        if (!*s)
+                return false;
+        while (*s) {
+                if (!decimal(&s, &n))
+                        return false;
+                for (i = 0; i < ELEMENTSOF(units); i++)
+                        if (str_after(s, units[i].name))
+                                break;
+                if (i == ELEMENTSOF(units) || n > year_ms * 1000 / units[i].us * 1000)
+                        return false;
+                s += strlen(units[i].name);
+                total_us += n * units[i].us / 1000;
+                if (total_us > year_ms * 1000)
+                        return false;
+        }
+        *ret_ms = total_us / 1000;
+        return true;
+}
+
+bool size_parse(const char *s, int64_t *ret) {
+        static const char units[] = "kmgtp";
+        uint64_t n, factor = 1;
+
+        if (str_eq(s, "-1")) {
+                *ret = -1;
+                return true;
+        }
+        if (str_to_u64(s, &n)) {
+                *ret = (int64_t) n;
+                return n <= INT64_MAX;
+        }
+        if (!decimal(&s, &n))
+                return false;
+        for (size_t i = 0; units[i] && *s; i++) {
+                factor *= 1024;
+                if (tolower((unsigned char) *s) == units[i]) {
+                        if (n > (uint64_t) INT64_MAX / factor)
+                                return false;
+                        *ret = (int64_t) (n * factor / 1000);
+                        return !s[1] || strcasecmp(s + 1, "b") == 0 || strcasecmp(s + 1, "ib") == 0;
+                }
+        }
+        *ret = (int64_t) (n / 1000);
+        return strcasecmp(s, "b") == 0;
+}
+
+bool number_parse(const char *s, int64_t min, int64_t max, int64_t *ret) {
+        return str_to_i64(s, ret) && *ret >= min && *ret <= max;
+}
