@@ -14,6 +14,7 @@ sys.dont_write_bytecode = True
 import grpc  # noqa: E402
 import pytest  # noqa: E402
 
+import bundle  # noqa: E402
 import images as recipes  # noqa: E402
 import proxmox  # noqa: E402
 from cri import SLOW, Cri, Pod, load  # noqa: E402
@@ -27,6 +28,7 @@ from runtime import Containerd, Lxcri, REPO, has_systemd, oci_runtime  # noqa: E
 AS_PROXMOX = 'LXCRI_TEST_PROXMOX' in os.environ
 WARM_POOL = AS_PROXMOX and 'LXCRI_TEST_WARM_POOL' in os.environ  # of all daemons
 AGAINST_CONTAINERD = os.environ.get('LXCRI_TEST_RUNTIME') == 'containerd'
+OCI_REFERENCE = os.environ.get('LXCRI_OCI_RUNTIME')  # runc or crun, in place of ours
 
 
 # Marks of tests that need a host with it: what shows that it is there, and where such a host is to be had.
@@ -39,12 +41,24 @@ def pytest_configure(config):
         config.addinivalue_line('markers', f'{mark}: needs a host with {feature} ({where})')
     config.addinivalue_line('markers', 'not_in_ct(why): is not so of pods in Proxmox containers')
     config.addinivalue_line('markers', 'not_with_pool(why): is not so where LXCRI_TEST_WARM_POOL gives all daemons a warm pool')
-    config.addinivalue_line('markers', 'ours: looks at more than CRI promises, so only at our daemon')
+    config.addinivalue_line('markers', 'ours: looks at more than CRI promises, so only at our daemon; or only our OCI runtime does it')
+    config.addinivalue_line('markers', 'not_by(runtime, why): Debian\'s runc or crun does it otherwise')
     if 'LXCRI_TEST_TMP' not in os.environ:
         pytest.exit('run these by tests/integration/run', 2)
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
+    if OCI_REFERENCE:
+        others = [item for item in items if 'oci' not in item.fixturenames]
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if item not in others]
+        for item in items:
+            for mark in item.iter_markers('not_by'):
+                if mark.args[0] == OCI_REFERENCE:
+                    item.add_marker(pytest.mark.skip(reason=f'{OCI_REFERENCE}: {mark.args[1]}'))
+            if item.get_closest_marker('ours'):
+                item.add_marker(pytest.mark.skip(reason=f'{OCI_REFERENCE} does not do it'))
+        return
     for item in items if AS_PROXMOX else []:
         mark = item.get_closest_marker('not_in_ct')
         if mark:
@@ -253,6 +267,15 @@ def clean(daemon):
     assert not left, 'left behind: ' + '\n'.join(left)
 
 
+@pytest.fixture
+def oci(request, top):
+    """The OCI runtime with a folder of this test's own; fails the test when anything of its containers stays."""
+    host = bundle.Host(os.path.join(top, 'oci', f'{request.node.name[:40]}-{time.monotonic_ns()}'.replace('/', '-')))
+    yield host
+    failed = getattr(request.node, 'failed', False)
+    host.close(strict=not failed)
+
+
 def refusal(error):
     """Why a Proxmox container can't do what the test asks for, if the runtime has said so and named a handler that can."""
     said = error.details() if isinstance(error, grpc.RpcError) else str(error)  # also of a test that expects another error
@@ -267,6 +290,7 @@ def pytest_runtest_makereport(item, call):
     why = call.excinfo and AS_PROXMOX and refusal(call.excinfo.value)
     if why:
         report.outcome, report.longrepr = 'skipped', (str(item.path), item.location[1] + 1, f'Skipped: {why}')
+    item.failed = report.failed
     if call.when == 'call' and report.failed:
         for name in ('own_daemon', 'shared_daemon'):
             server = getattr(item, 'funcargs', {}).get(name)
