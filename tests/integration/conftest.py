@@ -270,6 +270,8 @@ def clean(daemon):
 @pytest.fixture
 def oci(request, top):
     """The OCI runtime with a folder of this test's own; fails the test when anything of its containers stays."""
+    if bundle.why_not():
+        pytest.skip(bundle.why_not())
     host = bundle.Host(os.path.join(top, 'oci', f'{request.node.name[:40]}-{time.monotonic_ns()}'.replace('/', '-')))
     yield host
     failed = getattr(request.node, 'failed', False)

@@ -7,6 +7,7 @@ crun: that is how the tests themselves are checked.
 import array
 import contextlib
 import ctypes
+import functools
 import glob
 import json
 import os
@@ -35,6 +36,13 @@ def program():
     if NAME != 'lxcri':
         return shutil.which(NAME, path='/usr/sbin:/usr/bin:/sbin:/bin')
     return os.path.join(os.environ.get('LXCRI_BUILD') or os.path.join(REPO, 'build'), 'proxmox-lxcri')
+
+
+@functools.lru_cache(None)
+def why_not():
+    """Why there is nothing to test: '' when there is."""
+    done = subprocess.run([program(), '--root', '/no/such/root', 'list', '-q'], check=False, stderr=subprocess.PIPE, text=True)
+    return 'the build has no OCI runtime' if 'not there yet' in done.stderr else ''
 
 
 # What busybox can't show of a process, as one static program: `probe WORD ARGS...`.
