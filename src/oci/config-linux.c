@@ -42,8 +42,11 @@ static void read_personality(const struct config_node *lin, struct spec *spec) {
         config_need(&n, "domain");
         spec->has_personality = config_has(&n);
         spec->personality = config_enum(&n, "domain", domains, ELEMENTSOF(domains), NULL);
-        if (config_count(&flags))
-                config_fail(&flags, NULL, "there are no flags of a personality");
+        if (config_count(&flags)) {
+                struct config_node first = config_item(&flags, 0);
+
+                config_fail(&first, NULL, "there are no flags of a personality");
+        }
 }
 
 static void read_offset(const struct config_node *offsets, const char *clock, struct spec_time_offset *ret) {
@@ -116,7 +119,7 @@ static bool is_link_name(const char *s) {
 static void read_net_device(const struct config_node *n, struct spec_pair *all, size_t i) {
         const char *name = config_text(n, "name");
 
-        all[i].key = arena_strdup(n->reader->arena, n->key);
+        all[i].key = config_printf(n, "%s", n->key);
         all[i].value = name ?: all[i].key;
         if (!is_link_name(all[i].key))
                 config_fail(n, NULL, "is not the name of a network interface");

@@ -15,6 +15,7 @@ struct reading {
         struct spec_mount *mount;
         struct strbuf data;
         bool is_bind, has_owners;
+        struct id_maps owners; /* of "idmap=..." */
         const struct spec *spec;
 };
 
@@ -53,10 +54,26 @@ static void take_data(struct reading *r, const char *option) {
         strbuf_puts(&r->data, option);
 }
 
+/* "idmap=uids=...;gids=..." of crun. */
+static bool take_custom_owners(struct reading *r, const char *name) {
+        const char *recursive = str_after(name, "ridmap="), *maps = recursive ?: str_after(name, "idmap=");
+
+        if (!maps)
+                return false;
+        r->has_owners = true;
+        r->mount->owners_flat = !recursive;
+        r->owners = (struct id_maps){ 0 };
+        if (!config_read_owners(r->node, maps, &r->spec->user_ids, &r->owners))
+                config_fail(r->node, "options", "\"%.100s\" is not like \"idmap=uids=0-1000-10;gids=0-1000-10\"", name);
+        return true;
+}
+
 static void take_option(struct reading *r, const char *name) {
         const struct mount_option *o = mount_option_find(name);
         struct spec_mount *m = r->mount;
 
+        if (!o && take_custom_owners(r, name))
+                return;
         if (!o) {
                 take_data(r, name);
                 return;
@@ -96,7 +113,7 @@ static void take_options(struct reading *r) {
                 take_option(r, *options);
         if (r->data.overflow)
                 config_fail(r->node, "options", "those for the file system are longer than %d bytes", MAX_DATA);
-        r->mount->data = arena_strdup(r->node->reader->arena, strbuf_str(&r->data));
+        r->mount->data = config_printf(r->node, "%s", strbuf_str(&r->data));
 }
 
 /* The mapping that the mount has of its own, else the container's. */
@@ -110,7 +127,9 @@ static void take_owners(struct reading *r) {
         own->gids = config_id_map(r->node, "gidMappings", &own->n_gids);
         if (!own->n_uids != !own->n_gids)
                 config_fail(r->node, NULL, "uidMappings and gidMappings go together");
-        if (!own->n_uids && r->has_owners) {
+        if (!own->n_uids && r->owners.n_uids) {
+                *own = r->owners;
+        } else if (!own->n_uids && r->has_owners) {
                 if (!users->n_uids || !users->n_gids)
                         config_fail(r->node, "options",
                                     "idmap needs uidMappings and gidMappings, of the mount or of a "
@@ -135,7 +154,7 @@ static void settle_bind(struct reading *r) {
                 return;
         }
         if (*m->source != '/')
-                m->source = arena_printf(r->node->reader->arena, "%s/%s", r->node->reader->bundle, m->source);
+                m->source = config_printf(r->node, "%s/%s", r->node->reader->bundle, m->source);
         if (*m->data)
                 config_warn(r->node, "options", "ignoring \"%.100s\", which a bind has no use for", m->data);
         m->data = "";
@@ -153,7 +172,7 @@ static void check_paths(struct reading *r) {
         if (m->source && strlen(m->source) >= PATH_MAX)
                 config_fail(r->node, "source", "is too long");
         if (*m->destination != '/')
-                m->destination = arena_printf(r->node->reader->arena, "/%s", m->destination);
+                m->destination = config_printf(r->node, "/%s", m->destination);
 }
 
 static void read_mount(const struct config_node *n, const struct spec *spec, struct spec_mount *m) {

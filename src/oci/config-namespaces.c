@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* config-namespaces - "linux.namespaces" of config.json, and "linux.sysctl", which depends on them. */
 #include <limits.h>
+#include <stdio.h>
+#include <sys/stat.h>
 #include "base/str.h"
 #include "oci/config-parts.h"
 
@@ -58,8 +60,18 @@ static bool is_ipc(const char *name) {
         return str_after(name, "fs/mqueue/") != NULL;
 }
 
-static bool has_own(const struct spec *spec, enum spec_ns ns) {
-        return spec->ns[ns].create || spec->ns[ns].path;
+/* A path may lead to the one that we are in ourselves. */
+static bool has_own(const struct spec *spec, enum spec_ns ns, const char *file) {
+        const char *path = spec->ns[ns].path;
+        struct stat theirs, ours;
+        char own[64];
+
+        if (!path)
+                return spec->ns[ns].create;
+        (void) snprintf(own, sizeof(own), "/proc/self/ns/%s", file);
+        /* Where there is none, joining it is going to fail. */
+        return stat(path, &theirs) < 0 || stat(own, &ours) < 0 || theirs.st_dev != ours.st_dev ||
+               theirs.st_ino != ours.st_ino;
 }
 
 /* As sysctl(8): where the first of '.' and '/' is the separator, the other stands for itself. */
@@ -84,9 +96,24 @@ static bool path_is_clean(const char *path) {
         }
 }
 
-/* Only what belongs to a namespace of the container's; the rest would be the host's. */
+/* Only what belongs to a namespace of the container's; the rest would be the host's. NULL: it may be set. */
+static const char *why_not(const char *name, const struct spec *spec) {
+        if (!path_is_clean(name))
+                return "is not the name of a kernel parameter";
+        if (str_after(name, "net/"))
+                return has_own(spec, SPEC_NS_NET, "net") ? NULL : "is not allowed in the hosts network namespace";
+        if (is_ipc(name))
+                return has_own(spec, SPEC_NS_IPC, "ipc") ? NULL : "is not allowed in the hosts ipc namespace";
+        if (str_eq(name, "kernel/hostname"))
+                return "is not allowed as it conflicts with the OCI \"hostname\" field";
+        if (str_eq(name, "kernel/domainname") && has_own(spec, SPEC_NS_UTS, "uts"))
+                return NULL;
+        return "is not in a separate kernel namespace";
+}
+
 static void check_sysctl(const struct config_node *n, const struct spec *spec) {
         char name[256];
+        const char *why;
 
         if (strlen(n->key) >= sizeof(name)) {
                 config_fail(n, NULL, "is too long a name");
@@ -94,23 +121,9 @@ static void check_sysctl(const struct config_node *n, const struct spec *spec) {
         }
         strcpy(name, n->key);
         with_slashes(name);
-        if (!path_is_clean(name))
-                config_fail(n, NULL, "is not the name of a kernel parameter");
-        else if (str_after(name, "net/") ? !has_own(spec, SPEC_NS_NET) : false)
-                config_fail(n, NULL, "sysctl \"%s\" is not allowed in the hosts network namespace", n->key);
-        else if (str_after(name, "net/"))
-                return;
-        else if (is_ipc(name) ? !has_own(spec, SPEC_NS_IPC) : false)
-                config_fail(n, NULL, "sysctl \"%s\" is not allowed in the hosts ipc namespace", n->key);
-        else if (is_ipc(name))
-                return;
-        else if (str_eq(name, "kernel/domainname") && has_own(spec, SPEC_NS_UTS))
-                return;
-        else if (str_eq(name, "kernel/hostname"))
-                config_fail(n, NULL, "sysctl \"%s\" is not allowed as it conflicts with the OCI \"hostname\" field",
-                            n->key);
-        else
-                config_fail(n, NULL, "sysctl \"%s\" is not in a separate kernel namespace", n->key);
+        why = why_not(name, spec);
+        if (why)
+                config_fail(n, NULL, "sysctl \"%s\" %s", n->key, why);
 }
 
 void config_read_sysctls(const struct config_node *lin, struct spec *spec) {

@@ -23,8 +23,8 @@ static void put_path(const struct config_node *n, struct strbuf *b) {
                 strbuf_printf(b, "%s%s", b->len ? "." : "", n->key);
 }
 
-static char *text_of(const struct config_node *n, const char *key, const char *fmt, va_list args, char *out,
-                     size_t size) {
+_printf_(3, 0) static char *text_of(const struct config_node *n, const char *key, const char *fmt, va_list args,
+                                    char *out, size_t size) {
         _cleanup_strbuf_ struct strbuf path = STRBUF(PATH_SIZE);
         char what[512];
 
@@ -74,6 +74,23 @@ void *config_alloc(const struct config_node *n, size_t count, size_t size) {
         if (!p)
                 fail(n, ERR_EXHAUSTED, "config.json takes too much memory");
         return p;
+}
+
+const char *config_printf(const struct config_node *n, const char *fmt, ...) {
+        va_list args;
+        char *text;
+        int size;
+
+        va_start(args, fmt);
+        size = vsnprintf(NULL, 0, fmt, args);
+        va_end(args);
+        text = config_alloc(n, (size_t) size + 1, 1);
+        if (!text)
+                return "";
+        va_start(args, fmt);
+        (void) vsnprintf(text, (size_t) size + 1, fmt, args);
+        va_end(args);
+        return text;
 }
 
 struct config_node config_member(const struct config_node *parent, const char *key) {
@@ -286,7 +303,7 @@ const struct spec_pair *config_pairs(const struct config_node *parent, const cha
         for (struct config_node v = config_first(&map); pairs && config_has(&v); v = config_next(&v)) {
                 if (!*v.key)
                         config_fail(&map, NULL, "has an empty name");
-                pairs[i].key = arena_strdup(map.reader->arena, v.key);
+                pairs[i].key = config_printf(&v, "%s", v.key);
                 pairs[i++].value = config_string_of(&v);
         }
         *ret_n = i;

@@ -49,6 +49,9 @@ _printf_(3, 4) void config_warn(const struct config_node *n, const char *key, co
 void *config_alloc(const struct config_node *n, size_t count, size_t size);
 #define config_array_of(n, type, count) ((type *) config_alloc((n), (count), sizeof(type)))
 
+/* Text in the arena; "" when that is full, which is raised. */
+_printf_(2, 3) const char *config_printf(const struct config_node *n, const char *fmt, ...);
+
 /* The member @key, of any type. */
 struct config_node config_member(const struct config_node *parent, const char *key);
 struct config_node config_object(const struct config_node *parent, const char *key);

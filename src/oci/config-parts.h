@@ -22,7 +22,10 @@ extern const struct config_name config_memory_modes[], config_memory_flags[];
 extern const size_t n_config_memory_modes, n_config_memory_flags;
 /* After the namespaces and id maps are known, since owners are mapped by them. */
 void config_read_mounts(const struct config_node *root, struct spec *spec);
-/* @linux: "linux". All but resources, cgroupsPath, seccomp and intelRdt's text. */
+/* What is behind "idmap=" in an option. @users: of the container, that it may be relative to. False: malformed. */
+bool config_read_owners(const struct config_node *mount, const char *option, const struct id_maps *users,
+                        struct id_maps *ret);
+/* @lin: "linux". All but resources, cgroupsPath, seccomp and intelRdt's text. */
 void config_read_linux(const struct config_node *lin, struct spec *spec);
 void config_read_namespaces(const struct config_node *lin, struct spec *spec);
 /* What "linux.sysctl" may hold depends on the namespaces. */

@@ -118,6 +118,11 @@ static void check_scheduler(const struct config_node *n, const struct spec_sched
                 config_fail(n, "policy", "no kernel has SCHED_ISO");
         if (s->priority && !realtime)
                 config_fail(n, "priority", "can only be specified for SCHED_FIFO and SCHED_RR");
+        if (!s->priority && realtime)
+                config_fail(n, "priority", "must be from 1 to 99 for SCHED_FIFO and SCHED_RR");
+        if (s->policy == POLICY_DEADLINE &&
+            (!s->runtime_ns || s->runtime_ns > s->deadline_ns || (s->period_ns && s->deadline_ns > s->period_ns)))
+                config_fail(n, NULL, "SCHED_DEADLINE needs runtime <= deadline <= period");
         if (s->policy != POLICY_DEADLINE && (s->runtime_ns || s->deadline_ns || s->period_ns))
                 config_fail(n, NULL, "runtime, deadline and period can only be specified for SCHED_DEADLINE");
 }
@@ -162,10 +167,10 @@ static void read_console(const struct config_node *process, struct spec_process 
         struct config_node size = config_object(process, "consoleSize");
 
         ret->terminal = config_bool(process, "terminal");
-        config_need(&size, "height");
-        config_need(&size, "width");
         if (!ret->terminal)
                 return;
+        config_need(&size, "height");
+        config_need(&size, "width");
         ret->rows = (uint16_t) config_u64(&size, "height", UINT16_MAX, NULL);
         ret->columns = (uint16_t) config_u64(&size, "width", UINT16_MAX, NULL);
 }

@@ -178,7 +178,7 @@ static void read_rdma(const struct config_node *resources, struct spec_resources
                         config_fail(&v, NULL, "must be an object");
                 if (!*v.key || strpbrk(v.key, " \t\n"))
                         config_fail(&v, NULL, "is not the name of a device");
-                rdma[i].device = arena_strdup(v.reader->arena, v.key);
+                rdma[i].device = config_printf(&v, "%s", v.key);
                 rdma[i].handles = (uint32_t) config_u64(&v, "hcaHandles", UINT32_MAX, &rdma[i].has_handles);
                 rdma[i].objects = (uint32_t) config_u64(&v, "hcaObjects", UINT32_MAX, &rdma[i].has_objects);
         }

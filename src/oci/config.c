@@ -46,7 +46,6 @@ static void read_version(const struct config_node *root, struct oci_config *c) {
 
 static void read_root(const struct config_node *config, struct oci_config *c) {
         struct config_node root = config_object(config, "root");
-        struct arena *arena = config->reader->arena;
         const char *path;
 
         config_need(config, "root");
@@ -60,7 +59,7 @@ static void read_root(const struct config_node *config, struct oci_config *c) {
         if (strlen(path) >= PATH_MAX)
                 config_fail(&root, "path", "is too long");
         else
-                c->root_path = *path == '/' ? path : arena_printf(arena, "%s/%s", config->reader->bundle, path);
+                c->root_path = *path == '/' ? path : config_printf(config, "%s/%s", config->reader->bundle, path);
 }
 
 /* As runc: the host's own name is not for a container to change. */
@@ -150,11 +149,13 @@ static void read_linux(const struct config_node *root, struct oci_config *c) {
         c->cgroups_path = config_text(&lin, "cgroupsPath");
 }
 
-static int finish(struct config_reader *reader, struct oci_config *c) {
-        if (reader->r < 0)
-                return reader->r;
-        c->warnings = arena_memdup(reader->arena, reader->warnings, (reader->n_warnings + 1) * sizeof(char *));
-        return 0;
+static void keep_warnings(const struct config_node *root, struct oci_config *c) {
+        const struct config_reader *reader = root->reader;
+        const char **copy = config_array_of(root, const char *, reader->n_warnings + 1);
+
+        if (copy)
+                memcpy(copy, reader->warnings, reader->n_warnings * sizeof(*copy));
+        c->warnings = copy;
 }
 
 static int load_text(const char *text, size_t len, const char *what, json_t **ret, struct err *err) {
@@ -166,7 +167,7 @@ static int load_text(const char *text, size_t len, const char *what, json_t **re
 int oci_config_parse(const char *text, size_t len, const char *bundle, struct arena *arena, struct oci_config *ret,
                      struct err *err) {
         struct config_reader reader = { .arena = arena, .err = err, .bundle = bundle };
-        struct oci_config c = { .bundle = arena_strdup(arena, bundle) };
+        struct oci_config c = { 0 };
         _cleanup_(json_unrefp) json_t *j = NULL;
         struct config_node root = { .reader = &reader };
         int r;
@@ -175,6 +176,7 @@ int oci_config_parse(const char *text, size_t len, const char *bundle, struct ar
         if (r < 0)
                 return r;
         root.json = j;
+        c.bundle = config_printf(&root, "%s", bundle);
         c.spec.rootfs_mount_fd = -1;
         c.spec.outlives_parent = c.spec.default_devices = true;
         read_version(&root, &c);
@@ -186,10 +188,10 @@ int oci_config_parse(const char *text, size_t len, const char *bundle, struct ar
         config_read_mounts(&root, &c.spec);
         config_read_hooks(&root, &c.spec.hooks);
         c.spec.annotations = config_pairs(&root, "annotations", CONFIG_MAX_PAIRS, &c.spec.n_annotations);
-        r = finish(&reader, &c);
-        if (r == 0)
+        keep_warnings(&root, &c);
+        if (reader.r == 0)
                 *ret = c;
-        return r;
+        return reader.r;
 }
 
 int oci_config_load(const char *bundle, struct arena *arena, struct oci_config *ret, struct err *err) {
