@@ -116,6 +116,8 @@ void plan_rdma(const struct spec_resources *r, struct plan *p);
 unsigned resources_controllers(const struct spec_resources *r);
 /* cgroup v1 cpu.shares (2..262144) to v2 cpu.weight (1..10000). */
 uint64_t weight_from_shares(uint64_t shares);
+/* cgroup v1 blkio.weight (10..1000) to v2 io.weight (1..10000). */
+unsigned io_weight(uint64_t blkio_weight);
 
 /* For a group that goes when that fails; for one that was there before, or is used: then what was written is put back
  * on failure. */

@@ -144,7 +144,7 @@ static void plan_cpu(struct group *g, int h, const struct spec_resources *r, str
 
 /* --- block devices ----------------------------------------------------------------------------------------------- */
 
-static unsigned io_weight(uint64_t blkio_weight) {
+unsigned io_weight(uint64_t blkio_weight) {
         return (unsigned) (1 + (blkio_weight - 10) * 9999 / 990);
 }
 
