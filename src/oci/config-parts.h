@@ -33,5 +33,5 @@ void config_read_sysctls(const struct config_node *lin, struct spec *spec);
 void config_read_devices(const struct config_node *lin, struct spec *spec);
 /* @resources: "linux.resources". */
 void config_read_resources(const struct config_node *resources, struct spec_resources *ret);
-/* To what a bundle allows come the devices that each container has, as runc does it. */
+/* All is denied, but for what the bundle allows and the devices that each container has, as runc does it. */
 void config_add_default_rules(const struct config_node *resources, struct spec_resources *r);

@@ -3,6 +3,7 @@
 #include <limits.h>
 #include "base/str.h"
 #include "oci/config-parts.h"
+#include "runtime/cgroup/cgroup.h"
 
 enum { MAX_CPU = 8191, MAX_NODE = 1023, WEIGHT_MIN = 10, WEIGHT_MAX = 1000 };
 
@@ -242,25 +243,12 @@ void config_read_resources(const struct config_node *resources, struct spec_reso
 }
 
 void config_add_default_rules(const struct config_node *resources, struct spec_resources *r) {
-        static const struct spec_device_rule defaults[] = {
-                { true, 'c', -1, -1, "m" },    { true, 'b', -1, -1, "m" }, { true, 'c', 1, 3, "rwm" }, /* null */
-                { true, 'c', 1, 8, "rwm" },                                                            /* random */
-                { true, 'c', 1, 7, "rwm" },                                                            /* full */
-                { true, 'c', 5, 0, "rwm" },                                                            /* tty */
-                { true, 'c', 1, 5, "rwm" },                                                            /* zero */
-                { true, 'c', 1, 9, "rwm" },                                                            /* urandom */
-                { true, 'c', 136, -1, "rwm" },                                                         /* pts */
-                { true, 'c', 5, 2, "rwm" },                                                            /* ptmx */
-        };
-        struct spec_device_rule *all;
+        struct spec_device_rule *all =
+                config_array_of(resources, struct spec_device_rule, r->n_devices + CGROUP_DEVICE_RULES_MORE);
 
-        if (r->n_devices == 0) /* nothing is taken away */
-                return;
-        all = config_array_of(resources, struct spec_device_rule, r->n_devices + ELEMENTSOF(defaults));
         if (!all)
                 return;
-        memcpy(all, r->devices, r->n_devices * sizeof(*all));
-        memcpy(all + r->n_devices, defaults, sizeof(defaults));
+        cgroup_device_rules(r->devices, r->n_devices, all);
         r->devices = all;
-        r->n_devices += ELEMENTSOF(defaults);
+        r->n_devices += CGROUP_DEVICE_RULES_MORE;
 }

@@ -19,6 +19,7 @@
 #include "base/str.h"
 #include "oci/config.h"
 #include "oci/mount-options.h"
+#include "runtime/cgroup/cgroup.h"
 #include "security/caps.h"
 
 static bool strings_are(const char *const *list, const char *const *expected) {
@@ -196,8 +197,8 @@ static void test_full(void) {
         check_devices(&c.spec);
         check_linux(&c);
         check_resources(&c.spec.resources);
-        /* Those that each container has come after what the bundle says. */
-        assert(c.spec.resources.n_devices == 3 + 10 && c.spec.resources.devices[5].minor == 3);
+        /* All is denied, but for what the bundle says and the devices that each container has. */
+        assert(c.spec.resources.n_devices == 3 + CGROUP_DEVICE_RULES_MORE && c.spec.resources.devices[6].minor == 3);
         assert(strstr(c.warnings[0], "linux.resources.memory.kernel: ignoring"));
         assert(str_eq(c.warnings[1], "process.capabilities.bounding[2]: ignoring unknown or unavailable capability "
                                      "CAP_FUTURE") &&
@@ -219,7 +220,8 @@ static void test_empty(void) {
         assert(!*c.spec.process.args && !*c.spec.process.env && !*c.spec.masked_paths && !*c.spec.readonly_paths);
         assert(!c.spec.rootfs_propagation && !c.spec.has_personality && !c.spec.memory_policy &&
                !SPEC_HAS_USER_NS(&c.spec));
-        assert(!c.spec.resources.memory_limit_bytes && !c.spec.resources.has_swappiness && !c.spec.resources.n_devices);
+        assert(!c.spec.resources.memory_limit_bytes && !c.spec.resources.has_swappiness);
+        assert(c.spec.resources.n_devices == CGROUP_DEVICE_RULES_MORE && !c.spec.resources.devices[0].allow);
         assert(str_eq(c.spec.resources.cpuset_cpus, "") && !c.spec.resources.has_cpu_idle);
 }
 

@@ -29,9 +29,9 @@ bool cgroups_has(const struct cgroups *c, const char *controller); /* "memory", 
  * names it. */
 _must_use_ int cgroup_create(struct cgroups *c, const char *path, const struct spec_resources *r, struct err *err);
 /* A bundle's device rules as every container gets them, like runc's: nothing but what they say and the default devices
- * (making of nodes, null, zero, full, random, urandom, tty, ptmx, pts, tun). In @arena. */
-const struct spec_device_rule *cgroup_device_rules(const struct spec_device_rule *rules, size_t n, struct arena *arena,
-                                                   size_t *ret_n);
+ * (making of nodes, null, zero, full, random, urandom, tty, ptmx, pts, tun). @all has room for so many more than @n. */
+enum { CGROUP_DEVICE_RULES_MORE = 12 };
+void cgroup_device_rules(const struct spec_device_rule *rules, size_t n, struct spec_device_rule *all);
 /* The same for a group that may be there already, in some hierarchy or in all (*ret_made: false): it is joined and gets
  * the limits; what is in it is not ours to kill, nor it to remove. On failure what was there has its old limits. */
 _must_use_ int cgroup_create_or_join(struct cgroups *c, const char *path, const struct spec_resources *r,

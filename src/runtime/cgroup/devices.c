@@ -56,16 +56,13 @@ static const struct spec_device_rule defaults[] = {
         { true, 'c', 5, 2, "rwm" }, { true, 'c', 10, 200, "rwm" },
 };
 
-const struct spec_device_rule *cgroup_device_rules(const struct spec_device_rule *rules, size_t n, struct arena *arena,
-                                                   size_t *ret_n) {
-        struct spec_device_rule *all = arena_array(arena, struct spec_device_rule, n + 1 + ELEMENTSOF(defaults));
+_Static_assert(CGROUP_DEVICE_RULES_MORE == 1 + ELEMENTSOF(defaults), "one denies all");
 
+void cgroup_device_rules(const struct spec_device_rule *rules, size_t n, struct spec_device_rule *all) {
         all[0] = (struct spec_device_rule){ false, 'a', -1, -1, "rwm" };
         if (n > 0)
                 memcpy(all + 1, rules, n * sizeof(*rules));
         memcpy(all + 1 + n, defaults, sizeof(defaults));
-        *ret_n = n + 1 + ELEMENTSOF(defaults);
-        return all;
 }
 
 /* --- what a list comes to ------------------------------------------------------------------------------------------

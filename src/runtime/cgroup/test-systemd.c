@@ -251,7 +251,7 @@ static void test_scope(struct cgroups *c, struct arena *a) {
         struct cgroup_place p = place_of(c, "a", a);
         const struct spec_pair annotation = { "org.systemd.property.TimeoutStopSec", "7" };
         const struct cgroup_unit_args args = { .annotations = &annotation, .n_annotations = 1 };
-        size_t n_rules;
+        struct spec_device_rule rules[CGROUP_DEVICE_RULES_MORE];
         struct spec_resources r = { .memory_limit_bytes = 64 << 20,
                                     .cpu_quota_us = 33333,
                                     .pids_limit = 32,
@@ -263,8 +263,9 @@ static void test_scope(struct cgroups *c, struct arena *a) {
         size_t n;
         int status;
 
-        r.devices = cgroup_device_rules(NULL, 0, a, &n_rules);
-        r.n_devices = n_rules;
+        cgroup_device_rules(NULL, 0, rules);
+        r.devices = rules;
+        r.n_devices = ELEMENTSOF(rules);
         ok(cgroup_place_create(c, &p, &args, &r, &made, &err));
         assert(made.made && made.holder > 0 && str_ends_with(p.path, p.unit));
         IS(p.unit, "ActiveState", "active");
