@@ -7,7 +7,6 @@
         int oci_do_##word(struct runtime *rt, const struct cli_args *args, struct err *err) {                          \
                 return err_set(err, ERR_UNIMPLEMENTED, #word ": it is not there yet");                                 \
         }
-NOT_YET(events)
 NOT_YET(spec)
 NOT_YET(features)
 NOT_YET(exec)

@@ -136,3 +136,10 @@ void cgroup_each_process(struct cgroups *c, const char *path,
 /* Both at once, but for limits of memory and swap. Missing group: ERR_NOT_FOUND. */
 _must_use_ int cgroup_get_metrics(struct cgroups *c, const char *path, const struct cgroup_each_process *each,
                                   struct cgroup_stats *ret, struct cgroup_metrics *ret_metrics, struct err *err);
+
+/* Is @controller ("memory", "blkio", ...) on the v2 hierarchy? One that is none stands for that hierarchy itself. */
+bool cgroups_is_v2(const struct cgroups *c, const char *controller);
+/* One file of the group in the controller's hierarchy, in one read, NUL-terminated, without its last newline: its
+ * length or -errno. */
+ssize_t cgroup_read(struct cgroups *c, const char *path, const char *controller, const char *file, char *buf,
+                    size_t size);
