@@ -177,7 +177,7 @@ static void check_resources(const struct spec_resources *r) {
         assert(r->rdma[0].has_objects && r->rdma[0].objects == 10000 && !r->rdma[1].has_handles);
         assert(r->n_unified == 2 && pair_is(&r->unified[0], "memory.high", "100"));
         check_block_io(r);
-        check_rules(r->devices);
+        check_rules(r->devices + 1);
 }
 
 static void test_full(void) {
