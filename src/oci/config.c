@@ -178,11 +178,13 @@ int oci_config_parse(const char *text, size_t len, const char *bundle, struct ar
         root.json = j;
         c.bundle = config_printf(&root, "%s", bundle);
         c.spec.rootfs_mount_fd = -1;
-        c.spec.outlives_parent = c.spec.default_devices = true;
+        c.spec.outlives_parent = c.spec.default_devices = c.spec.is_bundle = true;
         read_version(&root, &c);
         read_root(&root, &c);
         read_linux(&root, &c);
         c.spec.hostname = read_name(&root, "hostname", &c.spec);
+        if (!c.spec.hostname)
+                c.spec.hostname = ""; /* as runc: the host's is kept */
         c.spec.domainname = read_name(&root, "domainname", &c.spec);
         read_process(&root, &c);
         config_read_mounts(&root, &c.spec);
