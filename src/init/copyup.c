@@ -253,7 +253,7 @@ static int copy_folder(struct copy *c, int from, int to, int depth) {
         struct dirent *entry;
 
         if (!d)
-                return close_and(fd, depth > COPYUP_MAX_DEPTH ? -ELOOP : -errno);
+                return close_and(fd, depth > COPYUP_MAX_DEPTH ? -ENAMETOOLONG : -errno);
         for (errno = 0; r == 0 && (entry = readdir(d)); errno = 0) {
                 if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
                         continue;
