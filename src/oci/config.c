@@ -183,8 +183,6 @@ int oci_config_parse(const char *text, size_t len, const char *bundle, struct ar
         read_root(&root, &c);
         read_linux(&root, &c);
         c.spec.hostname = read_name(&root, "hostname", &c.spec);
-        if (!c.spec.hostname)
-                c.spec.hostname = ""; /* as runc: the host's is kept */
         c.spec.domainname = read_name(&root, "domainname", &c.spec);
         read_process(&root, &c);
         config_read_mounts(&root, &c.spec);

@@ -275,7 +275,7 @@ struct spec {
         const struct spec_pair *annotations; /* for hooks */
         size_t n_annotations;
         /* What only the OCI runtime specification has. */
-        /* Of the UTS namespace. hostname NULL: the id with one made for it; "" (domainname: NULL, too): left. */
+        /* Of the UTS namespace; NULL: left, but hostname, unless of a bundle, is the id with one made for it. */
         const char *hostname, *domainname;
         struct spec_time_offset monotonic, boottime;
         bool has_personality;
