@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* events - a container's statistics, and when it runs out of memory, one JSON object a line, until it ends. */
-#include <errno.h>
-#include <poll.h>
+#include <limits.h>
 #include <stdio.h>
 #include "base/json.h"
 #include "base/proc.h"
@@ -9,8 +8,9 @@
 #include "cli/oci/runtime.h"
 #include "cli/oci/stats.h"
 #include "cli/oci/values.h"
+#include "runtime/cgroup/oom.h"
 
-enum { INTERVAL_MS = 5000, OOM_LOOK_MS = 250 };
+enum { INTERVAL_MS = 5000 };
 
 static void print_event(const struct runtime_container *c, const char *type, json_t *data) {
         _cleanup_(json_unrefp) json_t *event = json_pack("{s:s s:s}", "type", type, "id", c->state.id);
@@ -31,25 +31,35 @@ static int print_stats(const struct runtime_container *c, struct err *err) {
         return 0;
 }
 
-/* Files of groups can't be waited for on cgroup v1, nor on all of them on v2. */
+/* Until the group has events, the container has ended, or it is time for numbers. False: it has ended. */
+static bool wait_event(const struct runtime_container *c, struct oom_watch *oom, int pidfd, int timeout_ms) {
+        struct err err;
+        int n = oom_watch_wait(oom, pidfd, timeout_ms, &err);
+
+        for (; n > 0; n--)
+                print_event(c, "oom", NULL);
+        return n == 0 && !proc_wait_gone(pidfd, 0);
+}
+
 static int follow(const struct runtime_container *c, uint64_t interval_ms, struct err *err) {
         _cleanup_(fd_closep) int pidfd = proc_open(c->state.pid, c->state.start_time);
-        uint64_t next = clock_monotonic_ns(), kills = cgroup_oom_kills(c->cgroups, c->state.cgroup_path);
+        _cleanup_(oom_watch_done) struct oom_watch oom = OOM_WATCH_EMPTY;
+        uint64_t next = clock_monotonic_ns() / 1000000;
+        int r = oom_watch_open(c->cgroups, c->state.cgroup_path, &oom, err);
 
-        while (pidfd >= 0 && !ferror(stdout)) {
-                uint64_t now = clock_monotonic_ns(), seen = cgroup_oom_kills(c->cgroups, c->state.cgroup_path);
+        if (r == -ERR_PRECONDITION) /* nothing limits memory here */
+                r = 0;
+        while (r == 0 && pidfd >= 0 && !ferror(stdout)) {
+                uint64_t now = clock_monotonic_ns() / 1000000;
 
-                for (; kills < seen; kills++)
-                        print_event(c, "oom", NULL);
                 if (now >= next) {
-                        if (print_stats(c, err) < 0)
-                                return -(int) err->code;
-                        next = now + interval_ms * 1000000;
-                }
-                if (proc_wait_gone(pidfd, OOM_LOOK_MS))
+                        r = print_stats(c, err);
+                        next = now + interval_ms;
+                } else if (!wait_event(c, &oom, pidfd, (int) MIN_OF(next - now, (uint64_t) INT_MAX))) {
                         break;
+                }
         }
-        return 0;
+        return r;
 }
 
 int oci_do_events(struct runtime *rt, const struct cli_args *args, struct err *err) {

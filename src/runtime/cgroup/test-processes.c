@@ -6,11 +6,13 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 #include "base/str.h"
+#include "runtime/cgroup/oom.h"
 #include "runtime/cgroup/test-common.h"
 
 static const char *place(struct cgroups *c, const char *cgroups_path, bool systemd, struct arena *a) {
@@ -251,6 +253,43 @@ static void test_join(struct cgroups *c) {
         ok(cgroup_remove(c, part, &err));
 }
 
+static void eat_memory(void) {
+        for (size_t i = 0; i < 64; i++) {
+                char *p = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+                assert(p != MAP_FAILED);
+                memset(p, 1, 1 << 20);
+        }
+}
+
+static void test_oom(struct cgroups *c) {
+        struct spec_resources r = { .memory_limit_bytes = 16 << 20, .memory_swap_limit_bytes = 16 << 20 };
+        const char *path = path_of("oom");
+        struct oom_watch w;
+        int status, cancel[2], n;
+        pid_t pid;
+
+        assert(oom_watch_open(c, path, &w, &err) == -ERR_NOT_FOUND);
+        ok(cgroup_create(c, path, &r, &err));
+        ok(oom_watch_open(c, path, &w, &err));
+        assert(oom_watch_wait(&w, -1, 0, &err) == 0);
+        assert(pipe(cancel) == 0 && write(cancel[1], "x", 1) == 1);
+        assert(oom_watch_wait(&w, cancel[0], -1, &err) == 0);
+        pid = spawn_in(c, path, eat_memory);
+        for (n = 0; n == 0;)
+                ok(n = oom_watch_wait(&w, -1, 10000, &err));
+        assert(n >= 1 && waitpid(pid, &status, 0) == pid && WIFSIGNALED(status));
+        while ((n = oom_watch_wait(&w, -1, 0, &err)) > 0)
+                ;
+        ok(n);
+        ok(cgroup_remove(c, path, &err));
+        if (!w.v2)
+                assert(oom_watch_wait(&w, -1, 10000, &err) == -ERR_NOT_FOUND);
+        oom_watch_done(&w);
+        (void) close(cancel[0]);
+        (void) close(cancel[1]);
+}
+
 static void test_real(struct cgroups *c) {
         test_place(c);
         test_place_own(c);
@@ -259,6 +298,7 @@ static void test_real(struct cgroups *c) {
         test_run_away(c);
         test_deep(c);
         test_join(c);
+        test_oom(c);
         if (c->mode == CGROUP_HYBRID) { /* without the v2 tree: v1's freezer, signals one by one */
                 struct cgroups *v1;
 
