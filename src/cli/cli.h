@@ -17,6 +17,7 @@
 struct cli {
         const char *socket;
         bool json;
+        bool table;                 /* asked for; else both are false */
         uint64_t timeout_ms;        /* of one request; 0: the verb's own */
         struct grpc_client *client; /* connected at the first call */
         struct arena *arena;

@@ -116,7 +116,8 @@ static int apply_globals(struct cli *cli, const struct cli_args *args) {
         }
         if ((value = args_value(args, "output"))) {
                 cli->json = str_eq(value, "json");
-                if (!cli->json && !str_eq(value, "table")) {
+                cli->table = str_eq(value, "table");
+                if (!cli->json && !cli->table) {
                         fprintf(stderr, "proxmox-lxcri: --output is table or json, not \"%.64s\"\n", value);
                         return EXIT_USAGE;
                 }

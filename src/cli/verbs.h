@@ -29,7 +29,8 @@
         X(verb_route_ls)                                                                                               \
         X(verb_log_level)                                                                                              \
         X(verb_lxc)                                                                                                    \
-        X(verb_completion)
+        X(verb_completion)                                                                                             \
+        X(verb_man)
 
 #define X(verb) extern const struct cli_verb verb;
 CLI_VERBS(X)

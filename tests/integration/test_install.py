@@ -63,6 +63,7 @@ def test_layout(installed):
         PREFIX + '/libexec/proxmox-lxcri/proxmox-lxcri-sandbox.tar.gz': 0o644,
         PREFIX + '/lib/systemd/system/proxmox-lxcrid.service': 0o644,
         PREFIX + '/share/proxmox-lxcri/config.yaml': 0o644,
+        PREFIX + '/share/man/man1/proxmox-lxcri.1': 0o644,
         PREFIX + '/share/bash-completion/completions/proxmox-lxcri': 0o644,
         PREFIX + '/share/zsh/site-functions/_proxmox-lxcri': 0o644,
         PREFIX + '/share/fish/vendor_completions.d/proxmox-lxcri.fish': 0o644,
