@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* proxmox-lxcri-init - a container's first process; see plan.h for what it is told and what it answers. Static and
- * small; it decides nothing. argv[1]: the descriptor of the socket to the keeper. Without it, as /sbin/init of a pod's
- * Proxmox container, it is that one's first process: ct.h. */
+ * small; it decides nothing. argv[1]: the descriptor of the socket to the keeper, or "exec": enter.h. Without it, as
+ * /sbin/init of a pod's Proxmox container, it is that one's first process: ct.h. */
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include "init/ct.h"
+#include "init/enter.h"
 #include "init/fail.h"
 #include "init/hook.h"
 #include "init/pause.h"
@@ -177,6 +178,8 @@ int main(int argc, char **argv) {
 
         if (argc == 1 && getpid() == 1)
                 ct_run();
+        if (argc > 1 && strcmp(argv[1], "exec") == 0)
+                return enter_main(argc - 2, argv + 2);
         if (argc != 2 || !users_number(argv[1], &sock) || sock < 3 || sock > 1 << 20)
                 return EXIT_SETUP;
         (void) prctl(PR_SET_NAME, "lxcri-init", 0, 0, 0);

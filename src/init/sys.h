@@ -27,6 +27,9 @@
 #ifndef SYS_fsmount
 #define SYS_fsmount 432
 #endif
+#ifndef SYS_clone3
+#define SYS_clone3 435
+#endif
 #ifndef SYS_close_range
 #define SYS_close_range 436
 #endif
@@ -52,7 +55,6 @@ enum {
 
         SYS_FSOPEN_CLOEXEC = 1,
         SYS_FSMOUNT_CLOEXEC = 1,
-        SYS_FSCONFIG_SET_FLAG = 0,
         SYS_FSCONFIG_SET_STRING = 1,
         SYS_FSCONFIG_CMD_CREATE = 6,
 
@@ -69,6 +71,15 @@ enum {
         SYS_ATTR_NODIRATIME = 0x80,
         SYS_ATTR_IDMAP = 0x100000,
         SYS_ATTR_NOSYMFOLLOW = 0x200000,
+};
+
+#define SYS_CLONE_PARENT 0x8000ULL
+#define SYS_CLONE_INTO_CGROUP 0x200000000ULL
+
+/* struct clone_args, as of Linux 5.7. */
+struct sys_clone_args {
+        uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size,
+                cgroup;
 };
 
 #define SYS_PROC_MAGIC 0x9fa0L

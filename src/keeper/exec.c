@@ -5,8 +5,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
-#include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
 #include <stddef.h>
@@ -14,18 +12,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/str.h"
-#include "init/path.h"
+#include "init/enter.h"
 #include "init/process.h"
-#include "init/reader.h"
 #include "init/sys.h"
 #include "keeper/descriptors.h"
 #include "keeper/keeper.h"
@@ -61,8 +55,8 @@ static void send_exited(const struct exec *x, int status) {
                 server_send(x->waiter, &reply);
 }
 
-/* --- in the helper and the new process
- * ----------------------------------------------------------------------------------- */
+/* --- in the helper
+ * ---------------------------------------------------------------------------------------------------------- */
 
 struct helper_args {
         const int *fds; /* of the request: plan, init's pidfd, stdio, the plan's own */
@@ -73,77 +67,6 @@ struct helper_args {
         pid_t pid;               /* result */
         struct plan_error error; /* result: why there is none */
 };
-
-static _noreturn_ void refuse(int status_w, const struct plan_error *e) {
-        _exit(process_report(status_w, e));
-}
-
-/* What takes the host's root: streams for the container's, and a score below ours. */
-static int prepare_for_user_ns(const struct helper_args *a, const struct reader *plan, struct plan_error *e) {
-        int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC), proc = root < 0 ? -1 : path_open_proc(root), r;
-        struct stat st;
-
-        for (int i = 2; i < PLAN_FD_FIRST; i++)
-                if (fstat(a->fds[i], &st) == 0 && S_ISFIFO(st.st_mode) && st.st_uid == 0)
-                        (void) !fchown(a->fds[i], a->req->root_uid, a->req->root_gid);
-        r = process_set_oom(plan, proc, e);
-        (void) fd_close(proc);
-        (void) fd_close(root);
-        return r;
-}
-
-static int fail_to(const char *what, struct plan_error *e) {
-        e->sys_errno = errno;
-        (void) snprintf(e->text, sizeof(e->text), "%s", what);
-        return -1;
-}
-
-/* The user namespace last of all: from inside it nobody may enter, or join, what belongs to the host. */
-static int enter_last(const struct helper_args *a, struct plan_error *e) {
-        if (setns(a->fds[1], CLONE_NEWCGROUP) < 0)
-                return fail_to("enter the container's cgroup namespace", e);
-        if (!(a->req->flags & KEEPER_EXEC_USER_NS))
-                return 0;
-        if (setns(a->fds[1], CLONE_NEWUSER) < 0)
-                return fail_to("enter the container's user namespace", e);
-        if (setgroups(0, NULL) < 0 || setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
-                return fail_to("become root of the container's user namespace", e);
-        return 0;
-}
-
-static _noreturn_ void run_process(const struct helper_args *a, const struct reader *plan, int join) {
-        struct plan_error e = { .type = PLAN_MSG_ERROR };
-
-        /* The namespace last: from inside it, nobody may be moved into the group, if the mount delegates. */
-        if ((join >= 0 && process_join_cgroup(join, true, &e) < 0) || enter_last(a, &e) < 0)
-                refuse(a->status_w, &e);
-        /* Its own session: what it leaves behind can be told from the rest of the container. */
-        (void) setsid();
-        for (int i = 0; i < 3; i++)
-                if (dup2(a->fds[a->terminal ? 4 : 2 + i], i) < 0) {
-                        e.sys_errno = errno;
-                        refuse(a->status_w, &e);
-                }
-        process_run_exec(plan, a->status_w, a->terminal ? a->fds[2] : -1);
-}
-
-/* A child of the keeper, in the v2 cgroup @folder if there is one. */
-static pid_t clone_process(const struct helper_args *a, const struct reader *plan, int folder) {
-        struct clone_args args = { .flags = CLONE_PARENT | CLONE_INTO_CGROUP, .cgroup = (uint64_t) folder };
-        long pid = -1;
-
-        if (folder >= 0)
-                pid = syscall(SYS_clone3, &args, sizeof(args));
-        if (pid == 0)
-                run_process(a, plan, -1);
-        /* Linux before 5.7, or a filter around us. */
-        if (pid < 0 && (folder < 0 || errno == ENOSYS || errno == EINVAL || errno == E2BIG || errno == EPERM)) {
-                pid = syscall(SYS_clone, CLONE_PARENT | SIGCHLD, NULL, NULL, NULL, NULL);
-                if (pid == 0)
-                        run_process(a, plan, folder);
-        }
-        return (pid_t) pid;
-}
 
 /* A table of its own with what came with the request, and maybe some more. */
 static void leave_other_descriptors(const struct helper_args *a) {
@@ -160,25 +83,23 @@ static void leave_other_descriptors(const struct helper_args *a) {
  */
 static int helper(void *arg) {
         struct helper_args *a = arg;
-        struct plan_error e = { .type = PLAN_MSG_ERROR };
-        struct reader plan;
-        int folder;
+        const int *fds = a->fds;
+        const struct enter_args args = {
+                .flags = a->req->flags & KEEPER_EXEC_USER_NS ? ENTER_USER_NS : 0,
+                .root_uid = a->req->root_uid,
+                .root_gid = a->req->root_gid,
+                .plan = fds[0],
+                .pidfd = fds[1],
+                .status = a->status_w,
+                .socket = a->terminal ? fds[2] : -1,
+                .stdio = { fds[a->terminal ? 4 : 2], fds[a->terminal ? 4 : 3], fds[4] },
+                .fds = fds + EXEC_FDS_FIXED,
+                .n_fds = a->n_fds - EXEC_FDS_FIXED,
+        };
 
         leave_other_descriptors(a);
-        if (reader_map(&plan, a->fds[0], a->n_fds - EXEC_FDS_FIXED, &e) < 0 ||
-            process_join_cgroups(&plan, a->fds + EXEC_FDS_FIXED, &folder, &e) < 0 ||
-            (a->req->flags & KEEPER_EXEC_USER_NS && prepare_for_user_ns(a, &plan, &e) < 0)) {
-                a->error = e;
-                return 1;
-        }
-        if (setns(a->fds[1], CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS) < 0) {
-                a->error.sys_errno = errno;
-                (void) snprintf(a->error.text, sizeof(a->error.text), "enter the container's namespaces");
-                return 1;
-        }
-        a->pid = clone_process(a, &plan, folder);
-        a->error.sys_errno = a->pid < 0 ? errno : 0;
-        (void) munmap((void *) (uintptr_t) plan.header, plan.header->size);
+        if (enter_run(&args, &a->pid, &a->error) < 0)
+                a->pid = -1;
         return 0;
 }
 
@@ -218,9 +139,11 @@ static int start_process(struct exec *x, const int *fds, size_t n_fds, const str
         if (helper_pid < 0)
                 return err_sys(err, errno, "fork an exec helper");
         (void) waitpid(helper_pid, NULL, 0);
-        if (args.pid < 0)
-                return err_sys(err, args.error.sys_errno, "exec in container %s: %s", x->id,
-                               args.error.text[0] ? args.error.text : "fork");
+        if (args.pid < 0) {
+                (void) err_set(err, ERR_INTERNAL, "exec in container %s: %s", x->id, args.error.text);
+                err->sys_errno = args.error.sys_errno;
+                return -ERR_INTERNAL;
+        }
         x->pid = args.pid;
         return 0;
 }

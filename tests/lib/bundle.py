@@ -29,6 +29,7 @@ PATH = images.PATH
 CAPS = ['CAP_CHOWN', 'CAP_DAC_OVERRIDE', 'CAP_FOWNER', 'CAP_FSETID', 'CAP_KILL', 'CAP_SETGID', 'CAP_SETUID',
         'CAP_SETPCAP', 'CAP_NET_BIND_SERVICE', 'CAP_SYS_CHROOT', 'CAP_MKNOD', 'CAP_AUDIT_WRITE']
 PR_SET_CHILD_SUBREAPER = 36
+WATCHERS = '/run/proxmox-lxcri/watchers.net'  # the network namespace of all of them: it stays
 
 
 def program():
@@ -568,7 +569,8 @@ class Host:
         """What a runtime could leave behind, as a set of words."""
         own = os.readlink('/proc/self/ns/mnt')
         return ({f'process {pid} {text}' for pid, text in processes().items() if alive(pid)}
-                | {f'mount {point} #{n}' for ns, point, n in mounts() if ns == own}
+                | {f'mount {point} #{n}' for ns, point, n in mounts()
+                   if ns == own and point != WATCHERS}
                 | {f'cgroup {path}' for path in cgroups()}
                 | {f'state {name}' for name in (os.listdir(self.root) if os.path.isdir(self.root) else ())})
 

@@ -9,4 +9,3 @@
         }
 NOT_YET(spec)
 NOT_YET(features)
-NOT_YET(exec)
