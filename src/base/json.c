@@ -129,6 +129,15 @@ bool json_to_u64(const json_t *j, uint64_t *ret) {
         return true;
 }
 
+const char *json_to_text(json_t *j, struct arena *arena) {
+        _cleanup_(freep) char *text = json_dumps(j, JSON_INDENT(4));
+
+        if (!text)
+                abort();
+        json_decref(j);
+        return arena_printf(arena, "%s\n", text);
+}
+
 json_t *json_from_strings(const char *const *list) {
         json_t *j = json_array();
 

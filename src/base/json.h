@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "base/arena.h"
 #include "base/cleanup.h"
 #include "base/err.h"
 
@@ -26,5 +27,7 @@ _must_use_ int json_load_bounded_nul(const char *data, size_t len, size_t max_va
                                      struct err *err);
 /* A whole number that is not negative, from 0 to UINT64_MAX. False when @j is anything else. */
 _must_use_ bool json_to_u64(const json_t *j, uint64_t *ret);
+/* As indented text with a newline at its end, in the arena. Takes @j; NULL, as jansson makes of no memory, aborts. */
+const char *json_to_text(json_t *j, struct arena *arena);
 /* A new array of what ends with NULL; NULL: no memory, or not UTF-8. */
 json_t *json_from_strings(const char *const *list);
