@@ -20,6 +20,7 @@ void creation_done(struct creation *c) {
         c->console = fd_close(c->console);
         c->master = fd_close(c->master);
         c->pidfd = fd_close(c->pidfd);
+        cgroup_holder_end(&c->cgroup);
         c->cgroups = cgroups_free(c->cgroups);
         oci_dir_done(&c->dir);
 }
@@ -69,6 +70,7 @@ static int make(struct creation *c, struct err *err) {
                 r = listen_for_start(c, err);
         if (r == 0)
                 r = creation_spawn(c, err);
+        cgroup_holder_end(&c->cgroup);
         c->start_socket = fd_close(c->start_socket); /* init's alone: it closes when the program runs */
         if (r == 0 && c->console >= 0) {
                 r = console_send(c->console, c->master, err);

@@ -21,6 +21,7 @@
 #include "base/sock.h"
 #include "base/str.h"
 #include "init/plan.h"
+#include "net/net-device.h"
 #include "oci/creation.h"
 #include "runtime/hooks/hooks.h"
 #include "runtime/lxc/config.h"
@@ -216,12 +217,31 @@ static int raise_init_error(const struct plan_error *e, struct err *err) {
         return err_set(err, ERR_INVALID, "%s", e->text);
 }
 
+/* Once, as soon as there is a namespace to move them to: hooks are to find them there. */
+static int move_devices(struct spawning *s, pid_t pid, struct err *err) {
+        struct spec *spec = &s->c->config.spec;
+        int r;
+
+        if (spec->n_net_devices && !spec->ns[SPEC_NS_NET].create)
+                return err_set(err, ERR_INVALID,
+                               "linux.netDevices: the container needs a network namespace of its own for them");
+        for (size_t i = 0; i < spec->n_net_devices; i++) {
+                r = net_device_move(spec->net_devices[i].key, spec->net_devices[i].value, pid, err);
+                if (r < 0)
+                        return err_wrap(err, "linux.netDevices.%s", spec->net_devices[i].key);
+        }
+        spec->n_net_devices = 0;
+        return 0;
+}
+
 static int run_create_hooks(struct spawning *s, pid_t pid, struct err *err) {
         const struct spec_hooks *hooks = &s->c->config.spec.hooks;
         struct hook_state state = oci_hook_state(&s->c->state, "creating");
         char go = PLAN_MSG_GO;
-        int r = hooks_run(hooks, SPEC_HOOK_PRESTART, &state, pid, err);
+        int r = move_devices(s, pid, err);
 
+        if (r == 0)
+                r = hooks_run(hooks, SPEC_HOOK_PRESTART, &state, pid, err);
         if (r == 0)
                 r = hooks_run(hooks, SPEC_HOOK_CREATE_RUNTIME, &state, pid, err);
         if (r < 0)
@@ -232,7 +252,10 @@ static int run_create_hooks(struct spawning *s, pid_t pid, struct err *err) {
 
 static int take_ready(struct spawning *s, const struct plan_ready *ready, struct sock_msg *msg, struct err *err) {
         struct creation *c = s->c;
+        int r = move_devices(s, msg->pid, err);
 
+        if (r < 0)
+                return r;
         c->state.pid = msg->pid;
         c->state.start_time = proc_start_time(msg->pid);
         c->pidfd = proc_open(c->state.pid, c->state.start_time);

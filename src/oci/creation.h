@@ -4,7 +4,7 @@
 #pragma once
 #include "oci/config.h"
 #include "oci/oci.h"
-#include "runtime/cgroup/cgroup.h"
+#include "runtime/cgroup/driver.h"
 
 struct creation {
         const struct oci *oci;
@@ -14,6 +14,7 @@ struct creation {
         struct oci_config config;
         struct oci_state state;
         struct cgroups *cgroups;
+        struct cgroup_made cgroup;
         int start_socket; /* init waits on it for "start" */
         int console;      /* connected to --console-socket; -1: none */
         int master;       /* of the container's terminal, when there is no console socket to send it to; -1: none */
@@ -26,6 +27,8 @@ struct creation {
 _must_use_ int creation_read(struct creation *c, struct err *err);
 /* The group of its own, with limits. */
 _must_use_ int creation_make_cgroup(struct creation *c, struct err *err);
+/* Where it is, for what comes after. */
+struct cgroup_place oci_cgroup_place(const struct oci_state *s);
 /* Init, up to READY; hooks on the way. */
 _must_use_ int creation_spawn(struct creation *c, struct err *err);
 

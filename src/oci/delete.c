@@ -23,13 +23,14 @@ static void end_process(pid_t pid, uint64_t start_time, int timeout_ms, bool kil
 
 /* Only a group that we made has nobody else in it; and what shares somebody's PID namespace may live on in it. */
 static int remove_cgroup(const struct oci_state *s, struct cgroups *cgroups, struct err *err) {
+        struct cgroup_place place = oci_cgroup_place(s);
         int r = 0;
 
         if (!s->cgroup_made || str_empty(s->cgroup_path))
                 return 0;
         if (!s->own_pid_ns || s->pid <= 0)
                 r = cgroup_kill(cgroups, s->cgroup_path, END_TIMEOUT_MS, err);
-        return r < 0 ? r : cgroup_remove(cgroups, s->cgroup_path, err);
+        return r < 0 ? r : cgroup_place_remove(cgroups, &place, err);
 }
 
 /* Its failure is a warning: the container is gone all the same. */

@@ -110,6 +110,7 @@ int oci_resume(const struct oci *o, const char *id, struct err *err) {
 
 int oci_update(const struct oci *o, const char *id, const struct spec_resources *r, struct err *err) {
         _cleanup_(target_done) struct target t = { 0 };
+        struct cgroup_place place;
         int res = target_open(o, id, true, &t, err);
 
         if (res < 0)
@@ -117,7 +118,8 @@ int oci_update(const struct oci *o, const char *id, const struct spec_resources 
         if (t.status == OCI_STOPPED || t.status == OCI_CREATING)
                 return err_set(err, ERR_PRECONDITION, "cannot update a container in the %s state",
                                oci_status_name(t.status));
-        return cgroup_update(t.cgroups, t.state.cgroup_path, r, err);
+        place = oci_cgroup_place(&t.state);
+        return cgroup_place_update(t.cgroups, &place, r, err);
 }
 
 int oci_ps(const struct oci *o, const char *id, pid_t **ret, size_t *ret_n, struct err *err) {

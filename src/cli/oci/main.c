@@ -67,8 +67,7 @@ static int apply_cgroup_manager(struct runtime *rt, const char *name, struct err
         if (str_eq(name, "systemd"))
                 rt->oci.systemd_cgroup = true;
         else if (str_eq(name, "disabled"))
-                return err_set(err, ERR_UNIMPLEMENTED,
-                               "--cgroup-manager disabled: containers always have a control group; use cgroupfs");
+                rt->oci.no_cgroup = true;
         else if (!str_eq(name, "cgroupfs"))
                 return err_set(err, ERR_INVALID, "invalid cgroup-manager: %.64s", name);
         return 0;

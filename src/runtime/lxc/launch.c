@@ -195,6 +195,14 @@ __attribute__((visibility("default"))) int epoll_wait(int epfd, struct epoll_eve
         return (int) syscall(SYS_epoll_pwait, epfd, events, max, timeout_ms, NULL, 0);
 }
 
+/* liblxc's, too: it leaves for a cgroup namespace of its own accord when the container joins any other namespace.
+ * Whether there is to be one is init's matter, once it is in its group. */
+__attribute__((visibility("default"))) int unshare(int flags) {
+        if (launching && flags == CLONE_NEWCGROUP)
+                return 0;
+        return (int) syscall(SYS_unshare, flags);
+}
+
 /* --- liblxc
  * -------------------------------------------------------------------------------------------------------------- */
 
