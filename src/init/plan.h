@@ -64,7 +64,9 @@ enum plan_op {
         PLAN_CGROUP_NS,
         /* On "/". a: MS_PRIVATE, MS_SLAVE or MS_SHARED; | MS_REC: for the whole tree. */
         PLAN_ROOT_PROPAGATION,
-        /* A new file system. str: type, source, target (a folder, made if missing), data; a: MS_* flags. */
+        /* A new file system. str: type, source, target (a folder, made if missing), data; a: MS_* flags; flags
+         * PLAN_MOUNT_KEEP_MODE: of a tmpfs, whose mode is, unless data says otherwise, that of the folder below if
+         * there was one; PLAN_MOUNT_COPY_UP: of a tmpfs, which begins with a copy of what is below. */
         PLAN_MOUNT,
         /* fd: detached mount; str: target, made if missing: a folder or an empty file, as the mount's root is;
          * a: MOUNT_ATTR_* to set; b: to clear; flags PLAN_ATTACH_RECURSIVE_ATTR; c: propagation MS_* for its whole
@@ -72,10 +74,11 @@ enum plan_op {
         PLAN_ATTACH,
         /* mkdir -p. str: path; a: mode, b: uid, c: gid of the last component when it had to be made. */
         PLAN_DIR,
-        /* str: target, link path; something existing there is fine. */
+        /* str: target, link path; something existing there is fine, with flags PLAN_SYMLINK_REPLACE: removed, unless
+         * it is a folder with something in it. */
         PLAN_SYMLINK,
         /* str: path; a: mode with S_IFCHR, S_IFBLK or S_IFIFO; b: dev_t; c: uid; d: gid. The same device existing is
-         * fine. Not in a user namespace: there the planner attaches the host's. */
+         * fine. Not in a user namespace, but for fifos: there the planner attaches the host's. */
         PLAN_MKNOD,
         /* str: path: folder -> empty read-only tmpfs, else /dev/null bound over it; missing is fine. Second str: the
          * tmpfs' SELinux context, "": none; that of the first folder counts for all. */
@@ -98,7 +101,8 @@ enum plan_op {
         PLAN_CWD,
         /* a: (int64_t) value; lowering it without the right is tolerated. */
         PLAN_OOM_SCORE_ADJ,
-        /* str: path of a mount; a: MOUNT_ATTR_* to set; b: to clear; flags PLAN_ATTACH_RECURSIVE_ATTR. */
+        /* str: path of a mount; a: MOUNT_ATTR_* to set; b: to clear; flags PLAN_ATTACH_RECURSIVE_ATTR: for the whole
+         * tree; c: propagation MS_*, 0: as it is. */
         PLAN_SETATTR,
         /* str: path of a folder, its SELinux label. */
         PLAN_LABEL,
@@ -119,6 +123,15 @@ enum plan_op {
         PLAN_START_SOCKET,
         /* Neither init nor the program is killed when its parent ends. */
         PLAN_OUTLIVES_PARENT,
+        /* str: path of a mount, data; a: MS_* flags of mount(2) with MS_REMOUNT. */
+        PLAN_REMOUNT,
+        /* str: name of a new session keyring; a: rights (KEYCTL_SETPERM) it gets besides those it has. Kernels without
+         * keyrings are fine. */
+        PLAN_KEYRING,
+        /* fd: becomes the next of the descriptors 3, 4 ... of the program, in the order of these records. */
+        PLAN_PRESERVE,
+        /* data: cpu_set_t's bytes: where a process may run that is to enter the cgroups. Of an exec. */
+        PLAN_CPU_AFFINITY_INITIAL,
         PLAN_SETUP_END,
 
         /* The process, on START (exec: at once). */
@@ -135,12 +148,22 @@ enum plan_op {
         PLAN_APPARMOR,
         /* str: label for the exec. */
         PLAN_SELINUX,
-        /* data: struct sock_filter[], at most 4096; a: SECCOMP_FILTER_FLAG_*. */
+        /* data: struct sock_filter[], at most 4096; a: SECCOMP_FILTER_FLAG_*; flags PLAN_SECCOMP_NOTIFY: see above. */
         PLAN_SECCOMP,
         /* str: all of the environment; HOME is added when missing. */
         PLAN_ENV,
         /* str: argv; none: pause: stay and reap until SIGTERM. */
         PLAN_ARGS,
+        /* data: one struct sched_attr of 48 bytes. */
+        PLAN_SCHEDULER,
+        /* a: as ioprio_set(2) takes it. */
+        PLAN_IO_PRIORITY,
+        /* data: cpu_set_t's bytes. */
+        PLAN_CPU_AFFINITY,
+        /* a: as personality(2) takes it. */
+        PLAN_PERSONALITY,
+        /* a: mode with MPOL_F_*; data: uint64_t[], the mask of nodes. */
+        PLAN_MEMORY_POLICY,
         PLAN_OP_MAX,
 };
 
@@ -153,6 +176,10 @@ enum {
         PLAN_USER_RESOLVED = 16, /* no look-up, save that of HOME */
         PLAN_CGROUP_FOLDER = 1,
         PLAN_HOOK_AT_START = 1,
+        PLAN_MOUNT_KEEP_MODE = 1,
+        PLAN_MOUNT_COPY_UP = 2,
+        PLAN_SYMLINK_REPLACE = 1,
+        PLAN_SECCOMP_NOTIFY = 1,
 };
 
 enum plan_msg {
@@ -162,6 +189,7 @@ enum plan_msg {
         PLAN_MSG_READY = 'R',
         PLAN_MSG_ERROR = 'E',
         PLAN_MSG_START = 'S',
+        PLAN_MSG_SECCOMP = 'N',
 };
 
 enum {
@@ -170,6 +198,9 @@ enum {
         PLAN_FD_FIRST = 5,
         PLAN_MAX_FDS = 240,       /* the plan's own: what one message with descriptors can carry */
         PLAN_MAX_STRINGS = 65536, /* in one record */
+        PLAN_SCHED_ATTR_SIZE = 48,
+        PLAN_MAX_CPU_BYTES = 1024,
+        PLAN_MAX_NODE_WORDS = 16,
 };
 
 struct plan_ready {

@@ -9,6 +9,7 @@
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <sys/xattr.h>
+#include "init/copyup.h"
 #include "init/fail.h"
 #include "init/hook.h"
 #include "init/mask.h"
@@ -53,8 +54,8 @@ static int do_root_propagation(struct setup *s, const struct plan_record *rec, s
 
 /* A volume over a part of procfs would be taken for the kernel's word by whoever reads or writes there
  * (CVE-2019-16884): an image's link must not lead one there. Who asks for a target below /proc by name gets it. */
-static int open_target(struct setup *s, const char *target, enum path_kind kind, struct plan_error *e) {
-        int fd = path_ensure(s->root_fd, target, kind, kind == PATH_DIR ? 0755 : 0644, NULL);
+static int open_target(struct setup *s, const char *target, enum path_kind kind, bool *ret_made, struct plan_error *e) {
+        int fd = path_ensure(s->root_fd, target, kind, kind == PATH_DIR ? 0755 : 0644, ret_made);
         struct statfs fs;
 
         if (fd < 0)
@@ -70,18 +71,54 @@ static int open_target(struct setup *s, const char *target, enum path_kind kind,
 }
 
 /* By the working folder: mount(2) takes no descriptor, and /proc/self/fd can't be trusted to be one. */
+static int mount_on(struct setup *s, int fd, const struct plan_record *rec, const char *data) {
+        const char *type = reader_string(rec, 0), *source = reader_string(rec, 1);
+        int r = fchdir(fd) < 0 || mount(source, ".", type, (unsigned long) rec->a, *data ? data : NULL) < 0 ? -errno
+                                                                                                            : 0;
+
+        if (fchdir(s->root_fd) < 0 && r == 0)
+                r = -errno;
+        return r;
+}
+
+/* The last of the same options counts. */
+static bool add_mode(int fd, const char *data, char *out, size_t size) {
+        char mode[] = "mode=0000,";
+        struct stat st;
+
+        if (fstat(fd, &st) < 0)
+                return false;
+        for (int i = 0; i < 4; i++)
+                mode[5 + i] = (char) ('0' + (st.st_mode >> (9 - 3 * i) & 7));
+        if (!*data)
+                mode[9] = '\0';
+        return text_join(out, size, mode, data);
+}
+
+static int mount_copy(int fd, const struct plan_record *rec, struct plan_error *e) {
+        int tree = copyup_tmpfs(fd, reader_string(rec, 3), (unsigned long) rec->a, e), r;
+        const char *target = reader_string(rec, 2);
+
+        if (tree < 0)
+                return -1;
+        r = sys_move_mount(tree, fd) < 0 ? fail_set(e, errno, "mount tmpfs on ", target, NULL) : 0;
+        return close_and(tree, r);
+}
+
 static int do_mount(struct setup *s, const struct plan_record *rec, struct plan_error *e) {
-        const char *type = reader_string(rec, 0), *source = reader_string(rec, 1), *target = reader_string(rec, 2);
-        const char *data = reader_string(rec, 3);
-        int fd = open_target(s, target, PATH_DIR, e), r;
+        static char with_mode[4096];
+        const char *type = reader_string(rec, 0), *target = reader_string(rec, 2), *data = reader_string(rec, 3);
+        bool made = false;
+        int fd = open_target(s, target, PATH_DIR, &made, e), r;
 
         if (fd < 0)
                 return -1;
-        r = fchdir(fd) < 0 || mount(source, ".", type, (unsigned long) rec->a, *data ? data : NULL) < 0 ? errno : 0;
-        if (fchdir(s->root_fd) < 0 && !r)
-                r = errno;
-        (void) close(fd);
-        return r ? fail_set(e, r, "mount ", type, " on ", target, NULL) : 0;
+        if ((rec->flags & PLAN_MOUNT_COPY_UP) && !made)
+                return close_and(fd, mount_copy(fd, rec, e));
+        if ((rec->flags & PLAN_MOUNT_KEEP_MODE) && !made && add_mode(fd, data, with_mode, sizeof(with_mode)))
+                data = with_mode;
+        r = mount_on(s, fd, rec, data);
+        return close_and(fd, r < 0 ? fail_set(e, -r, "mount ", type, " on ", target, NULL) : 0);
 }
 
 static int set_attributes(int fd, const struct plan_record *rec) {
@@ -101,7 +138,7 @@ static int do_attach(struct setup *s, const struct plan_record *rec, struct plan
 
         if (fstat(tree, &st) < 0)
                 return fail_set(e, errno, "mount on ", target, NULL);
-        fd = open_target(s, target, S_ISDIR(st.st_mode) ? PATH_DIR : PATH_FILE, e);
+        fd = open_target(s, target, S_ISDIR(st.st_mode) ? PATH_DIR : PATH_FILE, NULL, e);
         if (fd < 0)
                 return -1;
         r = set_attributes(tree, rec);
@@ -114,7 +151,12 @@ static int do_attach(struct setup *s, const struct plan_record *rec, struct plan
 
 static int do_setattr(struct setup *s, const struct plan_record *rec, struct plan_error *e) {
         const char *path = reader_string(rec, 0);
+        struct sys_mount_attr propagation = { .propagation = rec->c };
         int fd = path_open(s->root_fd, path, O_PATH), r = fd < 0 ? fd : set_attributes(fd, rec);
+
+        if (r == 0 && rec->c &&
+            sys_mount_setattr(fd, rec->flags & PLAN_ATTACH_RECURSIVE_ATTR ? SYS_AT_RECURSIVE : 0, &propagation) < 0)
+                r = -errno;
 
         return close_and(fd, r < 0 ? fail_set(e, -r, "change the mount on ", path, NULL) : 0);
 }
@@ -142,12 +184,15 @@ static int do_symlink(struct setup *s, const struct plan_record *rec, struct pla
         const char *path = reader_string(rec, 1), *name;
         int fd = path_ensure_parent(s->root_fd, path, &name), r = fd < 0 ? fd : 0;
 
+        if (r == 0 && (rec->flags & PLAN_SYMLINK_REPLACE) && unlinkat(fd, name, 0) < 0 && errno == EISDIR)
+                (void) unlinkat(fd, name, AT_REMOVEDIR); /* what can't be removed is fine, too */
         if (r == 0 && symlinkat(reader_string(rec, 0), fd, name) < 0 && errno != EEXIST)
                 r = -errno;
         return close_and(fd, r < 0 ? fail_set(e, -r, "make symlink ", path, NULL) : 0);
 }
 
-/* The device is there already: fine if it is the same one. */
+/* The device is there already: fine if it is the same one. 1: and it has owner and mode, which a root that is read-only
+ * would not let us set. */
 static int check_device(int dir_fd, const char *name, const struct plan_record *rec) {
         struct stat st;
 
@@ -155,7 +200,9 @@ static int check_device(int dir_fd, const char *name, const struct plan_record *
                 return -errno;
         if ((st.st_mode & S_IFMT) != ((mode_t) rec->a & S_IFMT))
                 return -EEXIST;
-        return S_ISFIFO(st.st_mode) || st.st_rdev == (dev_t) rec->b ? 0 : -EEXIST;
+        if (!S_ISFIFO(st.st_mode) && st.st_rdev != (dev_t) rec->b)
+                return -EEXIST;
+        return st.st_uid == rec->c && st.st_gid == rec->d && (st.st_mode & 07777) == ((mode_t) rec->a & 07777);
 }
 
 static int do_mknod(struct setup *s, const struct plan_record *rec, struct plan_error *e) {
@@ -170,7 +217,7 @@ static int do_mknod(struct setup *s, const struct plan_record *rec, struct plan_
          * here. */
         if (r == 0 && fchmodat(fd, name, (mode_t) rec->a & 07777, 0) < 0)
                 r = -errno;
-        return close_and(fd, r < 0 ? fail_set(e, -r, "make device ", path, NULL) : 0);
+        return close_and(fd, r < 0 ? fail_set(e, -r, "make device ", path, NULL) : 0); /* r > 0: nothing to do */
 }
 
 static int do_mask(struct setup *s, const struct plan_record *rec, struct plan_error *e) {
@@ -230,11 +277,6 @@ static int do_hooks(struct setup *s, const struct plan_record *rec, struct plan_
         return hook_run_before_pivot(s->plan, rec, s->fds[rec->fd], s->root_fd, s->sock, e);
 }
 
-/* Its turn comes with the others. */
-static int do_hook(struct setup *s, const struct plan_record *rec, struct plan_error *e) {
-        return 0;
-}
-
 /* Detached: a descriptor of it (proc_fd) stays of use. */
 static int do_umount(struct setup *s, const struct plan_record *rec, struct plan_error *e) {
         const char *path = reader_string(rec, 0);
@@ -251,6 +293,19 @@ static int do_umount(struct setup *s, const struct plan_record *rec, struct plan
         return close_and(fd, r ? fail_set(e, r, "take away the mount on ", path, NULL) : 0);
 }
 
+static int do_remount(struct setup *s, const struct plan_record *rec, struct plan_error *e) {
+        const char *path = reader_string(rec, 0), *data = reader_string(rec, 1);
+        int fd = path_open(s->root_fd, path, O_PATH), r = 0;
+
+        if (fd < 0)
+                return fail_set(e, -fd, "remount ", path, NULL);
+        if (fchdir(fd) < 0 || mount(NULL, ".", NULL, (unsigned long) rec->a | MS_REMOUNT, *data ? data : NULL) < 0)
+                r = errno;
+        if (fchdir(s->root_fd) < 0 && !r)
+                r = errno;
+        return close_and(fd, r ? fail_set(e, r, "remount ", path, NULL) : 0);
+}
+
 static int do_uts(struct setup *s, const struct plan_record *rec, struct plan_error *e) {
         const char *host = reader_string(rec, 0), *domain = reader_string(rec, 1);
 
@@ -262,7 +317,30 @@ static int do_uts(struct setup *s, const struct plan_record *rec, struct plan_er
 }
 
 /* Its turn comes once all is set up. */
-static int do_start_socket(struct setup *s, const struct plan_record *rec, struct plan_error *e) {
+static int do_nothing(struct setup *s, const struct plan_record *rec, struct plan_error *e) {
+        return 0;
+}
+
+/* As runc: the user may search it. */
+static int do_keyring(struct setup *s, const struct plan_record *rec, struct plan_error *e) {
+        enum { JOIN_SESSION_KEYRING = 1, SETPERM = 5, DESCRIBE = 6, SESSION_KEYRING = -3 };
+        long key = syscall(SYS_keyctl, JOIN_SESSION_KEYRING, reader_string(rec, 0)), n;
+        char text[256] = "";
+        uint32_t rights = 0;
+        const char *at = text;
+
+        if (key < 0)
+                return errno == ENOSYS ? 0 : fail_set(e, errno, "make a session keyring", NULL);
+        n = syscall(SYS_keyctl, DESCRIBE, (long) SESSION_KEYRING, text, sizeof(text) - 1);
+        if (n < 0)
+                return fail_set(e, errno, "look at the session keyring", NULL);
+        /* "keyring;uid;gid;rights;name", rights in hexadecimal. */
+        for (int i = 0; i < 3 && at; i++)
+                at = strchr(at, ';') ? strchr(at, ';') + 1 : NULL;
+        for (; at && *at && *at != ';'; at++)
+                rights = rights << 4 | (uint32_t) (*at <= '9' ? *at - '0' : (*at | 0x20) - 'a' + 10);
+        if (!at || syscall(SYS_keyctl, SETPERM, key, rights | (uint32_t) rec->a) < 0)
+                return fail_set(e, at ? errno : EBADMSG, "set the rights of the session keyring", NULL);
         return 0;
 }
 
@@ -291,11 +369,15 @@ static int (*const operations[PLAN_SETUP_END])(struct setup *s, const struct pla
         [PLAN_SETATTR] = do_setattr,
         [PLAN_LABEL] = do_label,
         [PLAN_HOOKS] = do_hooks,
-        [PLAN_HOOK] = do_hook,
+        [PLAN_HOOK] = do_nothing,
         [PLAN_UMOUNT] = do_umount,
         [PLAN_UTS] = do_uts,
-        [PLAN_START_SOCKET] = do_start_socket,
+        [PLAN_START_SOCKET] = do_nothing,
         [PLAN_OUTLIVES_PARENT] = do_outlives_parent,
+        [PLAN_REMOUNT] = do_remount,
+        [PLAN_KEYRING] = do_keyring,
+        [PLAN_PRESERVE] = do_nothing,
+        [PLAN_CPU_AFFINITY_INITIAL] = do_nothing,
 };
 
 int setup_run(const struct reader *plan, const int *fds, int sock, struct setup_result *ret, struct plan_error *e) {

@@ -55,6 +55,7 @@ enum {
 
         SYS_FSOPEN_CLOEXEC = 1,
         SYS_FSMOUNT_CLOEXEC = 1,
+        SYS_FSCONFIG_SET_FLAG = 0,
         SYS_FSCONFIG_SET_STRING = 1,
         SYS_FSCONFIG_CMD_CREATE = 6,
 

@@ -49,40 +49,13 @@ static int settle_namespaces(struct spec *spec, struct err *err) {
         return 0;
 }
 
-/* Those that the specification wants in any container, unless the bundle has its own of that path. */
-static void add_default_devices(struct spec *spec, struct arena *arena) {
-        static const struct spec_device defaults[] = {
-                { .path = "/dev/null", .type = 'c', .major = 1, .minor = 3, .mode = 0666 },
-                { .path = "/dev/zero", .type = 'c', .major = 1, .minor = 5, .mode = 0666 },
-                { .path = "/dev/full", .type = 'c', .major = 1, .minor = 7, .mode = 0666 },
-                { .path = "/dev/random", .type = 'c', .major = 1, .minor = 8, .mode = 0666 },
-                { .path = "/dev/urandom", .type = 'c', .major = 1, .minor = 9, .mode = 0666 },
-                { .path = "/dev/tty", .type = 'c', .major = 5, .minor = 0, .mode = 0666 },
-        };
-        struct spec_device *all = arena_array(arena, struct spec_device, ELEMENTSOF(defaults) + spec->n_devices);
-        size_t n = 0;
-
-        for (size_t i = 0; i < ELEMENTSOF(defaults); i++) {
-                bool given = false;
-
-                for (size_t j = 0; j < spec->n_devices; j++)
-                        given = given || str_eq(spec->devices[j].path, defaults[i].path);
-                if (!given)
-                        all[n++] = defaults[i];
-        }
-        if (spec->n_devices)
-                memcpy(all + n, spec->devices, spec->n_devices * sizeof(*all));
-        spec->devices = all;
-        spec->n_devices += n;
-}
-
 static void fill(struct creation *c) {
         struct spec *spec = &c->config.spec;
 
         spec->id = c->args->id;
         spec->rootfs_mount_fd = -1;
         spec->outlives_parent = true;
-        add_default_devices(spec, c->oci->arena);
+        spec->default_devices = true;
         c->state.bundle = c->config.bundle;
         c->state.rootfs = c->config.root_path;
         c->state.oci_version = c->config.oci_version;

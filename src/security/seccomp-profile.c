@@ -13,6 +13,7 @@
 #include "base/str.h"
 #include "security/caps.h"
 #include "security/seccomp-filter.h"
+#include "security/seccomp-words.h"
 
 enum { PROFILE_MAX = 1 << 20, MAX_VALUES = 50000, MAX_RULES = 20000, MAX_ARGS = 6 };
 
@@ -35,50 +36,12 @@ struct name_value {
         uint32_t value;
 };
 
-static const struct name_value actions[] = {
-        { "SCMP_ACT_ALLOW", SCMP_ACT_ALLOW },
-        { "SCMP_ACT_ERRNO", SCMP_ACT_ERRNO(0) },
-        { "SCMP_ACT_KILL", SCMP_ACT_KILL_THREAD },
-        { "SCMP_ACT_KILL_THREAD", SCMP_ACT_KILL_THREAD },
-        { "SCMP_ACT_KILL_PROCESS", SCMP_ACT_KILL_PROCESS },
-        { "SCMP_ACT_LOG", SCMP_ACT_LOG },
-        { "SCMP_ACT_TRACE", SCMP_ACT_TRACE(0) },
-        { "SCMP_ACT_TRAP", SCMP_ACT_TRAP },
-};
-static const struct name_value operators[] = {
-        { "SCMP_CMP_NE", SCMP_CMP_NE },
-        { "SCMP_CMP_LT", SCMP_CMP_LT },
-        { "SCMP_CMP_LE", SCMP_CMP_LE },
-        { "SCMP_CMP_EQ", SCMP_CMP_EQ },
-        { "SCMP_CMP_GE", SCMP_CMP_GE },
-        { "SCMP_CMP_GT", SCMP_CMP_GT },
-        { "SCMP_CMP_MASKED_EQ", SCMP_CMP_MASKED_EQ },
-};
-static const struct name_value arches[] = {
-        { "SCMP_ARCH_X86", SCMP_ARCH_X86 },
-        { "SCMP_ARCH_X86_64", SCMP_ARCH_X86_64 },
-        { "SCMP_ARCH_X32", SCMP_ARCH_X32 },
-        { "SCMP_ARCH_ARM", SCMP_ARCH_ARM },
-        { "SCMP_ARCH_AARCH64", SCMP_ARCH_AARCH64 },
-        { "SCMP_ARCH_MIPS", SCMP_ARCH_MIPS },
-        { "SCMP_ARCH_MIPS64", SCMP_ARCH_MIPS64 },
-        { "SCMP_ARCH_MIPS64N32", SCMP_ARCH_MIPS64N32 },
-        { "SCMP_ARCH_MIPSEL", SCMP_ARCH_MIPSEL },
-        { "SCMP_ARCH_MIPSEL64", SCMP_ARCH_MIPSEL64 },
-        { "SCMP_ARCH_MIPSEL64N32", SCMP_ARCH_MIPSEL64N32 },
-        { "SCMP_ARCH_PPC", SCMP_ARCH_PPC },
-        { "SCMP_ARCH_PPC64", SCMP_ARCH_PPC64 },
-        { "SCMP_ARCH_PPC64LE", SCMP_ARCH_PPC64LE },
-        { "SCMP_ARCH_S390", SCMP_ARCH_S390 },
-        { "SCMP_ARCH_S390X", SCMP_ARCH_S390X },
-        { "SCMP_ARCH_RISCV64", SCMP_ARCH_RISCV64 },
-};
-/* SECCOMP_FILTER_FLAG_* of linux/seccomp.h; TSYNC is of no use to a process with one thread. */
-static const struct name_value flags[] = {
-        { "SECCOMP_FILTER_FLAG_TSYNC", 0 },
-        { "SECCOMP_FILTER_FLAG_LOG", 2 },
-        { "SECCOMP_FILTER_FLAG_SPEC_ALLOW", 4 },
-};
+#define X(name, value) { name, value },
+static const struct name_value actions[] = { SECCOMP_ACTIONS(X) };
+static const struct name_value operators[] = { SECCOMP_OPERATORS(X) };
+static const struct name_value arches[] = { SECCOMP_ARCHES(X) };
+static const struct name_value flags[] = { SECCOMP_FLAGS(X) };
+#undef X
 
 static bool find(const struct name_value *list, size_t n, const char *name, uint32_t *ret) {
         for (size_t i = 0; i < n; i++)
@@ -223,10 +186,10 @@ static int condition_holds(struct reader *r, const json_t *rule, bool *ret) {
         return rc;
 }
 
-/* A number of an argument: absent is 0. JSON's own integers end at 2^63 - 1, enough for flags and addresses. */
+/* A number of an argument: absent is 0. */
 static bool get_value(const json_t *v, scmp_datum_t *ret) {
-        *ret = v ? (scmp_datum_t) json_integer_value(v) : 0;
-        return !v || (json_is_integer(v) && json_integer_value(v) >= 0);
+        *ret = 0;
+        return !v || json_is_null(v) || json_to_u64(v, ret);
 }
 
 static int get_args(struct reader *r, const json_t *args, struct scmp_arg_cmp out[MAX_ARGS], unsigned *ret_n) {
@@ -380,6 +343,7 @@ static int get_flags(struct reader *r, const json_t *root, uint32_t *ret) {
                         return bad(r, "unknown flag", json_is_string(v) ? json_string_value(v) : "");
                 *ret |= flag;
         }
+        *ret &= ~SECCOMP_FILTER_FLAG_TSYNC; /* of no use to a process with one thread */
         return 0;
 }
 

@@ -286,6 +286,10 @@ static void test_conditions(void) {
         assert(in_force("\"args\":[{\"index\":1,\"value\":1,\"op\":\"SCMP_CMP_EQ\"}]"));
         assert(!in_force("\"args\":[{\"index\":1,\"value\":2,\"op\":\"SCMP_CMP_EQ\"}]"));
         assert(in_force("\"args\":[{\"index\":1,\"value\":7,\"valueTwo\":1,\"op\":\"SCMP_CMP_MASKED_EQ\"}]"));
+        /* All of 64 bits. */
+        assert(in_force("\"args\":[{\"index\":1,\"value\":18446744073709551615,\"valueTwo\":1,\"op\":\"SCMP_CMP_MASKED_"
+                        "EQ\"}]"));
+        assert(!in_force("\"args\":[{\"index\":1,\"value\":18446744073709551615,\"op\":\"SCMP_CMP_EQ\"}]"));
         /* Two tests of one argument are alternatives. */
         assert(in_force("\"args\":[{\"index\":1,\"value\":2,\"op\":\"SCMP_CMP_EQ\"},{\"index\":1,\"value\":1,\"op\":"
                         "\"SCMP_CMP_EQ\"}]"));

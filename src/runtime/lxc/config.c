@@ -150,7 +150,7 @@ int lxc_config_build(const struct spec *spec, size_t first_fd, const char *log_p
         add_cloned(spec, &c);
         if (SPEC_HAS_USER_NS(spec))
                 add_user(spec, &c);
-        if (spec->ns[SPEC_NS_UTS].create && !spec->hostname) /* else it is init's */
+        if (spec->ns[SPEC_NS_UTS].create && !spec->hostname && !spec->is_bundle) /* else it is init's */
                 strbuf_printf(&c.text, "lxc.uts.name = %.63s\n", spec->id);
         add_mounts(spec, &c);
         strbuf_puts(&c.text, "lxc.autodev = 0\nlxc.tty.max = 0\nlxc.pty.max = 0\nlxc.console.path = none\n"

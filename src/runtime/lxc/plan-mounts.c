@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* plan-mounts - the mounts of a spec as records, in the spec's order, and everything that follows from them: what
- * liblxc mounted already, the container's view of the cgroups, devices and links of /dev, and what ends read-only. */
+ * liblxc mounted already, the container's view of the cgroups, and what ends read-only. */
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -12,48 +13,81 @@
 #include "runtime/lxc/config.h"
 #include "runtime/lxc/plan-writer.h"
 
-static bool is_bind(const struct spec_mount *m) {
+bool plan_is_bind(const struct spec_mount *m) {
         return m->source_fd >= 0 || str_eq(m->type, "bind") || (m->flags & MS_BIND);
 }
 
 /* Of a kind that is filled by later mounts and devices: made writable, and read-only when all is done. */
 static bool is_late_readonly(const struct spec_mount *m) {
-        return !is_bind(m) && (m->flags & MS_RDONLY) && (str_eq(m->type, "tmpfs") || lxc_mount_is_on(m, "/dev"));
+        return !plan_is_bind(m) && ((m->flags & MS_RDONLY) || (m->recursive_set & SYS_ATTR_RDONLY)) &&
+               !(m->flags & MS_REMOUNT) && (str_eq(m->type, "tmpfs") || lxc_mount_is_on(m, "/dev"));
 }
 
 static void put_setattr(struct plan_writer *w, const char *path, unsigned long flags) {
         struct plan_record rec = { .op = PLAN_SETATTR, .fd = -1 };
 
-        plan_attributes(flags, &rec.a, &rec.b);
+        plan_attributes(flags, 0, &rec.a, &rec.b);
         if (rec.a || rec.b)
                 PLAN_PUT_REC(w, rec, path);
 }
 
+/* What mount(2) has no flags for. */
+static void put_after(struct plan_writer *w, const struct spec_mount *m, const char *target) {
+        struct plan_record tree = { .op = PLAN_SETATTR,
+                                    .fd = -1,
+                                    .flags = PLAN_ATTACH_RECURSIVE_ATTR,
+                                    .a = m->recursive_set,
+                                    .b = m->recursive_clear };
+        struct plan_record propagation = { .op = PLAN_SETATTR, .fd = -1, .c = m->propagation };
+
+        if (is_late_readonly(m))
+                tree.a &= ~(uint64_t) SYS_ATTR_RDONLY;
+        if (tree.a || tree.b)
+                PLAN_PUT_REC(w, tree, target);
+        if (m->propagation)
+                PLAN_PUT_REC(w, propagation, target);
+}
+
+/* What liblxc has mounted gets exactly the flags that are listed. */
+static void put_mounted(struct plan_writer *w, const struct spec_mount *m, const char *target) {
+        struct plan_record rec = { .op = PLAN_SETATTR, .fd = -1 };
+        const unsigned long given = MS_NOSUID | MS_NODEV | MS_NOEXEC;
+
+        if (!str_empty(m->data)) /* hidepid= and the like */
+                PLAN_PUT_REC(
+                        w,
+                        ((struct plan_record){ .op = PLAN_REMOUNT, .fd = -1, .a = m->flags | MS_REMOUNT | MS_SILENT }),
+                        target, m->data);
+        plan_attributes(m->flags, given & ~m->flags, &rec.a, &rec.b);
+        if (rec.a || rec.b)
+                PLAN_PUT_REC(w, rec, target);
+        put_after(w, m, target);
+}
+
+static void put_new_flagged(struct plan_writer *w, const char *type, const char *source, const char *target,
+                            const char *data, unsigned long flags, unsigned how) {
+        PLAN_PUT_REC(w, ((struct plan_record){ .op = PLAN_MOUNT, .fd = -1, .a = flags, .flags = (uint16_t) how }), type,
+                     source, target, data);
+}
+
 static void put_new(struct plan_writer *w, const char *type, const char *source, const char *target, const char *data,
                     unsigned long flags) {
-        PLAN_PUT_REC(w, ((struct plan_record){ .op = PLAN_MOUNT, .fd = -1, .a = flags }), type, source, target, data);
+        put_new_flagged(w, type, source, target, data, flags, 0);
 }
 
-/* As runc: the kernel's own file systems have the labels that the policy gives them; POSIX queues are shared by the
- * pod, so that only their folder can be given one. */
-static int put_labelled(struct plan_writer *w, const struct spec *spec, const struct spec_mount *m, const char *target,
-                        unsigned long flags, struct err *err) {
-        const char *source = str_empty(m->source) ? m->type : m->source, *data = m->data ? m->data : "";
-        char with_label[4096];
+/* Those whose content is that of one of the container's namespaces, or that begin empty. All others may name things of
+ * the host in their source and options. */
+static bool is_made_inside(const char *type) {
+        static const char *const inside[] = { "tmpfs",  "ramfs",  "proc",    "sysfs",       "devpts",
+                                              "mqueue", "cgroup", "cgroup2", "binfmt_misc", "hugetlbfs" };
 
-        if (spec->mount_label && !str_eq(m->type, "proc") && !str_eq(m->type, "sysfs") && !str_eq(m->type, "mqueue")) {
-                if ((size_t) snprintf(with_label, sizeof(with_label), "%s%scontext=\"%s\"", data, *data ? "," : "",
-                                      spec->mount_label) >= sizeof(with_label))
-                        return err_set(err, ERR_INVALID, "the options of the mount on %.64s are too long", target);
-                data = with_label;
-        }
-        put_new(w, m->type, source, target, data, flags);
-        if (spec->mount_label && str_eq(m->type, "mqueue"))
-                PLAN_PUT(w, PLAN_LABEL, target, spec->mount_label);
-        return 0;
+        for (size_t i = 0; i < ELEMENTSOF(inside); i++)
+                if (str_eq(type, inside[i]))
+                        return true;
+        return false;
 }
 
-static int put_attach(struct plan_writer *w, int tree, const char *target, struct err *err) {
+int plan_put_attach(struct plan_writer *w, int tree, const char *target, struct err *err) {
         int i = plan_put_fd(w, tree, err);
 
         if (i < 0)
@@ -62,18 +96,63 @@ static int put_attach(struct plan_writer *w, int tree, const char *target, struc
         return 0;
 }
 
+static int put_from_host(struct plan_writer *w, const struct spec_mount *m, const char *source, const char *target,
+                         const char *data, struct err *err) {
+        int tree = plan_mount_on_host(m, source, data, err);
+
+        return tree < 0 ? tree : plan_put_attach(w, tree, target, err);
+}
+
+/* As runc: the kernel's own file systems have the labels that the policy gives them; POSIX queues are shared by the
+ * pod, so that only their folder can be given one. */
+static int put_labelled(struct plan_writer *w, const struct spec *spec, const struct spec_mount *m, const char *target,
+                        unsigned long flags, struct err *err) {
+        const char *source = str_empty(m->source) ? m->type : m->source, *data = m->data ? m->data : "";
+        char with_label[4096];
+        unsigned how = 0;
+
+        if (spec->mount_label && !str_eq(m->type, "proc") && !str_eq(m->type, "sysfs") && !str_eq(m->type, "mqueue")) {
+                if ((size_t) snprintf(with_label, sizeof(with_label), "%s%scontext=\"%s\"", data, *data ? "," : "",
+                                      spec->mount_label) >= sizeof(with_label))
+                        return err_set(err, ERR_INVALID, "the options of the mount on %.64s are too long", target);
+                data = with_label;
+        }
+        if (!is_made_inside(m->type))
+                return put_from_host(w, m, source, target, data, err);
+        if (str_eq(m->type, "tmpfs"))
+                how = (spec->is_bundle ? PLAN_MOUNT_KEEP_MODE : 0u) | (m->tmpcopyup ? PLAN_MOUNT_COPY_UP : 0u);
+        put_new_flagged(w, m->type, source, target, data, flags, how);
+        if (spec->mount_label && str_eq(m->type, "mqueue"))
+                PLAN_PUT(w, PLAN_LABEL, target, spec->mount_label);
+        put_after(w, m, target);
+        return 0;
+}
+
+static bool put_copied_link(struct plan_writer *w, const char *source, const char *target) {
+        char link[PATH_MAX];
+        ssize_t n = readlink(source, link, sizeof(link) - 1);
+
+        if (n <= 0 || n >= (ssize_t) sizeof(link) - 1)
+                return false;
+        link[n] = '\0';
+        PLAN_PUT(w, PLAN_SYMLINK, link, target);
+        return true;
+}
+
 static int put_bind(struct plan_writer *w, const struct spec *spec, const struct spec_mount *m, const char *target,
                     struct err *err) {
         _cleanup_(fd_closep) int tree = m->source_fd;
         int r;
 
+        if (tree < 0 && m->copy_symlink && put_copied_link(w, m->source, target))
+                return 0;
         if (tree < 0)
-                r = tree = plan_clone_source(m, m->source, err);
+                r = tree = plan_clone_source(spec, m, m->source, err);
         else
-                r = plan_set_attributes(tree, m, err);
+                r = plan_set_attributes(tree, spec, m, err);
         if (r >= 0)
                 r = plan_map_owners(tree, m, spec, err);
-        return r < 0 ? r : put_attach(w, TAKE_FD(tree), target, err);
+        return r < 0 ? r : plan_put_attach(w, TAKE_FD(tree), target, err);
 }
 
 /* "cpu,cpuacct" -> links "cpu" and "cpuacct". */
@@ -106,8 +185,17 @@ static int put_hierarchy(struct plan_writer *w, const struct spec *spec, const s
                 return err_set(err, ERR_INVALID, "the path of the cgroup is too long");
         if (access(source, F_OK) < 0) /* the container has no group of its own in this one */
                 return 0;
-        tree = plan_clone_source(&bind, source, err);
-        return tree < 0 ? tree : put_attach(w, tree, target, err);
+        tree = plan_clone_source(NULL, &bind, source, err);
+        return tree < 0 ? tree : plan_put_attach(w, tree, target, err);
+}
+
+/* What can't be mounted anew: the host's. */
+static int put_host_tree(struct plan_writer *w, const struct spec_mount *m, const char *source, const char *target,
+                         struct err *err) {
+        struct spec_mount bind = { .destination = target, .flags = m->flags, .recursive = true, .source_fd = -1 };
+        int tree = plan_clone_source(NULL, &bind, source, err);
+
+        return tree < 0 ? tree : plan_put_attach(w, tree, target, err);
 }
 
 static int put_cgroup(struct plan_writer *w, const struct spec *spec, const struct plan_host *host,
@@ -116,8 +204,14 @@ static int put_cgroup(struct plan_writer *w, const struct spec *spec, const stru
         char path[4096];
         int r;
 
-        if (host->mode == CGROUP_V2) {
+        /* A user namespace can mount only what a cgroup namespace of its own makes its own. */
+        if ((host->mode == CGROUP_V2 || str_eq(m->type, "cgroup2")) && SPEC_HAS_USER_NS(spec) &&
+            !spec->ns[SPEC_NS_CGROUP].create && !spec->ns[SPEC_NS_CGROUP].path)
+                return put_host_tree(w, m, host->mode == CGROUP_V2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/unified",
+                                     target, err);
+        if (host->mode == CGROUP_V2 || str_eq(m->type, "cgroup2")) {
                 put_new(w, "cgroup2", "cgroup", target, "", m->flags);
+                put_after(w, m, target);
                 return 0;
         }
         put_new(w, "tmpfs", "tmpfs", target, "mode=755", fixed);
@@ -136,12 +230,17 @@ static int put_cgroup(struct plan_writer *w, const struct spec *spec, const stru
         return 0;
 }
 
-/* There is none of its own for who doesn't own the network namespace: the host's, as crun does. */
-static int put_host_sys(struct plan_writer *w, const struct spec_mount *m, const char *target, struct err *err) {
-        struct spec_mount bind = { .destination = target, .flags = m->flags, .recursive = true, .source_fd = -1 };
-        int tree = plan_clone_source(&bind, "/sys", err);
+/* Of a mount ("bind"), or of its file system. */
+static void put_remount(struct plan_writer *w, const struct spec_mount *m, const char *target) {
+        struct plan_record rec = { .op = PLAN_SETATTR, .fd = -1 };
 
-        return tree < 0 ? tree : put_attach(w, tree, target, err);
+        if (plan_is_bind(m)) {
+                plan_attributes(m->flags, ~m->flags & ~(unsigned long) MS_NOATIME, &rec.a, &rec.b);
+                PLAN_PUT_REC(w, rec, target);
+        } else
+                PLAN_PUT_REC(w, ((struct plan_record){ .op = PLAN_REMOUNT, .fd = -1, .a = m->flags }), target,
+                             m->data ? m->data : "");
+        put_after(w, m, target);
 }
 
 /* The one that liblxc has made. */
@@ -165,15 +264,27 @@ static int put_mount(struct plan_writer *w, const struct spec *spec, const struc
                 }
                 target = relative;
         }
-        if (is_bind(m))
+        if (m->flags & MS_REMOUNT) {
+                put_remount(w, m, target);
+                (void) fd_close(m->source_fd);
+                return 0;
+        }
+        if (target[strspn(target, "/")] == '\0') {
+                (void) fd_close(m->source_fd);
+                return err_set(err, ERR_INVALID,
+                               "mount on %s: nothing can be mounted over the root; it is root.path's, and "
+                               "linux.rootfsPropagation is for its propagation",
+                               target);
+        }
+        if (plan_is_bind(m))
                 return put_bind(w, spec, m, target, err);
         if ((str_eq(m->type, "proc") && is_first_on(spec, m, "/proc")) ||
             (lxc_mounted_sys(spec) == LXC_MOUNTED_NEW && is_first_on(spec, m, "/sys"))) {
-                put_setattr(w, target, flags);
+                put_mounted(w, m, target);
                 return 0;
         }
-        if (str_eq(m->type, "sysfs") && !lxc_may_mount_sys(spec))
-                return put_host_sys(w, m, target, err);
+        if (str_eq(m->type, "sysfs") && !lxc_may_mount_sys(spec)) /* as crun */
+                return put_host_tree(w, m, "/sys", target, err);
         if (str_eq(m->type, "cgroup") || str_eq(m->type, "cgroup2"))
                 return put_cgroup(w, spec, host, m, target, err);
         if (is_late_readonly(m))
@@ -195,84 +306,29 @@ int plan_put_mounts(struct plan_writer *w, const struct spec *spec, const struct
         return r;
 }
 
-/* A user namespace can't make devices: the host's are bound, by the same path or the one udev keeps by number. */
-static int put_host_device(struct plan_writer *w, const struct spec_device *d, struct err *err) {
-        struct spec_mount bind = { .destination = d->path, .source_fd = -1 };
-        char by_number[64];
-        const char *path = d->path;
-        struct stat st;
-        int tree;
+static void put_late_readonly(struct plan_writer *w, const struct spec_mount *m) {
+        bool tree = m->recursive_set & SYS_ATTR_RDONLY;
 
-        if (d->type == 'p')
-                return err_set(err, ERR_INVALID, "device %s: no fifo can be made in a user namespace", d->path);
-        (void) snprintf(by_number, sizeof(by_number), "/dev/%s/%u:%u", d->type == 'b' ? "block" : "char", d->major,
-                        d->minor);
-        if (stat(path, &st) < 0 || st.st_rdev != makedev(d->major, d->minor) || S_ISBLK(st.st_mode) != (d->type == 'b'))
-                path = by_number;
-        if (stat(path, &st) < 0 || st.st_rdev != makedev(d->major, d->minor))
-                return err_set(err, ERR_INVALID, "device %s: the host has no device %c %u:%u to bind", d->path, d->type,
-                               d->major, d->minor);
-        bind.source = path;
-        tree = plan_clone_source(&bind, path, err);
-        return tree < 0 ? tree : put_attach(w, tree, d->path, err);
-}
-
-static int put_device(struct plan_writer *w, const struct spec *spec, const struct spec_device *d, struct err *err) {
-        mode_t type = d->type == 'b' ? S_IFBLK : d->type == 'p' ? S_IFIFO : S_IFCHR;
-        struct plan_record rec = {
-                .op = PLAN_MKNOD,
-                .fd = -1,
-                .a = type | (d->mode & 07777),
-                .b = d->type == 'p' ? 0 : makedev(d->major, d->minor),
-                .c = d->uid,
-                .d = d->gid,
-        };
-
-        if (SPEC_HAS_USER_NS(spec))
-                return put_host_device(w, d, err);
-        PLAN_PUT_REC(w, rec, d->path);
-        return 0;
-}
-
-static const struct spec_mount *find_on(const struct spec *spec, const char *path) {
-        for (size_t i = spec->n_mounts; i > 0; i--)
-                if (lxc_mount_is_on(&spec->mounts[i - 1], path))
-                        return &spec->mounts[i - 1];
-        return NULL;
-}
-
-int plan_put_devices(struct plan_writer *w, const struct spec *spec, struct err *err) {
-        static const char *const links[][2] = { { "/proc/self/fd", "/dev/fd" },
-                                                { "/proc/self/fd/0", "/dev/stdin" },
-                                                { "/proc/self/fd/1", "/dev/stdout" },
-                                                { "/proc/self/fd/2", "/dev/stderr" } };
-        const struct spec_mount *dev = find_on(spec, "/dev"), *pts = find_on(spec, "/dev/pts");
-        int r = 0;
-
-        /* Somebody's own folder, the host's as a rule: nothing is to be made in there. */
-        if (dev && is_bind(dev))
-                return 0;
-        for (size_t i = 0; i < spec->n_devices && r == 0; i++)
-                r = put_device(w, spec, &spec->devices[i], err);
-        if (r < 0)
-                return r;
-        for (size_t i = 0; i < ELEMENTSOF(links); i++)
-                PLAN_PUT(w, PLAN_SYMLINK, links[i][0], links[i][1]);
-        if (pts && str_eq(pts->type, "devpts"))
-                PLAN_PUT(w, PLAN_SYMLINK, "pts/ptmx", "/dev/ptmx");
-        return 0;
+        PLAN_PUT_REC(w,
+                     ((struct plan_record){ .op = PLAN_SETATTR,
+                                            .fd = -1,
+                                            .a = SYS_ATTR_RDONLY,
+                                            .flags = tree ? PLAN_ATTACH_RECURSIVE_ATTR : 0 }),
+                     m->destination);
 }
 
 void plan_put_protection(struct plan_writer *w, const struct spec *spec) {
+        unsigned long root = spec->rootfs_propagation;
+
         for (const char *const *p = spec->readonly_paths; p && *p; p++)
                 PLAN_PUT(w, PLAN_READONLY, *p);
         for (const char *const *p = spec->masked_paths; p && *p; p++)
                 PLAN_PUT(w, PLAN_MASK, *p, spec->mount_label ? spec->mount_label : "");
         for (size_t i = 0; i < spec->n_mounts; i++)
                 if (is_late_readonly(&spec->mounts[i]))
-                        put_setattr(w, spec->mounts[i].destination, MS_RDONLY);
-        if (spec->rootfs_propagation & MS_SHARED)
-                PLAN_PUT_REC(w, ((struct plan_record){ .op = PLAN_ROOT_PROPAGATION, .fd = -1, .a = MS_SHARED }));
+                        put_late_readonly(w, &spec->mounts[i]);
+        if (root & (MS_SHARED | MS_SLAVE | MS_UNBINDABLE))
+                PLAN_PUT_REC(w, ((struct plan_record){ .op = PLAN_ROOT_PROPAGATION, .fd = -1, .a = root }));
         if (spec->readonly_rootfs)
                 PLAN_PUT(w, PLAN_ROOT_READONLY);
 }

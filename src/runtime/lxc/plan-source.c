@@ -18,7 +18,7 @@
 
 enum { MOUNTINFO_MAX = 64 << 20 };
 
-void plan_attributes(unsigned long flags, uint64_t *ret_set, uint64_t *ret_clear) {
+void plan_attributes(unsigned long flags, unsigned long clear_flags, uint64_t *ret_set, uint64_t *ret_clear) {
         static const struct {
                 unsigned long flag;
                 uint64_t attr;
@@ -29,11 +29,14 @@ void plan_attributes(unsigned long flags, uint64_t *ret_set, uint64_t *ret_clear
         };
 
         *ret_set = *ret_clear = 0;
-        for (size_t i = 0; i < ELEMENTSOF(map); i++)
+        for (size_t i = 0; i < ELEMENTSOF(map); i++) {
                 if (flags & map[i].flag)
                         *ret_set |= map[i].attr;
+                else if (clear_flags & map[i].flag)
+                        *ret_clear |= map[i].attr;
+        }
         /* A field, not flags: it must be cleared to be set. */
-        if (flags & (MS_NOATIME | MS_RELATIME | MS_STRICTATIME))
+        if ((flags & (MS_NOATIME | MS_RELATIME | MS_STRICTATIME)) || (clear_flags & MS_NOATIME))
                 *ret_clear |= SYS_ATTR_ATIME;
         if (flags & MS_NOATIME)
                 *ret_set |= SYS_ATTR_NOATIME;
@@ -41,20 +44,35 @@ void plan_attributes(unsigned long flags, uint64_t *ret_set, uint64_t *ret_clear
                 *ret_set |= SYS_ATTR_STRICTATIME;
 }
 
-int plan_set_attributes(int mount_fd, const struct spec_mount *m, struct err *err) {
-        struct sys_mount_attr tree = { .propagation =
-                                               m->propagation ? m->propagation & ~(unsigned long) MS_REC : MS_PRIVATE };
-        struct sys_mount_attr top = { 0 };
+/* In runc a bind is made in a mount namespace whose root has been made what rootfsPropagation says. */
+static unsigned long tree_propagation(const struct spec *spec, const struct spec_mount *m) {
+        unsigned long own = m->propagation & ~(unsigned long) MS_REC;
 
-        /* Shared with the host already, or the check of its source would have said so. */
-        if (tree.propagation == MS_SHARED)
+        if (own && !m->propagation_flat)
+                return own;
+        if (!spec || !spec->is_bundle)
+                return MS_PRIVATE;
+        return spec->rootfs_propagation & MS_PRIVATE  ? MS_PRIVATE
+               : spec->rootfs_propagation & MS_SHARED ? MS_SHARED
+                                                      : MS_SLAVE;
+}
+
+int plan_set_attributes(int mount_fd, const struct spec *spec, const struct spec_mount *m, struct err *err) {
+        struct sys_mount_attr tree = { .set = m->recursive_set,
+                                       .clear = m->recursive_clear,
+                                       .propagation = tree_propagation(spec, m) };
+        struct sys_mount_attr top = { .propagation =
+                                              m->propagation_flat ? m->propagation & ~(unsigned long) MS_REC : 0 };
+
+        /* Of a pod's: shared with the host already, or the check of its source would have said so. */
+        if (tree.propagation == MS_SHARED && !(spec && spec->is_bundle))
                 tree.propagation = 0;
         if (m->recursive_readonly)
-                tree.set = SYS_ATTR_RDONLY;
-        if ((tree.propagation || tree.set) && sys_mount_setattr(mount_fd, SYS_AT_RECURSIVE, &tree) < 0)
+                tree.set |= SYS_ATTR_RDONLY;
+        if ((tree.propagation || tree.set || tree.clear) && sys_mount_setattr(mount_fd, SYS_AT_RECURSIVE, &tree) < 0)
                 return err_sys(err, errno, "set propagation and attributes of the mount on %s", m->destination);
-        plan_attributes(m->flags, &top.set, &top.clear);
-        if ((top.set || top.clear) && sys_mount_setattr(mount_fd, 0, &top) < 0)
+        plan_attributes(m->flags, m->clear_flags, &top.set, &top.clear);
+        if ((top.set || top.clear || top.propagation) && sys_mount_setattr(mount_fd, 0, &top) < 0)
                 return err_sys(err, errno, "set attributes of the mount on %s", m->destination);
         return 0;
 }
@@ -79,7 +97,7 @@ int plan_map_owners(int mount_fd, const struct spec_mount *m, const struct spec 
         if (r < 0)
                 return err_wrap(err, "mount on %s: map the owners", m->destination);
         attr.userns_fd = (uint64_t) fd;
-        if (sys_mount_setattr(mount_fd, m->recursive ? SYS_AT_RECURSIVE : 0, &attr) == 0)
+        if (sys_mount_setattr(mount_fd, m->recursive && !m->owners_flat ? SYS_AT_RECURSIVE : 0, &attr) == 0)
                 return 0;
         if (errno == EINVAL || errno == EPERM)
                 return err_set(err, ERR_PRECONDITION,
@@ -126,7 +144,7 @@ static int check_propagation(int fd, const struct spec_mount *m, struct err *err
         return 0;
 }
 
-int plan_clone_source(const struct spec_mount *m, const char *path, struct err *err) {
+int plan_clone_source(const struct spec *spec, const struct spec_mount *m, const char *path, struct err *err) {
         unsigned flags =
                 SYS_OPEN_TREE_CLONE | SYS_OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | (m->recursive ? SYS_AT_RECURSIVE : 0);
         _cleanup_(fd_closep) int fd = open(path, O_PATH | O_CLOEXEC), tree = -1;
@@ -136,12 +154,12 @@ int plan_clone_source(const struct spec_mount *m, const char *path, struct err *
                 return err_set(err, ERR_INVALID, "mount on %s: source %s: %s", m->destination, path, strerror(errno));
         if (fd < 0)
                 return err_sys(err, errno, "mount on %s: source %s", m->destination, path);
-        r = check_propagation(fd, m, err);
+        r = spec && !spec->is_bundle ? check_propagation(fd, m, err) : 0;
         if (r < 0)
                 return r;
         tree = sys_open_tree(fd, "", flags);
         if (tree < 0)
                 return err_sys(err, errno, "mount on %s: clone %s", m->destination, path);
-        r = plan_set_attributes(tree, m, err);
+        r = plan_set_attributes(tree, spec, m, err);
         return r < 0 ? r : TAKE_FD(tree);
 }

@@ -34,13 +34,21 @@ _must_use_ int plan_put_mounts(struct plan_writer *w, const struct spec *spec, c
                                struct err *err);
 _must_use_ int plan_put_devices(struct plan_writer *w, const struct spec *spec, struct err *err);
 void plan_put_protection(struct plan_writer *w, const struct spec *spec);
+bool plan_is_bind(const struct spec_mount *m);
+/* Takes @tree. */
+_must_use_ int plan_put_attach(struct plan_writer *w, int tree, const char *target, struct err *err);
 
-/* plan-source.c: the sources of binds. */
+/* plan-newfs.c: a new file system, made in the host's mount namespace, where its source and options mean what the
+ * caller meant. A detached mount or -code. */
+_must_use_ int plan_mount_on_host(const struct spec_mount *m, const char *source, const char *data, struct err *err);
+
+/* plan-source.c: the sources of binds. @spec decides on propagation where @m doesn't; NULL: private. */
 /* A detached clone of what @path names on the host, with the attributes of @m. Returns a descriptor or -code. */
-_must_use_ int plan_clone_source(const struct spec_mount *m, const char *path, struct err *err);
+_must_use_ int plan_clone_source(const struct spec *spec, const struct spec_mount *m, const char *path,
+                                 struct err *err);
 /* Give a detached mount the attributes of @m. */
-_must_use_ int plan_set_attributes(int mount_fd, const struct spec_mount *m, struct err *err);
+_must_use_ int plan_set_attributes(int mount_fd, const struct spec *spec, const struct spec_mount *m, struct err *err);
 /* Map the owners in a detached mount as @m asks; @spec: whose user namespace is used if it has the same ids. */
 _must_use_ int plan_map_owners(int mount_fd, const struct spec_mount *m, const struct spec *spec, struct err *err);
-/* MS_* -> MOUNT_ATTR_*. */
-void plan_attributes(unsigned long flags, uint64_t *ret_set, uint64_t *ret_clear);
+/* MS_*, and those to take away, -> MOUNT_ATTR_*. */
+void plan_attributes(unsigned long flags, unsigned long clear_flags, uint64_t *ret_set, uint64_t *ret_clear);

@@ -407,9 +407,23 @@ static uint32_t uid_inside(const struct spec *spec) {
         return (uint32_t) strtoul(text, NULL, 10);
 }
 
+/* For whom the container's processes are to be found by: its user, or with a user namespace everybody in it. */
+static void put_keyring(struct plan_writer *w, const struct spec *spec) {
+        enum { USER_SEARCH = 0x80000, OTHER_SEARCH = 0x8 };
+        char name[256];
+
+        (void) snprintf(name, sizeof(name), "_ses.%.200s", spec->id);
+        PLAN_PUT_REC(w,
+                     ((struct plan_record){
+                             .op = PLAN_KEYRING, .fd = -1, .a = SPEC_HAS_USER_NS(spec) ? OTHER_SEARCH : USER_SEARCH }),
+                     name);
+}
+
 static int put_life(struct plan_writer *w, const struct spec *spec, struct err *err) {
         int fd, index;
 
+        if (spec->session_keyring)
+                put_keyring(w, spec);
         if (!spec->outlives_parent)
                 return 0;
         PLAN_PUT(w, PLAN_OUTLIVES_PARENT);
@@ -426,6 +440,7 @@ static int put_life(struct plan_writer *w, const struct spec *spec, struct err *
 static int put_start(struct plan_writer *w, const struct spec *spec, const struct plan_host *host, struct err *err) {
         enum entry entry = has_few_pids(&spec->resources) ? ENTRY_MOVE : ENTRY_BORN;
         int r = put_cgroups(w, host->cgroups, spec->cgroup_path, entry, err);
+        unsigned long propagation = MS_PRIVATE | MS_REC;
 
         if (r == 0)
                 r = put_life(w, spec, err);
@@ -435,7 +450,10 @@ static int put_start(struct plan_writer *w, const struct spec *spec, const struc
                 return r;
         if (spec->ns[SPEC_NS_CGROUP].create)
                 PLAN_PUT(w, PLAN_CGROUP_NS);
-        PLAN_PUT_REC(w, ((struct plan_record){ .op = PLAN_ROOT_PROPAGATION, .fd = -1, .a = MS_PRIVATE | MS_REC }));
+        /* As runc, what the host mounts below the root later shows, unless that was asked to be private. */
+        if (spec->is_bundle && !(spec->rootfs_propagation & MS_PRIVATE))
+                propagation = MS_SLAVE | MS_REC;
+        PLAN_PUT_REC(w, ((struct plan_record){ .op = PLAN_ROOT_PROPAGATION, .fd = -1, .a = propagation }));
         r = put_user(w, &spec->process.user, err);
         for (size_t i = 0; i < spec->n_sysctls && r == 0; i++)
                 PLAN_PUT(w, PLAN_SYSCTL, spec->sysctls[i].key, spec->sysctls[i].value);

@@ -25,7 +25,8 @@ struct spec_mount {
         unsigned long clear_flags; /* MS_* that options take away ("rw", "dev", "exec", "suid" ...), of binds */
         /* MOUNT_ATTR_* for the whole tree, "rro", "rnosuid" ...; those of atime with MOUNT_ATTR__ATIME in the clear. */
         uint64_t recursive_set, recursive_clear;
-        /* MS_PRIVATE, MS_SLAVE, MS_SHARED or MS_UNBINDABLE for the whole tree; 0: private */
+        /* MS_PRIVATE, MS_SLAVE, MS_SHARED or MS_UNBINDABLE for the whole tree; 0: private, of a bundle's binds: the
+         * root's */
         unsigned long propagation;
         bool propagation_flat; /* only for the mount itself */
         bool tmpcopyup;        /* a new tmpfs begins with what is below it */
@@ -187,6 +188,8 @@ struct spec_process {
         /* Lists of processors, "0-3,7": before the cgroup is entered, and for the program; NULL: as it is. Of an exec.
          */
         const char *cpu_affinity_initial, *cpu_affinity_final;
+        const int *fds; /* become 3, 4 ... in the program; borrowed */
+        size_t n_fds;
 };
 
 /* A program that the OCI runtime specification calls a hook; docs/decisions/0012 says which runs where. */
@@ -272,7 +275,7 @@ struct spec {
         const struct spec_pair *annotations; /* for hooks */
         size_t n_annotations;
         /* What only the OCI runtime specification has. */
-        /* Of the UTS namespace. hostname NULL: the id with one made for it; "" (domainname: NULL, too): left. */
+        /* Of the UTS namespace; NULL: left, but hostname, unless of a bundle, is the id with one made for it. */
         const char *hostname, *domainname;
         struct spec_time_offset monotonic, boottime;
         bool has_personality;
@@ -281,11 +284,16 @@ struct spec {
         const struct spec_pair *net_devices;            /* of the host, to become the container's: name, new name */
         size_t n_net_devices;
         const char *seccomp_listener_path, *seccomp_listener_metadata; /* NULL: none */
-        /* /dev, its devices and links are made only if the mounts have none of their own there (pods); a bundle wants
-         * the default devices and links in any case. */
+        /* It comes from a bundle. Where pods are stricter, or CRI says otherwise, it is carried out as runc does: a
+         * bind without propagation has the root's, by default slave, and one that lacks what it asks for gets it all
+         * the same; a tmpfs has the mode of the folder below it. */
+        bool is_bundle;
+        /* Besides @devices those that every container of a bundle has: null, zero, full, random, urandom, tty; and
+         * /dev/ptmx is a link in any case. Not if a bind brings a /dev. */
         bool default_devices;
         /* The container outlives who made it: nothing kills it when its parent ends (OCI runtimes). */
         bool outlives_parent;
+        bool session_keyring; /* a new one, "_ses.<id>" */
         /* With it: a listening SOCK_SEQPACKET unix socket on which init waits for "start" (init/plan.h). Borrowed. */
         int start_socket;
 };
