@@ -62,7 +62,7 @@ static __attribute__((noreturn)) void run_process(const struct enter_args *a, co
                         (void) fail_set(&e, errno, "attach the standard streams", NULL);
                         _exit(process_report(a->status, &e));
                 }
-        process_run_exec(plan, a->status, a->socket);
+        process_run_exec(plan, a->fds, a->status, a->socket);
 }
 
 /* A sibling, in the v2 cgroup @folder if there is one. */

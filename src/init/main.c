@@ -93,11 +93,14 @@ static int send_ready(int sock, const struct setup_result *result, struct plan_e
 
 /* While we wait for START, nothing of the host's lies about in a PID namespace that may be shared. */
 static void close_rest(const struct received *got, const struct reader *plan) {
-        const struct plan_record *start = reader_find(plan, NULL, PLAN_START_SOCKET);
-        size_t keep = start ? PLAN_FD_FIRST + (size_t) start->fd : STATUS_INDEX;
+        const struct plan_record *start = reader_find(plan, NULL, PLAN_START_SOCKET), *rec = NULL;
+        bool keep[MAX_FDS] = { false };
 
+        keep[start ? PLAN_FD_FIRST + (size_t) start->fd : STATUS_INDEX] = true;
+        while ((rec = reader_find(plan, rec, PLAN_PRESERVE)))
+                keep[PLAN_FD_FIRST + (size_t) rec->fd] = true;
         for (size_t i = 0; i < got->n_fds; i++)
-                if (i != keep)
+                if (!keep[i])
                         (void) close(got->fds[i]);
 }
 
@@ -146,25 +149,27 @@ static void fill_stdio(int sock) {
                         (void) dup2(sock, fd);
 }
 
-static int run(const struct reader *plan, const struct setup_result *result, int status_fd) {
-        const struct process_args args = {
+static int run(const struct reader *plan, const struct setup_result *result, const struct received *got,
+               const struct start *start) {
+        struct process_args args = {
                 .plan = plan,
                 .user = &result->user,
                 .proc_fd = result->proc_fd,
-                .status_fd = status_fd,
+                .status_fd = start->status_fd,
+                .sock = start->sock,
                 .dies_with_parent = !reader_find(plan, NULL, PLAN_OUTLIVES_PARENT),
         };
         struct plan_error e;
 
-        if (process_apply(&args, &e) < 0)
-                return process_report(status_fd, &e);
+        if (process_place_fds(&args, got->fds + PLAN_FD_FIRST, &e) < 0 || process_apply(&args, &e) < 0)
+                return process_report(args.status_fd, &e);
         if (!reader_find(plan, NULL, PLAN_ARGS)->n_str) {
-                (void) close(status_fd);
+                (void) close(args.status_fd);
                 pause_run();
         }
         if (hook_run(plan, PLAN_HOOK_AT_START, &e) == 0)
                 (void) process_exec(&args, &e);
-        return process_report(status_fd, &e);
+        return process_report(args.status_fd, &e);
 }
 
 int main(int argc, char **argv) {
@@ -195,5 +200,5 @@ int main(int argc, char **argv) {
                 r = wait_for_start((int) sock, &plan, &got, &start, &e);
         if (r != 0)
                 return EXIT_ABANDONED;
-        return run(&plan, &result, start.status_fd);
+        return run(&plan, &result, &got, &start);
 }

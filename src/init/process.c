@@ -16,9 +16,11 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include "init/fail.h"
+#include "init/listener.h"
 #include "init/path.h"
 #include "init/sys.h"
 #include "init/terminal.h"
+#include "init/tuning.h"
 
 #ifndef SYS_seccomp
 #error "no seccomp(2) on this architecture"
@@ -30,7 +32,8 @@ enum {
         SECCOMP_FILTER = 1,
         DEFAULT_UMASK = 022,
         NULL_MAJOR = 1,
-        NULL_MINOR = 3
+        NULL_MINOR = 3,
+        PROGRAM_FDS = 3
 };
 
 static const char default_path[] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -58,6 +61,8 @@ int process_join_cgroup(int fd, bool folder, struct plan_error *e) {
 
 int process_join_cgroups(const struct reader *plan, const int *fds, int *folder, struct plan_error *e) {
         *folder = -1;
+        if (tuning_set_affinity(plan, PLAN_CPU_AFFINITY_INITIAL, e) < 0)
+                return -1;
         for (const struct plan_record *rec = NULL; (rec = reader_find(plan, rec, PLAN_CGROUP_JOIN));) {
                 if (rec->flags & PLAN_CGROUP_FOLDER)
                         *folder = fds[rec->fd];
@@ -106,14 +111,57 @@ static int set_labels(const struct reader *plan, int proc_fd, bool current, stru
         return r < 0 ? fail_set(e, -r, "apply the SELinux label ", reader_string(selinux, 0), NULL) : 0;
 }
 
-static void close_others(int keep) {
-        if (keep < 3) {
-                (void) sys_close_range(3, ~0u, 0);
-                return;
+/* All from @first but @a and @b, of which either may be below that. */
+static void close_others(int first, int a, int b) {
+        const int keep[2] = { a < b ? a : b, a < b ? b : a };
+
+        for (int i = 0; i < 2; i++) {
+                if (keep[i] < first)
+                        continue;
+                if (keep[i] > first)
+                        (void) sys_close_range((unsigned) first, (unsigned) keep[i] - 1, 0);
+                first = keep[i] + 1;
         }
-        if (keep > 3)
-                (void) sys_close_range(3, (unsigned) keep - 1, 0);
-        (void) sys_close_range((unsigned) keep + 1, ~0u, 0);
+        (void) sys_close_range((unsigned) first, ~0u, 0);
+}
+
+/* Out of the way of the program's. */
+static int move_up(int *fd, int first, struct plan_error *e) {
+        int moved;
+
+        if (*fd < 0 || *fd >= first)
+                return 0;
+        moved = fcntl(*fd, F_DUPFD_CLOEXEC, first);
+        if (moved < 0)
+                return fail_set(e, errno, "move a descriptor", NULL);
+        (void) close(*fd);
+        *fd = moved;
+        return 0;
+}
+
+int process_place_fds(struct process_args *args, const int *fds, struct plan_error *e) {
+        int moved[PLAN_MAX_FDS], n = 0, first = PROGRAM_FDS;
+        const struct plan_record *rec;
+
+        for (rec = NULL; (rec = reader_find(args->plan, rec, PLAN_PRESERVE));)
+                first++;
+        if (first == PROGRAM_FDS)
+                return 0;
+        if (first - PROGRAM_FDS > PLAN_MAX_FDS)
+                return fail_set(e, EBADMSG, "too many descriptors to preserve", NULL);
+        for (rec = NULL; (rec = reader_find(args->plan, rec, PLAN_PRESERVE)); n++) {
+                moved[n] = fcntl(fds[rec->fd], F_DUPFD_CLOEXEC, first);
+                if (moved[n] < 0)
+                        return fail_set(e, errno, "move a descriptor", NULL);
+        }
+        if (move_up(&args->status_fd, first, e) < 0 || move_up(&args->sock, first, e) < 0 ||
+            move_up(&args->proc_fd, first, e) < 0)
+                return -1;
+        for (int i = 0; i < n; i++)
+                if (dup2(moved[i], PROGRAM_FDS + i) < 0)
+                        return fail_set(e, errno, "place a descriptor", NULL);
+        args->n_kept = n;
+        return 0; /* the others, and what was there, are closed later */
 }
 
 /* Pipes and terminals were made by root: the user must be able to open /dev/stdout again. */
@@ -225,13 +273,15 @@ static int set_rlimits(const struct reader *plan, struct plan_error *e) {
         return 0;
 }
 
-static int load_seccomp(const struct plan_record *rec, struct plan_error *e) {
+static int load_seccomp(const struct plan_record *rec, int sock, struct plan_error *e) {
         /* struct sock_fprog */
         const struct {
                 unsigned short len;
                 const void *filter;
         } program = { .len = (unsigned short) (rec->data_len / 8), .filter = reader_data(rec) };
 
+        if (rec->flags & PLAN_SECCOMP_NOTIFY)
+                return listener_load(&program, rec->a, sock, e);
         if (syscall(SYS_seccomp, SECCOMP_FILTER, rec->a, &program) != 0)
                 return fail_set(e, errno, "load the seccomp filter", NULL);
         return 0;
@@ -268,6 +318,7 @@ int process_apply(const struct process_args *args, struct plan_error *e) {
         const struct reader *plan = args->plan;
         const struct plan_record *mask = reader_find(plan, NULL, PLAN_UMASK),
                                  *seccomp = reader_find(plan, NULL, PLAN_SECCOMP);
+        bool notifies = seccomp && (seccomp->flags & PLAN_SECCOMP_NOTIFY);
         bool no_new_privs = reader_find(plan, NULL, PLAN_NO_NEW_PRIVS),
              pause = !reader_find(plan, NULL, PLAN_ARGS)->n_str;
         uint64_t caps[5];
@@ -276,8 +327,10 @@ int process_apply(const struct process_args *args, struct plan_error *e) {
         if (set_labels(plan, args->proc_fd, pause, e) < 0)
                 return -1;
         /* From here on others in the container may be allowed to trace us: nothing of the host's is left to take. */
-        close_others(args->status_fd);
+        close_others(PROGRAM_FDS + args->n_kept, args->status_fd, notifies ? args->sock : -1);
         own_stdio(args->user->uid);
+        if (tuning_apply(plan, e) < 0)
+                return -1;
         (void) umask(mask ? (mode_t) mask->a & 0777 : DEFAULT_UMASK);
         if (no_new_privs && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
                 return fail_set(e, errno, "set no_new_privs", NULL);
@@ -286,11 +339,11 @@ int process_apply(const struct process_args *args, struct plan_error *e) {
         /* A switch of user clears it. */
         if (args->dies_with_parent && prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
                 return fail_set(e, errno, "set the parent death signal", NULL);
-        if (seccomp && !no_new_privs && load_seccomp(seccomp, e) < 0)
+        if (seccomp && !no_new_privs && load_seccomp(seccomp, args->sock, e) < 0)
                 return -1;
         if (drop_caps(caps, e) < 0)
                 return -1;
-        return seccomp && no_new_privs ? load_seccomp(seccomp, e) : 0;
+        return seccomp && no_new_privs ? load_seccomp(seccomp, args->sock, e) : 0;
 }
 
 static const char *find_env(const char *const *env, const char *name) {
@@ -398,9 +451,9 @@ static int make_terminal(const struct reader *plan, int root_fd, int terminal_fd
         return r < 0 ? fail_set(e, -r, "hand out the terminal", NULL) : 0;
 }
 
-void process_run_exec(const struct reader *plan, int status_fd, int terminal_fd) {
+void process_run_exec(const struct reader *plan, const int *fds, int status_fd, int sock) {
         static struct users_result user;
-        struct process_args args = { .plan = plan, .user = &user, .proc_fd = -1, .status_fd = status_fd };
+        struct process_args args = { .plan = plan, .user = &user, .proc_fd = -1, .status_fd = status_fd, .sock = sock };
         int root_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
         struct plan_error e;
 
@@ -410,9 +463,9 @@ void process_run_exec(const struct reader *plan, int status_fd, int terminal_fd)
         else {
                 args.proc_fd = path_open_proc(root_fd);
                 if (users_resolve(root_fd, reader_find(plan, NULL, PLAN_USER), &user, &e) == 0 &&
-                    process_set_oom(plan, args.proc_fd, &e) == 0 &&
-                    make_terminal(plan, root_fd, terminal_fd, &e) == 0 && process_apply(&args, &e) == 0)
+                    process_set_oom(plan, args.proc_fd, &e) == 0 && make_terminal(plan, root_fd, sock, &e) == 0 &&
+                    process_place_fds(&args, fds, &e) == 0 && process_apply(&args, &e) == 0)
                         (void) process_exec(&args, &e);
         }
-        _exit(process_report(status_fd, &e));
+        _exit(process_report(args.status_fd, &e));
 }

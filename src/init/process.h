@@ -18,6 +18,8 @@ struct process_args {
         const struct users_result *user;
         int proc_fd;   /* the container's procfs, -1: it has none; closed */
         int status_fd; /* kept open until the exec, all others above 2 are closed; -1: none */
+        int sock;      /* where the descriptor of a seccomp filter that notifies goes; O_CLOEXEC; -1: nowhere */
+        int n_kept;    /* of process_place_fds(): 3 and so many more are kept, for the program, too */
         bool dies_with_parent;
 };
 
@@ -27,9 +29,11 @@ void process_reset(void);
 
 /* @folder: of a v2 cgroup, as PLAN_CGROUP_FOLDER says. */
 int process_join_cgroup(int fd, bool folder, struct plan_error *e);
-/* All but the v2 one, which is left in @folder (-1: there is none) to clone the process into: joining it by a write
- * waits for an RCU grace period under a lock of the whole host. */
+/* With the affinity that it is entered with. All but the v2 one, which is left in @folder (-1: there is none) to clone
+ * the process into: joining it by a write waits for an RCU grace period under a lock of the whole host. */
 int process_join_cgroups(const struct reader *plan, const int *fds, int *folder, struct plan_error *e);
+/* PLAN_PRESERVE: puts those of the plan's descriptors @fds in their places, and out of the way what @args has. */
+int process_place_fds(struct process_args *args, const int *fds, struct plan_error *e);
 /* PLAN_OOM_SCORE_ADJ, if it is there. */
 int process_set_oom(const struct reader *plan, int proc_fd, struct plan_error *e);
 
@@ -42,9 +46,10 @@ int process_exec(const struct process_args *args, struct plan_error *e);
 /* Write "i32 errno, text" to @status_fd and return the exit code: 127 when there is no such program, else 126. */
 int process_report(int status_fd, const struct plan_error *e);
 
-/* @terminal_fd: a socket to send the terminal's master to when the plan wants one (a message of one byte,
- * PLAN_MSG_READY, with the descriptor); -1 when it doesn't. */
-__attribute__((noreturn)) void process_run_exec(const struct reader *plan, int status_fd, int terminal_fd);
+/* @fds: the plan's own. @sock: a socket to send the terminal's master to when the plan wants one (a message of one
+ * byte, PLAN_MSG_READY, with the descriptor), and then the descriptor of a seccomp filter that notifies; -1 when it
+ * wants neither. */
+__attribute__((noreturn)) void process_run_exec(const struct reader *plan, const int *fds, int status_fd, int sock);
 
 /* What an exec status pipe carries when the exec failed (init/plan.h). */
 struct exec_status {

@@ -337,7 +337,7 @@ static _noreturn_ void exec_in(const struct plan *plan, pid_t pid, const struct 
         if (child == 0) {
                 assert(folder < 0 || process_join_cgroup(folder, true, &e) == 0);
                 assert(dup2(null_fd, 0) == 0 && dup2(p->out[1], 1) == 1 && dup2(p->out[1], 2) == 2);
-                process_run_exec(&r, p->status[1], p->terminal[1]);
+                process_run_exec(&r, plan->fds, p->status[1], p->terminal[1]);
         }
         assert(waitpid(child, &status, 0) == child);
         _exit(exit_code(status));

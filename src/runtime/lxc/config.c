@@ -120,6 +120,17 @@ bool lxc_may_mount_sys(const struct spec *spec) {
         return user->path && net->path && owns(user->path, net->path);
 }
 
+/* liblxc takes a whole number of one unit. */
+static void add_time_offset(struct lxc_config *c, const char *clock, const struct spec_time_offset *t) {
+        if (!t->has)
+                return;
+        if (t->nanoseconds == 0)
+                strbuf_printf(&c->text, "lxc.time.offset.%s = %llds\n", clock, (long long) t->seconds);
+        else
+                strbuf_printf(&c->text, "lxc.time.offset.%s = %lldns\n", clock,
+                              (long long) t->seconds * 1000000000 + t->nanoseconds);
+}
+
 static void add_mounts(const struct spec *spec, struct lxc_config *c) {
         static const char proc[] = "lxc.mount.entry = proc proc proc nosuid,nodev,noexec 0 0\n",
                           bound_proc[] = "lxc.mount.entry = /proc proc none rbind 0 0\n",
@@ -152,6 +163,8 @@ int lxc_config_build(const struct spec *spec, size_t first_fd, const char *log_p
                 add_user(spec, &c);
         if (spec->ns[SPEC_NS_UTS].create && !spec->hostname && !spec->is_bundle) /* else it is init's */
                 strbuf_printf(&c.text, "lxc.uts.name = %.63s\n", spec->id);
+        add_time_offset(&c, "boot", &spec->boottime);
+        add_time_offset(&c, "monotonic", &spec->monotonic);
         add_mounts(spec, &c);
         strbuf_puts(&c.text, "lxc.autodev = 0\nlxc.tty.max = 0\nlxc.pty.max = 0\nlxc.console.path = none\n"
                              "lxc.apparmor.profile = unconfined\n"

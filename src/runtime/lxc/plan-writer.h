@@ -38,6 +38,15 @@ bool plan_is_bind(const struct spec_mount *m);
 /* Takes @tree. */
 _must_use_ int plan_put_attach(struct plan_writer *w, int tree, const char *target, struct err *err);
 
+/* plan-process.c: in this order; the last of them is of the process part. */
+_must_use_ int plan_put_user(struct plan_writer *w, const struct spec_user *u, struct err *err);
+_must_use_ int plan_put_early(struct plan_writer *w, const struct spec_process *p, struct err *err);
+void plan_put_terminal(struct plan_writer *w, const struct spec_process *p);
+_must_use_ int plan_put_process(struct plan_writer *w, const struct spec_process *p, struct err *err);
+/* Personality and memory policy; behind it. */
+_must_use_ int plan_put_machine(struct plan_writer *w, const struct spec *spec, struct err *err);
+size_t plan_count(const char *const *list);
+
 /* plan-newfs.c: a new file system, made in the host's mount namespace, where its source and options mean what the
  * caller meant. A detached mount or -code. */
 _must_use_ int plan_mount_on_host(const struct spec_mount *m, const char *source, const char *data, struct err *err);

@@ -23,7 +23,6 @@
 
 enum {
         MAX_MOUNTINFO = 64 << 20,
-        MAX_FILTER = 4096,
         MAX_STATE = 16 << 20,
         OVERFLOW_UID = 65534,
         PIDS_TO_BE_BORN = 8, /* monitor, its helpers, init */
@@ -139,120 +138,13 @@ static int put_cgroups(struct plan_writer *w, struct cgroups *cgroups, const cha
         return n < 0 ? n : r;
 }
 
-static int put_user(struct plan_writer *w, const struct spec_user *u, struct err *err) {
-        const char *names[] = { u->username ? u->username : "", u->groupname ? u->groupname : "" };
-        struct plan_record rec = { .op = PLAN_USER, .fd = -1, .a = u->uid, .b = u->gid };
-
-        if (u->n_additional_gids > SPEC_MAX_GROUPS)
-                return err_set(err, ERR_INVALID, "more than %d additional groups", SPEC_MAX_GROUPS);
-        rec.flags |= u->resolved ? PLAN_USER_RESOLVED : 0;
-        rec.flags |= *names[0] && !u->resolved ? PLAN_USER_BY_NAME : 0;
-        rec.flags |= *names[1] && !u->resolved ? PLAN_USER_GROUP_BY_NAME : 0;
-        rec.flags |= u->has_gid ? PLAN_USER_HAS_GID : 0;
-        rec.flags |= u->strict_groups ? PLAN_USER_STRICT : 0;
-        plan_put(w, rec, names, ELEMENTSOF(names), u->additional_gids, u->n_additional_gids * sizeof(gid_t));
-        return 0;
-}
-
-/* Records of an exec and of init alike. */
-static int put_early(struct plan_writer *w, const struct spec_process *p, struct err *err) {
-        if (!p->cwd || p->cwd[0] != '/')
-                return err_set(err, ERR_INVALID, "the working directory \"%s\" is not absolute", p->cwd ? p->cwd : "");
-        PLAN_PUT(w, PLAN_CWD, p->cwd);
-        if (p->has_oom_score_adj)
-                PLAN_PUT_REC(w,
-                             ((struct plan_record){
-                                     .op = PLAN_OOM_SCORE_ADJ, .fd = -1, .a = (uint64_t) (int64_t) p->oom_score_adj }));
-        return 0;
-}
-
-static void put_terminal(struct plan_writer *w, const struct spec_process *p) {
-        if (p->terminal)
-                PLAN_PUT_REC(w, ((struct plan_record){ .op = PLAN_TERMINAL, .fd = -1, .a = p->rows, .b = p->columns }));
-}
-
-static int put_rlimits(struct plan_writer *w, const struct spec_process *p, struct err *err) {
-        for (size_t i = 0; i < p->n_rlimits; i++) {
-                const struct spec_rlimit *l = &p->rlimits[i];
-
-                for (size_t j = 0; j < i; j++)
-                        if (p->rlimits[j].resource == l->resource)
-                                return err_set(err, ERR_INVALID, "rlimit %d is given twice", l->resource);
-                if (l->soft > l->hard)
-                        return err_set(err, ERR_INVALID, "rlimit %d: soft limit above the hard one", l->resource);
-                PLAN_PUT_REC(w, ((struct plan_record){ .op = PLAN_RLIMIT,
-                                                       .fd = -1,
-                                                       .a = (uint64_t) l->resource,
-                                                       .b = l->soft,
-                                                       .c = l->hard }));
-        }
-        return 0;
-}
-
-static size_t count(const char *const *list) {
-        size_t n = 0;
-
-        while (list && list[n])
-                n++;
-        return n;
-}
-
-/* Of variables that are there several times the last counts, in its place: programs disagree on which one they take. */
-static int put_env(struct plan_writer *w, const struct spec_process *p, struct err *err) {
-        size_t n = count(p->env), first = n + 1;
-        _cleanup_(map_freep) struct map *seen = map_new();
-        _cleanup_(freep) const char **out = NULL;
-
-        if (n >= PLAN_MAX_STRINGS)
-                return err_set(err, ERR_EXHAUSTED, "more than %d environment variables", PLAN_MAX_STRINGS);
-        out = xcalloc(n + 2, sizeof(*out));
-        for (size_t i = n; i > 0; i--) {
-                const char *entry = p->env[i - 1];
-                _cleanup_(freep) char *key = xstrndup(entry, strcspn(entry, "="));
-
-                if (*key && !map_set(seen, key, (void *) (uintptr_t) 1))
-                        out[--first] = entry;
-        }
-        if (p->terminal && !map_get(seen, "TERM"))
-                out[--first] = "TERM=xterm";
-        plan_put(w, (struct plan_record){ .op = PLAN_ENV, .fd = -1 }, out + first, n + 1 - first, NULL, 0);
-        return 0;
-}
-
-static int put_process(struct plan_writer *w, const struct spec_process *p, struct err *err) {
-        const struct spec_caps *c = &p->caps;
-        const uint64_t caps[5] = { c->bounding, c->effective, c->permitted, c->inheritable, c->ambient };
-        const size_t instruction = sizeof(p->seccomp[0]);
-        int r = put_rlimits(w, p, err);
-
-        if (r < 0)
-                return r;
-        if (p->n_seccomp > MAX_FILTER)
-                return err_set(err, ERR_INVALID, "the seccomp filter has more than %d instructions", MAX_FILTER);
-        if (p->has_umask)
-                PLAN_PUT_REC(w, ((struct plan_record){ .op = PLAN_UMASK, .fd = -1, .a = p->umask }));
-        plan_put(w, (struct plan_record){ .op = PLAN_CAPS, .fd = -1 }, NULL, 0, caps, sizeof(caps));
-        if (p->no_new_privs)
-                PLAN_PUT(w, PLAN_NO_NEW_PRIVS);
-        if (!str_empty(p->apparmor_profile))
-                PLAN_PUT(w, PLAN_APPARMOR, p->apparmor_profile);
-        if (!str_empty(p->selinux_label))
-                PLAN_PUT(w, PLAN_SELINUX, p->selinux_label);
-        if (p->seccomp && p->n_seccomp)
-                plan_put(w, (struct plan_record){ .op = PLAN_SECCOMP, .fd = -1 }, NULL, 0, p->seccomp,
-                         p->n_seccomp * instruction);
-        r = put_env(w, p, err);
-        plan_put(w, (struct plan_record){ .op = PLAN_ARGS, .fd = -1 }, p->args, count(p->args), NULL, 0);
-        return r;
-}
-
 /* --- hooks -------------------------------------------------------------------------------------------------------- */
 
 static int put_hook_list(struct plan_writer *w, const struct spec *spec, enum spec_hook_kind kind, const char *state,
                          struct err *err) {
         for (size_t i = 0; i < spec->hooks.n[kind]; i++) {
                 const struct spec_hook *h = &spec->hooks.list[kind][i];
-                size_t n_args = MAX_OF(count(h->args), (size_t) 1), n_env = count(h->env);
+                size_t n_args = MAX_OF(plan_count(h->args), (size_t) 1), n_env = plan_count(h->env);
                 _cleanup_(freep) const char **strings = xcalloc(2 + n_args + n_env, sizeof(*strings));
                 struct plan_record rec = { .op = PLAN_HOOK, .fd = -1, .a = n_args, .b = h->timeout_ms };
 
@@ -262,7 +154,7 @@ static int put_hook_list(struct plan_writer *w, const struct spec *spec, enum sp
                 strings[0] = h->path;
                 strings[1] = state;
                 strings[2] = h->path;
-                for (size_t k = 0; k < count(h->args); k++)
+                for (size_t k = 0; k < plan_count(h->args); k++)
                         strings[2 + k] = h->args[k];
                 for (size_t k = 0; k < n_env; k++)
                         strings[2 + n_args + k] = h->env[k];
@@ -356,15 +248,16 @@ static int put_init(struct plan_writer *w, const struct spec *spec, const struct
         if (r == 0)
                 r = plan_put_devices(w, spec, err);
         if (r == 0)
-                r = put_early(w, &spec->process, err);
+                r = plan_put_early(w, &spec->process, err);
         /* The root can be written to by them, and nothing is hidden yet. */
         if (r == 0)
                 r = put_hooks(w, spec, host, err);
         if (r < 0)
                 return r;
-        put_terminal(w, &spec->process);
+        plan_put_terminal(w, &spec->process);
         plan_put_protection(w, spec);
-        return put_process(w, &spec->process, err);
+        r = plan_put_process(w, &spec->process, err);
+        return r < 0 ? r : plan_put_machine(w, spec, err);
 }
 
 /* The kernel refuses what is born in a group that is full, but not what is moved there. */
@@ -454,7 +347,7 @@ static int put_start(struct plan_writer *w, const struct spec *spec, const struc
         if (spec->is_bundle && !(spec->rootfs_propagation & MS_PRIVATE))
                 propagation = MS_SLAVE | MS_REC;
         PLAN_PUT_REC(w, ((struct plan_record){ .op = PLAN_ROOT_PROPAGATION, .fd = -1, .a = propagation }));
-        r = put_user(w, &spec->process.user, err);
+        r = plan_put_user(w, &spec->process.user, err);
         for (size_t i = 0; i < spec->n_sysctls && r == 0; i++)
                 PLAN_PUT(w, PLAN_SYSCTL, spec->sysctls[i].key, spec->sysctls[i].value);
         return r;
@@ -490,17 +383,17 @@ int plan_build_exec(const struct spec_process *process, struct cgroups *cgroups,
         int r;
 
         plan_writer_init(&w, &plan);
-        if (!process->user.resolved || count(process->args) == 0)
+        if (!process->user.resolved || plan_count(process->args) == 0)
                 return err_set(err, ERR_INVALID, "an exec needs a resolved user and a command");
         r = put_cgroups(&w, cgroups, cgroup_path, ENTRY_CLONE, err);
         if (r == 0)
-                r = put_user(&w, &process->user, err);
+                r = plan_put_user(&w, &process->user, err);
         if (r == 0)
-                r = put_early(&w, process, err);
+                r = plan_put_early(&w, process, err);
         if (r < 0)
                 return r;
-        put_terminal(&w, process);
-        r = put_process(&w, process, err);
+        plan_put_terminal(&w, process);
+        r = plan_put_process(&w, process, err);
         if (r == 0)
                 r = plan_writer_finish(&w, err);
         if (r < 0)

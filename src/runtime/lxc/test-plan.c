@@ -30,6 +30,8 @@ static const struct spec_mount mounts[] = {
         { .destination = "/dev", .type = "tmpfs", .data = "mode=755", .flags = MS_NOSUID | MS_RDONLY, .source_fd = -1 },
         { .destination = "/dev/pts", .type = "devpts", .data = "newinstance", .source_fd = -1 },
         { .destination = "/sys/fs/cgroup", .type = "cgroup", .flags = MS_RDONLY, .source_fd = -1 },
+        { .destination = "/new", .type = "tmpfs", .propagation = MS_SHARED, .tmpcopyup = true, .source_fd = -1 },
+        { .destination = "/new", .flags = MS_REMOUNT, .data = "size=1m", .source_fd = -1 },
 };
 static const struct plan_host v2 = { .mode = CGROUP_V2 };
 static const struct plan_host v1 = {
@@ -39,13 +41,17 @@ static const struct plan_host v1 = {
         .n_hierarchies = 2,
 };
 
+static const struct spec_scheduler scheduler = { .policy = 3, .nice = 4 };
+static const struct spec_memory_policy policy = { .mode = 2, .nodes = "0,64" };
+static const int preserved[] = { 0, 1 };
+
 static struct spec rich_spec(void) {
         return (struct spec){
                 .id = "x",
                 .rootfs_mount_fd = -1,
                 .readonly_rootfs = true,
                 .rootfs_propagation = MS_SHARED,
-                .ns = { [SPEC_NS_CGROUP] = { .create = true } },
+                .ns = { [SPEC_NS_CGROUP] = { .create = true }, [SPEC_NS_UTS] = { .create = true } },
                 .mounts = mounts,
                 .n_mounts = ELEMENTSOF(mounts),
                 .devices = devices,
@@ -74,7 +80,23 @@ static struct spec rich_spec(void) {
                              .apparmor_profile = "profile",
                              .selinux_label = "label",
                              .seccomp = filter,
-                             .n_seccomp = 1 },
+                             .n_seccomp = 1,
+                             .seccomp_flags = 2,
+                             .seccomp_notify = true,
+                             .scheduler = &scheduler,
+                             .has_io_priority = true,
+                             .io_priority_class = 2,
+                             .io_priority = 5,
+                             .cpu_affinity_initial = "0",
+                             .cpu_affinity_final = "1,8-9",
+                             .fds = preserved,
+                             .n_fds = 2 },
+                .domainname = "domain",
+                .has_personality = true,
+                .personality = 8,
+                .memory_policy = &policy,
+                .session_keyring = true,
+                .outlives_parent = true,
         };
 }
 
@@ -107,7 +129,7 @@ static void test_round_trip(void) {
         uint64_t caps[5];
         gid_t got[3];
 
-        assert(plan.n_fds == 0);
+        assert(plan.n_fds == 3); /* the start socket, and those preserved */
         rec = one(&r, PLAN_USER);
         assert(rec->flags == (PLAN_USER_BY_NAME | PLAN_USER_GROUP_BY_NAME) && str_eq(reader_string(rec, 0), "u") &&
                str_eq(reader_string(rec, 1), "g"));
@@ -127,6 +149,19 @@ static void test_round_trip(void) {
         rec = one(&r, PLAN_RLIMIT);
         assert(rec->a == RLIMIT_NOFILE && rec->b == 10 && rec->c == RLIM_INFINITY);
         assert(memcmp(reader_data(one(&r, PLAN_SECCOMP)), filter, sizeof(filter)) == 0);
+        assert(one(&r, PLAN_SECCOMP)->a == 2 && one(&r, PLAN_SECCOMP)->flags == PLAN_SECCOMP_NOTIFY);
+        assert(one(&r, PLAN_START_SOCKET)->fd == 0 && one(&r, PLAN_START_SOCKET)->a == geteuid() &&
+               one(&r, PLAN_OUTLIVES_PARENT));
+        rec = reader_find(&r, NULL, PLAN_PRESERVE);
+        assert(rec->fd == 1 && reader_find(&r, rec, PLAN_PRESERVE)->fd == 2);
+        assert(one(&r, PLAN_IO_PRIORITY)->a == (2 << 13 | 5) && one(&r, PLAN_PERSONALITY)->a == 8);
+        rec = one(&r, PLAN_CPU_AFFINITY);
+        assert(rec->data_len == 2 && memcmp(reader_data(rec), "\x02\x03", 2) == 0);
+        rec = one(&r, PLAN_MEMORY_POLICY);
+        assert(rec->a == 2 && rec->data_len == 16 && memcmp(reader_data(rec), "\1\0\0\0\0\0\0\0\1", 9) == 0);
+        assert(str_eq(reader_string(one(&r, PLAN_KEYRING), 0), "_ses.x") && one(&r, PLAN_KEYRING)->a == 0x80000);
+        assert(str_eq(reader_string(one(&r, PLAN_UTS), 1), "domain") &&
+               str_eq(reader_string(one(&r, PLAN_REMOUNT), 1), "size=1m"));
         /* Before the mounts: the image's users; at the very end the root becomes read-only. */
         assert(one(&r, PLAN_USER) < reader_find(&r, NULL, PLAN_MOUNT));
         assert(reader_next(&r, one(&r, PLAN_ROOT_READONLY))->op == PLAN_RLIMIT);
@@ -182,7 +217,7 @@ static bool accepts(const void *bytes, size_t size) {
         bool ok;
 
         memcpy(copy, bytes, size);
-        ok = reader_init(&r, copy, size, 3, &e) == 0;
+        ok = reader_init(&r, copy, size, 8, &e) == 0;
         if (ok)
                 walk(&r);
         else
@@ -261,7 +296,7 @@ static void test_exec(void) {
 
         spec.process.user = (struct spec_user){ .uid = 5, .gid = 6, .resolved = true, .username = "ignored" };
         assert(plan_build_exec(&spec.process, NULL, NULL, &plan, &err) == 0);
-        assert(reader_map(&r, plan.fd, 0, &e) == 0);
+        assert(reader_map(&r, plan.fd, plan.n_fds, &e) == 0);
         assert(one(&r, PLAN_USER)->flags == PLAN_USER_RESOLVED && one(&r, PLAN_TERMINAL) &&
                !reader_find(&r, NULL, PLAN_MOUNT));
 }
