@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* seccomp-profile - any bytes as a profile: refused with INVALID_ARGUMENT or the like, or a filter the kernel's size.
+/* seccomp-profile - any bytes as a profile, of a file and of a bundle: refused with INVALID_ARGUMENT or the like, or a
+ * filter the kernel's size.
  */
 #include <assert.h>
 #include <linux/filter.h>
@@ -8,12 +9,21 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+static void check(int r, const struct seccomp_filter *f) {
+        assert(r == 0 ? f && f->n > 0 && f->n <= BPF_MAXINSNS
+                      : !f && (r == -ERR_INVALID || r == -ERR_EXHAUSTED || r == -ERR_UNIMPLEMENTED));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         _cleanup_(seccomp_unrefp) const struct seccomp_filter *f = NULL;
         struct err err;
+        bool notify;
         int r = seccomp_parse("fuzz", (const char *) data, size, 1, &f, &err);
 
-        assert(r == 0 ? f && f->n > 0 && f->n <= BPF_MAXINSNS
-                      : !f && (r == -ERR_INVALID || r == -ERR_EXHAUSTED || r == -ERR_UNIMPLEMENTED));
+        check(r, f);
+        f = seccomp_unref(f);
+        r = seccomp_parse_oci((const char *) data, size, &f, &notify, &err);
+        check(r, f);
+        assert(r == 0 || !notify);
         return 0;
 }

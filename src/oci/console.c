@@ -34,17 +34,22 @@ static int address_of(const char *path, int *ret_dir, struct sockaddr_un *ret) {
         return n >= (int) sizeof(ret->sun_path) ? -ENAMETOOLONG : 0;
 }
 
-int console_connect(const char *path, int *ret, struct err *err) {
+int console_open(const char *path, int *ret) {
         _cleanup_(fd_closep) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), dir = -1;
         struct sockaddr_un address;
         int r = fd < 0 ? -errno : address_of(path, &dir, &address);
 
         if (r == 0 && connect(fd, (const struct sockaddr *) &address, sizeof(address)) < 0)
                 r = -errno;
-        if (r < 0)
-                return err_set(err, ERR_INVALID, "--console-socket %s: connect: %s", path, strerror(-r));
-        *ret = TAKE_FD(fd);
-        return 0;
+        if (r == 0)
+                *ret = TAKE_FD(fd);
+        return r;
+}
+
+int console_connect(const char *path, int *ret, struct err *err) {
+        int r = console_open(path, ret);
+
+        return r < 0 ? err_set(err, ERR_INVALID, "--console-socket %s: connect: %s", path, strerror(-r)) : 0;
 }
 
 int console_send(int sock, int master, struct err *err) {

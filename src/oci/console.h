@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include "base/err.h"
 
+/* A connection to whoever listens at @path, however long that is; also to a seccomp agent. 0 or -errno. */
+_must_use_ int console_open(const char *path, int *ret);
 /* Before anything is made, so that a wrong path costs nothing. ERR_INVALID: no socket there, or nobody listens. */
 _must_use_ int console_connect(const char *path, int *ret, struct err *err);
 _must_use_ int console_send(int sock, int master, struct err *err);

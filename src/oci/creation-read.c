@@ -11,6 +11,7 @@
 #include "base/fs.h"
 #include "base/str.h"
 #include "oci/creation.h"
+#include "oci/seccomp.h"
 
 static int read_bundle(struct creation *c, const char **ret_text, size_t *ret_len, struct err *err) {
         const char *given = c->args->bundle ?: ".";
@@ -78,6 +79,8 @@ int creation_read(struct creation *c, struct err *err) {
         for (const char *const *w = c->config.warnings; w && *w; w++)
                 c->oci->warn(*w, c->oci->userdata);
         r = settle_namespaces(&c->config.spec, err);
+        if (r == 0)
+                r = oci_seccomp_load(c->oci, &c->config, &c->config.spec.process, err);
         if (r < 0)
                 return r;
         fill(c);

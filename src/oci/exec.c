@@ -17,6 +17,8 @@
 #include "oci/console.h"
 #include "oci/creation.h"
 #include "oci/foreground.h"
+#include "oci/seccomp-agent.h"
+#include "oci/seccomp.h"
 #include "runtime/cgroup/cgroup.h"
 
 enum { SUBTREE_CONTROL_MAX = 4096, PROC_CGROUP_MAX = 64 * 1024 };
@@ -154,6 +156,9 @@ static int see_it_run(struct exec *x, int console, int *master, struct err *err)
                 r = console_send(console, *master, err);
                 *master = fd_close(*master);
         }
+        if (r == 0 && x->process.seccomp_notify)
+                r = seccomp_agent_serve(x->socket, x->status_r, &x->config, &x->state, OCI_RUNNING, x->pid,
+                                        x->oci->arena, err);
         if (r == 0)
                 r = read_status(x, err);
         return r < 0 ? r : write_pid_file(x, err);
@@ -190,6 +195,8 @@ int oci_exec(const struct oci *o, const struct oci_exec_args *args, int *ret_sta
         r = open_container(&x, err);
         if (r == 0)
                 r = exec_read_process(&x, err);
+        if (r == 0)
+                r = oci_seccomp_load(o, &x.config, &x.process, err);
         if (r == 0)
                 r = find_cgroup(&x, err);
         if (r == 0)

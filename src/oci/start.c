@@ -11,6 +11,7 @@
 #include "init/plan.h"
 #include "init/process.h"
 #include "oci/creation.h"
+#include "oci/seccomp-agent.h"
 #include "runtime/hooks/hooks.h"
 
 struct hook_state oci_hook_state(const struct oci_state *s, const char *status) {
@@ -71,7 +72,15 @@ static int check_it_ran(const struct oci_dir *d, const struct oci_state *s, stru
         return 0;
 }
 
-static int let_go(const struct oci_dir *d, const struct oci_state *s, struct err *err) {
+static void end(const struct oci_state *s) {
+        _cleanup_(fd_closep) int pidfd = proc_open(s->pid, s->start_time);
+
+        if (pidfd >= 0)
+                (void) proc_signal(pidfd, SIGKILL);
+}
+
+static int let_go(const struct oci_dir *d, const struct oci_state *s, const struct oci_config *config,
+                  struct arena *arena, struct err *err) {
         _cleanup_(fd_closep) int sock = -1, status_r = -1, status_w = -1;
         char type = PLAN_MSG_START;
         int p[2], r = connect_to_init(d, &sock, err);
@@ -86,6 +95,10 @@ static int let_go(const struct oci_dir *d, const struct oci_state *s, struct err
         status_w = fd_close(status_w);
         if (r < 0)
                 return err_sys(err, -r, "let container %s start", s->id);
+        if (config->spec.seccomp_listener_path)
+                r = seccomp_agent_serve(sock, status_r, config, s, OCI_CREATED, s->pid, arena, err);
+        if (r < 0)
+                return end(s), r;
         r = read_status(status_r, s->id, err);
         return r < 0 ? r : check_it_ran(d, s, err);
 }
@@ -94,13 +107,9 @@ static int let_go(const struct oci_dir *d, const struct oci_state *s, struct err
 static int run_poststart(const struct oci_state *s, const struct oci_config *config, struct err *err) {
         struct hook_state state = oci_hook_state(s, "running");
         int r = hooks_run(&config->spec.hooks, SPEC_HOOK_POSTSTART, &state, s->pid, err);
-        _cleanup_(fd_closep) int pidfd = -1;
 
-        if (r == 0)
-                return 0;
-        pidfd = proc_open(s->pid, s->start_time);
-        if (pidfd >= 0)
-                (void) proc_signal(pidfd, SIGKILL);
+        if (r < 0)
+                end(s);
         return r;
 }
 
@@ -109,7 +118,7 @@ int oci_start_made(struct creation *c, struct err *err) {
 
         if (!c->config.has_process)
                 return err_set(err, ERR_INVALID, "process: must be set for a container to start");
-        r = let_go(&c->dir, &c->state, err);
+        r = let_go(&c->dir, &c->state, &c->config, c->oci->arena, err);
         return r < 0 ? r : run_poststart(&c->state, &c->config, err);
 }
 
@@ -133,6 +142,6 @@ int oci_start(const struct oci *o, const char *id, struct err *err) {
                 return r;
         if (!config.has_process)
                 return err_set(err, ERR_INVALID, "process: must be set for a container to start");
-        r = let_go(&d, &s, err);
+        r = let_go(&d, &s, &config, o->arena, err);
         return r < 0 ? r : run_poststart(&s, &config, err);
 }

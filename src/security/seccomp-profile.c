@@ -15,10 +15,12 @@
 #include "security/seccomp-filter.h"
 #include "security/seccomp-words.h"
 
-enum { PROFILE_MAX = 1 << 20, MAX_VALUES = 50000, MAX_RULES = 20000, MAX_ARGS = 6 };
+enum { PROFILE_MAX = 1 << 20, MAX_VALUES = 50000, MAX_RULES = 20000, MAX_ARGS = 6, ERRNO_MAX = 4095 };
 
 struct reader {
         const char *name; /* of the profile, for errors */
+        bool oci;         /* what Docker's files have more is ignored, and listeners are there */
+        bool notify;      /* a rule asks the listener */
         uint64_t caps;
         scmp_filter_ctx ctx;
         uint32_t default_action;
@@ -28,7 +30,7 @@ struct reader {
 };
 
 static int bad(struct reader *r, const char *what, const char *value) {
-        return err_set(r->err, ERR_INVALID, "seccomp profile %s: %s \"%.100s\"", r->name, what, value);
+        return err_set(r->err, ERR_INVALID, "%s: %s \"%.100s\"", r->name, what, value);
 }
 
 struct name_value {
@@ -59,17 +61,19 @@ static int get_action(struct reader *r, const json_t *action, const json_t *errn
 
         if (!name)
                 return bad(r, "a rule has no", "action");
-        if (str_eq(name, "SCMP_ACT_NOTIFY"))
-                return err_set(
-                        r->err, ERR_UNIMPLEMENTED,
-                        "seccomp profile %s: SCMP_ACT_NOTIFY needs a listener, which this runtime does not offer yet",
-                        r->name);
         if (!find(actions, ELEMENTSOF(actions), name, ret))
                 return bad(r, "unknown action", name);
+        if (*ret == SCMP_ACT_NOTIFY && !r->oci)
+                return err_set(r->err, ERR_UNIMPLEMENTED,
+                               "%s: SCMP_ACT_NOTIFY needs a listener, which only bundles (linux.seccomp.listenerPath) "
+                               "can name",
+                               r->name);
         if (errno_ret && !json_is_null(errno_ret)) {
+                const json_int_t max = *ret == SCMP_ACT_TRACE(0) ? UINT16_MAX : ERRNO_MAX;
+
                 if (!json_is_integer(errno_ret) || json_integer_value(errno_ret) < 0 ||
-                    json_integer_value(errno_ret) > 4095)
-                        return bad(r, "errnoRet must be a number between 0 and 4095 for", name);
+                    json_integer_value(errno_ret) > max)
+                        return bad(r, "errnoRet is not a number that fits", name);
                 number = json_integer_value(errno_ret);
                 if (*ret != SCMP_ACT_ERRNO(0) && *ret != SCMP_ACT_TRACE(0))
                         return bad(r, "errnoRet goes only with SCMP_ACT_ERRNO and SCMP_ACT_TRACE, not with", name);
@@ -231,7 +235,7 @@ static int add_rule(struct reader *r, int nr, uint32_t action, const struct scmp
         int rc = 0;
 
         if (++r->n_rules > MAX_RULES)
-                return err_set(r->err, ERR_EXHAUSTED, "seccomp profile %s has more than %d rules", r->name, MAX_RULES);
+                return err_set(r->err, ERR_EXHAUSTED, "%s has more than %d rules", r->name, MAX_RULES);
         for (unsigned i = 0; i < n; i++) {
                 twice = twice || seen >> args[i].arg & 1;
                 seen |= 1u << args[i].arg;
@@ -240,8 +244,7 @@ static int add_rule(struct reader *r, int nr, uint32_t action, const struct scmp
                 rc = seccomp_rule_add_array(r->ctx, action, nr, n, args);
         for (unsigned i = 0; twice && rc >= 0 && i < n; i++)
                 rc = seccomp_rule_add_array(r->ctx, action, nr, 1, args + i);
-        return rc < 0 ? err_set(r->err, ERR_INVALID,
-                                "seccomp profile %s: a rule for system call %d does not fit those before it: %s",
+        return rc < 0 ? err_set(r->err, ERR_INVALID, "%s: a rule for system call %d does not fit those before it: %s",
                                 r->name, nr, strerrordesc_np(-rc) ?: "")
                       : 0;
 }
@@ -258,32 +261,46 @@ static int add_unknown(struct reader *r, const char *name, uint32_t action, unsi
         return 0;
 }
 
+/* By which the process hands over the listener's descriptor, when the filter is in force already: nobody would ever
+ * answer. runc refuses write for the same reason, and profiles for it don't have that. */
+static int check_notify(struct reader *r, const char *name) {
+        static const char *const needed[] = { "sendmsg", "recvmsg", "read", "write" };
+
+        for (size_t i = 0; i < ELEMENTSOF(needed); i++)
+                if (str_eq(name, needed[i]))
+                        return bad(r, "SCMP_ACT_NOTIFY cannot be used for the syscall", name);
+        r->notify = true;
+        return 0;
+}
+
 static int add_name(struct reader *r, const json_t *name, uint32_t action, const struct scmp_arg_cmp *args,
                     unsigned n) {
         int nr;
 
         if (!json_is_string(name))
                 return bad(r, "not a list of strings:", "names");
+        if (action == SCMP_ACT_NOTIFY && check_notify(r, json_string_value(name)) < 0)
+                return -ERR_INVALID;
         nr = seccomp_syscall_resolve_name(json_string_value(name));
         return nr == __NR_SCMP_ERROR ? add_unknown(r, json_string_value(name), action, n)
                                      : add_rule(r, nr, action, args, n);
 }
 
 static int add_syscalls(struct reader *r, const json_t *rule) {
-        const json_t *names = json_object_get(rule, "names"), *one = json_object_get(rule, "name"), *v;
+        const json_t *names = json_object_get(rule, "names"), *one = r->oci ? NULL : json_object_get(rule, "name"), *v;
         struct scmp_arg_cmp args[MAX_ARGS];
         uint32_t action;
-        bool holds = false;
+        bool holds = r->oci;
         unsigned n = 0;
         size_t i;
         int rc;
 
-        if (!json_is_array(names) && !json_is_string(one))
+        if ((!json_is_array(names) && !json_is_string(one)) || (r->oci && json_array_size(names) == 0))
                 return bad(r, "a rule has no", "names");
         rc = get_action(r, json_object_get(rule, "action"), json_object_get(rule, "errnoRet"), EPERM, &action);
         if (rc == 0)
                 rc = get_args(r, json_object_get(rule, "args"), args, &n);
-        if (rc == 0)
+        if (rc == 0 && !r->oci)
                 rc = condition_holds(r, rule, &holds);
         /* The default action needs no rule, and libseccomp takes none. */
         if (rc < 0 || !holds || action == r->default_action)
@@ -304,7 +321,9 @@ static int add_arch(struct reader *r, const json_t *name) {
         if (!json_is_string(name) || !find(arches, ELEMENTSOF(arches), json_string_value(name), &arch))
                 return bad(r, "unknown architecture", json_is_string(name) ? json_string_value(name) : "");
         rc = seccomp_arch_add(r->ctx, arch);
-        return rc < 0 && rc != -EEXIST ? bad(r, "this host can't filter architecture", json_string_value(name)) : 0;
+        return rc < 0 && rc != -EEXIST
+                       ? bad(r, "this host's libseccomp can't filter architecture", json_string_value(name))
+                       : 0;
 }
 
 static int add_arches(struct reader *r, const json_t *root) {
@@ -317,7 +336,7 @@ static int add_arches(struct reader *r, const json_t *root) {
                 if (rc < 0)
                         return rc;
         }
-        json_array_foreach(json_object_get(root, "archMap"), i, v) {
+        json_array_foreach(r->oci ? NULL : json_object_get(root, "archMap"), i, v) {
                 uint32_t arch;
 
                 if (!find(arches, ELEMENTSOF(arches), json_string_value(json_object_get(v, "architecture")), &arch) ||
@@ -347,6 +366,18 @@ static int get_flags(struct reader *r, const json_t *root, uint32_t *ret) {
         return 0;
 }
 
+static int check_lists(struct reader *r, const json_t *root) {
+        static const char *const names[] = { "architectures", "flags", "syscalls" };
+
+        for (size_t i = 0; i < ELEMENTSOF(names); i++) {
+                const json_t *list = json_object_get(root, names[i]);
+
+                if (list && !json_is_null(list) && !json_is_array(list))
+                        return bad(r, "not a list:", names[i]);
+        }
+        return 0;
+}
+
 static int build(struct reader *r, const json_t *root, const struct seccomp_filter **ret) {
         const json_t *syscalls = json_object_get(root, "syscalls"), *rule;
         uint32_t filter_flags = 0;
@@ -355,19 +386,22 @@ static int build(struct reader *r, const json_t *root, const struct seccomp_filt
 
         rc = get_action(r, json_object_get(root, "defaultAction"), json_object_get(root, "defaultErrnoRet"), EPERM,
                         &r->default_action);
+        if (rc == 0 && r->default_action == SCMP_ACT_NOTIFY)
+                rc = bad(r, "cannot be used as", "defaultAction: SCMP_ACT_NOTIFY");
         if (rc == 0)
                 rc = get_flags(r, root, &filter_flags);
         if (rc < 0)
                 return rc;
-        if (syscalls && !json_is_null(syscalls) && !json_is_array(syscalls))
-                return bad(r, "not a list:", "syscalls");
+        rc = check_lists(r, root);
+        if (rc < 0)
+                return rc;
         r->newer.refuse = (r->default_action & SECCOMP_RET_ACTION_FULL) == SECCOMP_RET_ERRNO;
         r->ctx = seccomp_init(r->default_action);
         if (!r->ctx)
                 return err_set(r->err, ERR_EXHAUSTED, "no memory for a seccomp filter");
         rc = seccomp_filter_optimize(r->ctx);
         if (rc < 0)
-                return err_sys(r->err, -rc, "seccomp profile %s", r->name);
+                return err_sys(r->err, -rc, "%s", r->name);
         rc = add_arches(r, root);
         if (rc < 0)
                 return rc;
@@ -376,28 +410,45 @@ static int build(struct reader *r, const json_t *root, const struct seccomp_filt
                 if (rc < 0)
                         return rc;
         }
+        /* Of the listener: the kernel knows the flag only with one. */
+        if (!r->notify)
+                filter_flags &= ~(uint32_t) SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
         rc = seccomp_filter_export(r->ctx, &r->newer, filter_flags, ret, r->err);
-        return rc < 0 ? err_wrap(r->err, "seccomp profile %s", r->name) : 0;
+        return rc < 0 ? err_wrap(r->err, "%s", r->name) : 0;
+}
+
+static int parse(struct reader *r, const char *json, size_t len, const struct seccomp_filter **ret) {
+        _cleanup_(json_unrefp) json_t *root = NULL;
+        int rc;
+
+        if (len > PROFILE_MAX)
+                return err_set(r->err, ERR_EXHAUSTED, "%s is larger than %d bytes", r->name, PROFILE_MAX);
+        rc = json_load_bounded(json, len, MAX_VALUES, r->name, &root, r->err);
+        if (rc < 0)
+                return rc;
+        rc = build(r, root, ret);
+        if (r->ctx)
+                seccomp_release(r->ctx);
+        /* libseccomp leaves hundreds of KiB of free heap behind. */
+        (void) malloc_trim(0);
+        return rc;
 }
 
 int seccomp_parse(const char *name, const char *json, size_t len, uint64_t caps, const struct seccomp_filter **ret,
                   struct err *err) {
-        struct reader r = { .name = name, .caps = caps, .err = err };
-        _cleanup_(json_unrefp) json_t *root = NULL;
-        char what[160];
-        int rc;
+        char what[512];
+        struct reader r = { .name = what, .caps = caps, .err = err };
 
-        if (len > PROFILE_MAX)
-                return err_set(err, ERR_EXHAUSTED, "seccomp profile %s is larger than %d bytes", name, PROFILE_MAX);
         (void) snprintf(what, sizeof(what), "seccomp profile %s", name);
-        rc = json_load_bounded(json, len, MAX_VALUES, what, &root, err);
-        if (rc < 0)
-                return rc;
-        rc = build(&r, root, ret);
-        if (r.ctx)
-                seccomp_release(r.ctx);
-        /* libseccomp leaves hundreds of KiB of free heap behind. */
-        (void) malloc_trim(0);
+        return parse(&r, json, len, ret);
+}
+
+int seccomp_parse_oci(const char *json, size_t len, const struct seccomp_filter **ret, bool *ret_notify,
+                      struct err *err) {
+        struct reader r = { .name = "linux.seccomp", .oci = true, .err = err };
+        int rc = parse(&r, json, len, ret);
+
+        *ret_notify = rc == 0 && r.notify;
         return rc;
 }
 

@@ -24,10 +24,12 @@
         X("SCMP_CMP_MASKED_EQ", SCMP_CMP_MASKED_EQ)                                                                    \
         X("SCMP_CMP_NE", SCMP_CMP_NE)
 
-/* Those of libseccomp 2.5. */
+/* Those whose names libseccomp 2.5 lacks stand here by number; it says itself that it can't filter them. */
 #define SECCOMP_ARCHES(X)                                                                                              \
         X("SCMP_ARCH_AARCH64", SCMP_ARCH_AARCH64)                                                                      \
         X("SCMP_ARCH_ARM", SCMP_ARCH_ARM)                                                                              \
+        X("SCMP_ARCH_LOONGARCH64", 0xc0000102)                                                                         \
+        X("SCMP_ARCH_M68K", 0x4)                                                                                       \
         X("SCMP_ARCH_MIPS", SCMP_ARCH_MIPS)                                                                            \
         X("SCMP_ARCH_MIPS64", SCMP_ARCH_MIPS64)                                                                        \
         X("SCMP_ARCH_MIPS64N32", SCMP_ARCH_MIPS64N32)                                                                  \
@@ -42,6 +44,8 @@
         X("SCMP_ARCH_RISCV64", SCMP_ARCH_RISCV64)                                                                      \
         X("SCMP_ARCH_S390", SCMP_ARCH_S390)                                                                            \
         X("SCMP_ARCH_S390X", SCMP_ARCH_S390X)                                                                          \
+        X("SCMP_ARCH_SH", 0x4000002a)                                                                                  \
+        X("SCMP_ARCH_SHEB", 0x2a)                                                                                      \
         X("SCMP_ARCH_X32", SCMP_ARCH_X32)                                                                              \
         X("SCMP_ARCH_X86", SCMP_ARCH_X86)                                                                              \
         X("SCMP_ARCH_X86_64", SCMP_ARCH_X86_64)
@@ -50,4 +54,5 @@
 #define SECCOMP_FLAGS(X)                                                                                               \
         X("SECCOMP_FILTER_FLAG_LOG", 0x02)                                                                             \
         X("SECCOMP_FILTER_FLAG_SPEC_ALLOW", 0x04)                                                                      \
-        X("SECCOMP_FILTER_FLAG_TSYNC", 0x01)
+        X("SECCOMP_FILTER_FLAG_TSYNC", 0x01)                                                                           \
+        X("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", 0x20)

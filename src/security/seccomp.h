@@ -4,6 +4,7 @@
  * the default profile is containerd's. */
 #pragma once
 #include <linux/filter.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include "base/cleanup.h"
@@ -26,5 +27,10 @@ _must_use_ int seccomp_read_profile(const char *path, uint64_t caps, const struc
 /* The same from text; @name stands for the file in errors. */
 _must_use_ int seccomp_parse(const char *name, const char *json, size_t len, uint64_t caps,
                              const struct seccomp_filter **ret, struct err *err);
+/* linux.seccomp of a config.json as text. Errors say "linux.seccomp". Members that only Docker's files have are
+ * ignored.
+ * @ret_notify: a rule is SCMP_ACT_NOTIFY, so that the filter has to be loaded with SECCOMP_FILTER_FLAG_NEW_LISTENER. */
+_must_use_ int seccomp_parse_oci(const char *json, size_t len, const struct seccomp_filter **ret, bool *ret_notify,
+                                 struct err *err);
 const struct seccomp_filter *seccomp_unref(const struct seccomp_filter *f); /* NULL ok; returns NULL */
 DEFINE_CLEANUP(const struct seccomp_filter *, seccomp_unref)
