@@ -115,6 +115,8 @@ static int set_up(int sock, struct received *got, struct reader *plan, struct se
         if (take_stdio(got, e) < 0 || reader_map(plan, got->fds[0], got->n_fds - PLAN_FD_FIRST, e) < 0 ||
             setup_run(plan, got->fds + PLAN_FD_FIRST, sock, result, e) < 0)
                 return -1;
+        if (reader_find(plan, NULL, PLAN_START_SOCKET) && process_look_for_program(plan, e) < 0)
+                return -1;
         close_rest(got, plan);
         if (!reader_find(plan, NULL, PLAN_TERMINAL))
                 (void) setsid();

@@ -359,9 +359,26 @@ static int fail_exec(struct plan_error *e, int sys_errno, const char *file) {
         return fail_set(e, sys_errno, "exec: \"", file, "\"", NULL);
 }
 
+static int fail_not_found(struct plan_error *e, const char *file) {
+        (void) fail_set(e, 0, "exec: \"", file, "\": executable file not found in $PATH", NULL);
+        e->sys_errno = ENOENT;
+        return -1;
+}
+
+/* False: too long, or an empty element of the path, which would be the working folder: not searched. */
+static bool join_path(char out[PATH_MAX], const char *folder, size_t n, const char *file) {
+        size_t file_len = strlen(file);
+
+        if (!n || n + file_len + 2 > PATH_MAX)
+                return false;
+        memcpy(out, folder, n);
+        out[n] = '/';
+        memcpy(out + n + 1, file, file_len + 1);
+        return true;
+}
+
 static int search_path(const char *file, char *const *argv, char *const *env, const char *path, struct plan_error *e) {
         char candidate[PATH_MAX];
-        size_t file_len = strlen(file);
         bool denied = false;
         int r;
 
@@ -369,11 +386,7 @@ static int search_path(const char *file, char *const *argv, char *const *env, co
                 const char *end = strchr(path, ':');
                 size_t n = end ? (size_t) (end - path) : strlen(path);
 
-                if (n && n + file_len + 2 <=
-                                 sizeof(candidate)) { /* an empty element would be the working folder: not searched */
-                        memcpy(candidate, path, n);
-                        candidate[n] = '/';
-                        memcpy(candidate + n + 1, file, file_len + 1);
+                if (join_path(candidate, path, n, file)) {
                         r = execve(candidate, argv, env) < 0 ? errno : 0;
                         if (r == EACCES)
                                 denied = true;
@@ -385,9 +398,57 @@ static int search_path(const char *file, char *const *argv, char *const *env, co
         }
         if (denied)
                 return fail_exec(e, EACCES, file);
-        (void) fail_set(e, 0, "exec: \"", file, "\": executable file not found in $PATH", NULL);
-        e->sys_errno = ENOENT;
-        return -1;
+        return fail_not_found(e, file);
+}
+
+/* As runc looks for it: a file with any right to execute. */
+static int look_at(const char *path) {
+        struct stat st;
+
+        if (stat(path, &st) < 0)
+                return errno;
+        return !S_ISREG(st.st_mode) || !(st.st_mode & 0111) ? EACCES : 0;
+}
+
+static int look_in_path(const char *file, const char *path, struct plan_error *e) {
+        char candidate[PATH_MAX];
+        bool denied = false;
+        int r;
+
+        for (const char *end; path; path = end ? end + 1 : NULL) {
+                end = strchr(path, ':');
+                if (!join_path(candidate, path, end ? (size_t) (end - path) : strlen(path), file))
+                        continue;
+                r = look_at(candidate);
+                if (r == 0)
+                        return 0;
+                denied = denied || r == EACCES;
+        }
+        if (denied)
+                return fail_exec(e, EACCES, file);
+        return fail_not_found(e, file);
+}
+
+int process_look_for_program(const struct reader *plan, struct plan_error *e) {
+        const struct plan_record *arg_rec = reader_find(plan, NULL, PLAN_ARGS),
+                                 *env_rec = reader_find(plan, NULL, PLAN_ENV);
+        const char *file = arg_rec->n_str ? reader_string(arg_rec, 0) : NULL, **env, *path;
+        int r;
+
+        if (!file)
+                return 0;
+        if (file[0] == '/')
+                return (r = look_at(file)) ? fail_exec(e, r, file) : 0;
+        if (strchr(file, '/')) /* from the working folder, which only the user may be let into: the exec will tell */
+                return 0;
+        env = calloc(env_rec->n_str + 1, sizeof(*env));
+        if (!env)
+                return fail_set(e, ENOMEM, "exec", NULL);
+        reader_strings(env_rec, env);
+        path = find_env(env, "PATH");
+        r = look_in_path(file, path && *path ? path : default_path, e);
+        free(env);
+        return r;
 }
 
 int process_exec(const struct process_args *args, struct plan_error *e) {

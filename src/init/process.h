@@ -40,6 +40,9 @@ int process_set_oom(const struct reader *plan, int proc_fd, struct plan_error *e
 /* Everything but the exec: label, limits, working folder, ids, capabilities, no_new_privs, seccomp. On failure the
  * process is in between: it can only report and exit. */
 int process_apply(const struct process_args *args, struct plan_error *e);
+/* Is there a program of that name? Callers of OCI runtimes want to hear it from create; the exec finds out what else
+ * there is against it. */
+int process_look_for_program(const struct reader *plan, struct plan_error *e);
 /* PLAN_ARGS with PLAN_ENV. Returns on failure only. */
 int process_exec(const struct process_args *args, struct plan_error *e);
 
