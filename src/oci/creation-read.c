@@ -57,6 +57,7 @@ static void fill(struct creation *c) {
         spec->rootfs_mount_fd = -1;
         spec->outlives_parent = true;
         spec->default_devices = true;
+        spec->session_keyring = !c->args->no_new_keyring;
         c->state.bundle = c->config.bundle;
         c->state.rootfs = c->config.root_path;
         c->state.oci_version = c->config.oci_version;
