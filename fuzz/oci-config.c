@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <limits.h>
 #include <string.h>
+#include "base/json.h"
 #include "base/str.h"
 #include "oci/config.h"
 
@@ -58,6 +59,35 @@ static void check_config(const struct oci_config *c) {
                         assert(c->spec.hooks.list[kind][i].path[0] == '/');
 }
 
+/* The part's text is what jansson takes for the part. */
+static void check_text(const char *text, const json_t *part) {
+        _cleanup_(json_unrefp) json_t *j = NULL;
+        struct err err;
+
+        assert(!text == (!part || json_is_null(part)));
+        if (text) {
+                assert(json_load_bounded(text, strlen(text), 500000, "part", &j, &err) == 0);
+                assert(json_equal(j, part));
+        }
+}
+
+static void check_texts(const struct oci_config *c, const char *text, size_t size) {
+        _cleanup_(json_unrefp) json_t *j = NULL;
+        const json_t *lin;
+        struct err err;
+
+        assert(json_load_bounded(text, size, 500000, "config", &j, &err) == 0);
+        lin = json_object_get(j, "linux");
+        check_text(c->process_text, json_object_get(j, "process"));
+        check_text(c->seccomp, json_object_get(lin, "seccomp"));
+        check_text(c->intel_rdt, json_object_get(lin, "intelRdt"));
+}
+
+static void check_all(const struct oci_config *c, const char *text, size_t size) {
+        check_config(c);
+        check_texts(c, text, size);
+}
+
 static void check_error(int r, const struct err *err) {
         assert((r == -ERR_INVALID || r == -ERR_EXHAUSTED) && err->msg[0] && r == -(int) err->code);
 }
@@ -72,7 +102,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
         int r = oci_config_parse(text, size, "/bundle", arena, &config, &err);
 
         if (r == 0)
-                check_config(&config);
+                check_all(&config, text, size);
         else
                 check_error(r, &err);
         r = oci_process_parse(text, size, arena, &process, &err);

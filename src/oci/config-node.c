@@ -387,13 +387,29 @@ const struct id_map *config_id_map(const struct config_node *parent, const char 
         return maps;
 }
 
+/* As it stands in the file. False: it can't be found there. */
+static bool raw_of(const struct config_node *n, struct config_raw *ret) {
+        struct config_raw parent;
+
+        if (!n->parent) {
+                *ret = n->reader->raw;
+                return ret->text != NULL;
+        }
+        return n->key && raw_of(n->parent, &parent) && config_raw_member(parent, n->key, ret) && ret->text;
+}
+
 const char *config_as_text(const struct config_node *parent, const char *key) {
         struct config_node n = config_member(parent, key);
+        struct config_raw raw;
         size_t flags = JSON_COMPACT | JSON_ENCODE_ANY, size;
         char *text;
 
         if (!config_has(&n))
                 return NULL;
+        if (raw_of(&n, &raw)) {
+                text = config_alloc(&n, raw.len + 1, 1);
+                return text ? memcpy(text, raw.text, raw.len) : NULL;
+        }
         size = json_dumpb(n.json, NULL, 0, flags);
         text = config_alloc(&n, size + 1, 1);
         return text && json_dumpb(n.json, text, size, flags) == size ? text : NULL;

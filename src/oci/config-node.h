@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include "base/arena.h"
 #include "base/json.h"
+#include "oci/config-raw.h"
 #include "runtime/spec/spec.h"
 
 enum { CONFIG_MAX_WARNINGS = 64 };
@@ -18,6 +19,7 @@ struct config_reader {
         struct err *err;
         int r; /* 0, or the -code that is in @err */
         const char *bundle;
+        struct config_raw raw; /* what is read */
         const char *warnings[CONFIG_MAX_WARNINGS + 1];
         size_t n_warnings;
 };

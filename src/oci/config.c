@@ -176,6 +176,7 @@ int oci_config_parse(const char *text, size_t len, const char *bundle, struct ar
         if (r < 0)
                 return r;
         root.json = j;
+        reader.raw = (struct config_raw){ text, len };
         c.bundle = config_printf(&root, "%s", bundle);
         c.spec.rootfs_mount_fd = -1;
         c.spec.outlives_parent = c.spec.default_devices = c.spec.is_bundle = true;

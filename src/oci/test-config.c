@@ -135,9 +135,9 @@ static void check_linux(const struct oci_config *c) {
         assert(s->memory_policy->mode == MPOL_BIND && s->memory_policy->flags == MPOL_F_STATIC_NODES);
         assert(str_eq(s->memory_policy->nodes, "0-1"));
         assert(str_eq(s->seccomp_listener_path, "/run/l") && str_eq(s->seccomp_listener_metadata, "meta"));
-        assert(strstr(c->seccomp, "\"defaultAction\":\"SCMP_ACT_ERRNO\"") &&
+        assert(str_after(c->seccomp, "{\"defaultAction\": \"SCMP_ACT_ERRNO\"") &&
                strstr(c->seccomp, "18446744073709551615"));
-        assert(strstr(c->intel_rdt, "\"closID\":\"guaranteed\"") && strstr(c->process_text, "\"cwd\":\"/tmp\""));
+        assert(str_after(c->intel_rdt, "{\"closID\": \"guaranteed\"") && strstr(c->process_text, "\"cwd\": \"/tmp\""));
 }
 
 static bool limit_is(const struct spec_device_limit *l, int64_t minor, uint64_t value, uint16_t leaf_weight) {
@@ -279,6 +279,33 @@ static void test_limits(void) {
         assert(strstr(err.msg, "config.json is not valid JSON"));
 }
 
+/* The text of a part is what jansson takes it for, however its name is written and repeated. */
+static void test_raw(void) {
+        static const struct {
+                const char *linux, *seccomp;
+        } cases[] = {
+                { "{\"seccomp\":{\"a\":\"}\\\"\"} , \"x\":[1,{}]}", "{\"a\":\"}\\\"\"}" },
+                { " { \"x\" : null ,\n\t\"seccomp\" : { } } ", "{ }" },
+                { "{\"seccomp\":{\"a\":1},\"seccomp\":{\"b\":2}}", "{\"b\":2}" },
+                { "{\"seccomp\":{\"a\":1},\"sec\\u0063omp\":{\"b\":18446744073709551615}}",
+                  "{\"b\":\"18446744073709551615\"}" },
+                { "{\"sec\\u0063omp\":{\"b\":3}}", "{\"b\":3}" },
+                { "{\"seccomp\":{\"b\":2},\"seccomp\":null}", NULL },
+                { "{}", NULL },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                _cleanup_(arena_freep) struct arena *a = arena_new(1 << 20);
+                const char *text = arena_printf(a, "{\"linux\":%s,\"ociVersion\":\"1.0.0\",\"root\":{\"path\":\"/\"}}",
+                                                cases[i].linux);
+                struct oci_config c;
+                struct err err;
+
+                assert(oci_config_parse(text, strlen(text), "/b", a, &c, &err) == 0);
+                assert(str_eq(c.seccomp, cases[i].seccomp));
+        }
+}
+
 static void test_options(void) {
         for (size_t i = 0; i < n_mount_options; i++) {
                 assert(i == 0 || strcmp(mount_options[i - 1].name, mount_options[i].name) < 0);
@@ -309,5 +336,6 @@ int main(void) {
         test_load();
         test_parts();
         test_limits();
+        test_raw();
         return 0;
 }
