@@ -122,6 +122,16 @@ int oci_update(const struct oci *o, const char *id, const struct spec_resources 
         return cgroup_place_update(t.cgroups, &place, r, err);
 }
 
+/* The watcher is in the group until it goes home, and no process of the container's. */
+static void leave_out(pid_t *pids, size_t *n, pid_t pid) {
+        size_t kept = 0;
+
+        for (size_t i = 0; i < *n; i++)
+                if (pids[i] != pid)
+                        pids[kept++] = pids[i];
+        *n = kept;
+}
+
 int oci_ps(const struct oci *o, const char *id, pid_t **ret, size_t *ret_n, struct err *err) {
         _cleanup_(target_done) struct target t = { 0 };
         int r = target_open(o, id, true, &t, err);
@@ -130,5 +140,10 @@ int oci_ps(const struct oci *o, const char *id, pid_t **ret, size_t *ret_n, stru
                 return r;
         *ret = NULL;
         *ret_n = 0;
-        return t.status == OCI_STOPPED ? 0 : cgroup_processes(t.cgroups, t.state.cgroup_path, ret, ret_n, err);
+        if (t.status == OCI_STOPPED)
+                return 0;
+        r = cgroup_processes(t.cgroups, t.state.cgroup_path, ret, ret_n, err);
+        if (r == 0)
+                leave_out(*ret, ret_n, t.state.watcher_pid);
+        return r;
 }
