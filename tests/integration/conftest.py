@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -272,7 +273,8 @@ def oci(request, top):
     """The OCI runtime with a folder of this test's own; fails the test when anything of its containers stays."""
     if bundle.why_not():
         pytest.skip(bundle.why_not())
-    host = bundle.Host(os.path.join(top, 'oci', f'{request.node.name[:40]}-{time.monotonic_ns()}'.replace('/', '-')))
+    os.makedirs(os.path.join(top, 'oci'), exist_ok=True)
+    host = bundle.Host(tempfile.mkdtemp('', '', os.path.join(top, 'oci')))
     yield host
     failed = getattr(request.node, 'failed', False)
     host.close(strict=not failed)
