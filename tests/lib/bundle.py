@@ -581,7 +581,7 @@ class Host:
         own = os.readlink('/proc/self/ns/mnt')
         return ({f'process {pid} {text}' for pid, text in processes().items() if alive(pid)}
                 | {f'mount {point} #{n}' for ns, point, n in mounts()
-                   if ns == own and point != WATCHERS}
+                   if ns == own and not point.endswith(WATCHERS)}
                 | {f'cgroup {path}' for path in cgroups()}
                 | {f'state {name}' for name in (os.listdir(self.root) if os.path.isdir(self.root) else ())})
 
