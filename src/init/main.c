@@ -6,6 +6,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include "init/ct.h"
 #include "init/enter.h"
 #include "init/fail.h"
@@ -74,6 +75,28 @@ static int take_stdio(const struct received *r, struct plan_error *e) {
         return 0;
 }
 
+static bool is_null(int fd) {
+        struct stat st;
+
+        return fstat(fd, &st) == 0 && S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3);
+}
+
+/* A stream that is the host's /dev/null becomes the container's, where it has one: CRIU can't restore what lies on a
+ * mount outside, and no file of the host's own mounts is left open in the container. */
+static void reopen_null(void) {
+        struct stat st;
+        int fd;
+
+        if (lstat("/dev/null", &st) < 0 || !S_ISCHR(st.st_mode) || st.st_rdev != makedev(1, 3))
+                return; /* what an image has there is not to be opened */
+        fd = open("/dev/null", O_RDWR | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC);
+        for (int i = 0; fd >= 0 && is_null(fd) && i < 3; i++)
+                if (is_null(i))
+                        (void) dup2(fd, i);
+        if (fd >= 0)
+                (void) close(fd);
+}
+
 static int send_ready(int sock, const struct setup_result *result, struct plan_error *e) {
         static struct plan_ready ready;
         size_t n = result->user.n_groups;
@@ -117,6 +140,7 @@ static int set_up(int sock, struct received *got, struct reader *plan, struct se
                 return -1;
         if (reader_find(plan, NULL, PLAN_START_SOCKET) && process_look_for_program(plan, e) < 0)
                 return -1;
+        reopen_null();
         close_rest(got, plan);
         if (!reader_find(plan, NULL, PLAN_TERMINAL))
                 (void) setsid();

@@ -57,13 +57,23 @@ static int write_pid_file(const struct creation *c, struct err *err) {
         return fs_write_atomic(AT_FDCWD, c->args->pid_file, text, (size_t) n, 0644, false, err);
 }
 
-static int make(struct creation *c, struct err *err) {
+int creation_connect_console(struct creation *c, struct err *err) {
+        int r = console_check(c->config.spec.process.terminal, c->detached, c->args->console_socket, err);
+
+        return r < 0 || !c->args->console_socket ? r : console_connect(c->args->console_socket, &c->console, err);
+}
+
+int creation_write_result(struct creation *c, struct err *err) {
+        int r = oci_state_write(&c->dir, &c->state, err);
+
+        return r < 0 ? r : write_pid_file(c, err);
+}
+
+static int make(struct creation *c, void *userdata, struct err *err) {
         int r = creation_read(c, err);
 
         if (r == 0)
-                r = console_check(c->config.spec.process.terminal, c->detached, c->args->console_socket, err);
-        if (r == 0 && c->args->console_socket)
-                r = console_connect(c->args->console_socket, &c->console, err);
+                r = creation_connect_console(c, err);
         if (r == 0)
                 r = creation_make_cgroup(c, err);
         if (r == 0)
@@ -76,13 +86,16 @@ static int make(struct creation *c, struct err *err) {
                 r = console_send(c->console, c->master, err);
                 c->master = fd_close(c->master);
         }
-        if (r == 0)
-                r = oci_state_write(&c->dir, &c->state, err);
-        return r < 0 ? r : write_pid_file(c, err);
+        return r < 0 ? r : creation_write_result(c, err);
 }
 
 int creation_run(struct creation *c, const struct oci *o, const struct oci_create_args *args, bool detached,
                  struct err *err) {
+        return creation_run_by(c, o, args, detached, &(struct creation_maker){ .make = make }, err);
+}
+
+int creation_run_by(struct creation *c, const struct oci *o, const struct oci_create_args *args, bool detached,
+                    const struct creation_maker *maker, struct err *err) {
         struct err ignored;
         int r;
 
@@ -102,7 +115,7 @@ int creation_run(struct creation *c, const struct oci *o, const struct oci_creat
                                        .scope = "" };
         r = cgroups_new(&c->cgroups, err);
         if (r == 0)
-                r = make(c, err);
+                r = maker->make(c, maker->userdata, err);
         if (r < 0 && oci_destroy(o, &c->dir, &c->state, c->cgroups, &ignored) < 0)
                 o->warn(arena_printf(o->arena, "what is left of container %s cannot be removed: %s", args->id,
                                      ignored.msg),

@@ -35,6 +35,19 @@ _must_use_ int creation_spawn(struct creation *c, struct err *err);
 /* All of it; on failure nothing stays. Release with creation_done(), which does not touch the container. */
 _must_use_ int creation_run(struct creation *c, const struct oci *o, const struct oci_create_args *args, bool detached,
                             struct err *err);
+/* The same, but another way of making it, once it has a folder: from images. */
+struct creation_maker {
+        int (*make)(struct creation *c, void *userdata, struct err *err);
+        void *userdata;
+        bool started; /* it runs at once */
+};
+_must_use_ int creation_run_by(struct creation *c, const struct oci *o, const struct oci_create_args *args,
+                               bool detached, const struct creation_maker *maker, struct err *err);
+_must_use_ int oci_run_by(const struct oci *o, const struct oci_run_args *args, const struct creation_maker *maker,
+                          int *ret_status, struct err *err);
+/* Parts of it. */
+_must_use_ int creation_connect_console(struct creation *c, struct err *err);
+_must_use_ int creation_write_result(struct creation *c, struct err *err); /* state and pid file */
 void creation_done(struct creation *c);
 
 /* What is left of a container that has ended: its processes, cgroup, folder; poststop hooks are run when it had got so

@@ -14,7 +14,8 @@ static int wait_for_end(const struct creation *c, int signals, int *ret_status, 
         int r = foreground_wait(&f, ret_status, err);
 
         /* The watcher, which ends with init, may be ours, too. */
-        (void) waitpid(c->state.watcher_pid, NULL, 0);
+        if (c->state.watcher_pid > 0)
+                (void) waitpid(c->state.watcher_pid, NULL, 0);
         return r;
 }
 
@@ -25,6 +26,11 @@ static int destroy(const struct creation *c, struct err *err) {
 }
 
 int oci_run(const struct oci *o, const struct oci_run_args *args, int *ret_status, struct err *err) {
+        return oci_run_by(o, args, NULL, ret_status, err);
+}
+
+int oci_run_by(const struct oci *o, const struct oci_run_args *args, const struct creation_maker *maker,
+               int *ret_status, struct err *err) {
         _cleanup_(creation_done) struct creation c = CREATION_EMPTY;
         _cleanup_(fd_closep) int signals = -1;
         struct err ignored;
@@ -38,10 +44,12 @@ int oci_run(const struct oci *o, const struct oci_run_args *args, int *ret_statu
                         r = foreground_catch_signals(&signals, err);
         }
         if (r == 0)
-                r = creation_run(&c, o, &args->create, args->detach, err);
+                r = maker ? creation_run_by(&c, o, &args->create, args->detach, maker, err)
+                          : creation_run(&c, o, &args->create, args->detach, err);
         if (r < 0)
                 return r;
-        r = oci_start_made(&c, err);
+        if (!maker || !maker->started)
+                r = oci_start_made(&c, err);
         if (r == 0 && args->detach)
                 return 0;
         if (r == 0)

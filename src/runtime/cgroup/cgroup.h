@@ -84,6 +84,15 @@ struct cgroup_place {
 _must_use_ int cgroup_place_find(struct cgroups *c, const char *cgroups_path, const char *id, bool systemd,
                                  struct arena *arena, struct cgroup_place *ret, struct err *err);
 
+/* The folders of a group, one a hierarchy, for programs that want paths; first v2's, where there is one. */
+struct cgroup_folder {
+        const char *mount; /* of the hierarchy */
+        const char *path;
+        bool freezer; /* this is where it is frozen */
+};
+size_t cgroup_list_folders(const struct cgroups *c, const char *path, struct arena *arena,
+                           struct cgroup_folder ret[CGROUP_MAX_DOORS]);
+
 /* Pressure (Documentation/accounting/psi.rst): how long some, or all, of the tasks that had work waited for lack of a
  * resource. Averages are percent of the last 10, 60 and 300 seconds. */
 struct cgroup_psi {

@@ -146,3 +146,17 @@ int cgroup_place_find(struct cgroups *c, const char *cgroups_path, const char *i
         return systemd ? place_systemd(cgroups_path, id, arena, ret, err)
                        : place_cgroupfs(c, cgroups_path, id, arena, ret, err);
 }
+
+size_t cgroup_list_folders(const struct cgroups *c, const char *path, struct arena *arena,
+                           struct cgroup_folder ret[CGROUP_MAX_DOORS]) {
+        const int freezer = c->of[CTL_FREEZER] >= 0 ? c->of[CTL_FREEZER] : c->unified;
+        size_t n = 0;
+
+        for (int pass = 0; pass < 2; pass++)
+                for (int i = 0; i < (int) c->n; i++)
+                        if (c->hiers[i].v2 == (pass == 0))
+                                ret[n++] = (struct cgroup_folder){ c->hiers[i].mount,
+                                                                   arena_printf(arena, "%s%s", c->hiers[i].mount, path),
+                                                                   i == freezer };
+        return n;
+}
