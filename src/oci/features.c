@@ -120,7 +120,7 @@ const char *oci_features(struct arena *arena) {
                                 "ociVersionMax", OCI_VERSION, "hooks", hooks(), "mountOptions", options(), "linux",
                                 linux_features(), "annotations", "proxmox-lxcri.version", PROJECT_VERSION,
                                 "proxmox-lxcri.lxc.version", LXC_VERSION, "org.opencontainers.runc.checkpoint.enabled",
-                                "false", "potentiallyUnsafeConfigAnnotations", unsafe_annotations());
+                                "true", "potentiallyUnsafeConfigAnnotations", unsafe_annotations());
 
         return json_to_text(all, arena);
 }
