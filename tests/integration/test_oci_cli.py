@@ -526,6 +526,37 @@ def test_time_of_what_engines_ask_for_all_the_time(oci, box):
         assert best < 0.002, (words, best)
 
 
+# LXC's own tools.
+
+
+def lxc(oci, *words, check=True):
+    done = call('--socket', '/nonexistent', 'lxc', '--root', oci.root, *words)
+    assert not check or done.returncode == 0, done.stderr
+    return done.stdout if check else done
+
+
+@pytest.mark.skipif(not shutil.which('lxc-ls'), reason='no LXC tools')
+def test_lxc_tools_agree_with_our_state(oci, box):
+    other = oci.container('sleep', '1000')
+    other.up()
+    assert set(lxc(oci, 'ls').split()) == {box.id, other.id}
+    info = dict(re.findall(r'^(\w+): +(\S+)$', lxc(oci, 'info', box.id), re.M))
+    assert (info['Name'], info['State'], info['PID']) == (box.id, 'RUNNING', str(box.pid))
+    rows = [line.split() for line in lxc(oci, 'ls', '--fancy', '--fancy-format', 'NAME,STATE,PID').splitlines()]
+    assert [box.id, 'RUNNING', str(box.pid)] in rows and [other.id, 'RUNNING', str(other.pid)] in rows
+    assert lxc(oci, 'attach', box.id, '--', 'sh', '-c', 'hostname; cat /proc/1/cmdline').replace('\0', ' ') == \
+        'box\nsleep 1000 '
+    done = lxc(oci, 'console', box.id, check=False)
+    assert done.returncode == 1 and 'engine' in done.stderr
+    other.stop()
+    until(lambda: other.status() == 'stopped')
+    until(lambda: lxc(oci, 'ls').split() == [box.id])
+    done = lxc(oci, 'info', other.id, check=False)
+    assert done.returncode == 1 and 'does not run' in done.stderr
+    done = lxc(oci, 'info', 'nobody', check=False)
+    assert done.returncode == 1 and '/nonexistent' in done.stderr
+
+
 # Documents.
 
 
