@@ -35,7 +35,6 @@
 
 enum {
         WATCHER_TIMEOUT_MS = 20000, /* for liblxc to enter its loop once init is there */
-        LOG_MAX = 64 << 10,
         CONFIG_TEXT_MAX = 64 << 10
 };
 
@@ -198,19 +197,28 @@ static int fork_launcher(struct spawning *s, struct err *err) {
 /* --- until READY
  * -------------------------------------------------------------------------------------------------------- */
 
-/* What liblxc had to say: its first error, which names the cause. */
-static int explain_end(const struct spawning *s, struct err *err) {
-        char text[512] = "", *line, *colon;
-        ssize_t n = pread(s->log_fd, text, sizeof(text) - 1, 0);
+/* The cause, of what liblxc has logged: its first error, but for one that it makes of every image without a /dev/null.
+ */
+static const char *first_error(char *log) {
+        char *line, *rest = log, *text;
 
-        line = n > 0 ? strstr(text, "ERROR") : NULL;
-        if (!line)
-                return err_set(err, ERR_INTERNAL,
-                               "container %s: its first process ended before it was ready: killed, or out of memory",
-                               s->c->args->id);
-        line[strcspn(line, "\n")] = '\0';
-        colon = strstr(line, " - ");
-        return err_set(err, ERR_INTERNAL, "container %s: liblxc: %s", s->c->args->id, colon ? colon + 3 : line);
+        while ((line = strsep(&rest, "\n")))
+                if (strstr(line, "ERROR") && !strstr(line, "open_devnull")) {
+                        text = strstr(line, " - ");
+                        return text ? text + 3 : line;
+                }
+        return NULL;
+}
+
+static int explain_end(const struct spawning *s, struct err *err) {
+        char log[4096] = "";
+        const char *error = pread(s->log_fd, log, sizeof(log) - 1, 0) > 0 ? first_error(log) : NULL;
+
+        if (error)
+                return err_set(err, ERR_INTERNAL, "container %s: liblxc: %s", s->c->args->id, error);
+        return err_set(err, ERR_INTERNAL,
+                       "container %s: its first process ended before it was ready: killed, or out of memory",
+                       s->c->args->id);
 }
 
 static int raise_init_error(const struct plan_error *e, struct err *err) {
