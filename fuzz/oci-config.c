@@ -80,7 +80,6 @@ static void check_texts(const struct oci_config *c, const char *text, size_t siz
         lin = json_object_get(j, "linux");
         check_text(c->process_text, json_object_get(j, "process"));
         check_text(c->seccomp, json_object_get(lin, "seccomp"));
-        check_text(c->intel_rdt, json_object_get(lin, "intelRdt"));
 }
 
 static void check_all(const struct oci_config *c, const char *text, size_t size) {

@@ -119,19 +119,34 @@ static void read_seccomp(const struct config_node *lin, struct oci_config *c) {
                 config_fail(&seccomp, "listenerMetadata", "needs listenerPath");
 }
 
-static void read_intel_rdt(const struct config_node *lin, struct oci_config *c) {
-        struct config_node rdt = config_object(lin, "intelRdt");
-        const char *clos = config_text(&rdt, "closID"), *bandwidth = config_text(&rdt, "memBwSchema");
+/* The kernel ends a line at the first of these. */
+static const char *read_schema(const struct config_node *rdt, const char *key) {
+        const char *line = config_text(rdt, key);
 
-        /* A folder's name below /sys/fs/resctrl. */
-        if (clos && (strchr(clos, '/') || str_eq(clos, ".") || str_eq(clos, "..") || strlen(clos) > NAME_MAX))
-                config_fail(&rdt, "closID", "\"%.64s\" is not the name of a folder", clos);
-        if (bandwidth && (!str_after(bandwidth, "MB:") || strchr(bandwidth, '\n')))
-                config_fail(&rdt, "memBwSchema", "must be one line that begins with \"MB:\"");
-        (void) config_strings(&rdt, "schemata", CONFIG_MAX_PAIRS);
-        (void) config_string(&rdt, "l3CacheSchema");
-        (void) config_bool(&rdt, "enableMonitoring");
-        c->intel_rdt = config_as_text(lin, "intelRdt");
+        if (line && strchr(line, '\n'))
+                config_fail(rdt, key, "must be one line");
+        return line;
+}
+
+static void read_intel_rdt(const struct config_node *lin, struct oci_config *c) {
+        struct config_node n = config_object(lin, "intelRdt");
+        struct oci_intel_rdt *rdt = config_has(&n) ? config_array_of(&n, struct oci_intel_rdt, 1) : NULL;
+
+        if (!rdt)
+                return;
+        /* A folder's name below /sys/fs/resctrl, or that itself. */
+        rdt->clos_id = config_text(&n, "closID");
+        if (rdt->clos_id && !str_eq(rdt->clos_id, "/") &&
+            (strchr(rdt->clos_id, '/') || str_eq(rdt->clos_id, ".") || str_eq(rdt->clos_id, "..") ||
+             strlen(rdt->clos_id) > NAME_MAX))
+                config_fail(&n, "closID", "\"%.64s\" is not the name of a folder", rdt->clos_id);
+        rdt->l3_cache = read_schema(&n, "l3CacheSchema");
+        rdt->bandwidth = read_schema(&n, "memBwSchema");
+        if (rdt->bandwidth && !str_after(rdt->bandwidth, "MB:"))
+                config_fail(&n, "memBwSchema", "must begin with \"MB:\"");
+        rdt->schemata = config_strings(&n, "schemata", CONFIG_MAX_PAIRS);
+        rdt->monitoring = config_bool(&n, "enableMonitoring");
+        c->intel_rdt = rdt;
 }
 
 static void read_linux(const struct config_node *root, struct oci_config *c) {

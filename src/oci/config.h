@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include "base/arena.h"
 #include "base/err.h"
+#include "oci/intel-rdt.h"
 #include "runtime/spec/spec.h"
 
 enum { OCI_CONFIG_MAX_BYTES = 8 << 20 };
@@ -17,13 +18,13 @@ struct oci_config {
          */
         struct spec spec;
         const char *oci_version;
-        const char *bundle;       /* absolute, without symlinks */
-        const char *root_path;    /* absolute: joined to the bundle */
-        const char *cgroups_path; /* as it stands; NULL: not given */
-        bool has_process;         /* else create works and start fails */
-        const char *seccomp;      /* linux.seccomp as JSON text; NULL: none */
-        const char *intel_rdt;    /* linux.intelRdt as JSON text; NULL: none */
-        const char *process_text; /* process as JSON text: what an exec starts from; NULL: none */
+        const char *bundle;                    /* absolute, without symlinks */
+        const char *root_path;                 /* absolute: joined to the bundle */
+        const char *cgroups_path;              /* as it stands; NULL: not given */
+        bool has_process;                      /* else create works and start fails */
+        const char *seccomp;                   /* linux.seccomp as JSON text; NULL: none */
+        const struct oci_intel_rdt *intel_rdt; /* NULL: none */
+        const char *process_text;              /* process as JSON text: what an exec starts from; NULL: none */
         /* Capabilities that the kernel lacks and other things that are left out, for the log; NULL-terminated. */
         const char *const *warnings;
 };

@@ -77,9 +77,13 @@ static int make(struct creation *c, void *userdata, struct err *err) {
         if (r == 0)
                 r = creation_make_cgroup(c, err);
         if (r == 0)
+                r = creation_make_rdt(c, err);
+        if (r == 0)
                 r = listen_for_start(c, err);
         if (r == 0)
                 r = creation_spawn(c, err);
+        if (r == 0 && *c->state.rdt_tasks)
+                r = intel_rdt_add(c->state.rdt_tasks, c->state.pid, err);
         cgroup_holder_end(&c->cgroup);
         c->start_socket = fd_close(c->start_socket); /* init's alone: it closes when the program runs */
         if (r == 0 && c->console >= 0) {
@@ -112,7 +116,9 @@ int creation_run_by(struct creation *c, const struct oci *o, const struct oci_cr
                                        .oci_version = "",
                                        .created = now_text(o->arena),
                                        .cgroup_path = "",
-                                       .scope = "" };
+                                       .scope = "",
+                                       .rdt_made = "",
+                                       .rdt_tasks = "" };
         r = cgroups_new(&c->cgroups, err);
         if (r == 0)
                 r = maker->make(c, maker->userdata, err);

@@ -29,3 +29,19 @@ int creation_make_cgroup(struct creation *c, struct err *err) {
         c->state.cgroup_made = c->cgroup.made;
         return r < 0 ? r : oci_state_write(&c->dir, &c->state, err);
 }
+
+int creation_make_rdt(struct creation *c, struct err *err) {
+        struct arena *arena = c->oci->arena;
+        const char *root;
+        int r;
+
+        if (!c->config.intel_rdt)
+                return 0;
+        r = intel_rdt_find(arena, &root, err);
+        if (r < 0)
+                return r;
+        r = intel_rdt_make(root, c->config.intel_rdt, c->args->id, arena, &c->state.rdt_made, &c->state.rdt_tasks, err);
+        if (r < 0)
+                return r;
+        return oci_state_write(&c->dir, &c->state, err);
+}

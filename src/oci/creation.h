@@ -27,6 +27,8 @@ struct creation {
 _must_use_ int creation_read(struct creation *c, struct err *err);
 /* The group of its own, with limits. */
 _must_use_ int creation_make_cgroup(struct creation *c, struct err *err);
+/* Its share of the processor's cache and of the memory's bandwidth, where the bundle wants one. */
+_must_use_ int creation_make_rdt(struct creation *c, struct err *err);
 /* Where it is, for what comes after. */
 struct cgroup_place oci_cgroup_place(const struct oci_state *s);
 /* Init, up to READY; hooks on the way. */

@@ -63,6 +63,9 @@ int oci_destroy(const struct oci *o, struct oci_dir *d, const struct oci_state *
         r = cgroups ? remove_cgroup(s, cgroups, err) : 0;
         if (r < 0)
                 return r;
+        r = intel_rdt_remove(s->rdt_made, err);
+        if (r < 0)
+                return r;
         run_poststop(o, d, s);
         return oci_dir_remove(d, err);
 }

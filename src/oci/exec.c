@@ -164,11 +164,18 @@ static int see_it_run(struct exec *x, int console, int *master, struct err *err)
         return r < 0 ? r : write_pid_file(x, err);
 }
 
+/* Its processes share the processor's cache: what we make from now on is one of them. */
+static int join_rdt(const struct exec *x, struct err *err) {
+        return *x->state.rdt_tasks ? intel_rdt_add(x->state.rdt_tasks, getpid(), err) : 0;
+}
+
 /* Up to where it runs; with detach, from then on it is for whoever adopts our children. */
 static int run(struct exec *x, int console, int signals, int *ret_status, struct err *err) {
         _cleanup_(fd_closep) int master = -1;
-        int r = exec_spawn(x, err);
+        int r = join_rdt(x, err);
 
+        if (r == 0)
+                r = exec_spawn(x, err);
         if (r < 0)
                 return r;
         r = see_it_run(x, console, &master, err);

@@ -30,6 +30,8 @@ struct oci_state {
         const char *cgroup_path; /* absolute below the mount, "": none of its own */
         bool cgroup_made;        /* by us: else nothing in it is ours to kill */
         const char *scope;       /* systemd's unit, "": driver cgroupfs */
+        const char *rdt_made;    /* resctrl's folder that goes with it, "": none */
+        const char *rdt_tasks;   /* resctrl's folder where its processes are, "": where they were born */
         bool own_pid_ns;         /* everything in it ends with init */
         const struct spec_pair *annotations;
         size_t n_annotations;

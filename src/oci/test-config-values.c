@@ -198,7 +198,9 @@ static const struct bad {
         { "linux.memoryPolicy.mode", "'MPOL_LOCAL'", "linux.memoryPolicy.nodes: must be empty for this mode" },
         { "linux.memoryPolicy.flags[1]", "'MPOL_F_RELATIVE_NODES'", "linux.memoryPolicy.flags: MPOL_F_RELATIVE" },
         { "linux.intelRdt.closID", "'../x'", "linux.intelRdt.closID: \"../x\" is not the name of a folder" },
-        { "linux.intelRdt.memBwSchema", "'L3:1'", "linux.intelRdt.memBwSchema: must be one line that begins" },
+        { "linux.intelRdt.closID", "'/'", NULL },
+        { "linux.intelRdt.l3CacheSchema", "'L3:0=f\\nMB:0=1'", "linux.intelRdt.l3CacheSchema: must be one line" },
+        { "linux.intelRdt.memBwSchema", "'L3:1'", "linux.intelRdt.memBwSchema: must begin with" },
         { "linux.seccomp.listenerPath", NULL, "linux.seccomp.listenerMetadata: needs listenerPath" },
 
         { "linux.resources.memory.limit", "-2", "linux.resources.memory.limit: is not between -1 and" },

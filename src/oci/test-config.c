@@ -137,7 +137,9 @@ static void check_linux(const struct oci_config *c) {
         assert(str_eq(s->seccomp_listener_path, "/run/l") && str_eq(s->seccomp_listener_metadata, "meta"));
         assert(str_after(c->seccomp, "{\"defaultAction\": \"SCMP_ACT_ERRNO\"") &&
                strstr(c->seccomp, "18446744073709551615"));
-        assert(str_after(c->intel_rdt, "{\"closID\": \"guaranteed\"") && strstr(c->process_text, "\"cwd\": \"/tmp\""));
+        assert(str_eq(c->intel_rdt->clos_id, "guaranteed") && STRINGS_ARE(c->intel_rdt->schemata, "L3:0=f"));
+        assert(str_eq(c->intel_rdt->l3_cache, "L3:0=7f0;1=1f") && str_eq(c->intel_rdt->bandwidth, "MB:0=20;1=70"));
+        assert(c->intel_rdt->monitoring && strstr(c->process_text, "\"cwd\": \"/tmp\""));
 }
 
 static bool limit_is(const struct spec_device_limit *l, int64_t minor, uint64_t value, uint16_t leaf_weight) {
