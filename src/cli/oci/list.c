@@ -65,7 +65,8 @@ static json_t *json_of(const struct runtime_container *c, struct arena *arena) {
         return o ? o : json_object();
 }
 
-static void add(const struct runtime *rt, const char *id, json_t *list, struct table *table) {
+/* To @list, or NULL: to @table. */
+static void add(struct runtime *rt, const char *id, json_t *list, struct table *table) {
         _cleanup_(runtime_container_done) struct runtime_container c = { .dir = OCI_DIR_EMPTY };
         struct err err;
         int r = runtime_open(rt, id, &c, &err);
@@ -75,8 +76,10 @@ static void add(const struct runtime *rt, const char *id, json_t *list, struct t
                 rt->oci.warn(err.msg, rt->oci.userdata);
         if (r < 0)
                 return;
-        (void) json_array_append_new(list, json_of(&c, rt->arena));
-        add_row(table, &c, rt->arena);
+        if (list)
+                (void) json_array_append_new(list, json_of(&c, rt->arena));
+        else
+                add_row(table, &c, rt->arena);
 }
 
 int oci_do_list(struct runtime *rt, const struct cli_args *args, struct err *err) {
@@ -95,7 +98,7 @@ int oci_do_list(struct runtime *rt, const struct cli_args *args, struct err *err
                 if (args_has(args, "quiet"))
                         printf("%s\n", *ids);
                 else
-                        add(rt, *ids, list, &table);
+                        add(rt, *ids, json ? list : NULL, &table);
         if (args_has(args, "quiet"))
                 return 0;
         if (json)

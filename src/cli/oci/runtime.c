@@ -14,22 +14,22 @@ int runtime_format(const struct cli_args *args, bool *ret_json, struct err *err)
         return 0;
 }
 
-int runtime_open(const struct runtime *rt, const char *id, struct runtime_container *ret, struct err *err) {
+int runtime_open(struct runtime *rt, const char *id, struct runtime_container *ret, struct err *err) {
         int r;
 
         *ret = (struct runtime_container){ .dir = OCI_DIR_EMPTY };
         r = oci_dir_open(rt->oci.root, id, false, &ret->dir, err);
         if (r == 0)
                 r = oci_state_read(&ret->dir, rt->arena, &ret->state, err);
-        if (r == 0)
-                r = cgroups_new(&ret->cgroups, err);
+        if (r == 0 && !rt->cgroups)
+                r = cgroups_new(&rt->cgroups, err);
+        ret->cgroups = rt->cgroups;
         if (r == 0)
                 ret->status = oci_dir_status(&ret->dir, &ret->state, ret->cgroups);
         return r;
 }
 
 void runtime_container_done(struct runtime_container *c) {
-        c->cgroups = cgroups_free(c->cgroups);
         oci_dir_done(&c->dir);
 }
 

@@ -12,6 +12,7 @@ struct runtime {
         struct oci oci;
         struct oci_log log;
         struct arena *arena;
+        struct cgroups *cgroups; /* found by the first runtime_open() */
 };
 
 #define X(word) _must_use_ int oci_do_##word(struct runtime *rt, const struct cli_args *args, struct err *err);
@@ -25,9 +26,9 @@ struct runtime_container {
         struct oci_dir dir;
         struct oci_state state;
         enum oci_status status;
-        struct cgroups *cgroups;
+        struct cgroups *cgroups; /* the runtime's */
 };
-_must_use_ int runtime_open(const struct runtime *rt, const char *id, struct runtime_container *ret, struct err *err);
+_must_use_ int runtime_open(struct runtime *rt, const char *id, struct runtime_container *ret, struct err *err);
 void runtime_container_done(struct runtime_container *c);
 /* --preserve-fds. */
 enum { RUNTIME_PRESERVE_FDS_MAX = 4096 };
