@@ -50,6 +50,19 @@ static int settle_namespaces(struct spec *spec, struct err *err) {
         return 0;
 }
 
+/* Never left out silently: who asks for a share of a cache counts on it. */
+static int refuse_rdt(const struct creation *c, struct err *err) {
+        if (!c->config.intel_rdt)
+                return 0;
+        if (access("/sys/fs/resctrl/schemata", F_OK) < 0)
+                return err_set(
+                        err, ERR_INVALID,
+                        "linux.intelRdt: this host has no resctrl file system (an Intel or AMD processor with RDT, "
+                        "and /sys/fs/resctrl mounted)");
+        return err_set(err, ERR_UNIMPLEMENTED,
+                       "linux.intelRdt: this runtime does not assign cache or memory bandwidth");
+}
+
 static void fill(struct creation *c) {
         struct spec *spec = &c->config.spec;
 
@@ -79,7 +92,9 @@ int creation_read(struct creation *c, struct err *err) {
                 return r;
         for (const char *const *w = c->config.warnings; w && *w; w++)
                 c->oci->warn(*w, c->oci->userdata);
-        r = settle_namespaces(&c->config.spec, err);
+        r = refuse_rdt(c, err);
+        if (r == 0)
+                r = settle_namespaces(&c->config.spec, err);
         if (r == 0)
                 r = oci_seccomp_load(c->oci, &c->config, &c->config.spec.process, err);
         if (r < 0)
