@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/nsfs.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
@@ -13,7 +14,13 @@
 #include "base/str.h"
 #include "keeper/protocol.h"
 
+#ifndef CLONE_NEWTIME
+#define CLONE_NEWTIME 0x80
+#endif
+
 static const char *const clone_names[SPEC_NS_MAX] = { "pid", "net", "ipc", "uts", "mnt", "cgroup", "user", "time" };
+static const int clone_flags[SPEC_NS_MAX] = { CLONE_NEWPID, CLONE_NEWNET,    CLONE_NEWIPC,  CLONE_NEWUTS,
+                                              CLONE_NEWNS,  CLONE_NEWCGROUP, CLONE_NEWUSER, CLONE_NEWTIME };
 
 void lxc_config_done(struct lxc_config *c) {
         strbuf_done(&c->text);
@@ -32,6 +39,10 @@ static int add_shared(const struct spec *spec, size_t first_fd, struct lxc_confi
                 fd = open(ns->path, O_RDONLY | O_CLOEXEC);
                 if (fd < 0)
                         return err_sys(err, errno, "open the %s namespace %s", clone_names[i], ns->path);
+                if (ioctl(fd, NS_GET_NSTYPE) != clone_flags[i]) {
+                        (void) fd_close(fd);
+                        return err_set(err, ERR_INVALID, "%s is not a namespace of type %s", ns->path, clone_names[i]);
+                }
                 c->fds[c->n_fds] = fd;
                 strbuf_printf(&c->text, "lxc.namespace.share.%s = @%zu@\n", clone_names[i], first_fd + c->n_fds);
                 c->n_fds++;
