@@ -4,12 +4,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 #include "base/cleanup.h"
 #include "base/str.h"
@@ -142,11 +144,34 @@ static void drain(int *fd, struct strbuf *to) {
         }
 }
 
+/* Whoever doesn't read its input must not end us by SIGPIPE, also where that isn't ignored. */
+static ssize_t write_quietly(int fd, const char *data, size_t n) {
+        static const struct timespec now;
+        sigset_t pipe_only, before, pending;
+        bool was_pending;
+        ssize_t r;
+        int saved;
+
+        (void) sigemptyset(&pipe_only);
+        (void) sigaddset(&pipe_only, SIGPIPE);
+        (void) sigpending(&pending);
+        was_pending = sigismember(&pending, SIGPIPE) > 0;
+        (void) pthread_sigmask(SIG_BLOCK, &pipe_only, &before);
+        r = write(fd, data, n);
+        saved = errno;
+        if (r < 0 && saved == EPIPE && !was_pending)
+                while (sigtimedwait(&pipe_only, NULL, &now) < 0 && errno == EINTR)
+                        ;
+        (void) pthread_sigmask(SIG_SETMASK, &before, NULL);
+        errno = saved;
+        return r;
+}
+
 static void feed(int *fd, const struct proc_run_args *args, size_t *sent) {
         ssize_t n = 0;
 
         if (*sent < args->input_len)
-                n = write(*fd, args->input + *sent, args->input_len - *sent);
+                n = write_quietly(*fd, args->input + *sent, args->input_len - *sent);
         if (n > 0)
                 *sent += (size_t) n;
         if (*sent >= args->input_len || (n < 0 && errno != EAGAIN))

@@ -207,7 +207,8 @@ int main(int argc, char **argv) {
         uint32_t sock;
         int r;
 
-        if (argc == 1 && getpid() == 1)
+        /* By its name: a container whose program is /proc/self/exe runs us, too. */
+        if (argc == 1 && getpid() == 1 && strcmp(argv[0], "/sbin/init") == 0)
                 ct_run();
         if (argc > 1 && strcmp(argv[1], "exec") == 0)
                 return enter_main(argc - 2, argv + 2);

@@ -128,6 +128,11 @@ enum plan_op {
         /* str: name of a new session keyring; a: rights (KEYCTL_SETPERM) it gets besides those it has. Kernels without
          * keyrings are fine. */
         PLAN_KEYRING,
+        /* fd: a time namespace to be entered. */
+        PLAN_TIME_NS,
+        /* A time namespace is made and entered. a, b: seconds and nanoseconds that it adds to the monotonic clock, c,
+         * d: to that of the time since boot. */
+        PLAN_TIME_NS_NEW,
         /* fd: becomes the next of the descriptors 3, 4 ... of the program, in the order of these records. */
         PLAN_PRESERVE,
         /* data: cpu_set_t's bytes: where a process may run that is to enter the cgroups. Of an exec. */

@@ -56,6 +56,8 @@ static const struct shape {
         [PLAN_OUTLIVES_PARENT] = { .rules = ONCE },
         [PLAN_REMOUNT] = { .rules = PATH, .n_str_min = 2, .n_str_max = 2 },
         [PLAN_KEYRING] = { .rules = ONCE, .n_str_min = 1, .n_str_max = 1 },
+        [PLAN_TIME_NS] = { .rules = FD | ONCE },
+        [PLAN_TIME_NS_NEW] = { .rules = ONCE },
         [PLAN_PRESERVE] = { .rules = FD },
         [PLAN_CPU_AFFINITY_INITIAL] = { .rules = ONCE, .data = 1, .n_data_min = 1, .n_data_max = PLAN_MAX_CPU_BYTES },
         [PLAN_RLIMIT] = { 0 },

@@ -22,6 +22,10 @@
 #define CLONE_NEWCGROUP 0x02000000
 #endif
 
+#ifndef CLONE_NEWTIME
+#define CLONE_NEWTIME 0x80
+#endif
+
 struct setup {
         const struct reader *plan;
         const int *fds;
@@ -42,6 +46,39 @@ static int do_cgroup_join(struct setup *s, const struct plan_record *rec, struct
 
 static int do_cgroup_ns(struct setup *s, const struct plan_record *rec, struct plan_error *e) {
         return unshare(CLONE_NEWCGROUP) < 0 ? fail_set(e, errno, "make a cgroup namespace", NULL) : 0;
+}
+
+static int do_time_ns(struct setup *s, const struct plan_record *rec, struct plan_error *e) {
+        return setns(s->fds[rec->fd], CLONE_NEWTIME) < 0 ? fail_set(e, errno, "enter the time namespace", NULL) : 0;
+}
+
+static int write_offsets(struct setup *s, const struct plan_record *rec) {
+        const char *const pieces[] = { "monotonic ", NULL, " ", NULL, "\nboottime ", NULL, " ", NULL, "\n" };
+        const uint64_t numbers[] = { rec->a, rec->b, rec->c, rec->d };
+        char text[160] = "", number[24];
+        size_t at = 0, n = 0;
+
+        for (size_t i = 0; i < sizeof(pieces) / sizeof(pieces[0]); i++) {
+                const char *piece = pieces[i] ? pieces[i] : text_number(number, (int64_t) numbers[n++]);
+
+                (void) text_join(text + at, sizeof(text) - at, piece, "");
+                at += strlen(piece);
+        }
+        return path_write_in_proc(s->result->proc_fd, "self/timens_offsets", text);
+}
+
+/* One that is made is for children; entering it is a second step, open while nobody is in it. */
+static int do_time_ns_new(struct setup *s, const struct plan_record *rec, struct plan_error *e) {
+        int r = unshare(CLONE_NEWTIME) < 0 ? -errno : write_offsets(s, rec), dir, fd = -1;
+
+        if (r < 0)
+                return fail_set(e, -r, "make a time namespace", NULL);
+        dir = path_open_in_proc(s->result->proc_fd, "self/ns", O_PATH | O_DIRECTORY);
+        if (dir >= 0)
+                fd = openat(dir, "time_for_children", O_RDONLY | O_CLOEXEC);
+        r = dir < 0 ? dir : fd < 0 || setns(fd, CLONE_NEWTIME) < 0 ? -errno : 0;
+        (void) close_and(dir, 0);
+        return close_and(fd, r < 0 ? fail_set(e, -r, "enter the new time namespace", NULL) : 0);
 }
 
 static int do_root_propagation(struct setup *s, const struct plan_record *rec, struct plan_error *e) {
@@ -376,6 +413,8 @@ static int (*const operations[PLAN_SETUP_END])(struct setup *s, const struct pla
         [PLAN_OUTLIVES_PARENT] = do_outlives_parent,
         [PLAN_REMOUNT] = do_remount,
         [PLAN_KEYRING] = do_keyring,
+        [PLAN_TIME_NS] = do_time_ns,
+        [PLAN_TIME_NS_NEW] = do_time_ns_new,
         [PLAN_PRESERVE] = do_nothing,
         [PLAN_CPU_AFFINITY_INITIAL] = do_nothing,
 };

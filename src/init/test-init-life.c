@@ -197,12 +197,18 @@ static void test_start_socket(void) {
 }
 
 static void test_start_socket_errors(void) {
-        _cleanup_fixture_ struct fixture *f = lasting_fixture(""), *ended = lasting_fixture("");
+        _cleanup_fixture_ struct fixture *f = lasting_fixture(""), *ended = lasting_fixture(""),
+                                         *none = lasting_fixture("");
 
-        f->args[0] = "/no/such";
-        assert(box_start(&f->box, &f->spec, &host) && box_run(&f->box) == 127);
-        assert(f->box.failure.sys_errno == ENOENT &&
-               strcmp(f->box.failure.text, "exec: \"/no/such\": no such file or directory") == 0);
+        /* That it isn't there is noticed before READY. */
+        none->args[0] = "/no/such";
+        expect_error(none, "exec: \"/no/such\": no such file or directory");
+        f->args[0] = "/garbage";
+        box_write(&f->box, "root/garbage", "nothing that runs");
+        assert(chmod(box_path(&f->box, "root/garbage"), 0755) == 0);
+        assert(box_start(&f->box, &f->spec, &host) && box_run(&f->box) == 126);
+        assert(f->box.failure.sys_errno == ENOEXEC &&
+               strcmp(f->box.failure.text, "exec: \"/garbage\": exec format error") == 0);
         /* Nobody lets it go, and it is the first process of its PID namespace. */
         assert(box_start(&ended->box, &ended->spec, &host));
         wait_for_fds(ended->box.pid, 5);
@@ -274,6 +280,48 @@ static void test_outlives_parent(void) {
         }
 }
 
+static void test_time_namespaces(void) {
+        static const char script[] =
+                "cat /proc/self/timens_offsets; cut -d. -f1 /proc/uptime; readlink /proc/self/ns/time";
+        char path[64];
+        struct stat st;
+
+        if (stat("/proc/self/ns/time", &st) < 0) {
+                (void) fprintf(stderr, "no time namespaces in this kernel: not tested\n");
+                return;
+        }
+        for (int userns = 0; userns < 2; userns++) {
+                static const struct id_map ids = { 0, MAP_FIRST, MAP_LENGTH };
+                _cleanup_fixture_ struct fixture *f = fixture_new(script), *other = fixture_new(script);
+                char here[64] = "", line[80];
+
+                assert(symlink("busybox", box_path(&f->box, "root/bin/cut")) == 0 &&
+                       symlink("busybox", box_path(&other->box, "root/bin/cut")) == 0);
+                if (userns) {
+                        f->box.userns = f->spec.ns[SPEC_NS_USER].create = f->spec.ns[SPEC_NS_PID].create = true;
+                        f->spec.user_ids = (struct id_maps){ &ids, &ids, 1, 1 };
+                        box_chown(&f->box);
+                }
+                f->spec.ns[SPEC_NS_TIME].create = true;
+                f->spec.boottime = (struct spec_time_offset){ true, 1000000, 5 };
+                f->spec.monotonic = (struct spec_time_offset){ true, -1, 999999999 };
+                assert(box_start(&f->box, &f->spec, &host));
+                (void) snprintf(path, sizeof(path), "/proc/%d/ns/time", (int) f->box.pid);
+                assert(readlink(path, here, sizeof(here) - 1) > 0);
+                other->spec.ns[SPEC_NS_TIME].path = path;
+                assert(run(other) == 0 && box_run(&f->box) == 0);
+                for (int i = 0; i < 2; i++) {
+                        expect(i ? other : f, "monotonic           -1 999999999\nboottime      1000000         5\n");
+                        (void) snprintf(line, sizeof(line), "%s\n", here);
+                        expect(i ? other : f, line);
+                        assert(strtol(strstr((i ? other : f)->box.output, "5\n") + 2, NULL, 10) > 1000000);
+                }
+        }
+        _cleanup_fixture_ struct fixture *bad = fixture_new("true");
+        bad->spec.ns[SPEC_NS_TIME].path = "/proc/self/ns/net";
+        expect_error(bad, "/proc/self/ns/net is not a namespace of type time");
+}
+
 static void test_names(void) {
         _cleanup_fixture_ struct fixture *f = fixture_new("cat /proc/sys/kernel/hostname /proc/sys/kernel/domainname");
         _cleanup_fixture_ struct fixture *none = fixture_new("true");
@@ -301,6 +349,7 @@ int main(void) {
         RUN(test_start_by_others);
         RUN(test_start_in_user_namespace);
         RUN(test_outlives_parent);
+        RUN(test_time_namespaces);
         RUN(test_names);
         return 0;
 }

@@ -11,6 +11,7 @@
 #include "base/fs.h"
 #include "base/str.h"
 #include "oci/creation.h"
+#include "oci/inherited.h"
 #include "oci/seccomp.h"
 
 static int read_bundle(struct creation *c, const char **ret_text, size_t *ret_len, struct err *err) {
@@ -95,6 +96,8 @@ int creation_read(struct creation *c, struct err *err) {
         r = refuse_rdt(c, err);
         if (r == 0)
                 r = settle_namespaces(&c->config.spec, err);
+        if (r == 0)
+                r = oci_inherit_fds(c->args->preserve_fds, c->oci->arena, &c->config.spec.process, err);
         if (r == 0)
                 r = oci_seccomp_load(c->oci, &c->config, &c->config.spec.process, err);
         if (r < 0)

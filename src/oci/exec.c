@@ -14,6 +14,7 @@
 #include "base/str.h"
 #include "init/plan.h"
 #include "init/process.h"
+#include "oci/inherited.h"
 #include "oci/console.h"
 #include "oci/creation.h"
 #include "oci/foreground.h"
@@ -202,6 +203,8 @@ int oci_exec(const struct oci *o, const struct oci_exec_args *args, int *ret_sta
         r = open_container(&x, err);
         if (r == 0)
                 r = exec_read_process(&x, err);
+        if (r == 0)
+                r = oci_inherit_fds(args->preserve_fds, o->arena, &x.process, err);
         if (r == 0)
                 r = oci_seccomp_load(o, &x.config, &x.process, err);
         if (r == 0)

@@ -34,7 +34,9 @@ static int add_shared(const struct spec *spec, size_t first_fd, struct lxc_confi
                 const struct spec_namespace *ns = &spec->ns[i];
                 int fd;
 
-                if (ns->create || !ns->path)
+                /* liblxc joins in a process that shares its memory, which the kernel forbids for that of time: init's.
+                 */
+                if (ns->create || !ns->path || i == SPEC_NS_TIME)
                         continue;
                 fd = open(ns->path, O_RDONLY | O_CLOEXEC);
                 if (fd < 0)
@@ -50,11 +52,12 @@ static int add_shared(const struct spec *spec, size_t first_fd, struct lxc_confi
         return 0;
 }
 
-/* Init leaves for a cgroup namespace by itself once it is in its cgroup, so that is not liblxc's to clone. */
+/* Init leaves for a cgroup namespace by itself once it is in its cgroup, so that is not liblxc's to clone. Nor is that
+ * of time, of whose offsets liblxc 5.0 keeps only the seconds. */
 static void add_cloned(const struct spec *spec, struct lxc_config *c) {
         strbuf_puts(&c->text, "lxc.namespace.clone = mnt");
         for (int i = 0; i < SPEC_NS_MAX; i++)
-                if (spec->ns[i].create && i != SPEC_NS_MNT && i != SPEC_NS_CGROUP)
+                if (spec->ns[i].create && i != SPEC_NS_MNT && i != SPEC_NS_CGROUP && i != SPEC_NS_TIME)
                         strbuf_printf(&c->text, " %s", clone_names[i]);
         strbuf_putc(&c->text, '\n');
 }
@@ -131,17 +134,6 @@ bool lxc_may_mount_sys(const struct spec *spec) {
         return user->path && net->path && owns(user->path, net->path);
 }
 
-/* liblxc takes a whole number of one unit. */
-static void add_time_offset(struct lxc_config *c, const char *clock, const struct spec_time_offset *t) {
-        if (!t->has)
-                return;
-        if (t->nanoseconds == 0)
-                strbuf_printf(&c->text, "lxc.time.offset.%s = %llds\n", clock, (long long) t->seconds);
-        else
-                strbuf_printf(&c->text, "lxc.time.offset.%s = %lldns\n", clock,
-                              (long long) t->seconds * 1000000000 + t->nanoseconds);
-}
-
 static void add_mounts(const struct spec *spec, struct lxc_config *c) {
         static const char proc[] = "lxc.mount.entry = proc proc proc nosuid,nodev,noexec 0 0\n",
                           bound_proc[] = "lxc.mount.entry = /proc proc none rbind 0 0\n",
@@ -174,8 +166,6 @@ int lxc_config_build(const struct spec *spec, size_t first_fd, const char *log_p
                 add_user(spec, &c);
         if (spec->ns[SPEC_NS_UTS].create && !spec->hostname && !spec->is_bundle) /* else it is init's */
                 strbuf_printf(&c.text, "lxc.uts.name = %.63s\n", spec->id);
-        add_time_offset(&c, "boot", &spec->boottime);
-        add_time_offset(&c, "monotonic", &spec->monotonic);
         add_mounts(spec, &c);
         strbuf_puts(&c.text, "lxc.autodev = 0\nlxc.tty.max = 0\nlxc.pty.max = 0\nlxc.console.path = none\n"
                              "lxc.apparmor.profile = unconfined\n"

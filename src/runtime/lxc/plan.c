@@ -7,10 +7,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <linux/nsfs.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include "base/alloc.h"
 #include "base/cleanup.h"
@@ -20,6 +22,10 @@
 #include "init/sys.h"
 #include "runtime/hooks/hooks.h"
 #include "runtime/lxc/plan-writer.h"
+
+#ifndef CLONE_NEWTIME
+#define CLONE_NEWTIME 0x80
+#endif
 
 enum {
         MAX_MOUNTINFO = 64 << 20,
@@ -283,6 +289,31 @@ static int put_uts(struct plan_writer *w, const struct spec *spec, struct err *e
         return 0;
 }
 
+static int put_time_ns(struct plan_writer *w, const struct spec *spec, struct err *err) {
+        const struct spec_namespace *ns = &spec->ns[SPEC_NS_TIME];
+        int fd, index;
+
+        if (ns->create)
+                PLAN_PUT_REC(w, ((struct plan_record){ .op = PLAN_TIME_NS_NEW,
+                                                       .fd = -1,
+                                                       .a = (uint64_t) spec->monotonic.seconds,
+                                                       .b = spec->monotonic.nanoseconds,
+                                                       .c = (uint64_t) spec->boottime.seconds,
+                                                       .d = spec->boottime.nanoseconds }));
+        if (ns->create || !ns->path)
+                return 0;
+        fd = open(ns->path, O_RDONLY | O_CLOEXEC);
+        if (fd < 0 || ioctl(fd, NS_GET_NSTYPE) != CLONE_NEWTIME) {
+                (void) fd_close(fd);
+                return err_set(err, ERR_INVALID, "%s is not a namespace of type time", ns->path);
+        }
+        index = plan_put_fd(w, fd, err);
+        if (index < 0)
+                return index;
+        PLAN_PUT_REC(w, ((struct plan_record){ .op = PLAN_TIME_NS, .fd = index }));
+        return 0;
+}
+
 /* What our uid looks like from the container's user namespace. */
 static uint32_t uid_inside(const struct spec *spec) {
         const struct id_maps *ids = &spec->user_ids;
@@ -339,6 +370,8 @@ static int put_start(struct plan_writer *w, const struct spec *spec, const struc
                 r = put_life(w, spec, err);
         if (r == 0)
                 r = put_uts(w, spec, err);
+        if (r == 0)
+                r = put_time_ns(w, spec, err);
         if (r < 0)
                 return r;
         if (spec->ns[SPEC_NS_CGROUP].create)
