@@ -311,7 +311,7 @@ static void test_time_namespaces(void) {
                 other->spec.ns[SPEC_NS_TIME].path = path;
                 assert(run(other) == 0 && box_run(&f->box) == 0);
                 for (int i = 0; i < 2; i++) {
-                        expect(i ? other : f, "monotonic           -1 999999999\nboottime      1000000         5\n");
+                        expect(i ? other : f, "monotonic          -1 999999999\nboottime      1000000         5\n");
                         (void) snprintf(line, sizeof(line), "%s\n", here);
                         expect(i ? other : f, line);
                         assert(strtol(strstr((i ? other : f)->box.output, "5\n") + 2, NULL, 10) > 1000000);
