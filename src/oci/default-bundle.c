@@ -5,7 +5,6 @@
 #include "base/attr.h"
 #include "base/json.h"
 #include "base/str.h"
-#include "oci/config.h"
 
 enum { MAX_OPTIONS = 8 };
 
@@ -111,8 +110,9 @@ static json_t *linux_json(bool rootless, uid_t uid, gid_t gid) {
         return l;
 }
 
+/* Of the version that has all that is in it: older runtimes take it, too. */
 const char *oci_default_bundle(bool rootless, uid_t uid, gid_t gid, struct arena *arena) {
-        json_t *all = json_pack("{s:s, s:o, s:{s:s, s:b}, s:s, s:o, s:o}", "ociVersion", OCI_VERSION, "process",
+        json_t *all = json_pack("{s:s, s:o, s:{s:s, s:b}, s:s, s:o, s:o}", "ociVersion", "1.0.2", "process",
                                 process_json(), "root", "path", "rootfs", "readonly", 1, "hostname", "proxmox-lxcri",
                                 "mounts", mounts_json(rootless), "linux", linux_json(rootless, uid, gid));
 
