@@ -103,8 +103,8 @@ static json_t *linux_features(void) {
 
         (void) json_object_update_new(
                 l, json_pack("{s:{s:b}, s:{s:b}, s:{s:b, s:b, s:b}, s:{s:{s:b}}, s:{s:b}, s:{s:o, s:o}}", "apparmor",
-                             "enabled", 1, "selinux", "enabled", 1, "intelRdt", "enabled", 1, "schemata", 1,
-                             "monitoring", 1, "mountExtensions", "idmap", "enabled", 1, "netDevices", "enabled", 1,
+                             "enabled", 1, "selinux", "enabled", 1, "intelRdt", "enabled", 0, "schemata", 0,
+                             "monitoring", 0, "mountExtensions", "idmap", "enabled", 1, "netDevices", "enabled", 1,
                              "memoryPolicy", "modes", config_names(config_memory_modes, n_config_memory_modes), "flags",
                              config_names(config_memory_flags, n_config_memory_flags)));
         return l;
