@@ -526,6 +526,56 @@ def test_time_of_what_engines_ask_for_all_the_time(oci, box):
         assert best < 0.002, (words, best)
 
 
+# Another engine.
+
+
+@pytest.mark.skipif(not shutil.which('crun'), reason='no crun')
+def test_crun_as_engine(oci):
+    """Later verbs find out whose container it is."""
+    made = oci.container('sleep', '1000')
+    del made.linux['cgroupsPath'], made.linux['resources']
+    made.write()
+    more = ('--cgroup-manager=disabled',)
+    theirs = ('--root', oci.root + '.crun', *more)
+    where = []
+    if os.path.ismount('/sys/fs/cgroup/unified'):  # crun does v1 or v2, not both
+        where = ['unshare', '--mount', 'sh', '-ec', 'mount -t tmpfs none /sys/fs/cgroup/unified; exec "$@"', 'sh']
+
+    def run(*words, program=bundle.program(), check=True, **popen):
+        done = subprocess.run([*where, program, *words], **{
+            'check': False, 'stdin': subprocess.DEVNULL, 'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE, **popen})
+        assert not check or done.returncode == 0, (done.stderr or b'').decode() + made.output_text()
+        return done
+
+    def ours(*words, **more_options):
+        return run('--root', oci.root, *more, *words, **more_options).stdout.decode()
+    with open(made.out_path, 'wb') as out:
+        run('--root', oci.root, *more, '--engine', 'crun', 'create', '-b', made.bundle, '--pid-file', made.pid_file, made.id,
+            stdout=out, stderr=out)
+    try:
+        with open(made.pid_file, encoding='ascii') as f:
+            pid = int(f.read())
+        assert json.loads(run(*theirs, 'state', made.id, program='crun').stdout)['pid'] == pid
+        state = json.loads(ours('state', made.id))
+        assert (state['status'], state['pid']) == ('created', pid)
+        assert oci.list() == [] and made.id in ours('--engine=crun', 'list')
+        ours('start', made.id)
+        assert json.loads(ours('state', made.id))['status'] == 'running'
+        done = run('--root', oci.root, *more, 'exec', '--cwd', '/tmp', made.id, 'sh', '-c', 'pwd; exit 3', check=False)
+        assert (done.returncode, done.stdout) == (3, b'/tmp\n')
+        done = oci.result('create', '-b', made.bundle, made.id)
+        assert done.returncode == 1 and 'exists' in done.stderr
+        done = oci.result('mounts', made.id)
+        assert done.returncode == 1 and 'crun has no verb' in done.stderr
+        ours('kill', made.id, 'KILL')
+        assert bundle.reap(pid) == -signal.SIGKILL
+    finally:
+        run(*theirs, 'delete', '-f', made.id, program='crun', check=False)
+    done = oci.result('create', '--engine', 'runc', '-b', made.bundle, made.id)
+    assert done.returncode == 1 and 'invalid engine' in done.stderr
+    shutil.rmtree(oci.root + '.crun', ignore_errors=True)
+
+
 # LXC's own tools.
 
 

@@ -9,6 +9,7 @@
 #include <unistd.h>
 #include "base/log.h"
 #include "base/str.h"
+#include "cli/oci/engine.h"
 #include "cli/oci/programs.h"
 #include "cli/oci/runtime.h"
 #include "oci/config.h"
@@ -127,6 +128,7 @@ static int run_verb(struct runtime *rt, const struct cli_verb *verb, verb_fn *fn
                     char *const *argv) {
         static struct cli_args args;
         struct err err, usage;
+        bool crun = false;
         int r, parsed = args_parse(&args, argv, verb->options, oci_global_options, verb->stop_at_args, &usage);
 
         if (parsed == 0 && args_has(&args, "help")) {
@@ -142,8 +144,10 @@ static int run_verb(struct runtime *rt, const struct cli_verb *verb, verb_fn *fn
                 r = apply_globals(rt, &args, &err);
         if (r == 0 && (r = check_arguments(rt, verb, &args)) != EXIT_FINE)
                 return r;
+        if (r == 0)
+                r = engine_choose(rt, verb, &args, globals, &crun, &err);
         if (r == 0) {
-                r = fn(rt, &args, &err);
+                r = crun ? engine_run_crun(rt, verb, &args, globals, &err) : fn(rt, &args, &err);
                 if (r < 0 && fn == oci_do_exec) {
                         (void) err_wrap(&err, "exec failed");
                         oci_log_fail(&rt->log, err.msg);
