@@ -126,7 +126,7 @@ enum plan_op {
         /* str: path of a mount, data; a: MS_* flags of mount(2) with MS_REMOUNT. */
         PLAN_REMOUNT,
         /* str: name of a new session keyring; a: rights (KEYCTL_SETPERM) it gets besides those it has. Kernels without
-         * keyrings are fine. */
+         * keyrings are fine. Of an exec: of the one to join. */
         PLAN_KEYRING,
         /* fd: a time namespace to be entered. */
         PLAN_TIME_NS,

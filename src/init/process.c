@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include "init/fail.h"
+#include "init/keyring.h"
 #include "init/listener.h"
 #include "init/path.h"
 #include "init/sys.h"
@@ -516,6 +517,7 @@ void process_run_exec(const struct reader *plan, const int *fds, int status_fd, 
         static struct users_result user;
         struct process_args args = { .plan = plan, .user = &user, .proc_fd = -1, .status_fd = status_fd, .sock = sock };
         int root_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        const struct plan_record *keyring = reader_find(plan, NULL, PLAN_KEYRING);
         struct plan_error e;
 
         process_reset();
@@ -523,7 +525,8 @@ void process_run_exec(const struct reader *plan, const int *fds, int status_fd, 
                 (void) fail_set(&e, errno, "open the container's root", NULL);
         else {
                 args.proc_fd = path_open_proc(root_fd);
-                if (users_resolve(root_fd, reader_find(plan, NULL, PLAN_USER), &user, &e) == 0 &&
+                if ((!keyring || keyring_join(keyring, false, &e) == 0) &&
+                    users_resolve(root_fd, reader_find(plan, NULL, PLAN_USER), &user, &e) == 0 &&
                     process_set_oom(plan, args.proc_fd, &e) == 0 && make_terminal(plan, root_fd, sock, &e) == 0 &&
                     process_place_fds(&args, fds, &e) == 0 && process_apply(&args, &e) == 0)
                         (void) process_exec(&args, &e);

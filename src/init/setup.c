@@ -12,6 +12,7 @@
 #include "init/copyup.h"
 #include "init/fail.h"
 #include "init/hook.h"
+#include "init/keyring.h"
 #include "init/mask.h"
 #include "init/path.h"
 #include "init/process.h"
@@ -358,27 +359,8 @@ static int do_nothing(struct setup *s, const struct plan_record *rec, struct pla
         return 0;
 }
 
-/* As runc: the user may search it. */
 static int do_keyring(struct setup *s, const struct plan_record *rec, struct plan_error *e) {
-        enum { JOIN_SESSION_KEYRING = 1, SETPERM = 5, DESCRIBE = 6, SESSION_KEYRING = -3 };
-        long key = syscall(SYS_keyctl, JOIN_SESSION_KEYRING, reader_string(rec, 0)), n;
-        char text[256] = "";
-        uint32_t rights = 0;
-        const char *at = text;
-
-        if (key < 0)
-                return errno == ENOSYS ? 0 : fail_set(e, errno, "make a session keyring", NULL);
-        n = syscall(SYS_keyctl, DESCRIBE, (long) SESSION_KEYRING, text, sizeof(text) - 1);
-        if (n < 0)
-                return fail_set(e, errno, "look at the session keyring", NULL);
-        /* "keyring;uid;gid;rights;name", rights in hexadecimal. */
-        for (int i = 0; i < 3 && at; i++)
-                at = strchr(at, ';') ? strchr(at, ';') + 1 : NULL;
-        for (; at && *at && *at != ';'; at++)
-                rights = rights << 4 | (uint32_t) (*at <= '9' ? *at - '0' : (*at | 0x20) - 'a' + 10);
-        if (!at || syscall(SYS_keyctl, SETPERM, key, rights | (uint32_t) rec->a) < 0)
-                return fail_set(e, at ? errno : EBADMSG, "set the rights of the session keyring", NULL);
-        return 0;
+        return keyring_join(rec, true, e);
 }
 
 /* Whatever liblxc has set before. */

@@ -72,6 +72,7 @@ static void fill(struct creation *c) {
         spec->outlives_parent = true;
         spec->default_devices = true;
         spec->session_keyring = !c->args->no_new_keyring;
+        c->state.own_keyring = spec->session_keyring;
         c->state.bundle = c->config.bundle;
         c->state.rootfs = c->config.root_path;
         c->state.oci_version = c->config.oci_version;

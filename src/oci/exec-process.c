@@ -162,5 +162,9 @@ static int from_file(struct exec *x, const char *path, struct err *err) {
 }
 
 int exec_read_process(struct exec *x, struct err *err) {
-        return x->args->process_path ? from_file(x, x->args->process_path, err) : from_options(x, err);
+        int r = x->args->process_path ? from_file(x, x->args->process_path, err) : from_options(x, err);
+
+        if (x->state.own_keyring)
+                x->process.session_keyring = arena_printf(x->oci->arena, "_ses.%.200s", x->state.id);
+        return r;
 }

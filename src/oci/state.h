@@ -32,6 +32,7 @@ struct oci_state {
         const char *scope;       /* systemd's unit, "": driver cgroupfs */
         const char *rdt_made;    /* resctrl's folder that goes with it, "": none */
         const char *rdt_tasks;   /* resctrl's folder where its processes are, "": where they were born */
+        bool own_keyring;        /* its session keyring, "_ses.<id>" */
         bool own_pid_ns;         /* everything in it ends with init */
         const struct spec_pair *annotations;
         size_t n_annotations;

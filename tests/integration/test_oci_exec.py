@@ -5,6 +5,7 @@ import os
 import pty
 import signal
 import subprocess
+import sys
 import termios
 import time
 
@@ -305,3 +306,30 @@ def test_many_at_once(oci, box):
     assert [p.communicate(timeout=60 * SLOW)[0] for p in running] == [f'{n}\n'.encode() for n in range(20)]
     assert all(p.returncode == 0 for p in running)
     assert alive(box.pid)
+
+
+def keyring(oci, box):
+    """The session keyring of an exec, whose caller is in one of its own."""
+    command = oci.command('exec', box.id, 'probe', 'keyring')
+    join = ('import ctypes, os, sys; libc = ctypes.CDLL(None);'
+            'libc.syscall(250, 1, b"of-the-caller"); os.execv(sys.argv[1], sys.argv[1:])')
+    return subprocess.run([sys.executable, '-c', join, *command], check=True, stdout=subprocess.PIPE, text=True,
+                          stdin=subprocess.DEVNULL, timeout=60 * SLOW).stdout.strip().rsplit(';', 1)[-1]
+
+
+@pytest.mark.skipif(not os.path.exists('/proc/keys') or os.uname().machine != 'x86_64', reason='no keyrings here')
+@pytest.mark.parametrize('users', [False, True])
+def test_session_keyring_is_the_containers(oci, users):
+    box = oci.container()
+    if users:
+        box.user_namespace()
+    box.up()
+    assert keyring(oci, box) == f'_ses.{box.id}'
+
+
+@pytest.mark.skipif(not os.path.exists('/proc/keys') or os.uname().machine != 'x86_64', reason='no keyrings here')
+def test_session_keyring_of_the_caller(oci):
+    box = oci.container()
+    box.create('--no-new-keyring')
+    box.start()
+    assert keyring(oci, box) == 'of-the-caller'

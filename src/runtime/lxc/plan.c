@@ -425,6 +425,8 @@ int plan_build_exec(const struct spec_process *process, struct cgroups *cgroups,
                 r = plan_put_early(&w, process, err);
         if (r < 0)
                 return r;
+        if (process->session_keyring)
+                PLAN_PUT(&w, PLAN_KEYRING, process->session_keyring);
         plan_put_terminal(&w, process);
         r = plan_put_process(&w, process, err);
         if (r == 0)

@@ -188,7 +188,8 @@ struct spec_process {
         /* Lists of processors, "0-3,7": before the cgroup is entered, and for the program; NULL: as it is. Of an exec.
          */
         const char *cpu_affinity_initial, *cpu_affinity_final;
-        const int *fds; /* become 3, 4 ... in the program; borrowed */
+        const char *session_keyring; /* of an exec: the one to join; NULL: the caller's */
+        const int *fds;              /* become 3, 4 ... in the program; borrowed */
         size_t n_fds;
 };
 
