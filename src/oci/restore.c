@@ -197,7 +197,10 @@ static int make(struct creation *c, void *userdata, struct err *err) {
                 r = criu_mounts_make_targets(&c->config, err);
         if (r == 0)
                 r = prepare_options(&s, err);
-        return r < 0 ? r : run_criu(&s, err);
+        if (r == 0)
+                r = run_criu(&s, err);
+        cgroup_holder_end(&c->cgroup);
+        return r;
 }
 
 int oci_restore(const struct oci *o, const struct oci_run_args *run, const struct oci_criu_args *args, int *ret_status,

@@ -29,6 +29,7 @@ from runtime import Containerd, Lxcri, REPO, has_systemd, oci_runtime  # noqa: E
 AS_PROXMOX = 'LXCRI_TEST_PROXMOX' in os.environ
 WARM_POOL = AS_PROXMOX and 'LXCRI_TEST_WARM_POOL' in os.environ  # of all daemons
 AGAINST_CONTAINERD = os.environ.get('LXCRI_TEST_RUNTIME') == 'containerd'
+OCI_FIXTURES = {'oci', 'podman', 'ctr', 'containerd', 'own_containerd'}
 OCI_REFERENCE = os.environ.get('LXCRI_OCI_RUNTIME')  # runc or crun, in place of ours
 
 
@@ -50,7 +51,7 @@ def pytest_configure(config):
 
 def pytest_collection_modifyitems(config, items):
     if OCI_REFERENCE:
-        others = [item for item in items if 'oci' not in item.fixturenames]
+        others = [item for item in items if not OCI_FIXTURES & set(item.fixturenames)]
         config.hook.pytest_deselected(items=others)
         items[:] = [item for item in items if item not in others]
         for item in items:
@@ -157,7 +158,7 @@ def fixture_cluster():
 def make_daemon(top, name, registry, **more):
     directory = os.path.join(top, name)
     if AGAINST_CONTAINERD:
-        return Containerd(directory, {'': f'{registry.address}/sandbox:1'}, os.environ.get('LXCRI_OCI_RUNTIME', ''))
+        return Containerd(directory, {'': f'{registry.address}/sandbox:1'}, os.environ.get('LXCRI_CONTAINERD_RUNTIME', ''))
     return Lxcri(directory, **more)
 
 
@@ -301,6 +302,15 @@ def pytest_runtest_makereport(item, call):
             if server and not AGAINST_CONTAINERD:
                 report.sections.append(('daemon log', server.runtime.log_tail(4000)))
                 break
+
+
+@pytest.fixture(scope='session')
+def criu():
+    """CRIU, where it works with this kernel."""
+    done = subprocess.run(['criu', 'check'], check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode:
+        why = f'CRIU does not work with this kernel: {done.stdout.strip().splitlines()[-1]}; such tests run by tests/vm/oci'
+        (pytest.fail if 'criu' in os.environ.get('LXCRI_REQUIRE', '').split() else pytest.skip)(why)
 
 
 @pytest.fixture(scope='session')

@@ -17,7 +17,7 @@ stage_programs() {
 	(cd "${LXCRI_BUILD:-$repo/build}" && cp --parents src/init/proxmox-lxcri-sandbox.tar.gz "$stage/build/")
 	# There is no compiler in the guest.
 	PYTHONPATH=$repo/tests/lib PYTHONDONTWRITEBYTECODE=1 LXCRI_TEST_PROGRAMS=$stage/programs \
-		python3 -c 'import images; images.nonewprivs()'
+		/usr/bin/python3 -c 'import images, bundle; images.nonewprivs(); images.static_program(bundle.PROBE)'
 }
 
 # stage_tools PROGRAM...: of those that come from the Go module proxy. Fails where they can't be had.
