@@ -12,6 +12,7 @@
 #include "base/str.h"
 #include "oci/creation.h"
 #include "oci/inherited.h"
+#include "oci/notify.h"
 #include "oci/seccomp.h"
 
 static int read_bundle(struct creation *c, const char **ret_text, size_t *ret_len, struct err *err) {
@@ -98,9 +99,11 @@ int creation_read(struct creation *c, struct err *err) {
         if (r == 0)
                 r = settle_namespaces(&c->config.spec, err);
         if (r == 0)
-                r = oci_inherit_fds(c->args->preserve_fds, c->oci->arena, &c->config.spec.process, err);
-        if (r == 0)
                 r = oci_seccomp_load(c->oci, &c->config, &c->config.spec.process, err);
+        if (r == 0)
+                r = notify_add(&c->dir, c->oci->arena, &c->config.spec, err);
+        if (r == 0)
+                r = inherited_add(c->args->preserve_fds, true, c->oci->arena, &c->config.spec.process, err);
         if (r < 0)
                 return r;
         fill(c);

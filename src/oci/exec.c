@@ -14,10 +14,10 @@
 #include "base/str.h"
 #include "init/plan.h"
 #include "init/process.h"
-#include "oci/inherited.h"
 #include "oci/console.h"
 #include "oci/creation.h"
 #include "oci/foreground.h"
+#include "oci/inherited.h"
 #include "oci/seccomp-agent.h"
 #include "oci/seccomp.h"
 #include "runtime/cgroup/cgroup.h"
@@ -204,9 +204,9 @@ int oci_exec(const struct oci *o, const struct oci_exec_args *args, int *ret_sta
         if (r == 0)
                 r = exec_read_process(&x, err);
         if (r == 0)
-                r = oci_inherit_fds(args->preserve_fds, o->arena, &x.process, err);
-        if (r == 0)
                 r = oci_seccomp_load(o, &x.config, &x.process, err);
+        if (r == 0)
+                r = inherited_add(args->preserve_fds, false, o->arena, &x.process, err);
         if (r == 0)
                 r = find_cgroup(&x, err);
         if (r == 0)

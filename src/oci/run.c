@@ -7,6 +7,7 @@
 #include <unistd.h>
 #include "oci/creation.h"
 #include "oci/foreground.h"
+#include "oci/notify.h"
 
 static int wait_for_end(const struct creation *c, int signals, int *ret_status, struct err *err) {
         /* Init is our child by now: its own parent has ended, and we adopt. */
@@ -25,6 +26,20 @@ static int destroy(const struct creation *c, struct err *err) {
         return oci_destroy(c->oci, &d, &c->state, c->cgroups, err);
 }
 
+/* In the foreground it is us whom our caller watches. */
+static void see_it_ready(struct creation *c, bool detached, struct notify *n) {
+        n->main_pid = detached ? c->state.pid : getpid();
+        n->pidfd = c->pidfd;
+        if (n->fd < 0)
+                return;
+        if (!detached) {
+                notify_relay_in_thread(n);
+                return;
+        }
+        oci_dir_done(&c->dir);
+        notify_relay(n);
+}
+
 int oci_run(const struct oci *o, const struct oci_run_args *args, int *ret_status, struct err *err) {
         return oci_run_by(o, args, NULL, ret_status, err);
 }
@@ -32,6 +47,7 @@ int oci_run(const struct oci *o, const struct oci_run_args *args, int *ret_statu
 int oci_run_by(const struct oci *o, const struct oci_run_args *args, const struct creation_maker *maker,
                int *ret_status, struct err *err) {
         _cleanup_(creation_done) struct creation c = CREATION_EMPTY;
+        static struct notify notify = NOTIFY_EMPTY; /* a thread's, until our process ends */
         _cleanup_(fd_closep) int signals = -1;
         struct err ignored;
         int r = 0;
@@ -48,8 +64,13 @@ int oci_run_by(const struct oci *o, const struct oci_run_args *args, const struc
                           : creation_run(&c, o, &args->create, args->detach, err);
         if (r < 0)
                 return r;
-        if (!maker || !maker->started)
-                r = oci_start_made(&c, err);
+        if (!maker || !maker->started) {
+                r = notify_listen(&c.dir, &notify, err);
+                if (r == 0)
+                        r = oci_start_made(&c, err);
+        }
+        if (r == 0)
+                see_it_ready(&c, args->detach, &notify);
         if (r == 0 && args->detach)
                 return 0;
         if (r == 0)

@@ -11,6 +11,7 @@
 #include "init/plan.h"
 #include "init/process.h"
 #include "oci/creation.h"
+#include "oci/notify.h"
 #include "oci/seccomp-agent.h"
 #include "runtime/hooks/hooks.h"
 
@@ -122,8 +123,23 @@ int oci_start_made(struct creation *c, struct err *err) {
         return r < 0 ? r : run_poststart(&c->state, &c->config, err);
 }
 
+/* Whoever started us wants to hear when it is ready; meanwhile others may do with it what they like. */
+static void see_it_ready(struct oci_dir *d, const struct oci_state *s, struct notify *n) {
+        _cleanup_(fd_closep) int pidfd = -1;
+
+        oci_dir_done(d);
+        if (n->fd < 0)
+                return;
+        pidfd = proc_open(s->pid, s->start_time);
+        n->main_pid = s->pid;
+        n->pidfd = pidfd;
+        if (pidfd >= 0)
+                notify_relay(n);
+}
+
 int oci_start(const struct oci *o, const char *id, struct err *err) {
         _cleanup_(oci_dir_done) struct oci_dir d = OCI_DIR_EMPTY;
+        _cleanup_(notify_done) struct notify notify = NOTIFY_EMPTY;
         struct oci_config config;
         enum oci_status status;
         struct oci_state s;
@@ -142,6 +158,12 @@ int oci_start(const struct oci *o, const char *id, struct err *err) {
                 return r;
         if (!config.has_process)
                 return err_set(err, ERR_INVALID, "process: must be set for a container to start");
-        r = let_go(&d, &s, &config, o->arena, err);
-        return r < 0 ? r : run_poststart(&s, &config, err);
+        r = notify_listen(&d, &notify, err);
+        if (r == 0)
+                r = let_go(&d, &s, &config, o->arena, err);
+        if (r == 0)
+                r = run_poststart(&s, &config, err);
+        if (r == 0)
+                see_it_ready(&d, &s, &notify);
+        return r;
 }

@@ -261,26 +261,13 @@ static int add_unknown(struct reader *r, const char *name, uint32_t action, unsi
         return 0;
 }
 
-/* By which the process hands over the listener's descriptor, when the filter is in force already: nobody would ever
- * answer. runc refuses write for the same reason, and profiles for it don't have that. */
-static int check_notify(struct reader *r, const char *name) {
-        static const char *const needed[] = { "sendmsg", "recvmsg", "read", "write" };
-
-        for (size_t i = 0; i < ELEMENTSOF(needed); i++)
-                if (str_eq(name, needed[i]))
-                        return bad(r, "SCMP_ACT_NOTIFY cannot be used for the syscall", name);
-        r->notify = true;
-        return 0;
-}
-
 static int add_name(struct reader *r, const json_t *name, uint32_t action, const struct scmp_arg_cmp *args,
                     unsigned n) {
         int nr;
 
         if (!json_is_string(name))
                 return bad(r, "not a list of strings:", "names");
-        if (action == SCMP_ACT_NOTIFY && check_notify(r, json_string_value(name)) < 0)
-                return -ERR_INVALID;
+        r->notify = r->notify || action == SCMP_ACT_NOTIFY;
         nr = seccomp_syscall_resolve_name(json_string_value(name));
         return nr == __NR_SCMP_ERROR ? add_unknown(r, json_string_value(name), action, n)
                                      : add_rule(r, nr, action, args, n);
@@ -386,8 +373,7 @@ static int build(struct reader *r, const json_t *root, const struct seccomp_filt
 
         rc = get_action(r, json_object_get(root, "defaultAction"), json_object_get(root, "defaultErrnoRet"), EPERM,
                         &r->default_action);
-        if (rc == 0 && r->default_action == SCMP_ACT_NOTIFY)
-                rc = bad(r, "cannot be used as", "defaultAction: SCMP_ACT_NOTIFY");
+        r->notify = r->default_action == SCMP_ACT_NOTIFY;
         if (rc == 0)
                 rc = get_flags(r, root, &filter_flags);
         if (rc < 0)

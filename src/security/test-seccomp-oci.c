@@ -148,7 +148,8 @@ static void test_trace(void) {
 
 /* The call is answered by us: WAIT_KILLABLE_RECV goes with it where the kernel has that. */
 static void test_notify(void) {
-        _cleanup_(seccomp_unrefp) const struct seccomp_filter *f = must_parse(rule("SCMP_ACT_NOTIFY", ""));
+        _cleanup_(seccomp_unrefp) const struct seccomp_filter *f = must_parse(rule("SCMP_ACT_NOTIFY", "")),
+                                                              *other = NULL;
         struct seccomp_notif_sizes sizes;
         struct seccomp_notif *req;
         struct seccomp_notif_resp answer = { .error = -93 };
@@ -156,6 +157,8 @@ static void test_notify(void) {
         pid_t pid;
 
         assert(notify && f->flags == 0);
+        other = must_parse("{\"defaultAction\":\"SCMP_ACT_NOTIFY\"}");
+        assert(notify);
         assert(syscall(SYS_seccomp, SECCOMP_GET_NOTIF_SIZES, 0, &sizes) == 0);
         req = calloc(1, sizes.seccomp_notif);
         assert(req);
@@ -279,7 +282,6 @@ static void test_refused(void) {
         } cases[] = {
                 { "{}", "action" },
                 { "[]", "linux.seccomp" },
-                { "{\"defaultAction\":\"SCMP_ACT_NOTIFY\"}", "SCMP_ACT_NOTIFY" },
                 { "{\"defaultAction\":\"SCMP_ACT_MAYBE\"}", "SCMP_ACT_MAYBE" },
                 { "{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"defaultErrnoRet\":1}", "errnoRet" },
                 { "{\"defaultAction\":\"SCMP_ACT_ERRNO\",\"defaultErrnoRet\":4096}", "errnoRet" },
@@ -304,7 +306,6 @@ static void test_refused(void) {
                 { "SCMP_ACT_ERRNO", ",\"args\":[{\"index\":0,\"op\":\"SCMP_CMP_EQ\",\"value\":18446744073709551616}]",
                   "" },
         };
-        static const char *const needed[] = { "write", "read", "sendmsg", "recvmsg" };
         const struct seccomp_filter *f = NULL;
         char json[256];
 
@@ -316,14 +317,6 @@ static void test_refused(void) {
 
                 assert(seccomp_parse_oci(text, strlen(text), &f, &notify, &err) < 0 && !f &&
                        strstr(err.msg, rules[i].word));
-        }
-        for (size_t i = 0; i < ELEMENTSOF(needed); i++) {
-                (void) snprintf(json, sizeof(json),
-                                "{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[{\"names\":[\"%s\"],\"action\":"
-                                "\"SCMP_ACT_NOTIFY\"}]}",
-                                needed[i]);
-                assert(seccomp_parse_oci(json, strlen(json), &f, &notify, &err) == -ERR_INVALID &&
-                       strstr(err.msg, needed[i]));
         }
         (void) snprintf(json, sizeof(json),
                         "{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[{\"names\":[],\"action\":"

@@ -583,7 +583,8 @@ class Host:
                 | {f'mount {point} #{n}' for ns, point, n in mounts()
                    if ns == own and not point.endswith(WATCHERS)}
                 | {f'cgroup {path}' for path in cgroups()}
-                | {f'state {name}' for name in (os.listdir(self.root) if os.path.isdir(self.root) else ())})
+                | {f'state {name}' for name in (os.listdir(self.root) if os.path.isdir(self.root) else ())
+                   if not name.startswith('@')})  # no container's: what the runtime keeps for all
 
     def left(self):
         return sorted(self.things() - self.before)
