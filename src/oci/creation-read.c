@@ -14,6 +14,7 @@
 #include "oci/inherited.h"
 #include "oci/notify.h"
 #include "oci/seccomp.h"
+#include "security/selinux.h"
 
 static int read_bundle(struct creation *c, const char **ret_text, size_t *ret_len, struct err *err) {
         const char *given = c->args->bundle ?: ".";
@@ -52,17 +53,33 @@ static int settle_namespaces(struct spec *spec, struct err *err) {
         return 0;
 }
 
-/* Never left out silently: who asks for a share of a cache counts on it. */
-static int refuse_rdt(const struct creation *c, struct err *err) {
-        if (!c->config.intel_rdt)
-                return 0;
-        if (access("/sys/fs/resctrl/schemata", F_OK) < 0)
-                return err_set(
-                        err, ERR_INVALID,
-                        "linux.intelRdt: this host has no resctrl file system (an Intel or AMD processor with RDT, "
-                        "and /sys/fs/resctrl mounted)");
-        return err_set(err, ERR_UNIMPLEMENTED,
-                       "linux.intelRdt: this runtime does not assign cache or memory bandwidth");
+static bool has_apparmor(void) {
+        _cleanup_(freep) char *text = NULL;
+        struct err ignored;
+
+        return fs_read_file(AT_FDCWD, "/sys/module/apparmor/parameters/enabled", 16, &text, NULL, &ignored) == 0 &&
+               *text == 'Y';
+}
+
+/* Who asks for what this host has not counts on it: it is never left out. The kernel would say no more than EINVAL. */
+static int check_host(const struct creation *c, struct spec *spec, struct err *err) {
+        struct spec_process *p = &spec->process;
+        const char *root;
+
+        if (p->selinux_label && !selinux_enabled())
+                return err_set(err, ERR_INVALID,
+                               "process.selinuxLabel: selinux label is specified in config, but selinux is disabled or "
+                               "not supported");
+        if (spec->mount_label && !selinux_enabled())
+                return err_set(err, ERR_INVALID, "linux.mountLabel: selinux is disabled or not supported");
+        if (p->apparmor_profile && !has_apparmor()) {
+                if (!str_eq(p->apparmor_profile, "unconfined"))
+                        return err_set(err, ERR_INVALID,
+                                       "process.apparmorProfile: apparmor is specified in config, but this host has "
+                                       "none");
+                p->apparmor_profile = NULL; /* so is everything here */
+        }
+        return c->config.intel_rdt ? intel_rdt_find(c->oci->arena, &root, err) : 0;
 }
 
 static void fill(struct creation *c) {
@@ -95,7 +112,7 @@ int creation_read(struct creation *c, struct err *err) {
                 return r;
         for (const char *const *w = c->config.warnings; w && *w; w++)
                 c->oci->warn(*w, c->oci->userdata);
-        r = refuse_rdt(c, err);
+        r = check_host(c, &c->config.spec, err);
         if (r == 0)
                 r = settle_namespaces(&c->config.spec, err);
         if (r == 0)

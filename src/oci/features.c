@@ -76,12 +76,19 @@ static json_t *capabilities(void) {
         return all;
 }
 
-/* The kernel looks at the flags before it looks at the program, of which there is none. */
+/* The kernel looks at the flags before it looks at the program, of which there is none. Some flags go only with a
+ * listener, and some only without. */
+static bool is_supported(unsigned flag) {
+        return (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flag, NULL) < 0 && errno == EFAULT) ||
+               (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flag | SECCOMP_FILTER_FLAG_NEW_LISTENER, NULL) < 0 &&
+                errno == EFAULT);
+}
+
 static json_t *supported_flags(void) {
         json_t *all = json_array();
 
         for (size_t i = 0; i < ELEMENTSOF(flags); i++)
-                if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags[i].value, NULL) < 0 && errno == EFAULT)
+                if (is_supported(flags[i].value))
                         (void) json_array_append_new(all, json_string(flags[i].name));
         return all;
 }
@@ -103,8 +110,8 @@ static json_t *linux_features(void) {
 
         (void) json_object_update_new(
                 l, json_pack("{s:{s:b}, s:{s:b}, s:{s:b, s:b, s:b}, s:{s:{s:b}}, s:{s:b}, s:{s:o, s:o}}", "apparmor",
-                             "enabled", 1, "selinux", "enabled", 1, "intelRdt", "enabled", 0, "schemata", 0,
-                             "monitoring", 0, "mountExtensions", "idmap", "enabled", 1, "netDevices", "enabled", 1,
+                             "enabled", 1, "selinux", "enabled", 1, "intelRdt", "enabled", 1, "schemata", 1,
+                             "monitoring", 1, "mountExtensions", "idmap", "enabled", 1, "netDevices", "enabled", 1,
                              "memoryPolicy", "modes", config_names(config_memory_modes, n_config_memory_modes), "flags",
                              config_names(config_memory_flags, n_config_memory_flags)));
         return l;
