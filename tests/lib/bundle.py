@@ -24,7 +24,7 @@ from cri import SLOW
 from leftovers import mounts, processes
 from runtime import REPO
 
-NAME = os.environ.get('LXCRI_OCI_RUNTIME', 'lxcri')
+NAME = os.environ.get('LXCRI_OCI_RUNTIME') or 'lxcri'
 ID = os.environ.get('LXCRI_TEST_ID', 'lxcri-test')
 PATH = images.PATH
 CAPS = ['CAP_CHOWN', 'CAP_DAC_OVERRIDE', 'CAP_FOWNER', 'CAP_FSETID', 'CAP_KILL', 'CAP_SETGID', 'CAP_SETUID',
