@@ -98,7 +98,7 @@ static int open_target(struct setup *s, const char *target, enum path_kind kind,
 
         if (fd < 0)
                 return fail_set(e, -fd, "mount on ", target, NULL);
-        if (strncmp(target, "/proc", 5) == 0)
+        if (strncmp(target, "/proc", 5) == 0 && (target[5] == '/' || !target[5]))
                 return fd;
         if (fstatfs(fd, &fs) < 0)
                 return close_and(fd, fail_set(e, errno, "mount on ", target, NULL));

@@ -251,6 +251,33 @@ static void test_over_root(void) {
         expect_error(f, "nothing can be mounted over the root");
 }
 
+static void test_over_proc(void) {
+        static const struct {
+                const char *type, *source, *target, *text;
+        } rows[] = { { "tmpfs", "tmpfs", "/proc", "not of type proc" },
+                     { "bind", "/tmp", "/proc/", "not of type proc" },
+                     { "tmpfs", "tmpfs", "/proc/self", "inside /proc" },
+                     { "bind", "/tmp", "//proc//sys/../self/attr", "inside /proc" },
+                     { "bind", "/etc/hostname", "/proc/sys/kernel/hostname", "inside /proc" },
+                     { "tmpfs", "tmpfs", "/process", "a symlink leads into the proc file system" },
+                     { "bind", "/tmp", "/x/../process", "a symlink leads into the proc file system" } };
+        _cleanup_fixture_ struct fixture *f = bundle_new("cat /proc/uptime /procfs; ls -d /proc/self/status");
+
+        for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
+                _cleanup_fixture_ struct fixture *bad = bundle_new("true");
+
+                assert(symlink("proc/sys", box_path(&bad->box, "root/process")) == 0 &&
+                       mkdir(box_path(&bad->box, "root/x"), 0755) == 0);
+                (void) add_mount(bad, rows[i].type, rows[i].source, rows[i].target);
+                expect_error(bad, rows[i].text);
+        }
+        box_write(&f->box, "uptime", "of lxcfs\n");
+        (void) add_mount(f, "bind", box_path(&f->box, "uptime"), "/proc/uptime");
+        (void) add_mount(f, "bind", box_path(&f->box, "uptime"), "/procfs");
+        assert(run(f) == 0);
+        expect(f, "of lxcfs\nof lxcfs\n/proc/self/status\n");
+}
+
 static void test_tmpfs_mode(void) {
         _cleanup_fixture_ struct fixture *f = bundle_new("stat -c '%n %a' /kept /said /made");
 
@@ -402,6 +429,7 @@ int main(void) {
         RUN(test_root_propagation);
         RUN(test_remount);
         RUN(test_over_root);
+        RUN(test_over_proc);
         RUN(test_tmpfs_mode);
         RUN(test_copy_up);
         RUN(test_copy_up_refused);

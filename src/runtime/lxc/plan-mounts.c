@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include "base/cleanup.h"
 #include "base/str.h"
 #include "init/sys.h"
@@ -251,6 +251,41 @@ static bool is_first_on(const struct spec *spec, const struct spec_mount *m, con
         return false;
 }
 
+/* A bundle's mount must not take the place of what the kernel, or we, believe to be procfs (CVE-2019-16884,
+ * CVE-2019-19921): as runc, only what lxcfs makes may be mounted in there, and over all of it only a procfs. */
+static int check_over_proc(const struct spec_mount *m, const char *target, struct err *err) {
+        static const char *const fine[] = { "cpuinfo",
+                                            "diskstats",
+                                            "meminfo",
+                                            "stat",
+                                            "swaps",
+                                            "uptime",
+                                            "loadavg",
+                                            "slabinfo",
+                                            "sys/kernel/ns_last_pid",
+                                            "sys/crypto/fips_enabled" };
+        const char *at = target + strspn(target, "/");
+        struct statfs fs;
+
+        if (strncmp(at, "proc", 4) != 0 || (at[4] && at[4] != '/'))
+                return 0;
+        at += 4;
+        at += strspn(at, "/");
+        if (!*at) {
+                if (str_eq(m->type, "proc") ||
+                    (plan_is_bind(m) &&
+                     (m->source_fd >= 0 ? fstatfs(m->source_fd, &fs) : statfs(m->source, &fs)) == 0 &&
+                     (long) fs.f_type == SYS_PROC_MAGIC))
+                        return 0;
+                return err_set(err, ERR_INVALID, "mounts: \"%.256s\" cannot be mounted because it is not of type proc",
+                               target);
+        }
+        for (size_t i = 0; i < ELEMENTSOF(fine); i++)
+                if (str_eq(at, fine[i]))
+                        return 0;
+        return err_set(err, ERR_INVALID, "mounts: \"%.256s\" cannot be mounted because it is inside /proc", target);
+}
+
 static int put_mount(struct plan_writer *w, const struct spec *spec, const struct plan_host *host,
                      const struct spec_mount *m, struct err *err) {
         unsigned long flags = m->flags;
@@ -275,6 +310,10 @@ static int put_mount(struct plan_writer *w, const struct spec *spec, const struc
                                "mount on %s: nothing can be mounted over the root; it is root.path's, and "
                                "linux.rootfsPropagation is for its propagation",
                                target);
+        }
+        if (spec->is_bundle && check_over_proc(m, target, err) < 0) {
+                (void) fd_close(m->source_fd);
+                return -(int) err->code;
         }
         if (plan_is_bind(m))
                 return put_bind(w, spec, m, target, err);
