@@ -614,6 +614,12 @@ class Host:
             self.sweep()
             ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 
+    def sweep_cgroups(self):
+        """Those without a process; for tests after which no runtime can know of them."""
+        for path in sorted(cgroups(), reverse=True):
+            with contextlib.suppress(OSError):
+                os.rmdir(path)
+
     def sweep(self):
         """Ends what is left of a test that failed, so that the next is not blamed for it."""
         for word in self.left():
@@ -621,9 +627,7 @@ class Host:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(int(word.split()[1]), signal.SIGKILL)
         self.reap_all()
-        for path in sorted(cgroups(), reverse=True):
-            with contextlib.suppress(OSError):
-                os.rmdir(path)
+        self.sweep_cgroups()
         subprocess.run(['rm', '-rf', '--one-file-system', self.folder], check=False, stderr=subprocess.DEVNULL)
 
 
