@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* config-mounts - "mounts" of config.json. */
 #include <limits.h>
+#include <linux/magic.h>
 #include <linux/mount.h>
+#include <string.h>
 #include <sys/mount.h>
+#include <sys/vfs.h>
 #include "base/str.h"
 #include "base/strbuf.h"
 #include "oci/config-parts.h"
@@ -175,6 +178,68 @@ static void check_paths(struct reading *r) {
                 m->destination = config_printf(r->node, "/%s", m->destination);
 }
 
+/* What @path is below "/proc": "" for that itself, "sys/kernel"; NULL when it is elsewhere. In @buf, PATH_MAX. */
+static const char *below_proc(const char *path, char *buf) {
+        size_t len = 0;
+
+        for (const char *p = path, *end; *p; p = end) {
+                p += strspn(p, "/");
+                end = p + strcspn(p, "/");
+                if (end == p || (end == p + 1 && *p == '.'))
+                        continue;
+                if (end == p + 2 && p[0] == '.' && p[1] == '.') {
+                        while (len > 0 && buf[--len] != '/')
+                                ;
+                        continue;
+                }
+                if (len + (size_t) (end - p) + 2 > PATH_MAX)
+                        return NULL;
+                buf[len++] = '/';
+                memcpy(buf + len, p, (size_t) (end - p));
+                len += (size_t) (end - p);
+        }
+        buf[len] = '\0';
+        return str_eq(buf, "/proc") ? "" : str_after(buf, "/proc/");
+}
+
+static bool is_procfs(const char *path) {
+        struct statfs fs;
+
+        return statfs(path, &fs) == 0 && fs.f_type == PROC_SUPER_MAGIC;
+}
+
+/* As runc: security labels are written there, and what hides it would take them for itself. What lxcfs shows may be. */
+static void check_proc(struct reading *r) {
+        static const char *const allowed[] = { "cpuinfo",
+                                               "diskstats",
+                                               "meminfo",
+                                               "stat",
+                                               "swaps",
+                                               "uptime",
+                                               "loadavg",
+                                               "slabinfo",
+                                               "net/dev",
+                                               "sys/kernel/ns_last_pid",
+                                               "sys/crypto/fips_enabled" };
+        const struct spec_mount *m = r->mount;
+        char buf[PATH_MAX + 1];
+        const char *below = m->destination ? below_proc(m->destination, buf) : NULL;
+
+        if (!below)
+                return;
+        if (!*below) {
+                if (!str_eq(m->type, "proc") && !(r->is_bind && m->source && is_procfs(m->source)))
+                        config_fail(r->node, "destination", "only a proc file system can be mounted on /proc");
+                return;
+        }
+        for (size_t i = 0; i < sizeof(allowed) / sizeof(*allowed); i++)
+                if (str_eq(below, allowed[i]))
+                        return;
+        if (str_eq(m->type, "proc"))
+                return;
+        config_fail(r->node, "destination", "\"%.100s\" cannot be mounted because it is inside /proc", buf);
+}
+
 static void read_mount(const struct config_node *n, const struct spec *spec, struct spec_mount *m) {
         struct reading r = { .node = n, .mount = m, .data = STRBUF(MAX_DATA), .spec = spec };
 
@@ -190,6 +255,7 @@ static void read_mount(const struct config_node *n, const struct spec *spec, str
                 settle_bind(&r);
         else if (!m->type && !(m->flags & MS_REMOUNT))
                 config_fail(n, "type", "is missing");
+        check_proc(&r);
         take_owners(&r);
         if (m->tmpcopyup && !str_eq(m->type, "tmpfs"))
                 config_fail(n, "options", "only a tmpfs can have tmpcopyup");

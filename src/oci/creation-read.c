@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "base/fs.h"
 #include "base/str.h"
@@ -20,6 +21,7 @@ static int read_bundle(struct creation *c, const char **ret_text, size_t *ret_le
         const char *given = c->args->bundle ?: ".";
         _cleanup_(freep) char *bundle = realpath(given, NULL), *text = NULL;
         const char *path;
+        struct stat st;
         int r;
 
         if (!bundle)
@@ -28,6 +30,9 @@ static int read_bundle(struct creation *c, const char **ret_text, size_t *ret_le
         path = c->args->config && *c->args->config == '/'
                        ? c->args->config
                        : arena_printf(c->oci->arena, "%s/%s", bundle, c->args->config ?: "config.json");
+        /* To open a pipe would take until somebody writes to it. Who names a file may name one. */
+        if (!c->args->config && stat(path, &st) == 0 && !S_ISREG(st.st_mode))
+                return err_set(err, ERR_INVALID, "%s is no file", path);
         r = fs_read_file(AT_FDCWD, path, OCI_CONFIG_MAX_BYTES, &text, ret_len, err);
         if (r < 0 && err->sys_errno == ENOENT)
                 return err_set(err, ERR_INVALID, "JSON specification file %s not found: no such file or directory",

@@ -140,6 +140,10 @@ static const struct bad {
         { "process.execCPUAffinity.final", "' '", NULL },
 
         { "mounts[3].destination", NULL, "mounts[3].destination: is missing" },
+        { "mounts[3].destination", "'/proc/../proc/./sys'", "mounts[3].destination: \"/proc/sys\" cannot be mounted" },
+        { "mounts[3].destination", "'/proc'", "mounts[3].destination: only a proc file system" },
+        { "mounts[3].destination", "'/proc/uptime'", NULL },
+        { "mounts[3].destination", "'/proc/..'", NULL },
         { "mounts[3].type", NULL, "mounts[3].type: is missing" },
         { "mounts[1].source", NULL, "mounts[1].source: a bind needs one" },
         { "mounts[2].options[0]", "'idmap'", "mounts[2]: owners can be mapped only of a bind" },

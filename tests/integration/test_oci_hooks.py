@@ -70,7 +70,7 @@ def test_state_on_standard_input(oci):
         assert state['ociVersion']
         statuses[kind] = state['status']
         if kind in AT_CREATE + ('poststart',):
-            assert state['pid'] == box.pid or (kind == 'createContainer' and NAME == 'runc'), kind  # which says 1
+            assert state['pid'] == box.pid or (kind == 'createContainer' and state['pid'] == 1), kind  # as it sees it
     assert statuses['poststart'] == 'running' and statuses['poststop'] == 'stopped'
     if NAME == 'lxcri':
         assert {statuses[kind] for kind in AT_CREATE} == {'creating'} and statuses['startContainer'] == 'created'
@@ -147,8 +147,8 @@ def test_a_failure_ends_it(oci, kind):
         until(lambda: not oci.knows(box.id) or box.status() == 'stopped')
     if NAME == 'lxcri':
         assert kind in caught.value.text and '3' in caught.value.text
-        assert notes.has('poststop')
     oci.result('delete', '--force', box.id)
+    assert NAME != 'lxcri' or notes.has('poststop')
     oci.expect_nothing()
 
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "runtime/hooks/hooks.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -127,7 +128,9 @@ static int run_one(const struct spec_hook *hook, const char *state, struct err *
 
 static int run(const struct spec_hooks *hooks, enum spec_hook_kind kind, const struct hook_state *state, pid_t pid,
                bool all, struct err *err) {
+        const struct sigaction ignore = { .sa_handler = SIG_IGN };
         _cleanup_(arena_freep) struct arena *arena = NULL;
+        struct sigaction before;
         const char *text;
         int r;
 
@@ -138,14 +141,17 @@ static int run(const struct spec_hooks *hooks, enum spec_hook_kind kind, const s
         if (r < 0)
                 return r;
         text = arena_printf(arena, "%s%d}", text, (int) pid);
-        for (size_t i = 0; i < hooks->n[kind]; i++) {
+        (void) sigaction(SIGPIPE, &ignore, &before); /* a hook need not read its state */
+        r = 0;
+        for (size_t i = 0; i < hooks->n[kind] && (r == 0 || all); i++) {
                 r = run_one(&hooks->list[kind][i], text, err);
                 if (r < 0 && !all)
-                        return err_wrap(err, "%s hook %zu", names[kind], i + 1);
-                if (r < 0)
+                        r = err_wrap(err, "%s hook %zu", names[kind], i + 1);
+                else if (r < 0)
                         log_warn("a hook failed", "container", state->id, "kind", names[kind], "error", err->msg, NULL);
         }
-        return 0;
+        (void) sigaction(SIGPIPE, &before, NULL);
+        return all ? 0 : r;
 }
 
 int hooks_run(const struct spec_hooks *hooks, enum spec_hook_kind kind, const struct hook_state *state, pid_t pid,
