@@ -15,6 +15,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include "init/descriptors.h"
 #include "init/fail.h"
 #include "init/keyring.h"
 #include "init/listener.h"
@@ -33,8 +34,7 @@ enum {
         SECCOMP_FILTER = 1,
         DEFAULT_UMASK = 022,
         NULL_MAJOR = 1,
-        NULL_MINOR = 3,
-        PROGRAM_FDS = 3
+        NULL_MINOR = 3
 };
 
 static const char default_path[] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -112,57 +112,10 @@ static int set_labels(const struct reader *plan, int proc_fd, bool current, stru
         return r < 0 ? fail_set(e, -r, "apply the SELinux label ", reader_string(selinux, 0), NULL) : 0;
 }
 
-/* All from @first but @a and @b, of which either may be below that. */
-static void close_others(int first, int a, int b) {
-        const int keep[2] = { a < b ? a : b, a < b ? b : a };
-
-        for (int i = 0; i < 2; i++) {
-                if (keep[i] < first)
-                        continue;
-                if (keep[i] > first)
-                        (void) sys_close_range((unsigned) first, (unsigned) keep[i] - 1, 0);
-                first = keep[i] + 1;
-        }
-        (void) sys_close_range((unsigned) first, ~0u, 0);
-}
-
-/* Out of the way of the program's. */
-static int move_up(int *fd, int first, struct plan_error *e) {
-        int moved;
-
-        if (*fd < 0 || *fd >= first)
-                return 0;
-        moved = fcntl(*fd, F_DUPFD_CLOEXEC, first);
-        if (moved < 0)
-                return fail_set(e, errno, "move a descriptor", NULL);
-        (void) close(*fd);
-        *fd = moved;
-        return 0;
-}
-
 int process_place_fds(struct process_args *args, const int *fds, struct plan_error *e) {
-        int moved[PLAN_MAX_FDS], n = 0, first = PROGRAM_FDS;
-        const struct plan_record *rec;
+        int *const own[] = { &args->status_fd, &args->sock, &args->proc_fd };
 
-        for (rec = NULL; (rec = reader_find(args->plan, rec, PLAN_PRESERVE));)
-                first++;
-        if (first == PROGRAM_FDS)
-                return 0;
-        if (first - PROGRAM_FDS > PLAN_MAX_FDS)
-                return fail_set(e, EBADMSG, "too many descriptors to preserve", NULL);
-        for (rec = NULL; (rec = reader_find(args->plan, rec, PLAN_PRESERVE)); n++) {
-                moved[n] = fcntl(fds[rec->fd], F_DUPFD_CLOEXEC, first);
-                if (moved[n] < 0)
-                        return fail_set(e, errno, "move a descriptor", NULL);
-        }
-        if (move_up(&args->status_fd, first, e) < 0 || move_up(&args->sock, first, e) < 0 ||
-            move_up(&args->proc_fd, first, e) < 0)
-                return -1;
-        for (int i = 0; i < n; i++)
-                if (dup2(moved[i], PROGRAM_FDS + i) < 0)
-                        return fail_set(e, errno, "place a descriptor", NULL);
-        args->n_kept = n;
-        return 0; /* the others, and what was there, are closed later */
+        return descriptors_place(args->plan, fds, own, sizeof(own) / sizeof(own[0]), &args->n_kept, e);
 }
 
 /* Pipes and terminals were made by root: the user must be able to open /dev/stdout again. */
@@ -328,7 +281,7 @@ int process_apply(const struct process_args *args, struct plan_error *e) {
         if (set_labels(plan, args->proc_fd, pause, e) < 0)
                 return -1;
         /* From here on others in the container may be allowed to trace us: nothing of the host's is left to take. */
-        close_others(PROGRAM_FDS + args->n_kept, args->status_fd, notifies ? args->sock : -1);
+        descriptors_close_others(DESCRIPTORS_FIRST + args->n_kept, args->status_fd, notifies ? args->sock : -1);
         own_stdio(args->user->uid);
         if (tuning_apply(plan, e) < 0)
                 return -1;
