@@ -24,7 +24,7 @@ enum { ARGS_MAX = 6 };
         X(int, seccomp_rule_add_array,                                                                                 \
           (scmp_filter_ctx ctx, uint32_t action, int syscall, unsigned int n, const struct scmp_arg_cmp *args),        \
           (ctx, action, syscall, n, args), -ENOSYS)                                                                    \
-        X(int, seccomp_export_bpf, (const scmp_filter_ctx ctx, int fd), (ctx, fd), -ENOSYS)                            \
+        X(int, seccomp_export_bpf, (scmp_filter_ctx ctx, int fd), (ctx, fd), -ENOSYS)                                  \
         X(int, seccomp_syscall_resolve_name, (const char *name), (name), __NR_SCMP_ERROR)                              \
         X(char *, seccomp_syscall_resolve_num_arch, (uint32_t token, int num), (token, num), NULL)
 

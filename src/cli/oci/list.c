@@ -94,7 +94,7 @@ int oci_do_list(struct runtime *rt, const struct cli_args *args, struct err *err
                 r = oci_list(rt->oci.root, rt->arena, &ids, err);
         if (r < 0)
                 return r;
-        for (; *ids; ids++)
+        for (; ids && *ids; ids++)
                 if (args_has(args, "quiet"))
                         printf("%s\n", *ids);
                 else

@@ -58,7 +58,7 @@ static int print_lines(char *text, const pid_t *pids, size_t n, struct err *err)
                         continue;
                 if (end != w + len)
                         return err_set(err, ERR_INVALID, "unable to parse pid \"%.32s\" of ps", w);
-                if (bsearch(&pid, pids, n, sizeof(*pids), compare_pids))
+                if (n > 0 && bsearch(&pid, pids, n, sizeof(*pids), compare_pids))
                         printf("%s\n", line);
         }
         return 0;

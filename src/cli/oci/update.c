@@ -92,7 +92,7 @@ static int read_stdin(char **ret, struct err *err) {
 int oci_do_update(struct runtime *rt, const struct cli_args *args, struct err *err) {
         const char *file = args_value(args, "resources");
         _cleanup_(freep) char *text = NULL;
-        struct spec_resources r;
+        struct spec_resources r = { 0 };
         int res;
 
         if (args_has(args, "l3-cache-schema") || args_has(args, "mem-bw-schema"))
@@ -104,7 +104,7 @@ int oci_do_update(struct runtime *rt, const struct cli_args *args, struct err *e
                 res = read_stdin(&text, err);
         else
                 res = fs_read_file(AT_FDCWD, file, RESOURCES_MAX, &text, NULL, err);
-        if (res == 0)
+        if (res == 0 && text)
                 res = oci_resources_parse(text, strlen(text), rt->arena, &r, err);
         if (res < 0)
                 return res;

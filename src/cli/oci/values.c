@@ -49,7 +49,7 @@ int signal_parse(const char *s) {
 
         if (str_to_u64(s, &n))
                 return n > 0 && n < (uint64_t) NSIG ? (int) n : 0;
-        for (i = 0; s[i] && i < sizeof(name) - 1; i++)
+        for (i = 0; i < sizeof(name) - 1 && s[i]; i++)
                 name[i] = (char) toupper((unsigned char) s[i]);
         if (s[i])
                 return 0;
@@ -115,7 +115,7 @@ bool size_parse(const char *s, int64_t *ret) {
         static const char units[] = "kmgtp";
         uint64_t n, factor = 1;
 
-        if (str_eq(s, "-1")) {
+        if (strcmp(s, "-1") == 0) {
                 *ret = -1;
                 return true;
         }

@@ -11,8 +11,10 @@ static double log2_of(uint64_t n) {
         int bit = 63 - __builtin_clzll(n);
         double m = (double) n / (double) (1ULL << bit), t = (m - 1) / (m + 1), power = t, sum = 0;
 
-        for (int i = 1; i < TERMS; i += 2, power *= t * t)
+        for (int i = 1; i < TERMS; i += 2) {
                 sum += power / i;
+                power *= t * t;
+        }
         return bit + 2 * sum / ln2;
 }
 
@@ -21,8 +23,10 @@ static double exp10_of(double y) {
         static const double ln10 = 2.302585092994045684018;
         double z = y * ln10 / 1024, term = 1, sum = 0;
 
-        for (int i = 1; i < TERMS / 2; term *= z / i++)
+        for (int i = 1; i < TERMS / 2; i++) {
                 sum += term;
+                term *= z / i;
+        }
         for (int i = 0; i < 10; i++)
                 sum *= sum;
         return sum;
