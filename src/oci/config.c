@@ -104,7 +104,8 @@ static void read_process(const struct config_node *root, struct oci_config *c) {
         c->has_process = config_has(&process);
         config_read_process(&process, &c->spec.process);
         c->process_text = config_as_text(root, "process");
-        if (c->has_process)
+        /* A joined namespace's maps are its own, whatever the bundle says. */
+        if (c->has_process && c->spec.ns[SPEC_NS_USER].create)
                 check_user(&process, &c->spec);
 }
 

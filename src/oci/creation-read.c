@@ -15,6 +15,7 @@
 #include "oci/inherited.h"
 #include "oci/notify.h"
 #include "oci/seccomp.h"
+#include "oci/user-ids.h"
 #include "security/selinux.h"
 
 static int read_bundle(struct creation *c, const char **ret_text, size_t *ret_len, struct err *err) {
@@ -117,7 +118,9 @@ int creation_read(struct creation *c, struct err *err) {
                 return r;
         for (const char *const *w = c->config.warnings; w && *w; w++)
                 c->oci->warn(*w, c->oci->userdata);
-        r = check_host(c, &c->config.spec, err);
+        r = user_ids_settle(&c->config.spec, c->oci->arena, err);
+        if (r == 0)
+                r = check_host(c, &c->config.spec, err);
         if (r == 0)
                 r = settle_namespaces(&c->config.spec, err);
         if (r == 0)

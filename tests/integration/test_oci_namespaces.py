@@ -307,3 +307,26 @@ def test_net_devices_without_a_network_namespace(oci):
     box = oci.container().without_namespace('network').without_mount('/sys')
     box.linux['netDevices'] = {'lo': {}}
     box.refused('netDevices')
+
+
+@pytest.mark.parametrize('mapping', ['dummy', 'none'])
+@pytest.mark.not_by('runc', 'it believes the bundle')
+@pytest.mark.not_by('crun', 'it believes the bundle')
+def test_a_joined_user_namespace_has_its_own_maps(oci, mapping):
+    """Podman gives a map that only stands for one when a container joins a pod's user namespace."""
+    one = oci.container()
+    one.user_namespace(100000, 5000)
+    one.up()
+    two = oci.container()
+    two.user_namespace(100000, 5000)
+    two.namespace('user', f'/proc/{one.pid}/ns/user')
+    for key in ('uidMappings', 'gidMappings'):
+        two.linux[key] = [{'containerID': 0, 'hostID': 0, 'size': 1}]
+        if mapping == 'none':
+            del two.linux[key]
+    two.config['process']['user'] = {'uid': 7, 'gid': 8}
+    two.up()
+    assert os.stat(f'/proc/{two.pid}').st_uid == 100007
+    assert os.readlink(f'/proc/{two.pid}/ns/user') == os.readlink(f'/proc/{one.pid}/ns/user')
+    with open(f'/proc/{two.pid}/uid_map') as f:
+        assert f.read().split() == ['0', '100000', '5000']
