@@ -411,6 +411,11 @@ int plan_build_init(const struct spec *spec, const struct plan_host *host, struc
 
 int plan_build_exec(const struct spec_process *process, struct cgroups *cgroups, const char *cgroup_path,
                     struct plan *ret, struct err *err) {
+        return plan_build_exec_in(NULL, process, cgroups, cgroup_path, ret, err);
+}
+
+int plan_build_exec_in(const struct spec *container, const struct spec_process *process, struct cgroups *cgroups,
+                       const char *cgroup_path, struct plan *ret, struct err *err) {
         _cleanup_(plan_done) struct plan plan = PLAN_EMPTY;
         _cleanup_(plan_writer_done) struct plan_writer w;
         int r;
@@ -429,6 +434,8 @@ int plan_build_exec(const struct spec_process *process, struct cgroups *cgroups,
                 PLAN_PUT(&w, PLAN_KEYRING, process->session_keyring);
         plan_put_terminal(&w, process);
         r = plan_put_process(&w, process, err);
+        if (r == 0 && container)
+                r = plan_put_machine(&w, container, err);
         if (r == 0)
                 r = plan_writer_finish(&w, err);
         if (r < 0)
