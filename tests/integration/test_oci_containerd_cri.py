@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from cri import SLOW, Cri, Pod, eventually
-from helpers import cgroup_file
+from helpers import cgroup_file, containerd_has_metrics
 from runtime import has_systemd
 from terminal import Terminal
 
@@ -59,8 +59,9 @@ def test_a_pod(cri, pb, busybox, tmp_path):
         assert cgroup_file(first, 'memory/memory.limit_in_bytes', 'memory.max') == str(64 << 20)
         cri.UpdateContainerResources(container_id=first.id, linux=pb.LinuxContainerResources(memory_limit_in_bytes=96 << 20))
         assert cgroup_file(first, 'memory/memory.limit_in_bytes', 'memory.max') == str(96 << 20)
-        stats = cri.ContainerStats(container_id=first.id).stats
-        assert stats.memory.working_set_bytes.value > 0 and stats.cpu.usage_core_nano_seconds.value > 0
+        if containerd_has_metrics():
+            stats = cri.ContainerStats(container_id=first.id).stats
+            assert stats.memory.working_set_bytes.value > 0 and stats.cpu.usage_core_nano_seconds.value > 0
         reply = first.exec('sh', '-c', 'echo out; echo err >&2; exit 4')
         assert (reply.stdout, reply.stderr, reply.exit_code) == (b'out\n', b'err\n', 4)
         os.kill(second.pid(), 9)
@@ -137,7 +138,7 @@ def test_crictl(containerd, cri, crictl_program, busybox, tmp_path):
     assert shell.wait(30 * SLOW) == 0
     eventually(lambda: crictl('logs', container) == 'hello')
     assert json.loads(crictl('inspect', container))['status']['state'] == 'CONTAINER_RUNNING'
-    assert container[:10] in crictl('stats')
+    assert container[:10] in crictl('stats') or not containerd_has_metrics()
     crictl('update', '--memory', str(64 << 20), container)
     crictl('stop', '--timeout', '0', container)
     crictl('rm', container)
