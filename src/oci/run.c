@@ -20,9 +20,22 @@ static int wait_for_end(const struct creation *c, int signals, int *ret_status, 
         return r;
 }
 
-static int destroy(const struct creation *c, struct err *err) {
-        struct oci_dir d = c->dir;
+/* The lock isn't held meanwhile: somebody else may have deleted it, and even made another of that name. */
+static int destroy(struct creation *c, struct err *err) {
+        _cleanup_(oci_dir_done) struct oci_dir d = OCI_DIR_EMPTY;
+        struct oci_state now;
+        int r;
 
+        oci_dir_done(&c->dir);
+        r = oci_dir_open(c->oci->root, c->args->id, true, &d, err);
+        if (r == -ERR_NOT_FOUND)
+                return 0;
+        if (r == 0)
+                r = oci_state_read(&d, c->oci->arena, &now, err);
+        if (r < 0)
+                return r;
+        if (now.pid != c->state.pid || now.start_time != c->state.start_time)
+                return 0;
         return oci_destroy(c->oci, &d, &c->state, c->cgroups, err);
 }
 
@@ -73,8 +86,10 @@ int oci_run_by(const struct oci *o, const struct oci_run_args *args, const struc
                 see_it_ready(&c, args->detach, &notify);
         if (r == 0 && args->detach)
                 return 0;
-        if (r == 0)
+        if (r == 0) {
+                oci_dir_done(&c.dir); /* others may exec, update, delete */
                 r = wait_for_end(&c, signals, ret_status, err);
+        }
         if (r < 0)
                 return destroy(&c, &ignored), r;
         return args->keep ? 0 : destroy(&c, err);

@@ -37,6 +37,7 @@ void terminal_proxy_init(struct terminal_proxy *p, int master) {
 
         p->master = master;
         p->tty = -1;
+        p->out_fd = STDOUT_FILENO;
         p->in_ended = p->out_ended = false;
         p->in.begin = p->in.end = p->out.begin = p->out.end = 0;
         if (master < 0)
@@ -45,6 +46,11 @@ void terminal_proxy_init(struct terminal_proxy *p, int master) {
         if (flags >= 0)
                 (void) fcntl(master, F_SETFL, flags | O_NONBLOCK);
         terminal_proxy_resize(p);
+        /* Opened once more: whether it blocks is a matter of its own then, and not of whoever else has it. */
+        if (isatty(STDOUT_FILENO))
+                p->out_fd = open("/proc/self/fd/1", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+        if (p->out_fd < 0)
+                p->out_fd = STDOUT_FILENO;
         if (tcgetattr(STDIN_FILENO, &p->before) < 0)
                 return;
         raw = p->before;
@@ -56,6 +62,8 @@ void terminal_proxy_init(struct terminal_proxy *p, int master) {
 void terminal_proxy_done(struct terminal_proxy *p) {
         if (p->master >= 0 && p->tty >= 0)
                 (void) tcsetattr(p->tty, TCSANOW, &p->before);
+        if (p->master >= 0 && p->out_fd != STDOUT_FILENO)
+                (void) close(p->out_fd);
         p->master = p->tty = -1;
 }
 
@@ -81,7 +89,7 @@ void terminal_proxy_prepare(const struct terminal_proxy *p, struct pollfd polls[
         if (!p->in_ended && is_empty(&p->in))
                 polls[POLL_IN] = (struct pollfd){ .fd = STDIN_FILENO, .events = POLLIN };
         if (!is_empty(&p->out))
-                polls[POLL_OUT] = (struct pollfd){ .fd = STDOUT_FILENO, .events = POLLOUT };
+                polls[POLL_OUT] = (struct pollfd){ .fd = p->out_fd, .events = POLLOUT };
         master |= is_empty(&p->out) ? POLLIN : 0;
         master |= is_empty(&p->in) ? 0 : POLLOUT;
         if (!p->out_ended && master)
@@ -91,7 +99,7 @@ void terminal_proxy_prepare(const struct terminal_proxy *p, struct pollfd polls[
 void terminal_proxy_move(struct terminal_proxy *p, const struct pollfd polls[TERMINAL_PROXY_POLLS]) {
         if (polls[POLL_IN].revents && !fill(&p->in, STDIN_FILENO))
                 p->in_ended = true;
-        if (polls[POLL_OUT].revents && !flush(&p->out, STDOUT_FILENO))
+        if (polls[POLL_OUT].revents && !flush(&p->out, p->out_fd))
                 p->out.begin = p->out.end; /* nobody looks any more: the program goes on all the same */
         if (polls[POLL_MASTER].revents & POLLOUT && !flush(&p->in, p->master))
                 p->in.begin = p->in.end;
@@ -104,9 +112,12 @@ void terminal_proxy_drain(struct terminal_proxy *p) {
         if (p->master < 0)
                 return;
         for (;;) {
-                while (!is_empty(&p->out))
-                        if (!flush(&p->out, STDOUT_FILENO))
+                while (!is_empty(&p->out)) {
+                        struct pollfd out = { .fd = p->out_fd, .events = POLLOUT };
+
+                        if (poll(&out, 1, -1) > 0 && !flush(&p->out, p->out_fd))
                                 return;
+                }
                 if (p->out_ended || !fill(&p->out, p->master) || is_empty(&p->out))
                         return;
         }

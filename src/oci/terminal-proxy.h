@@ -18,6 +18,7 @@ struct terminal_proxy_buffer {
 struct terminal_proxy {
         int master; /* borrowed; -1: nothing to show, all functions do nothing */
         int tty;    /* of ours that is raw; -1: none */
+        int out_fd; /* standard output, which does not block us if it is a terminal */
         bool in_ended, out_ended;
         struct termios before;
         struct terminal_proxy_buffer in, out; /* for the container, from it */
@@ -31,5 +32,5 @@ void terminal_proxy_resize(const struct terminal_proxy *p);
 /* What to wait for. Always fills all of @polls. */
 void terminal_proxy_prepare(const struct terminal_proxy *p, struct pollfd polls[TERMINAL_PROXY_POLLS]);
 void terminal_proxy_move(struct terminal_proxy *p, const struct pollfd polls[TERMINAL_PROXY_POLLS]);
-/* The program has ended: show what it has written by now. */
+/* The program has ended: show what it has written by now, as soon as somebody looks. */
 void terminal_proxy_drain(struct terminal_proxy *p);
