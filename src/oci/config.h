@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* config - a bundle's config.json as a spec. Everything lives in the caller's arena. Unknown properties are ignored; a
  * value that is malformed, or that no runtime can carry out, is ERR_INVALID and named by its path in the file
- * ("linux.resources.memory.limit: ..."). Thread-safe. Source: OCI runtime-spec 1.3, config.md and config-linux.md. */
+ * ("linux.resources.memory.limit: ..."). Of the host nothing is looked at but its capabilities and, for sysctls,
+ * whether a namespace of a path is our own. Thread-safe. Source: OCI runtime-spec 1.3, config.md and config-linux.md.
+ */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
