@@ -239,6 +239,7 @@ static int create_or_join(struct cgroups *c, const char *path, const struct spec
                 return res;
         group_init(&g, c, path);
         g.wanted = resources_controllers(r);
+        g.all_controllers = ret_made && c->mode == CGROUP_V2;
         res = create(&g, r, ret_made, err);
         if (res < 0) {
                 group_undo(&g);

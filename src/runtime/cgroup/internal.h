@@ -65,7 +65,8 @@ struct cgroups {
 struct group {
         struct cgroups *c;
         const char *path;
-        unsigned wanted; /* 1 << enum ctl: those for which it is made in rare hierarchies, too */
+        unsigned wanted;      /* 1 << enum ctl: those for which it is made in rare hierarchies, too */
+        bool all_controllers; /* v2: to be counted by all of them, as OCI runtimes do it */
         int fds[HIER_MAX];
         bool fresh[HIER_MAX];          /* made by this call: its limits are the kernel's defaults */
         uint8_t first_level[HIER_MAX]; /* first folder of the path that this call made; 0: none */

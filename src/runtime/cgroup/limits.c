@@ -225,7 +225,8 @@ static int enable(struct group *g, const struct spec_resources *r, struct err *e
                 need |= ctl < 0 ? 0 : 1U << ctl;
         }
         /* Counting (statistics, OOM kills) needs these even without a limit. */
-        return v2_enable(g, need & have, (1U << CTL_CPU | 1U << CTL_MEMORY | 1U << CTL_PIDS) & have, err);
+        return v2_enable(g, need & have,
+                         g->all_controllers ? have : (1U << CTL_CPU | 1U << CTL_MEMORY | 1U << CTL_PIDS) & have, err);
 }
 
 static int apply(struct group *g, const struct spec_resources *r, struct plan *p, enum limits_how how,

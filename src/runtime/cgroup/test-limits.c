@@ -169,6 +169,7 @@ static struct cgroups *fake_v2(void) {
 
 static void test_fake_v2(void) {
         struct cgroups *c = fake_v2();
+        bool made;
         const struct spec_device_limit d = { 8, 16, 1048576, 0 }, w = { 8, 0, 1000, 0 }, leaf = { 8, 0, 0, 20 };
         const struct spec_device_limit off = { 8, 16, 0, 0 };
         const struct spec_rdma rdma = { "mlx5_0", true, true, 2, 2000 };
@@ -212,6 +213,15 @@ static void test_fake_v2(void) {
                         abort();
                 }
         }
+        /* An OCI runtime's groups are counted by all controllers, a pod's by those that the kubelet asks for. */
+        put("cgroup.subtree_control", "");
+        r = (struct spec_resources){ 0 };
+        ok(cgroup_create(c, "/ctr", &r, &err));
+        expect("cgroup.subtree_control", "+cpu +memory +pids");
+        put("cgroup.subtree_control", "");
+        ok(cgroup_create_or_join(c, "/ctr", &r, &made, &err));
+        assert(!made);
+        expect("cgroup.subtree_control", "+cpu +cpuset +memory +io +pids +hugetlb +rdma");
         put("ctr/io.max", "");
         put("ctr/io.bfq.weight", "");
         r = (struct spec_resources){ .blkio_weights = &w,

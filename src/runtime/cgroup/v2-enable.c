@@ -44,8 +44,12 @@ static int enable_in(struct group *g, const char *folder, unsigned need, unsigne
         have = read_controllers(rootfd, file);
         if (((need | want) & ~have) == 0 || (r = hand_down(rootfd, folder, (need | want) & ~have)) == 0)
                 return 0;
-        if ((need & ~have) == 0 || (r = hand_down(rootfd, folder, need & ~have)) == 0)
+        if ((need & ~have) == 0 || (r = hand_down(rootfd, folder, need & ~have)) == 0) {
+                for (int ctl = 0; ctl < CTL_MAX; ctl++) /* of the others, those that can be */
+                        if (want & ~need & ~have & 1U << ctl)
+                                (void) hand_down(rootfd, folder, 1U << ctl);
                 return 0;
+        }
         if (r == -EBUSY)
                 return err_set(err, ERR_PRECONDITION,
                                "%s/%s holds processes of its own, so it can't hand controllers down to groups below it",
