@@ -15,7 +15,15 @@
 #include "security/seccomp-filter.h"
 #include "security/seccomp-words.h"
 
-enum { PROFILE_MAX = 1 << 20, MAX_VALUES = 50000, MAX_RULES = 20000, MAX_ARGS = 6, ERRNO_MAX = 4095 };
+enum {
+        PROFILE_MAX = 1 << 20,
+        MAX_VALUES = 50000,
+        MAX_RULES = 20000,
+        MAX_TESTS = 1024,
+        MAX_FURTHER_TESTS = 512,
+        MAX_ARGS = 6,
+        ERRNO_MAX = 4095
+};
 
 struct reader {
         const char *name; /* of the profile, for errors */
@@ -25,7 +33,7 @@ struct reader {
         scmp_filter_ctx ctx;
         uint32_t default_action;
         struct seccomp_newer newer;
-        size_t n_rules;
+        size_t n_rules, n_tests, n_further_tests; /* of arguments: all; those after a rule's first */
         struct err *err;
 };
 
@@ -236,6 +244,13 @@ static int add_rule(struct reader *r, int nr, uint32_t action, const struct scmp
 
         if (++r->n_rules > MAX_RULES)
                 return err_set(r->err, ERR_EXHAUSTED, "%s has more than %d rules", r->name, MAX_RULES);
+        r->n_tests += n > 0;
+        r->n_further_tests += n > 1 ? n - 1 : 0;
+        /* libseccomp takes a second for a hundred rules of six arguments, and minutes for two hundred. */
+        if (r->n_tests > MAX_TESTS || r->n_further_tests > MAX_FURTHER_TESTS)
+                return err_set(r->err, ERR_EXHAUSTED,
+                               "%s has too many rules with arguments: %d, or %d further arguments", r->name, MAX_TESTS,
+                               MAX_FURTHER_TESTS);
         for (unsigned i = 0; i < n; i++) {
                 twice = twice || seen >> args[i].arg & 1;
                 seen |= 1u << args[i].arg;

@@ -325,6 +325,27 @@ static void test_refused(void) {
         assert(seccomp_parse_oci(json, strlen(json), &f, &notify, &err) == -ERR_INVALID);
 }
 
+/* What would keep libseccomp busy for minutes. */
+static void test_bounded(void) {
+        static char json[256 << 10];
+        const struct seccomp_filter *f = NULL;
+        size_t n = (size_t) snprintf(json, sizeof(json), "{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[");
+
+        for (int i = 0; i < 300; i++) {
+                n += (size_t) snprintf(json + n, sizeof(json) - n,
+                                       "%s{\"names\":[\"" NAME "\"],\"action\":\"SCMP_ACT_ERRNO\",\"args\":[",
+                                       i ? "," : "");
+                for (int k = 0; k < 6; k++)
+                        n += (size_t) snprintf(json + n, sizeof(json) - n,
+                                               "%s{\"index\":%d,\"op\":\"SCMP_CMP_EQ\",\"value\":%d}", k ? "," : "", k,
+                                               7 * i + k);
+                n += (size_t) snprintf(json + n, sizeof(json) - n, "]}");
+        }
+        n += (size_t) snprintf(json + n, sizeof(json) - n, "]}");
+        assert(n < sizeof(json) && seccomp_parse_oci(json, n, &f, &notify, &err) == -ERR_EXHAUSTED && !f);
+        assert(strstr(err.msg, "linux.seccomp") && strstr(err.msg, "arguments"));
+}
+
 /* Docker's additions are not of the specification: as if they were not there. */
 static void test_unknown_members(void) {
         assert(outcome(rule("SCMP_ACT_ERRNO", ",\"errnoRet\":71,\"excludes\":{\"arches\":[\"amd64\",\"arm64\"]},"
@@ -343,5 +364,6 @@ int main(void) {
         test_architectures();
         test_refused();
         test_unknown_members();
+        test_bounded();
         return 0;
 }
