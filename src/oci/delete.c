@@ -26,8 +26,12 @@ static int remove_cgroup(const struct oci_state *s, struct cgroups *cgroups, str
         struct cgroup_place place = oci_cgroup_place(s);
         int r = 0;
 
-        if (!s->cgroup_made || str_empty(s->cgroup_path))
+        if ((!s->cgroup_made && !s->cgroup_making) || str_empty(s->cgroup_path))
                 return 0;
+        if (s->cgroup_making) { /* whoever made it was killed: what is in it by now is somebody else's */
+                r = cgroup_place_remove(cgroups, &place, err);
+                return r == -ERR_PRECONDITION ? 0 : r;
+        }
         if (!s->own_pid_ns || s->pid <= 0)
                 r = cgroup_kill(cgroups, s->cgroup_path, END_TIMEOUT_MS, err);
         return r < 0 ? r : cgroup_place_remove(cgroups, &place, err);

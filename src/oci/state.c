@@ -174,13 +174,14 @@ static json_t *annotations_json(const struct oci_state *s) {
 }
 
 int oci_state_write(const struct oci_dir *d, const struct oci_state *s, struct err *err) {
-        _cleanup_(json_unrefp) json_t *o = json_pack(
-                "{s:s s:s s:s s:s s:s s:i s:I s:i s:I s:s s:b s:s s:s s:s s:b s:b s:o}", "id", s->id, "bundle",
-                s->bundle, "rootfs", s->rootfs, "ociVersion", s->oci_version, "created", s->created, "pid",
-                (int) s->pid, "startTime", (json_int_t) s->start_time, "watcherPid", (int) s->watcher_pid,
-                "watcherStartTime", (json_int_t) s->watcher_start, "cgroupPath", s->cgroup_path, "cgroupMade",
-                s->cgroup_made, "scope", s->scope, "rdtMade", s->rdt_made, "rdtTasks", s->rdt_tasks, "ownPidNamespace",
-                s->own_pid_ns, "ownKeyring", s->own_keyring, "annotations", annotations_json(s));
+        _cleanup_(json_unrefp) json_t *o =
+                json_pack("{s:s s:s s:s s:s s:s s:i s:I s:i s:I s:s s:b s:b s:s s:s s:s s:b s:b s:o}", "id", s->id,
+                          "bundle", s->bundle, "rootfs", s->rootfs, "ociVersion", s->oci_version, "created", s->created,
+                          "pid", (int) s->pid, "startTime", (json_int_t) s->start_time, "watcherPid",
+                          (int) s->watcher_pid, "watcherStartTime", (json_int_t) s->watcher_start, "cgroupPath",
+                          s->cgroup_path, "cgroupMade", s->cgroup_made, "cgroupMaking", s->cgroup_making, "scope",
+                          s->scope, "rdtMade", s->rdt_made, "rdtTasks", s->rdt_tasks, "ownPidNamespace", s->own_pid_ns,
+                          "ownKeyring", s->own_keyring, "annotations", annotations_json(s));
         _cleanup_(freep) char *text = o ? json_dumps(o, JSON_COMPACT) : NULL;
 
         if (!text)
@@ -242,6 +243,7 @@ int oci_state_read(const struct oci_dir *d, struct arena *arena, struct oci_stat
                 .watcher_start = (uint64_t) json_integer_value(json_object_get(o, "watcherStartTime")),
                 .cgroup_path = string_of(o, "cgroupPath", arena),
                 .cgroup_made = json_is_true(json_object_get(o, "cgroupMade")),
+                .cgroup_making = json_is_true(json_object_get(o, "cgroupMaking")),
                 .scope = string_of(o, "scope", arena),
                 .rdt_made = string_of(o, "rdtMade", arena),
                 .rdt_tasks = string_of(o, "rdtTasks", arena),

@@ -29,6 +29,7 @@ struct oci_state {
         uint64_t watcher_start;
         const char *cgroup_path; /* absolute below the mount, "": none of its own */
         bool cgroup_made;        /* by us: else nothing in it is ours to kill */
+        bool cgroup_making;      /* it was not there when its making began: without a process it is ours to remove */
         const char *scope;       /* systemd's unit, "": driver cgroupfs */
         const char *rdt_made;    /* resctrl's folder that goes with it, "": none */
         const char *rdt_tasks;   /* resctrl's folder where its processes are, "": where they were born */

@@ -407,6 +407,10 @@ static int remove_in(const struct hier *h, const char *path, struct err *err) {
         return err_sys(err, r, "remove %s%s", h->mount, path);
 }
 
+bool cgroup_exists(struct cgroups *c, const char *path) {
+        return path[0] == '/' && path[1] && faccessat(c->hiers[0].fd, path + 1, F_OK, 0) == 0;
+}
+
 int cgroup_remove(struct cgroups *c, const char *path, struct err *err) {
         int r = path_check(path, err), first = 0;
         struct err other;

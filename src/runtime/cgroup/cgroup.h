@@ -68,6 +68,8 @@ _must_use_ int cgroup_freeze(struct cgroups *c, const char *path, bool on, unsig
 bool cgroup_is_frozen(struct cgroups *c, const char *path); /* by itself, not by one above; missing: false */
 /* Ids, as seen here, of the processes in it and below, sorted; the caller frees. Missing group: ERR_NOT_FOUND. */
 _must_use_ int cgroup_processes(struct cgroups *c, const char *path, pid_t **ret, size_t *ret_n, struct err *err);
+/* Is there such a group, made by whomever? A group that is being made is there from the first step on. */
+bool cgroup_exists(struct cgroups *c, const char *path);
 /* rmdir, children included (kills nothing); missing is fine. Retries EBUSY briefly. */
 _must_use_ int cgroup_remove(struct cgroups *c, const char *path, struct err *err);
 /* Number of processes killed for lack of memory in the group or below; 0 when unknown. */
