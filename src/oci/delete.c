@@ -79,8 +79,10 @@ int oci_delete(const struct oci *o, const char *id, bool force, struct err *err)
         _cleanup_(cgroups_freep) struct cgroups *cgroups = NULL;
         enum oci_status status;
         struct oci_state s;
-        int r = oci_dir_open(o->root, id, true, &d, err);
+        int r;
 
+        oci_dir_sweep(o->root);
+        r = oci_dir_open(o->root, id, true, &d, err);
         if (r == -ERR_NOT_FOUND && force)
                 return 0;
         if (r == 0)

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -125,11 +126,27 @@ int oci_dir_open(const char *root, const char *id, bool lock, struct oci_dir *re
         return r;
 }
 
+#define GONE_PREFIX ".gone-" /* and the id of the process that removes it */
+
+void oci_dir_sweep(const char *root) {
+        _cleanup_(closedirp) DIR *d = opendir(root);
+        struct dirent *e;
+        struct err err;
+
+        while (d && (e = readdir(d))) {
+                const char *number = str_after(e->d_name, GONE_PREFIX);
+                long pid = number ? strtol(number, NULL, 10) : 0;
+
+                if (pid > 0 && kill((pid_t) pid, 0) < 0 && errno == ESRCH)
+                        (void) !fs_remove_tree(dirfd(d), e->d_name, &err);
+        }
+}
+
 /* By one rename first, so that nobody finds half of it. */
 int oci_dir_remove(struct oci_dir *d, struct err *err) {
         char gone[NAME_MAX + 1];
 
-        if (snprintf(gone, sizeof(gone), ".gone-%d", (int) getpid()) < 0 ||
+        if (snprintf(gone, sizeof(gone), GONE_PREFIX "%d", (int) getpid()) < 0 ||
             renameat(d->root_fd, d->id, d->root_fd, gone) < 0)
                 return errno == ENOENT ? 0 : err_sys(err, errno, "remove the state folder %s/%s", d->root, d->id);
         return fs_remove_tree(d->root_fd, gone, err);

@@ -56,6 +56,8 @@ _must_use_ int oci_dir_make(const char *root, const char *id, struct oci_dir *re
 _must_use_ int oci_dir_open(const char *root, const char *id, bool lock, struct oci_dir *ret, struct err *err);
 /* Of a container that is gone, or was never made whole. */
 _must_use_ int oci_dir_remove(struct oci_dir *d, struct err *err);
+/* Folders whose removal was killed half way. */
+void oci_dir_sweep(const char *root);
 /* Their ids, sorted, NULL-terminated. A missing root has none. */
 _must_use_ int oci_list(const char *root, struct arena *arena, const char ***ret, struct err *err);
 
