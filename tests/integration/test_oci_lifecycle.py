@@ -35,7 +35,7 @@ def test_whole_life(oci):
     box.start()
     box.expect('started')
     assert box.status() == 'running'
-    assert box.proc('cmdline') == 'sleep\x001000\x00'
+    until(lambda: box.proc('cmdline') == 'sleep\x001000\x00')
     box.kill('KILL')
     assert box.wait() == -9
     until(lambda: box.status() == 'stopped')
