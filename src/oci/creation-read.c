@@ -15,6 +15,7 @@
 #include "oci/inherited.h"
 #include "oci/notify.h"
 #include "oci/seccomp.h"
+#include "oci/terminal-proxy.h"
 #include "oci/user-ids.h"
 #include "security/selinux.h"
 
@@ -131,6 +132,8 @@ int creation_read(struct creation *c, struct err *err) {
                 r = inherited_add(c->args->preserve_fds, true, c->oci->arena, &c->config.spec.process, err);
         if (r < 0)
                 return r;
+        if (c->config.spec.process.terminal && !c->detached && !c->args->console_socket)
+                terminal_proxy_size(&c->config.spec.process.rows, &c->config.spec.process.columns);
         fill(c);
         return oci_dir_write_config(&c->dir, text, len, err);
 }

@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/str.h"
 #include "oci/exec.h"
+#include "oci/terminal-proxy.h"
 #include "security/caps.h"
 
 enum { MAX_JSON_VALUES = 500000 };
@@ -164,6 +165,8 @@ static int from_file(struct exec *x, const char *path, struct err *err) {
 int exec_read_process(struct exec *x, struct err *err) {
         int r = x->args->process_path ? from_file(x, x->args->process_path, err) : from_options(x, err);
 
+        if (r == 0 && x->process.terminal && !x->args->detach && !x->args->console_socket)
+                terminal_proxy_size(&x->process.rows, &x->process.columns);
         if (x->state.own_keyring)
                 x->process.session_keyring = arena_printf(x->oci->arena, "_ses.%.200s", x->state.id);
         return r;

@@ -67,6 +67,17 @@ void terminal_proxy_done(struct terminal_proxy *p) {
         p->master = p->tty = -1;
 }
 
+void terminal_proxy_size(uint16_t *rows, uint16_t *columns) {
+        struct winsize size;
+
+        for (int fd = 0; fd < 3; fd++)
+                if (ioctl(fd, TIOCGWINSZ, &size) == 0) {
+                        *rows = size.ws_row;
+                        *columns = size.ws_col;
+                        return;
+                }
+}
+
 void terminal_proxy_resize(const struct terminal_proxy *p) {
         struct winsize size;
 

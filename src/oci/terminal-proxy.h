@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <termios.h>
 
 enum { TERMINAL_PROXY_BUFFER = 4096, TERMINAL_PROXY_POLLS = 3 };
@@ -24,6 +25,8 @@ struct terminal_proxy {
         struct terminal_proxy_buffer in, out; /* for the container, from it */
 };
 
+/* Of our terminal; left alone when there is none. For a container's from its birth: the program may look at once. */
+void terminal_proxy_size(uint16_t *rows, uint16_t *columns);
 void terminal_proxy_init(struct terminal_proxy *p, int master);
 /* Puts our terminal back as it was. */
 void terminal_proxy_done(struct terminal_proxy *p);
