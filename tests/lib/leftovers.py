@@ -19,7 +19,9 @@ def processes():
                 with open(f'/proc/{pid}/cmdline', encoding='utf-8', errors='replace') as f:
                     text = f.read().replace('\0', ' ').strip()
                 with open(f'/proc/{pid}/stat', encoding='utf-8', errors='replace') as f:
-                    name = f.read().split('(', 1)[1].rsplit(')', 1)[0]
+                    name, rest = f.read().split('(', 1)[1].rsplit(')', 1)
+                if int(rest.split()[6]) & 0x00200000:  # PF_KTHREAD: the kernel's come and go as they like
+                    continue
                 found[int(pid)] = text or f'[{name}]'
             except (OSError, IndexError):
                 pass
