@@ -1,5 +1,6 @@
 """Commands of the OCI runtime that are killed at any moment: what they leave, delete --force takes away."""
 
+import json
 import os
 import random
 import signal
@@ -94,18 +95,12 @@ def test_delete_is_killed(oci):
 
 
 def watchers(box):
-    """The processes that the runtime has left running for the container, apart from its own."""
-    inside = {box.pid}
-    found = []
-    for pid in os.listdir('/proc'):
-        try:
-            if pid.isdigit() and int(pid) not in inside and alive(int(pid)):
-                with open(f'/proc/{pid}/cmdline', encoding='utf-8', errors='replace') as f:
-                    if 'proxmox-lxcri' in f.read().split('\0')[0]:
-                        found.append(int(pid))
-        except (FileNotFoundError, ProcessLookupError):
-            pass
-    return found
+    """The process in which liblxc's loop goes on."""
+    with open(os.path.join(box.host.root, box.id, 'state.json'), encoding='utf-8') as f:
+        pid = json.load(f)['watcherPid']
+    with open(f'/proc/{pid}/comm', encoding='utf-8') as f:
+        assert f.read() == 'lxcri-watch\n'
+    return [pid]
 
 
 @pytest.mark.ours
