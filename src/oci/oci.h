@@ -14,7 +14,7 @@
 struct oci {
         const char *root; /* --root, OCI_DEFAULT_ROOT */
         bool systemd_cgroup;
-        bool no_cgroup; /* containers stay in the caller's group */
+        bool no_cgroup;        /* containers stay in the caller's group */
         const char *init_path; /* of proxmox-lxcri-init */
         struct arena *arena;
         /* For what is left out but no error; goes to --log. */

@@ -268,15 +268,16 @@ static void test_parts(void) {
 /* Hostile sizes end in an error, not in an abort. */
 static void test_limits(void) {
         _cleanup_(arena_freep) struct arena *small = arena_new(4 << 10);
-        _cleanup_(freep) char *text = NULL, *deep = calloc(1, 3000);
+        _cleanup_(freep) char *text = NULL;
+        char deep[2000];
         struct oci_config c;
         struct err err;
         size_t len;
 
         assert(fs_read_file(AT_FDCWD, "src/oci/test-config.json", 1 << 20, &text, &len, &err) == 0);
         assert(oci_config_parse(text, len, "/bundle", small, &c, &err) == -ERR_EXHAUSTED);
-        memset(deep, '[', 2000);
-        assert(oci_config_parse(deep, 2000, "/bundle", small, &c, &err) == -ERR_EXHAUSTED);
+        memset(deep, '[', sizeof(deep));
+        assert(oci_config_parse(deep, sizeof(deep), "/bundle", small, &c, &err) == -ERR_EXHAUSTED);
         assert(oci_config_parse(text, len / 2, "/bundle", small, &c, &err) == -ERR_INVALID);
         assert(strstr(err.msg, "config.json is not valid JSON"));
 }

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from bundle import NAME, Refused, alive, until
+from bundle import NAME, Refused, until
 
 ROUNDS = int(os.environ.get('LXCRI_OCI_CRASHES', '25'))  # of each
 SEED = random.Random(20250101)

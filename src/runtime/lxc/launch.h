@@ -4,7 +4,8 @@
  * its loop; that goes on in a fork, the watcher, and the launcher ends. The watcher answers lxc-info and the like, and
  * ends with the container. docs/decisions/0019-oci-runtime.md.
  *
- * Only for programs that export the epoll_wait() and unshare() of launch.c to the libraries they load: the command line. */
+ * Only for programs that export the epoll_wait() and unshare() of launch.c to the libraries they load: the command
+ * line. */
 #pragma once
 #include <stddef.h>
 #include "base/attr.h"
