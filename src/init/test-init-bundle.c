@@ -331,10 +331,12 @@ static void test_copy_up(void) {
 static void test_copy_up_refused(void) {
         _cleanup_fixture_ struct fixture *deep = bundle_new("true"), *large = bundle_new("true");
         char path[1200] = "root/data", big[8192];
+        size_t len = strlen(path);
 
         assert(mkdir(box_path(&deep->box, path), 0755) == 0);
         for (int i = 0; i < 140; i++) {
-                (void) strcat(path, "/d");
+                memcpy(path + len, "/d", sizeof("/d"));
+                len += 2;
                 assert(mkdir(box_path(&deep->box, path), 0755) == 0);
         }
         add_mount(deep, "tmpfs", "tmpfs", "/data")->tmpcopyup = true;

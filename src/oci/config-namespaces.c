@@ -119,7 +119,7 @@ static void check_sysctl(const struct config_node *n, const struct spec *spec) {
                 config_fail(n, NULL, "is too long a name");
                 return;
         }
-        strcpy(name, n->key);
+        memcpy(name, n->key, strlen(n->key) + 1);
         with_slashes(name);
         why = why_not(name, spec);
         if (why)

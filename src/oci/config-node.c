@@ -62,7 +62,7 @@ void config_warn(const struct config_node *n, const char *key, const char *fmt, 
         va_end(args);
         copy = config_alloc(n, strlen(text) + 1, 1);
         if (copy)
-                reader->warnings[reader->n_warnings++] = strcpy(copy, text);
+                reader->warnings[reader->n_warnings++] = memcpy(copy, text, strlen(text) + 1);
 }
 
 void *config_alloc(const struct config_node *n, size_t count, size_t size) {
@@ -338,7 +338,7 @@ const char *config_list(const struct config_node *parent, const char *key, unsig
         check = config_alloc(parent, strlen(list) + 1, 1);
         if (!check)
                 return NULL;
-        strcpy(check, list);
+        memcpy(check, list, strlen(list) + 1);
         while ((range = strsep(&check, ",")))
                 if (!range_is_valid(range, max)) {
                         config_fail(parent, key, "\"%.64s\" is not a list like \"0-3,7\" of numbers up to %u", text,

@@ -62,7 +62,7 @@ bool config_read_owners(const struct config_node *mount, const char *option, con
 
         if (!text)
                 return true;
-        strcpy(text, option);
+        memcpy(text, option, strlen(option) + 1);
         while (ok && (part = strsep(&text, ";"))) {
                 if (str_after(part, "uids=") && !ret->n_uids)
                         ok = read_ranges(mount, part + 5, users->uids, users->n_uids, &ret->uids, &ret->n_uids);

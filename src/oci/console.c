@@ -21,7 +21,7 @@ static int address_of(const char *path, int *ret_dir, struct sockaddr_un *ret) {
         *ret = (struct sockaddr_un){ .sun_family = AF_UNIX };
         *ret_dir = -1;
         if (strlen(path) < sizeof(ret->sun_path)) {
-                (void) strcpy(ret->sun_path, path);
+                memcpy(ret->sun_path, path, strlen(path) + 1);
                 return 0;
         }
         if (!slash || (size_t) (slash - path) >= sizeof(dir))

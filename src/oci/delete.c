@@ -78,7 +78,7 @@ int oci_delete(const struct oci *o, const char *id, bool force, struct err *err)
         _cleanup_(oci_dir_done) struct oci_dir d = OCI_DIR_EMPTY;
         _cleanup_(cgroups_freep) struct cgroups *cgroups = NULL;
         enum oci_status status;
-        struct oci_state s;
+        struct oci_state s = { 0 };
         int r;
 
         oci_dir_sweep(o->root);

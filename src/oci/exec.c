@@ -167,7 +167,7 @@ static int see_it_run(struct exec *x, int console, int *master, struct err *err)
 
 /* Its processes share the processor's cache: what we make from now on is one of them. */
 static int join_rdt(const struct exec *x, struct err *err) {
-        return *x->state.rdt_tasks ? intel_rdt_add(x->state.rdt_tasks, getpid(), err) : 0;
+        return !str_empty(x->state.rdt_tasks) ? intel_rdt_add(x->state.rdt_tasks, getpid(), err) : 0;
 }
 
 /* Up to where it runs; with detach, from then on it is for whoever adopts our children. */

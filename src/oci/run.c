@@ -23,7 +23,7 @@ static int wait_for_end(const struct creation *c, int signals, int *ret_status, 
 /* The lock isn't held meanwhile: somebody else may have deleted it, and even made another of that name. */
 static int destroy(struct creation *c, struct err *err) {
         _cleanup_(oci_dir_done) struct oci_dir d = OCI_DIR_EMPTY;
-        struct oci_state now;
+        struct oci_state now = { 0 };
         int r;
 
         oci_dir_done(&c->dir);

@@ -25,8 +25,8 @@ struct hook_state oci_hook_state(const struct oci_state *s, const char *status) 
 
 int oci_read_stored(const struct oci_dir *d, const struct oci_state *s, struct arena *arena, struct oci_config *ret,
                     struct err *err) {
-        const char *text;
-        size_t len;
+        const char *text = NULL;
+        size_t len = 0;
         int r = oci_dir_read_config(d, arena, &text, &len, err);
 
         return r < 0 ? r : oci_config_parse(text, len, s->bundle, arena, ret, err);

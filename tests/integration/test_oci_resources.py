@@ -112,7 +112,7 @@ FIELDS = [
     Field('memory.swappiness', 'memory', 7, 0, ('memory.swappiness', '7', '0'), 'memory.swappiness'),
     Field('memory.disableOOMKiller', 'memory', True, True,
           ('memory.oom_control', *2 * (lambda text: line_of(text, 'oom_kill_disable') == '1',)), 'memory.disableOOMKiller'),
-    Field('cpu.shares', 'cpu', 512, 2048, ('cpu.shares', '512', '2048'), ('cpu.weight', '59', '170')),
+    Field('cpu.shares', 'cpu', 512, 2048, ('cpu.shares', '512', '2048'), ('cpu.weight', '59', '174')),
     Field('cpu.quota', 'cpu', 50000, 20000, ('cpu.cfs_quota_us', '50000', '20000'),
           ('cpu.max', '50000 100000', '20000 100000')),
     Field('cpu.period', 'cpu', 50000, 20000, ('cpu.cfs_period_us', '50000', '20000'),

@@ -82,7 +82,7 @@ static int walk_list(struct walk *w) {
 
 /* To the next group: below, or beside one of those above. 1, or 0 when there is none, or -errno. */
 static int walk_next(struct walk *w) {
-        for (;;) {
+        while (w->levels && w->n > 0) {
                 struct level *l = &w->levels[w->n - 1];
                 const char *to = l->next < l->n ? l->names[l->next++] : NULL;
                 int fd;
@@ -101,6 +101,7 @@ static int walk_next(struct walk *w) {
                 level_done(l);
                 w->n--;
         }
+        return 0;
 }
 
 static int walk_once(int dirfd, const struct cgroup_each_process *e) {

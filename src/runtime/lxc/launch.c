@@ -149,9 +149,9 @@ static void learn_init(void) {
 }
 
 /* True: something is in liblxc's loop. */
-static bool watch(int epfd, int timeout_ms) {
+static bool watch(const struct launch_args *args, int epfd, int timeout_ms) {
         static bool at_home;
-        int home_ms = !at_home && launching->home_fd >= 0 ? ms_until_move() : -1;
+        int home_ms = !at_home && args->home_fd >= 0 ? ms_until_move() : -1;
         struct pollfd p[2] = { { .fd = epfd, .events = POLLIN }, { .fd = init_pidfd, .events = POLLIN } };
         int n = poll(p, 2, home_ms >= 0 && (timeout_ms < 0 || home_ms < timeout_ms) ? home_ms : timeout_ms);
 
@@ -188,8 +188,8 @@ __attribute__((visibility("default"))) int epoll_wait(int epfd, struct epoll_eve
                         _exit(0); /* init goes to who adopts our children */
                 become_watcher();
         }
-        if (is_watcher)
-                while (!watch(epfd, timeout_ms))
+        if (launching && is_watcher)
+                while (!watch(launching, epfd, timeout_ms))
                         if (timeout_ms >= 0)
                                 return 0;
         return (int) syscall(SYS_epoll_pwait, epfd, events, max, timeout_ms, NULL, 0);
