@@ -257,17 +257,18 @@ static void test_table(const json_t *full) {
 
 /* Namespaces that the container does not have are nobody's to change. */
 static void test_without_namespaces(const json_t *full) {
-        static const char *const namespaces
-                [] = { "[{'type':'mount'},{'type':'user'},{'type':'time'},{'type':'network'},{'type':'ipc'}]",
-                       "[{'type':'mount'},{'type':'user'},{'type':'time'},{'type':'uts'},{'type':'ipc'}]",
-                       "[{'type':'mount'},{'type':'time'},{'type':'uts'},{'type':'ipc'}]",
-                       "[{'type':'mount'},{'type':'user'},{'type':'uts'},{'type':'ipc'},{'type':'network'}]",
-                       "[{'type':'user'},{'type':'time'},{'type':'uts'},{'type':'network','path':'/proc/1/ns/net'}]" },
-      *const errors[] = { "unable to set hostname without a private UTS namespace",
-                          "unable to move network devices without a private NET namespace",
-                          "User namespace mappings specified, but USER namespace isn't enabled",
-                          "linux.timeOffsets: only a new time namespace can have them",
-                          "is not allowed in the hosts network namespace" };
+        static const char *const
+                namespaces[] = { "[{'type':'mount'},{'type':'user'},{'type':'time'},{'type':'network'},{'type':'ipc'}]",
+                                 "[{'type':'mount'},{'type':'user'},{'type':'time'},{'type':'uts'},{'type':'ipc'}]",
+                                 "[{'type':'mount'},{'type':'time'},{'type':'uts'},{'type':'ipc'}]",
+                                 "[{'type':'mount'},{'type':'user'},{'type':'uts'},{'type':'ipc'},{'type':'network'}]",
+                                 ("[{'type':'user'},{'type':'time'},{'type':'uts'},{'type':'network',"
+                                  "'path':'/proc/self/ns/net'}]") },
+                *const errors[] = { "unable to set hostname without a private UTS namespace",
+                                    "unable to move network devices without a private NET namespace",
+                                    "User namespace mappings specified, but USER namespace isn't enabled",
+                                    "linux.timeOffsets: only a new time namespace can have them",
+                                    "is not allowed in the hosts network namespace" };
         struct err err;
 
         for (size_t i = 0; i < ELEMENTSOF(namespaces); i++) {
