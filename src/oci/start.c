@@ -142,7 +142,7 @@ int oci_start(const struct oci *o, const char *id, struct err *err) {
         _cleanup_(notify_done) struct notify notify = NOTIFY_EMPTY;
         struct oci_config config;
         enum oci_status status;
-        struct oci_state s;
+        struct oci_state s = { 0 };
         int r = oci_dir_open(o->root, id, true, &d, err);
 
         if (r == 0)

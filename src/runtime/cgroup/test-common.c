@@ -3,9 +3,12 @@
 #include <assert.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "base/cleanup.h"
+#include "base/fs.h"
 #include "runtime/cgroup/test-common.h"
 
 char parent[64];
@@ -67,15 +70,15 @@ void family(void) {
 }
 
 int cgroups_new_v1(struct cgroups **ret, struct err *e) {
-        char path[] = "/tmp/test-cgroup-XXXXXX", line[4096];
-        _cleanup_(fclosep) FILE *from = fopen("/proc/self/mountinfo", "re");
+        char path[] = "/tmp/test-cgroup-XXXXXX", *rest, *line;
+        _cleanup_(freep) char *text = NULL;
         FILE *to = fdopen(mkstemp(path), "w");
         int r;
 
-        assert(from && to);
-        while (fgets(line, sizeof(line), from))
-                if (!strstr(line, " - cgroup2 "))
-                        assert(fputs(line, to) >= 0);
+        assert(to && fs_read_file(AT_FDCWD, "/proc/self/mountinfo", 1 << 24, &text, NULL, e) == 0);
+        for (rest = text; (line = strsep(&rest, "\n"));)
+                if (*line && !strstr(line, " - cgroup2 "))
+                        assert(fprintf(to, "%s\n", line) > 0);
         assert(fclose(to) == 0);
         r = cgroups_new_from(path, ret, e);
         assert(unlink(path) == 0);
