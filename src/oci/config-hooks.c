@@ -3,19 +3,7 @@
 #include <limits.h>
 #include "base/str.h"
 #include "oci/config-parts.h"
-
-static const char *const kinds[SPEC_HOOK_MAX] = {
-        [SPEC_HOOK_PRESTART] = "prestart",
-        [SPEC_HOOK_CREATE_RUNTIME] = "createRuntime",
-        [SPEC_HOOK_CREATE_CONTAINER] = "createContainer",
-        [SPEC_HOOK_START_CONTAINER] = "startContainer",
-        [SPEC_HOOK_POSTSTART] = "poststart",
-        [SPEC_HOOK_POSTSTOP] = "poststop",
-};
-
-const char *config_hook_name(enum spec_hook_kind kind) {
-        return kinds[kind];
-}
+#include "runtime/hooks/hooks.h"
 
 static void read_hook(const struct config_node *hook, struct spec_hook *ret) {
         config_need(hook, "path");
@@ -31,7 +19,7 @@ void config_read_hooks(const struct config_node *root, struct spec_hooks *ret) {
         struct config_node hooks = config_object(root, "hooks");
 
         for (size_t kind = 0; kind < SPEC_HOOK_MAX; kind++) {
-                struct config_node list = config_array(&hooks, kinds[kind], CONFIG_MAX_HOOKS);
+                struct config_node list = config_array(&hooks, hook_kind_name(kind), CONFIG_MAX_HOOKS);
                 size_t n = config_count(&list);
                 struct spec_hook *read = config_array_of(&list, struct spec_hook, n);
 

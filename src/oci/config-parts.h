@@ -16,7 +16,6 @@ enum {
 /* @process: "process". */
 void config_read_process(const struct config_node *process, struct spec_process *ret);
 void config_read_hooks(const struct config_node *root, struct spec_hooks *ret);
-const char *config_hook_name(enum spec_hook_kind kind);
 const char *config_namespace_name(enum spec_ns ns);
 extern const struct config_name config_memory_modes[], config_memory_flags[];
 extern const size_t n_config_memory_modes, n_config_memory_flags;

@@ -11,6 +11,7 @@
 #include <config.h> /* of the build */
 #include "oci/config-parts.h"
 #include "oci/mount-options.h"
+#include "runtime/hooks/hooks.h"
 #include "security/caps.h"
 #include "security/seccomp-words.h"
 
@@ -48,7 +49,7 @@ static json_t *hooks(void) {
         json_t *all = json_array();
 
         for (int kind = 0; kind < SPEC_HOOK_MAX; kind++)
-                (void) json_array_append_new(all, json_string(config_hook_name((enum spec_hook_kind) kind)));
+                (void) json_array_append_new(all, json_string(hook_kind_name((enum spec_hook_kind) kind)));
         return all;
 }
 
