@@ -408,8 +408,8 @@ static void nothing(void) {
 }
 
 /*
- * net_cls and net_prio are mounted by the test where nobody has done it. Only in a guest that is thrown away: the hierarchy
- * stays in the kernel after umount, in every process' /proc/PID/cgroup.
+ * net_cls and net_prio are mounted by the test where nobody has done it. Only in a guest that is thrown away: the
+ * hierarchy stays in the kernel after umount, in every process' /proc/PID/cgroup.
  */
 static void test_v1_net(struct cgroups *host) {
         char dir[] = "/tmp/test-net-XXXXXX", text[1024];
