@@ -11,7 +11,9 @@ import re
 import socket
 import subprocess
 
-TIMEOUT = 30 * int(os.environ.get('LXCRI_SLOW', '1'))
+SLOW = int(os.environ.get('LXCRI_SLOW', '1'))
+TIMEOUT = 30 * SLOW
+DHCP_TRIES = 15 * SLOW  # one a second
 PREFIX = 'BC:24:11'  # Proxmox's own vendor part
 DHCP_SCRIPT = '''#!/bin/sh
 # Given to udhcpc, in the network namespace of a container: sets what it was offered.
@@ -187,7 +189,7 @@ class Card:
         with open(script, 'w', encoding='utf-8') as f:
             f.write(DHCP_SCRIPT)
         os.chmod(script, 0o755)
-        command = ('nsenter', '-t', str(pid), '-n', 'busybox', 'udhcpc', '-f', '-n', '-q', '-t', '3', '-T', '1',
+        command = ('nsenter', '-t', str(pid), '-n', 'busybox', 'udhcpc', '-f', '-n', '-q', '-t', str(DHCP_TRIES), '-T', '1',
                    '-i', self.card['name'], '-s', script)
         try:
             run(*command)

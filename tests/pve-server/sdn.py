@@ -6,9 +6,10 @@ import ipaddress
 import os
 import signal
 import subprocess
+import time
 
 from errors import failed
-from networks import exists, run
+from networks import TIMEOUT, exists, run
 
 
 class Networks:
@@ -116,8 +117,20 @@ class Networks:
             words.append(f'--dhcp-range={subnet["network"]},static,{ipaddress.ip_network(subnet["cidr"]).netmask}')
             if subnet.get('gateway'):
                 words.append(f'--dhcp-option=option:router,{subnet["gateway"]}')
-        with open(self._path(vnet, 'log'), 'ab') as log:
+        with open(self._path(vnet, 'log'), 'wb') as log:
             self.servers[vnet] = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)  # pylint: disable=consider-using-with
+        self._await(vnet)
+
+    def _await(self, vnet):
+        """Waits until it has started: before, SIGHUP ends it, or is forgotten."""
+        deadline, said = time.monotonic() + TIMEOUT, ''
+        while 'started, version' not in said:
+            time.sleep(0.01)
+            with open(self._path(vnet, 'log'), encoding='utf-8', errors='replace') as log:
+                said = log.read()
+            if self.servers[vnet].poll() is not None or time.monotonic() > deadline:
+                self._stop(vnet)
+                raise failed(f'dnsmasq for vnet {vnet} did not start: {said.strip()}')
 
     def _tell(self, vnet):
         self._write_hosts(vnet)
