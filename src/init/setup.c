@@ -229,33 +229,53 @@ static int do_symlink(struct setup *s, const struct plan_record *rec, struct pla
         return close_and(fd, r < 0 ? fail_set(e, -r, "make symlink ", path, NULL) : 0);
 }
 
-/* The device is there already: fine if it is the same one. 1: and it has owner and mode, which a root that is read-only
- * would not let us set. */
-static int check_device(int dir_fd, const char *name, const struct plan_record *rec) {
+/* The mode of what @node, opened with O_PATH, stands for. By its name there is only fchmodat(), which follows what may
+ * be a symlink by now. */
+static int set_mode(struct setup *s, int node, mode_t mode) {
+        char number[24];
+        int dir, r;
+
+        if (syscall(SYS_fchmodat2, node, "", mode, AT_EMPTY_PATH) == 0)
+                return 0;
+        if (errno != ENOSYS && errno != EPERM) /* before Linux 6.6; under an old filter */
+                return -errno;
+        dir = path_open_in_proc(s->result->proc_fd, "self/fd", O_PATH | O_DIRECTORY);
+        if (dir < 0)
+                return dir;
+        r = fchmodat(dir, text_number(number, node), mode, 0) < 0 ? -errno : 0;
+        return close_and(dir, r);
+}
+
+/* What is there, made by us or before us, must be the device; whoever can write to the folder may have exchanged it.
+ * A root that is read-only would not let us set what is right already. */
+static int settle_device(struct setup *s, int dir_fd, const char *name, const struct plan_record *rec) {
+        int node = openat(dir_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC), r = 0;
+        const mode_t mode = (mode_t) rec->a & 07777;
         struct stat st;
 
-        if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-                return -errno;
-        if ((st.st_mode & S_IFMT) != ((mode_t) rec->a & S_IFMT))
-                return -EEXIST;
-        if (!S_ISFIFO(st.st_mode) && st.st_rdev != (dev_t) rec->b)
-                return -EEXIST;
-        return st.st_uid == rec->c && st.st_gid == rec->d && (st.st_mode & 07777) == ((mode_t) rec->a & 07777);
+        if (node < 0 || fstat(node, &st) < 0)
+                return close_and(node, -errno);
+        if ((st.st_mode & S_IFMT) != ((mode_t) rec->a & S_IFMT) ||
+            (!S_ISFIFO(st.st_mode) && st.st_rdev != (dev_t) rec->b))
+                return close_and(node, -EEXIST);
+        /* The owner first: it clears set-id bits. */
+        if ((st.st_uid != rec->c || st.st_gid != rec->d) &&
+            (fchownat(node, "", (uid_t) rec->c, (gid_t) rec->d, AT_EMPTY_PATH) < 0 || fstat(node, &st) < 0))
+                r = -errno;
+        if (r == 0 && (st.st_mode & 07777) != mode)
+                r = set_mode(s, node, mode);
+        return close_and(node, r);
 }
 
 static int do_mknod(struct setup *s, const struct plan_record *rec, struct plan_error *e) {
         const char *path = reader_string(rec, 0), *name;
         int fd = path_ensure_parent(s->root_fd, path, &name), r = fd < 0 ? fd : 0;
 
-        if (r == 0 && mknodat(fd, name, (mode_t) rec->a, (dev_t) rec->b) < 0)
-                r = errno == EEXIST ? check_device(fd, name, rec) : -errno;
-        if (r == 0 && fchownat(fd, name, (uid_t) rec->c, (gid_t) rec->d, AT_SYMLINK_NOFOLLOW) < 0)
+        if (r == 0 && mknodat(fd, name, (mode_t) rec->a, (dev_t) rec->b) < 0 && errno != EEXIST)
                 r = -errno;
-        /* After the owner, which clears set-id bits. fchmodat follows symlinks, but this is none and nobody else is
-         * here. */
-        if (r == 0 && fchmodat(fd, name, (mode_t) rec->a & 07777, 0) < 0)
-                r = -errno;
-        return close_and(fd, r < 0 ? fail_set(e, -r, "make device ", path, NULL) : 0); /* r > 0: nothing to do */
+        if (r == 0)
+                r = settle_device(s, fd, name, rec);
+        return close_and(fd, r < 0 ? fail_set(e, -r, "make device ", path, NULL) : 0);
 }
 
 static int do_mask(struct setup *s, const struct plan_record *rec, struct plan_error *e) {
@@ -360,7 +380,7 @@ static int do_nothing(struct setup *s, const struct plan_record *rec, struct pla
 }
 
 static int do_keyring(struct setup *s, const struct plan_record *rec, struct plan_error *e) {
-        return keyring_join(rec, true, e);
+        return keyring_join(s->plan, rec, s->result->proc_fd, true, e);
 }
 
 /* Whatever liblxc has set before. */

@@ -39,6 +39,9 @@
 #ifndef SYS_mount_setattr
 #define SYS_mount_setattr 442
 #endif
+#ifndef SYS_fchmodat2
+#define SYS_fchmodat2 452
+#endif
 
 enum {
         SYS_RESOLVE_NO_XDEV = 0x01,
