@@ -94,6 +94,21 @@ void child_attach_rootfs(int init_socket, int rootfs_fd, const char *dir) {
         (void) close(rootfs_fd);
 }
 
+static int program_fd = -1;
+
+void child_set_program(int init_fd) {
+        program_fd = init_fd;
+}
+
+/* liblxc's: it is called through this name for init, in the container's root. Executed by its name there,
+ * /proc/self/fd/N, it would be found through the image's folder /proc, which somebody who has a hand on the image can
+ * have exchanged, with the mount on it, for one with a program of his. */
+__attribute__((visibility("default"))) int execvp(const char *file, char *const argv[]) {
+        if (program_fd >= 0)
+                return (int) syscall(SYS_execveat, program_fd, "", argv, environ, AT_EMPTY_PATH);
+        return execvpe(file, argv, environ);
+}
+
 void child_configure(int init_socket, const char *config, struct lxc_container *c) {
         char line[4096];
         const char *p = config, *end;

@@ -21,5 +21,8 @@ void child_settle_descriptors(int init_socket, int init_fd, int *keep, size_t n_
  * folders that liblxc mounts on. Takes @rootfs_fd. */
 void child_attach_rootfs(int init_socket, int rootfs_fd, const char *dir);
 
+/* From now on what liblxc executes, whatever it is told, is @init_fd: see execvp() in child.c. */
+void child_set_program(int init_fd);
+
 /* @config: "key = value" lines. */
 void child_configure(int init_socket, const char *config, struct lxc_container *c);

@@ -256,6 +256,7 @@ void launch_run(const struct launch_args *args) {
         (void) snprintf(program, sizeof(program), "/proc/self/fd/%d", args->init_fd);
         (void) snprintf(sock, sizeof(sock), "%d", args->init_socket);
         (void) c->want_daemonize(c, false);
+        child_set_program(args->init_fd);
         launching = args;
         (void) c->start(c, 0, argv);
         /* Before its loop: it failed, and what it had to say is in its log. After it: the container has ended. */

@@ -155,6 +155,7 @@ void monitor_run(const struct monitor_args *args) {
         (void) snprintf(program, sizeof(program), "/proc/self/fd/%d", args->init_fd);
         (void) snprintf(sock, sizeof(sock), "%d", args->init_socket);
         (void) c->want_daemonize(c, false);
+        child_set_program(args->init_fd);
         if (!c->start(c, 0, argv))
                 _exit(1); /* what liblxc had to say is in its log, which the keeper reads */
         write_exit(args, c->error_num);
