@@ -162,7 +162,9 @@ int fs_sealed_copy(const char *path, const char *name, int *ret_fd, struct err *
         /* Opened anew for reading: a descriptor open for writing would make exec fail with ETXTBSY. */
         (void) snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
         *ret_fd = open(self, O_RDONLY | O_CLOEXEC);
-        return *ret_fd < 0 ? err_sys(err, errno, "open the memfd of %s", path) : 0;
+        if (*ret_fd < 0)
+                return err_sys(err, errno, "open the memfd of %s", path);
+        return fchmod(fd, 0111) < 0 ? err_sys(err, errno, "make the memfd of %s unreadable", path) : 0;
 }
 
 int fs_open_in_root(int rootfd, const char *path, int flags, mode_t mode) {

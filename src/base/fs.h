@@ -43,7 +43,8 @@ _must_use_ int fs_usage(int dirfd, const struct fs_until *until, uint64_t *ret_b
 _must_use_ int fs_open_in_root(int rootfd, const char *path, int flags, mode_t mode);
 
 /* A copy of the program @path in a memfd sealed against any change, opened read-only: for programs that run where a
- * container might get hold of /proc/PID/exe. @name: what the memfd is called. */
+ * container might get hold of /proc/PID/exe. @name: what the memfd is called. Others may execute but not read it: the
+ * root of a user namespace who runs it can't be traced, and its /proc/PID/fd not be read, by neighbours there. */
 _must_use_ int fs_sealed_copy(const char *path, const char *name, int *ret_fd, struct err *err);
 
 int fs_sync_dir(int dirfd, const char *path);                      /* 0 or -errno */
