@@ -4,21 +4,42 @@
 
 #include <string.h>
 #include "init/fail.h"
+#include "init/path.h"
 #include "init/reader.h"
 #include "init/sys.h"
 
 enum { JOIN_SESSION_KEYRING = 1, SETPERM = 5, DESCRIBE = 6, SESSION_KEYRING = -3 };
 
-int keyring_join(const struct plan_record *rec, bool is_new, struct plan_error *e) {
-        long key = syscall(SYS_keyctl, JOIN_SESSION_KEYRING, reader_string(rec, 0)), n;
+/* Of the keys that we make from now on; "": the policy's choice again. */
+static int set_label(int proc_fd, const char *label, struct plan_error *e) {
+        int r = path_write_in_proc(proc_fd, "self/attr/keycreate", label);
+
+        return r < 0 ? fail_set(e, -r, "set the SELinux label of the session keyring to ", label, NULL) : 0;
+}
+
+/* Else it has ours, and a policy keeps the container's processes from their own keys. */
+static long make(const struct reader *plan, const struct plan_record *rec, int proc_fd, struct plan_error *e) {
+        const struct plan_record *selinux = reader_find(plan, NULL, PLAN_SELINUX);
+        const char *label = selinux ? reader_string(selinux, 0) : NULL;
+        long key;
+
+        if (label && set_label(proc_fd, label, e) < 0)
+                return -1;
+        key = syscall(SYS_keyctl, JOIN_SESSION_KEYRING, reader_string(rec, 0));
+        if (key < 0)
+                key = errno == ENOSYS ? 0 : fail_set(e, errno, "make a session keyring", NULL);
+        return label && key >= 0 && set_label(proc_fd, "", e) < 0 ? -1 : key;
+}
+
+int keyring_join(const struct reader *plan, const struct plan_record *rec, int proc_fd, bool is_new,
+                 struct plan_error *e) {
+        long key = make(plan, rec, proc_fd, e), n;
         char text[256] = "";
         uint32_t rights = 0;
         const char *at = text;
 
-        if (key < 0)
-                return errno == ENOSYS ? 0 : fail_set(e, errno, "make a session keyring", NULL);
-        if (!is_new)
-                return 0;
+        if (key <= 0 || !is_new)
+                return (int) (key < 0 ? key : 0);
         n = syscall(SYS_keyctl, DESCRIBE, (long) SESSION_KEYRING, text, sizeof(text) - 1);
         if (n < 0)
                 return fail_set(e, errno, "look at the session keyring", NULL);

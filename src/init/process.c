@@ -478,7 +478,7 @@ void process_run_exec(const struct reader *plan, const int *fds, int status_fd, 
                 (void) fail_set(&e, errno, "open the container's root", NULL);
         else {
                 args.proc_fd = path_open_proc(root_fd);
-                if ((!keyring || keyring_join(keyring, false, &e) == 0) &&
+                if ((!keyring || keyring_join(plan, keyring, args.proc_fd, false, &e) == 0) &&
                     users_resolve(root_fd, reader_find(plan, NULL, PLAN_USER), &user, &e) == 0 &&
                     process_set_oom(plan, args.proc_fd, &e) == 0 && make_terminal(plan, root_fd, sock, &e) == 0 &&
                     process_place_fds(&args, fds, &e) == 0 && process_apply(&args, &e) == 0)
