@@ -98,26 +98,41 @@ static int mount_empty(struct mask *m, int target_fd, const char *label) {
         return r;
 }
 
-static int bind_null(struct mask *m, int target_fd) {
+static int bind_null(struct mask *m, int target_fd, const char *path, struct plan_error *e) {
         int r = m->null_fd < 0 ? open_null(m) : 0;
 
-        return r < 0 ? r : clone_on(m->null_fd, 0, NULL, target_fd);
+        if (r == -ENODEV)
+                return fail_set(
+                        e, 0, "mask ", path, ": the container's /dev/null, which is to hide it, is not the null ",
+                        "device (character device 1:3); make it that, or leave the path out of maskedPaths", NULL);
+        if (r < 0)
+                return fail_set(e, -r, "mask ", path, ": open the container's /dev/null, which is to hide it", NULL);
+        r = clone_on(m->null_fd, 0, NULL, target_fd);
+        return r < 0 ? fail_set(e, -r, "mask ", path, NULL) : 0;
+}
+
+static int hide(struct mask *m, int target_fd, const char *path, const char *label, struct plan_error *e) {
+        struct stat st;
+        int r;
+
+        if (fstat(target_fd, &st) < 0)
+                return fail_set(e, errno, "mask ", path, NULL);
+        if (!S_ISDIR(st.st_mode))
+                return bind_null(m, target_fd, path, e);
+        r = mount_empty(m, target_fd, label);
+        return r < 0 ? fail_set(e, -r, "mask ", path, NULL) : 0;
 }
 
 int mask_path(struct mask *m, const char *path, const char *label, struct plan_error *e) {
-        struct stat st;
         int fd, r;
 
         if (open_target(m, path, &fd, e) < 0)
                 return -1;
         if (fd < 0)
                 return 0;
-        if (fstat(fd, &st) < 0)
-                r = -errno;
-        else
-                r = S_ISDIR(st.st_mode) ? mount_empty(m, fd, label) : bind_null(m, fd);
+        r = hide(m, fd, path, label, e);
         (void) close(fd);
-        return r < 0 ? fail_set(e, -r, "mask ", path, NULL) : 0;
+        return r;
 }
 
 int mask_readonly(struct mask *m, const char *path, struct plan_error *e) {
