@@ -44,4 +44,4 @@ _must_use_ int oci_resources_parse(const char *text, size_t len, struct arena *a
                                    struct err *err);
 /* "1.2.0": is it a version that we can do, 1.x up to our own? */
 bool oci_version_is_known(const char *version);
-#define OCI_VERSION "1.3.0"
+#define OCI_VERSION SPEC_OCI_VERSION

@@ -60,6 +60,7 @@ def test_state_on_standard_input(oci):
     for kind in KINDS:
         box.hook(kind, f'cat >{notes.folder(kind)}/{kind}')
     box.up()
+    version = box.state()['ociVersion']
     box.stop()
     box.delete('--force')
     statuses = {}
@@ -67,7 +68,7 @@ def test_state_on_standard_input(oci):
         state = json.loads(notes.read(kind))
         assert state['id'] == box.id and state['bundle'] == box.bundle, kind
         assert state['annotations'] == {'org.example': 'yes'}, kind
-        assert state['ociVersion']
+        assert state['ociVersion'] == version, kind
         statuses[kind] = state['status']
         if kind in AT_CREATE + ('poststart',):
             assert state['pid'] == box.pid or (kind == 'createContainer' and state['pid'] == 1), kind  # as it sees it

@@ -77,8 +77,8 @@ static json_t *annotations(const struct spec *spec) {
 
 static char *config_text(const struct spec *spec, const char *root) {
         _cleanup_(json_unrefp) json_t *j =
-                json_pack("{s:s, s:{s:s, s:b}, s:o, s:o, s:o, s:o, s:{s:s}}", "ociVersion", "1.2.0", "root", "path",
-                          root, "readonly", spec->readonly_rootfs, "process", process(&spec->process), "mounts",
+                json_pack("{s:s, s:{s:s, s:b}, s:o, s:o, s:o, s:o, s:{s:s}}", "ociVersion", SPEC_OCI_VERSION, "root",
+                          "path", root, "readonly", spec->readonly_rootfs, "process", process(&spec->process), "mounts",
                           mounts(spec), "hooks", hooks_to_json(&spec->hooks), "annotations", annotations(spec), "linux",
                           "cgroupsPath", spec->cgroup_path ? spec->cgroup_path : "");
 

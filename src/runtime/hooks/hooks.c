@@ -13,8 +13,6 @@
 
 enum { OUTPUT_MAX = 64 << 10, TOLD_MAX = 400, TIMEOUT_MAX_S = 1 << 20 };
 
-#define OCI_VERSION "1.2.0"
-
 static const char *const names[SPEC_HOOK_MAX] = {
         [SPEC_HOOK_PRESTART] = "prestart",
         [SPEC_HOOK_CREATE_RUNTIME] = "createRuntime",
@@ -59,7 +57,7 @@ uint64_t hooks_timeout_ms(const struct spec_hooks *hooks, enum spec_hook_kind ki
 
 int hook_state_head(const struct hook_state *state, struct arena *arena, const char **ret, struct err *err) {
         _cleanup_(json_unrefp) json_t *j =
-                json_pack("{s:s, s:s, s:s, s:s, s:{}}", "ociVersion", OCI_VERSION, "id", state->id, "status",
+                json_pack("{s:s, s:s, s:s, s:s, s:{}}", "ociVersion", SPEC_OCI_VERSION, "id", state->id, "status",
                           state->status, "bundle", state->bundle, "annotations");
         json_t *annotations = json_object_get(j, "annotations");
         _cleanup_(freep) char *text = NULL;

@@ -56,10 +56,10 @@ static void test_run(void) {
                 assert(hooks_run(&hooks, SPEC_HOOK_POSTSTOP, &state, 123, &err) == 0);
         }
         read_back("state", text, sizeof(text));
-        (void) snprintf(
-                expected, sizeof(expected),
-                "{\"ociVersion\":\"1.2.0\",\"id\":\"some-id\",\"status\":\"creating\",\"bundle\":\"/some/bundle\","
-                "\"annotations\":{\"a/b\":\"c \\\"d\\\"\"},\"pid\":123}");
+        (void) snprintf(expected, sizeof(expected),
+                        "{\"ociVersion\":\"" SPEC_OCI_VERSION
+                        "\",\"id\":\"some-id\",\"status\":\"creating\",\"bundle\":\"/some/bundle\","
+                        "\"annotations\":{\"a/b\":\"c \\\"d\\\"\"},\"pid\":123}");
         assert(str_eq(text, expected));
         read_back("order", text, sizeof(text));
         assert(str_eq(text, "hook-name b\n/\nsecond\n"));

@@ -12,6 +12,9 @@
 
 enum { SPEC_MAX_GROUPS = 1024 };
 
+/* Of the specification that we speak: configurations, states, what hooks are told. */
+#define SPEC_OCI_VERSION "1.3.0"
+
 /* One mount, done by init inside the container's root after pivot_root, in list order. Missing targets are made.
  * Binds: source is a host path, resolved by the engine in the host's mount namespace (symlinks followed). */
 struct spec_mount {
