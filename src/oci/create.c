@@ -110,15 +110,8 @@ int creation_run_by(struct creation *c, const struct oci *o, const struct oci_cr
         r = oci_dir_make(o->root, args->id, &c->dir, err);
         if (r < 0)
                 return r;
-        c->state = (struct oci_state){ .id = args->id,
-                                       .bundle = "",
-                                       .rootfs = "",
-                                       .oci_version = "",
-                                       .created = now_text(o->arena),
-                                       .cgroup_path = "",
-                                       .scope = "",
-                                       .rdt_made = "",
-                                       .rdt_tasks = "" };
+        c->state = OCI_STATE_EMPTY(args->id);
+        c->state.created = now_text(o->arena);
         r = cgroups_new(&c->cgroups, err);
         if (r == 0)
                 r = maker->make(c, maker->userdata, err);

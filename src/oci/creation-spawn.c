@@ -23,6 +23,7 @@
 #include "init/plan.h"
 #include "net/net-device.h"
 #include "oci/creation.h"
+#include "oci/lost.h"
 #include "runtime/hooks/hooks.h"
 #include "runtime/lxc/config.h"
 #include "runtime/lxc/launch.h"
@@ -105,7 +106,7 @@ static int make_channels(struct spawning *s, struct err *err) {
             setsockopt(s->init[0], SOL_SOCKET, SO_PASSCRED, &one, sizeof(one)) < 0 ||
             setsockopt(s->watcher[0], SOL_SOCKET, SO_PASSCRED, &one, sizeof(one)) < 0)
                 return err_sys(err, errno, "create sockets to the container's first process");
-        s->log_fd = memfd_create("liblxc.log", MFD_CLOEXEC);
+        s->log_fd = memfd_create(lost_mark(&s->c->dir, s->c->oci->arena), MFD_CLOEXEC);
         s->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
         return s->log_fd < 0 || s->null_fd < 0 ? err_sys(err, errno, "open a log for liblxc") : 0;
 }

@@ -6,6 +6,7 @@
 #include "base/proc.h"
 #include "base/str.h"
 #include "oci/creation.h"
+#include "oci/lost.h"
 #include "runtime/hooks/hooks.h"
 
 enum { END_TIMEOUT_MS = 10000, WATCHER_TIMEOUT_MS = 2000 };
@@ -74,6 +75,23 @@ int oci_destroy(const struct oci *o, struct oci_dir *d, const struct oci_state *
         return oci_dir_remove(d, err);
 }
 
+/* The state is written before anything is made. One without it was never made, unless somebody took it away: then there
+ * is the socket at least, which comes later. */
+static int read_state(const struct oci *o, const struct oci_dir *d, bool force, struct cgroups *cgroups,
+                      struct oci_state *ret, struct err *err) {
+        int r = oci_state_read(d, o->arena, ret, err);
+
+        if (r == 0 && (!str_empty(ret->created) || faccessat(d->fd, OCI_START_SOCKET, F_OK, AT_SYMLINK_NOFOLLOW) < 0))
+                return 0;
+        if (r == 0)
+                r = err_set(err, ERR_PRECONDITION, "the state of container %s is gone", d->id);
+        if (!force)
+                return err_wrap(err, "\"delete --force\" looks for what is left of it");
+        o->warn(err->msg, o->userdata);
+        lost_find(o, d, cgroups, ret);
+        return 0;
+}
+
 int oci_delete(const struct oci *o, const char *id, bool force, struct err *err) {
         _cleanup_(oci_dir_done) struct oci_dir d = OCI_DIR_EMPTY;
         _cleanup_(cgroups_freep) struct cgroups *cgroups = NULL;
@@ -86,9 +104,9 @@ int oci_delete(const struct oci *o, const char *id, bool force, struct err *err)
         if (r == -ERR_NOT_FOUND && force)
                 return 0;
         if (r == 0)
-                r = oci_state_read(&d, o->arena, &s, err);
-        if (r == 0)
                 r = cgroups_new(&cgroups, err);
+        if (r == 0)
+                r = read_state(o, &d, force, cgroups, &s, err);
         if (r < 0)
                 return r;
         status = oci_dir_status(&d, &s, NULL);

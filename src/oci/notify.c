@@ -85,8 +85,7 @@ static void tell_caller(const char *line, pid_t main_pid) {
         (void) send(fd, pid, strlen(pid), MSG_NOSIGNAL);
 }
 
-/* The line in @text that says READY=, with its end; NULL: none. */
-static char *find_ready(char *text) {
+char *notify_find_ready(char *text) {
         char *save, *line = strtok_r(text, "\n", &save);
 
         while (line && strncmp(line, "READY=", 6) != 0)
@@ -111,7 +110,7 @@ void notify_relay(const struct notify *n) {
                 if (len < 0)
                         continue;
                 text[len] = '\0';
-                ready = find_ready(text);
+                ready = notify_find_ready(text);
                 if (!ready)
                         continue;
                 (void) snprintf(line, sizeof(line), "%s\n", ready);

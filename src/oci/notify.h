@@ -17,6 +17,9 @@ struct notify {
 };
 #define NOTIFY_EMPTY ((struct notify){ .fd = -1 })
 
+/* The first line in @text, which is cut up, that says READY=, without its end; NULL: none. What the container says. */
+char *notify_find_ready(char *text);
+
 /* Before the program runs. @ret: empty where $NOTIFY_SOCKET isn't set, or was not at create. */
 _must_use_ int notify_listen(const struct oci_dir *d, struct notify *ret, struct err *err);
 void notify_done(struct notify *n);

@@ -225,31 +225,15 @@ static void read_annotations(json_t *o, struct arena *arena, struct oci_state *r
         ret->n_annotations = i;
 }
 
-/* A container whose create was killed at its very beginning has none: it is being made, by nobody. */
-int oci_state_read(const struct oci_dir *d, struct arena *arena, struct oci_state *ret, struct err *err) {
+int oci_state_parse(const char *text, size_t len, const char *id, struct arena *arena, struct oci_state *ret,
+                    struct err *err) {
         _cleanup_(json_unrefp) json_t *o = NULL;
-        _cleanup_(freep) char *text = NULL;
-        size_t len;
-        int r = fs_read_file(d->fd, STATE_FILE, STATE_MAX, &text, &len, err);
+        int r = json_load_bounded(text, len, STATE_VALUES_MAX, "state.json", &o, err);
 
-        if (r < 0 && err->sys_errno == ENOENT) {
-                *ret = (struct oci_state){ .id = arena_strdup(arena, d->id),
-                                           .bundle = "",
-                                           .rootfs = "",
-                                           .oci_version = "",
-                                           .created = "",
-                                           .cgroup_path = "",
-                                           .scope = "",
-                                           .rdt_made = "",
-                                           .rdt_tasks = "" };
-                return 0;
-        }
-        if (r == 0)
-                r = json_load_bounded(text, len, STATE_VALUES_MAX, "state.json", &o, err);
         if (r < 0)
-                return err_wrap(err, "read the state of container %s", d->id);
+                return r;
         *ret = (struct oci_state){
-                .id = arena_strdup(arena, d->id),
+                .id = arena_strdup(arena, id),
                 .bundle = string_of(o, "bundle", arena),
                 .rootfs = string_of(o, "rootfs", arena),
                 .oci_version = string_of(o, "ociVersion", arena),
@@ -269,6 +253,21 @@ int oci_state_read(const struct oci_dir *d, struct arena *arena, struct oci_stat
         };
         read_annotations(json_object_get(o, "annotations"), arena, ret);
         return 0;
+}
+
+/* A container whose create was killed at its very beginning has none: it is being made, by nobody. */
+int oci_state_read(const struct oci_dir *d, struct arena *arena, struct oci_state *ret, struct err *err) {
+        _cleanup_(freep) char *text = NULL;
+        size_t len;
+        int r = fs_read_file(d->fd, STATE_FILE, STATE_MAX, &text, &len, err);
+
+        if (r < 0 && err->sys_errno == ENOENT) {
+                *ret = OCI_STATE_EMPTY(arena_strdup(arena, d->id));
+                return 0;
+        }
+        if (r == 0)
+                r = oci_state_parse(text, len, d->id, arena, ret, err);
+        return r < 0 ? err_wrap(err, "read the state of container %s", d->id) : 0;
 }
 
 int oci_dir_read_config(const struct oci_dir *d, struct arena *arena, const char **ret, size_t *ret_len,
@@ -340,7 +339,7 @@ enum oci_status oci_dir_status(const struct oci_dir *d, const struct oci_state *
 
 const char *oci_state_json(const struct oci_state *s, enum oci_status status, bool extra, struct arena *arena) {
         _cleanup_(json_unrefp) json_t *o =
-                json_pack("{s:s s:s s:s s:s s:o}", "ociVersion", OCI_VERSION_OF_STATE, "id", s->id, "status",
+                json_pack("{s:s s:s s:s s:s s:o}", "ociVersion", SPEC_OCI_VERSION, "id", s->id, "status",
                           oci_status_name(status), "bundle", s->bundle, "annotations", annotations_json(s));
         _cleanup_(freep) char *text = NULL;
 

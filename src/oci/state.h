@@ -39,6 +39,18 @@ struct oci_state {
         size_t n_annotations;
 };
 
+/* Nothing is known of it but @name. */
+#define OCI_STATE_EMPTY(name)                                                                                          \
+        ((struct oci_state){ .id = (name),                                                                             \
+                             .bundle = "",                                                                             \
+                             .rootfs = "",                                                                             \
+                             .oci_version = "",                                                                        \
+                             .created = "",                                                                            \
+                             .cgroup_path = "",                                                                        \
+                             .scope = "",                                                                              \
+                             .rdt_made = "",                                                                           \
+                             .rdt_tasks = "" })
+
 /* A container's folder, locked. */
 struct oci_dir {
         int root_fd, fd, lock_fd; /* -1: none */
@@ -62,6 +74,9 @@ void oci_dir_sweep(const char *root);
 _must_use_ int oci_list(const char *root, struct arena *arena, const char ***ret, struct err *err);
 
 _must_use_ int oci_state_write(const struct oci_dir *d, const struct oci_state *s, struct err *err);
+/* state.json's text. Strings live in @arena; none is NULL. What is missing or of another type is as if not set. */
+_must_use_ int oci_state_parse(const char *text, size_t len, const char *id, struct arena *arena, struct oci_state *ret,
+                               struct err *err);
 _must_use_ int oci_state_read(const struct oci_dir *d, struct arena *arena, struct oci_state *ret, struct err *err);
 /* The config.json that it was made from: text. */
 _must_use_ int oci_dir_read_config(const struct oci_dir *d, struct arena *arena, const char **ret, size_t *ret_len,
@@ -73,8 +88,6 @@ enum oci_status oci_dir_status(const struct oci_dir *d, const struct oci_state *
  * long as @d is open. */
 #define OCI_START_SOCKET "start.sock"
 int oci_start_socket_address(const struct oci_dir *d, struct sockaddr_un *ret);
-/* What state.json's ociVersion says: the version that we speak. */
-#define OCI_VERSION_OF_STATE "1.3.0"
 /* The state of the specification (state.json's schema), as JSON text for hooks and "state". @extra: with what runc adds
  * (rootfs, created, owner). */
 const char *oci_state_json(const struct oci_state *s, enum oci_status status, bool extra, struct arena *arena);

@@ -76,22 +76,28 @@ static bool read_line(const char *line, struct id_map *ret) {
         return true;
 }
 
+size_t user_ids_parse(char *text, struct arena *arena, const struct id_map **ret) {
+        struct id_map *maps = arena_array(arena, struct id_map, MAX_MAPS);
+        char *rest = text, *line;
+        size_t n = 0;
+
+        while (n < MAX_MAPS && (line = strsep(&rest, "\n")))
+                n += read_line(line, &maps[n]);
+        *ret = maps;
+        return n;
+}
+
 static int read_map(pid_t pid, const char *file, struct arena *arena, const struct id_map **ret, size_t *ret_n,
                     struct err *err) {
-        struct id_map *maps = arena_array(arena, struct id_map, MAX_MAPS);
         _cleanup_(freep) char *text = NULL;
-        char path[64], *rest, *line;
-        size_t n = 0;
+        char path[64];
         int r;
 
         (void) snprintf(path, sizeof(path), "/proc/%d/%s", (int) pid, file);
         r = fs_read_file(AT_FDCWD, path, MAP_FILE_MAX, &text, NULL, err);
         if (r < 0)
                 return r;
-        for (rest = text; n < MAX_MAPS && (line = strsep(&rest, "\n"));)
-                n += read_line(line, &maps[n]);
-        *ret = maps;
-        *ret_n = n;
+        *ret_n = user_ids_parse(text, arena, ret);
         return 0;
 }
 

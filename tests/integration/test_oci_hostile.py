@@ -1,6 +1,7 @@
 """Bundles and containers that mean harm: nothing of it reaches the host, and nothing hangs."""
 
 import contextlib
+import json
 import os
 import signal
 import stat
@@ -276,6 +277,24 @@ def test_init_is_not_to_be_traced_before_start(oci):
     assert ' boot' not in text, 'it has seen the root of the host'
 
 
+@pytest.mark.ours
+def test_init_of_a_shared_user_namespace_is_out_of_reach(oci):
+    """A neighbour with all rights in the user namespace, who may trace all that is its own, gets at no descriptor of the
+    init that waits for start: it is the host's program until then."""
+    first = oci.container().user_namespace()
+    first.caps('CAP_SYS_PTRACE', 'CAP_DAC_READ_SEARCH', 'CAP_SYS_ADMIN')
+    first.up()
+    box = oci.container().user_namespace().namespace('user', f'/proc/{first.pid}/ns/user')
+    box.namespace('pid', f'/proc/{first.pid}/ns/pid')
+    box.create()
+    inside = box.status_field('NSpid').split()[-1]
+    listing = first.exec('sh', '-c', f'ls /proc/{inside}/fd && ls -l /proc/{inside}/exe /proc/{inside}/root/; echo end')
+    assert listing.split() == ['end'], listing
+    box.start()
+    until(lambda: 'sleep' in box.proc('comm'))
+    assert 'end' in first.exec('sh', '-c', f'ls /proc/{inside}/fd && echo end')  # as soon as it is the container's own
+
+
 # Exchanges while the container is made. The attacker is a process of the host with a shared folder, the quickest there is.
 
 def racing(oci, prepare, check, rounds=ROUNDS):
@@ -413,6 +432,45 @@ def test_race_by_another_container(oci, treasure):
     assert attacker.status() == 'running'
 
 
+@pytest.mark.not_by('runc', 'executes its own program by descriptor before, and has other windows')
+@pytest.mark.not_by('crun', '1.8.1 is not made for it')
+def test_race_of_proc_and_the_program_of_init(oci, treasure):
+    """/proc is exchanged, with the mount on it, for a folder that has programs where descriptors are: what init is must
+    not be looked for in there."""
+    def prepare(box):
+        box.args('true')
+        box.linux['maskedPaths'] = box.linux['readonlyPaths'] = []
+        for number in range(3, 60):
+            box.file(f'/other/self/fd/{number}', '#!/bin/sh\n: >/executed\n', 0o755)
+        return box.rootfs + '/proc', box.rootfs + '/other'
+
+    def check(box, text):
+        assert not os.path.exists(box.rootfs + '/executed'), text
+    racing(oci, prepare, check)
+    assert os.listdir(treasure) == ['gold']
+
+
+@pytest.mark.not_by('runc', '1.1.5 is open to it')
+@pytest.mark.not_by('crun', '1.8.1 is open to it')
+def test_race_of_a_device_with_a_symlink(oci, treasure):
+    """What gets the device's mode is the device, whatever has its name by now: not a file of the host's, which a link
+    leads to by the processes of a shared PID namespace."""
+    def prepare(box):
+        box.args('true').without_namespace('pid')
+        box.without_mount('/dev', '/dev/pts', '/dev/shm', '/dev/mqueue')
+        os.mknod(box.rootfs + '/dev/evil', 0o600 | stat.S_IFCHR, os.makedev(1, 3))
+        os.symlink('/proc/1/root' + treasure + '/gold', box.rootfs + '/dev/other')
+        # Twice, so that there is always a mode to set.
+        box.linux['devices'] = [{'path': '/dev/evil', 'type': 'c', 'major': 1, 'minor': 3, 'fileMode': 0o666},
+                                {'path': '/dev/evil', 'type': 'c', 'major': 1, 'minor': 3, 'fileMode': 0o606}]
+        return box.rootfs + '/dev/evil', box.rootfs + '/dev/other'
+
+    def check(box, text):
+        del box
+        assert stat.S_IMODE(os.stat(treasure + '/gold').st_mode) == 0o644, text
+    racing(oci, prepare, check)
+
+
 # Resources.
 
 def test_a_flood_of_output(oci):
@@ -532,6 +590,13 @@ def test_hostile_answers_to_the_runtime(oci):
     assert '.sock' not in text
 
 
+@pytest.mark.ours
+def test_a_null_device_that_is_another(oci):
+    box = oci.container()
+    box.linux['devices'] = [{'path': '/dev/null', 'type': 'c', 'major': 1, 'minor': 5}]
+    box.refused('/dev/null', 'not the null device')
+
+
 # Configurations that are odd.
 
 def odd(oci, text):
@@ -567,20 +632,51 @@ def test_a_configuration_that_is_no_file(oci):
     assert done.returncode != 0
 
 
-def test_a_state_folder_that_is_damaged(oci):
-    """Commands say so."""
-    box = oci.container()
-    box.up()
-    for name in os.listdir(os.path.join(oci.root, box.id)):
-        if name.endswith('.json'):
-            with open(os.path.join(oci.root, box.id, name), 'r+b') as f:
-                f.truncate(5)
+def damage(box, how):
+    folder = os.path.join(box.host.root, box.id)
+    names = [name for name in os.listdir(folder) if name.endswith('.json') and ('all' in how or name == 'state.json')]
+    assert names
+    for name in names:
+        if 'cut' in how:
+            os.truncate(os.path.join(folder, name), 5)
+        else:
+            os.unlink(os.path.join(folder, name))
+
+
+@pytest.mark.ours
+@pytest.mark.parametrize('how', ['cut', 'gone', 'cut all', 'gone all'])
+@pytest.mark.parametrize('kind', ['running', 'created', 'shared', 'unwatched'])
+def test_a_state_that_is_damaged(oci, how, kind):
+    """Commands say so; delete --force finds the container all the same, and nobody else."""
+    other = oci.container()
+    other.up()
+    box = oci.container().sh('sleep 1000 & exec sleep 1000')
+    if kind == 'shared':  # what it leaves behind lives on
+        box.namespace('pid', f'/proc/{other.pid}/ns/pid')
+    box.create()
+    if kind != 'created':
+        box.start()
+    if kind == 'unwatched':
+        with open(os.path.join(oci.root, box.id, 'state.json'), encoding='utf-8') as f:
+            os.kill(json.load(f)['watcherPid'], signal.SIGKILL)
+        oci.reap_all()
+    damage(box, how)
     done = oci.result('state', box.id)
-    assert done.returncode != 0 and done.returncode < 128
+    assert done.returncode < 128 and ('cut' not in how or done.returncode)
     oci.result('list', '-q')
-    oci.result('delete', '--force', box.id)
-    if alive(box.pid):
+    done = oci.result('delete', box.id)
+    assert done.returncode and '--force' in done.stderr
+    done = oci.result('delete', '--force', box.id)
+    assert done.returncode == 0, done.stderr
+    assert any(box.id in line['msg'] and 'without its state' in line['msg'] for line in oci.log_lines())
+    if kind == 'unwatched' and 'all' in how:  # there is nothing that leads to it; the caller is told
+        assert any('no first process' in line['msg'] for line in oci.log_lines())
         os.kill(box.pid, signal.SIGKILL)
-    box.wait()
-    subprocess.run(['rm', '-rf', os.path.join(oci.root, box.id)], check=False)
-    oci.sweep_cgroups()
+        box.wait()
+        oci.sweep_cgroups()
+    else:
+        assert box.wait() == -9
+    assert other.status() == 'running'
+    other.delete('--force')
+    other.wait()
+    oci.expect_nothing()
