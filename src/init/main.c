@@ -16,6 +16,7 @@
 #include "init/reader.h"
 #include "init/setup.h"
 #include "init/start.h"
+#include "init/supervisor.h"
 #include "init/sys.h"
 #include "init/terminal.h"
 
@@ -212,8 +213,12 @@ int main(int argc, char **argv) {
                 ct_run();
         if (argc > 1 && strcmp(argv[1], "exec") == 0)
                 return enter_main(argc - 2, argv + 2);
-        if (argc != 2 || !users_number(argv[1], &sock) || sock < 3 || sock > 1 << 20)
+        if (argc == 2 && getpid() == 1 && strcmp(argv[1], SUPERVISOR_VERB) == 0) {
+                fill_stdio(open("/dev/null", O_RDWR | O_CLOEXEC));
+                sock = (uint32_t) supervisor_run();
+        } else if (argc != 2 || !users_number(argv[1], &sock) || sock < 3 || sock > 1 << 20) {
                 return EXIT_SETUP;
+        }
         (void) prctl(PR_SET_NAME, "lxcri-init", 0, 0, 0);
         process_reset();
         close_inherited(sock);

@@ -20,6 +20,7 @@ void creation_done(struct creation *c) {
         c->console = fd_close(c->console);
         c->master = fd_close(c->master);
         c->pidfd = fd_close(c->pidfd);
+        c->exit_file = fd_close(c->exit_file);
         cgroup_holder_end(&c->cgroup);
         c->cgroups = cgroups_free(c->cgroups);
         oci_dir_done(&c->dir);
@@ -37,7 +38,7 @@ static const char *now_text(struct arena *arena) {
 }
 
 /* Below the folder of the container: whoever may look in there may say "start", root alone. */
-static int listen_for_start(struct creation *c, struct err *err) {
+int creation_listen_for_start(struct creation *c, struct err *err) {
         struct sockaddr_un address;
         int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 
@@ -79,7 +80,7 @@ static int make(struct creation *c, void *userdata, struct err *err) {
         if (r == 0)
                 r = creation_make_rdt(c, err);
         if (r == 0)
-                r = listen_for_start(c, err);
+                r = creation_listen_for_start(c, err);
         if (r == 0)
                 r = creation_spawn(c, err);
         if (r == 0 && *c->state.rdt_tasks)
@@ -93,9 +94,15 @@ static int make(struct creation *c, void *userdata, struct err *err) {
         return r < 0 ? r : creation_write_result(c, err);
 }
 
+static int make_by_engine(struct creation *c, void *userdata, struct err *err) {
+        return c->oci->engine->make(c->oci->engine, c, err);
+}
+
 int creation_run(struct creation *c, const struct oci *o, const struct oci_create_args *args, bool detached,
                  struct err *err) {
-        return creation_run_by(c, o, args, detached, &(struct creation_maker){ .make = make }, err);
+        const struct creation_maker maker = { .make = o->engine ? make_by_engine : make };
+
+        return creation_run_by(c, o, args, detached, &maker, err);
 }
 
 int creation_run_by(struct creation *c, const struct oci *o, const struct oci_create_args *args, bool detached,

@@ -71,18 +71,26 @@ static void spawning_done(struct spawning *s) {
  */
 
 /* As runc: a symlink anywhere in the path is refused, since what it leads to may change. */
-static int open_rootfs(struct spawning *s, struct err *err) {
+int creation_open_rootfs(const struct creation *c, int *ret, struct err *err) {
         struct open_how how = { .flags = O_PATH | O_DIRECTORY | O_CLOEXEC, .resolve = RESOLVE_NO_SYMLINKS };
-        const char *path = s->c->config.root_path;
-        _cleanup_(fd_closep) int fd = (int) syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof(how));
+        const char *path = c->config.root_path;
 
-        if (fd < 0 && errno == ELOOP)
+        *ret = (int) syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof(how));
+        if (*ret < 0 && errno == ELOOP)
                 return err_set(err, ERR_INVALID, "root.path: invalid rootfs: %s: not an absolute path, or a symlink",
                                path);
-        if (fd < 0)
-                return err_set(err, ERR_INVALID, "root.path: open %s: %s", path, strerror(errno));
+        return *ret < 0 ? err_set(err, ERR_INVALID, "root.path: open %s: %s", path, strerror(errno)) : 0;
+}
+
+static int open_rootfs(struct spawning *s, struct err *err) {
+        _cleanup_(fd_closep) int fd = -1;
+        int r = creation_open_rootfs(s->c, &fd, err);
+
+        if (r < 0)
+                return r;
         s->rootfs = (int) syscall(SYS_open_tree, fd, "", OPEN_TREE_CLONE | AT_RECURSIVE | AT_EMPTY_PATH | O_CLOEXEC);
-        return s->rootfs < 0 ? err_sys(err, errno, "take a copy of the root file system %s", path) : 0;
+        return s->rootfs < 0 ? err_sys(err, errno, "take a copy of the root file system %s", s->c->config.root_path)
+                             : 0;
 }
 
 static int build_plan(struct spawning *s, struct err *err) {

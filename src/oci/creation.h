@@ -19,9 +19,11 @@ struct creation {
         int console;      /* connected to --console-socket; -1: none */
         int master;       /* of the container's terminal, when there is no console socket to send it to; -1: none */
         int pidfd;        /* of init */
+        int exit_file;    /* of another engine's: where its end is written, see oci_dir_exit_status(); -1: none */
 };
 #define CREATION_EMPTY                                                                                                 \
-        ((struct creation){ .dir = OCI_DIR_EMPTY, .start_socket = -1, .console = -1, .master = -1, .pidfd = -1 })
+        ((struct creation){                                                                                            \
+                .dir = OCI_DIR_EMPTY, .start_socket = -1, .console = -1, .master = -1, .pidfd = -1, .exit_file = -1 })
 
 /* config.json, and its copy in the container's folder; what the caller's own process decides: inherited namespaces. */
 _must_use_ int creation_read(struct creation *c, struct err *err);
@@ -48,6 +50,9 @@ _must_use_ int creation_run_by(struct creation *c, const struct oci *o, const st
 _must_use_ int oci_run_by(const struct oci *o, const struct oci_run_args *args, const struct creation_maker *maker,
                           int *ret_status, struct err *err);
 /* Parts of it. */
+_must_use_ int creation_listen_for_start(struct creation *c, struct err *err);
+/* A symlink anywhere in the bundle's root.path is refused. @ret: O_PATH. */
+_must_use_ int creation_open_rootfs(const struct creation *c, int *ret, struct err *err);
 _must_use_ int creation_connect_console(struct creation *c, struct err *err);
 _must_use_ int creation_write_result(struct creation *c, struct err *err); /* state and pid file */
 void creation_done(struct creation *c);

@@ -65,6 +65,11 @@ int oci_destroy(const struct oci *o, struct oci_dir *d, const struct oci_state *
                 return -(int) err->code;
         end_process(s->pid, s->start_time, END_TIMEOUT_MS, true);
         end_process(s->watcher_pid, s->watcher_start, WATCHER_TIMEOUT_MS, s->pid <= 0);
+        if (*s->engine && (!o->engine || !str_eq(o->engine->name, s->engine)))
+                return err_set(err, ERR_INTERNAL, "container %s is the engine %s's, which is not here", s->id,
+                               s->engine);
+        if (*s->engine && (r = o->engine->remove(o->engine, o, s, err)) < 0)
+                return r;
         r = cgroups ? remove_cgroup(s, cgroups, err) : 0;
         if (r < 0)
                 return r;

@@ -80,5 +80,5 @@ int foreground_wait(const struct foreground *f, int *ret_status, struct err *err
         terminal_proxy_init(&proxy, f->master);
         r = wait_for_end(f, &proxy, err);
         terminal_proxy_done(&proxy);
-        return r < 0 ? r : reap(f->pid, ret_status, err);
+        return r < 0 || f->pid <= 0 ? r : reap(f->pid, ret_status, err);
 }

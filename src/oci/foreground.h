@@ -7,7 +7,7 @@
 
 struct foreground {
         int signals; /* of foreground_catch_signals() */
-        pid_t pid;   /* a child of ours, or one that we have adopted */
+        pid_t pid;   /* a child of ours, or one that we have adopted; 0: neither, somebody else hears how it ends */
         int pidfd;   /* its */
         int master;  /* of its terminal; -1: none. Borrowed */
 };

@@ -52,7 +52,7 @@ int oci_kill(const struct oci *o, const char *id, int sig, bool all, struct err 
         if (r < 0)
                 return r;
         /* Engines call "kill --all" for what a first process without a PID namespace of its own has left behind. */
-        if (all && t.state.cgroup_made) {
+        if (all && (t.state.cgroup_made || *t.state.engine)) {
                 r = cgroup_signal_all(t.cgroups, t.state.cgroup_path, sig, err);
                 return r == -ERR_NOT_FOUND ? 0 : r;
         }
@@ -118,6 +118,8 @@ int oci_update(const struct oci *o, const char *id, const struct spec_resources 
         if (t.status == OCI_STOPPED || t.status == OCI_CREATING)
                 return err_set(err, ERR_PRECONDITION, "cannot update a container in the %s state",
                                oci_status_name(t.status));
+        if (*t.state.engine)
+                return o->engine->update(o->engine, &t.state, r, err);
         place = oci_cgroup_place(&t.state);
         return cgroup_place_update(t.cgroups, &place, r, err);
 }

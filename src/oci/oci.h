@@ -10,12 +10,27 @@
 #include "base/err.h"
 #include "oci/state.h"
 
+struct oci;
+struct creation;
+
+/* Who makes containers, if not we with LXC. Calls come with the container's lock held. */
+struct oci_engine {
+        const char *name; /* state.json's engine */
+        _must_use_ int (*make)(const struct oci_engine *e, struct creation *c, struct err *err);
+        /* All that there is outside of its folder, of whatever state; again and again. */
+        _must_use_ int (*remove)(const struct oci_engine *e, const struct oci *o, const struct oci_state *s,
+                                 struct err *err);
+        _must_use_ int (*update)(const struct oci_engine *e, const struct oci_state *s, const struct spec_resources *r,
+                                 struct err *err);
+};
+
 /* What all commands share. */
 struct oci {
         const char *root; /* --root, OCI_DEFAULT_ROOT */
         bool systemd_cgroup;
-        bool no_cgroup;        /* containers stay in the caller's group */
-        const char *init_path; /* of proxmox-lxcri-init */
+        bool no_cgroup;                  /* containers stay in the caller's group */
+        const char *init_path;           /* of proxmox-lxcri-init */
+        const struct oci_engine *engine; /* NULL: LXC */
         struct arena *arena;
         /* For what is left out but no error; goes to --log. */
         void (*warn)(const char *text, void *userdata);

@@ -5,15 +5,32 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "base/proc.h"
 #include "oci/creation.h"
 #include "oci/foreground.h"
 #include "oci/notify.h"
 
+enum { SUPERVISOR_TIMEOUT_MS = 10000 };
+
+/* Another engine's is no child of ours; its first process tells how it ended, and ends itself. */
+static int ask_how_it_ended(const struct creation *c, int *ret_status, struct err *err) {
+        _cleanup_(fd_closep) int supervisor = proc_open(c->state.watcher_pid, c->state.watcher_start);
+
+        if (supervisor >= 0)
+                (void) proc_wait_gone(supervisor, SUPERVISOR_TIMEOUT_MS);
+        *ret_status = oci_exit_status(c->exit_file);
+        return 0;
+}
+
 static int wait_for_end(const struct creation *c, int signals, int *ret_status, struct err *err) {
         /* Init is our child by now: its own parent has ended, and we adopt. */
-        const struct foreground f = { .signals = signals, .pid = c->state.pid, .pidfd = c->pidfd, .master = c->master };
+        const struct foreground f = {
+                .signals = signals, .pid = *c->state.engine ? 0 : c->state.pid, .pidfd = c->pidfd, .master = c->master
+        };
         int r = foreground_wait(&f, ret_status, err);
 
+        if (*c->state.engine)
+                return r < 0 ? r : ask_how_it_ended(c, ret_status, err);
         /* The watcher, which ends with init, may be ours, too. */
         if (c->state.watcher_pid > 0)
                 (void) waitpid(c->state.watcher_pid, NULL, 0);

@@ -14,12 +14,14 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include "base/alloc.h"
 #include "base/fs.h"
 #include "base/json.h"
 #include "base/proc.h"
 #include "base/str.h"
+#include "init/supervisor.h"
 #include "runtime/cgroup/cgroup.h"
 
 enum { STATE_MAX = 16 << 20, STATE_VALUES_MAX = 200000, CONFIG_MAX = 8 << 20, ID_MAX = 1024 };
@@ -191,14 +193,14 @@ static json_t *annotations_json(const struct oci_state *s) {
 }
 
 int oci_state_write(const struct oci_dir *d, const struct oci_state *s, struct err *err) {
-        _cleanup_(json_unrefp) json_t *o =
-                json_pack("{s:s s:s s:s s:s s:s s:i s:I s:i s:I s:s s:b s:b s:s s:s s:s s:b s:b s:o}", "id", s->id,
-                          "bundle", s->bundle, "rootfs", s->rootfs, "ociVersion", s->oci_version, "created", s->created,
-                          "pid", (int) s->pid, "startTime", (json_int_t) s->start_time, "watcherPid",
-                          (int) s->watcher_pid, "watcherStartTime", (json_int_t) s->watcher_start, "cgroupPath",
-                          s->cgroup_path, "cgroupMade", s->cgroup_made, "cgroupMaking", s->cgroup_making, "scope",
-                          s->scope, "rdtMade", s->rdt_made, "rdtTasks", s->rdt_tasks, "ownPidNamespace", s->own_pid_ns,
-                          "ownKeyring", s->own_keyring, "annotations", annotations_json(s));
+        _cleanup_(json_unrefp) json_t *o = json_pack(
+                "{s:s s:s s:s s:s s:s s:i s:I s:i s:I s:s s:b s:b s:s s:s s:I s:s s:s s:s s:b s:b s:o}", "id", s->id,
+                "bundle", s->bundle, "rootfs", s->rootfs, "ociVersion", s->oci_version, "created", s->created, "pid",
+                (int) s->pid, "startTime", (json_int_t) s->start_time, "watcherPid", (int) s->watcher_pid,
+                "watcherStartTime", (json_int_t) s->watcher_start, "cgroupPath", s->cgroup_path, "cgroupMade",
+                s->cgroup_made, "cgroupMaking", s->cgroup_making, "scope", s->scope, "engine", s->engine, "vmid",
+                (json_int_t) s->vmid, "volume", s->volume, "rdtMade", s->rdt_made, "rdtTasks", s->rdt_tasks,
+                "ownPidNamespace", s->own_pid_ns, "ownKeyring", s->own_keyring, "annotations", annotations_json(s));
         _cleanup_(freep) char *text = o ? json_dumps(o, JSON_COMPACT) : NULL;
 
         if (!text)
@@ -246,6 +248,9 @@ int oci_state_parse(const char *text, size_t len, const char *id, struct arena *
                 .cgroup_made = json_is_true(json_object_get(o, "cgroupMade")),
                 .cgroup_making = json_is_true(json_object_get(o, "cgroupMaking")),
                 .scope = string_of(o, "scope", arena),
+                .engine = string_of(o, "engine", arena),
+                .vmid = (unsigned) json_integer_value(json_object_get(o, "vmid")),
+                .volume = string_of(o, "volume", arena),
                 .rdt_made = string_of(o, "rdtMade", arena),
                 .rdt_tasks = string_of(o, "rdtTasks", arena),
                 .own_keyring = json_is_true(json_object_get(o, "ownKeyring")),
@@ -337,6 +342,22 @@ enum oci_status oci_dir_status(const struct oci_dir *d, const struct oci_state *
         return waits_for_start(d) ? OCI_CREATED : OCI_RUNNING;
 }
 
+int oci_dir_exit_status(const struct oci_dir *d, const struct oci_state *s) {
+        _cleanup_(fd_closep) int fd = openat(d->fd, OCI_EXIT_FILE, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+
+        return s->pid <= 0 || !has_ended(s->pid, s->start_time) || fd < 0 ? -1 : oci_exit_status(fd);
+}
+
+int oci_exit_status(int exit_file) {
+        uint32_t said = 0;
+        int status;
+
+        if (pread(exit_file, &said, sizeof(said), 0) != sizeof(said) || !(said & SUPERVISOR_ENDED))
+                return 128 + SIGKILL;
+        status = (int) (said & (SUPERVISOR_ENDED - 1));
+        return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
 const char *oci_state_json(const struct oci_state *s, enum oci_status status, bool extra, struct arena *arena) {
         _cleanup_(json_unrefp) json_t *o =
                 json_pack("{s:s s:s s:s s:s s:o}", "ociVersion", SPEC_OCI_VERSION, "id", s->id, "status",
@@ -349,7 +370,12 @@ const char *oci_state_json(const struct oci_state *s, enum oci_status status, bo
                 (void) json_object_set_new(o, "rootfs", json_string_nocheck(s->rootfs));
                 (void) json_object_set_new(o, "created", json_string_nocheck(s->created));
                 (void) json_object_set_new(o, "owner", json_string(""));
+                (void) json_object_set_new(o, "engine", json_string(*s->engine ? s->engine : "lxc"));
         }
+        if (extra && s->vmid)
+                (void) json_object_set_new(o, "vmid", json_integer(s->vmid));
+        if (extra && *s->engine && status == OCI_STOPPED && s->exit_status >= 0)
+                (void) json_object_set_new(o, "exitStatus", json_integer(s->exit_status));
         text = json_dumps(o, JSON_INDENT(2));
         return arena_strdup(arena, text ? text : "{}");
 }

@@ -25,12 +25,16 @@ struct oci_state {
         const char *created;     /* RFC 3339, with nanoseconds */
         pid_t pid;               /* of init; 0: not made yet */
         uint64_t start_time;     /* with pid: names the process for good, see proc_open() */
-        pid_t watcher_pid;       /* where liblxc's loop goes on; 0: none */
+        pid_t watcher_pid;       /* where liblxc's loop goes on, or Proxmox' first process of it; 0: none */
         uint64_t watcher_start;
         const char *cgroup_path; /* absolute below the mount, "": none of its own */
         bool cgroup_made;        /* by us: else nothing in it is ours to kill */
         bool cgroup_making;      /* it was not there when its making began: without a process it is ours to remove */
         const char *scope;       /* systemd's unit, "": driver cgroupfs */
+        const char *engine;      /* who made it: "": LXC; "proxmox" */
+        unsigned vmid;           /* Proxmox' number of it; 0: none */
+        const char *volume;      /* of Proxmox, that it is made from, and that goes with it; "": none */
+        int exit_status;         /* not written down: oci_dir_exit_status() of one that is stopped, for "state" */
         const char *rdt_made;    /* resctrl's folder that goes with it, "": none */
         const char *rdt_tasks;   /* resctrl's folder where its processes are, "": where they were born */
         bool own_keyring;        /* its session keyring, "_ses.<id>" */
@@ -48,6 +52,8 @@ struct oci_state {
                              .created = "",                                                                            \
                              .cgroup_path = "",                                                                        \
                              .scope = "",                                                                              \
+                             .engine = "",                                                                             \
+                             .volume = "",                                                                             \
                              .rdt_made = "",                                                                           \
                              .rdt_tasks = "" })
 
@@ -84,10 +90,15 @@ _must_use_ int oci_dir_read_config(const struct oci_dir *d, struct arena *arena,
 _must_use_ int oci_dir_write_config(const struct oci_dir *d, const char *text, size_t len, struct err *err);
 /* Looks at the process, at whether init still waits for "start" and, for paused, at the cgroup (@cgroups NULL: not). */
 enum oci_status oci_dir_status(const struct oci_dir *d, const struct oci_state *s, struct cgroups *cgroups);
+/* How a container of an engine that isn't LXC has ended, as exit codes are: 128 + signal. What was killed before it
+ * could tell, with all of its container, was so by SIGKILL. -1: it has not ended. */
+int oci_dir_exit_status(const struct oci_dir *d, const struct oci_state *s);
+int oci_exit_status(int exit_file); /* of one that has ended */
+#define OCI_EXIT_FILE "exit"        /* init/supervisor.h */
 /* Where init waits for "start" (init/plan.h, PLAN_START_SOCKET), by a path that is short enough for any root: valid as
  * long as @d is open. */
 #define OCI_START_SOCKET "start.sock"
 int oci_start_socket_address(const struct oci_dir *d, struct sockaddr_un *ret);
 /* The state of the specification (state.json's schema), as JSON text for hooks and "state". @extra: with what runc adds
- * (rootfs, created, owner). */
+ * (rootfs, created, owner), and we: the engine, and of Proxmox' the number and how it ended. */
 const char *oci_state_json(const struct oci_state *s, enum oci_status status, bool extra, struct arena *arena);

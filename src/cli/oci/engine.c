@@ -15,20 +15,80 @@ static bool has_container(const struct runtime *rt, const char *root, const char
         return oci_id_is_valid(id) && access(arena_printf(rt->arena, "%s/%s", root, id), F_OK) == 0;
 }
 
-int engine_choose(struct runtime *rt, const struct cli_verb *verb, const struct cli_args *args,
-                  const struct cli_args *globals, bool *ret_crun, struct err *err) {
-        const char *name = args_value(args, "engine"), *id = args->rest[0];
-        bool makes = verb == &oci_verb_create || verb == &oci_verb_run || verb == &oci_verb_restore;
+static const char *const names[] = { [ENGINE_LXC] = "lxc", [ENGINE_CRUN] = "crun", [ENGINE_PROXMOX] = "proxmox" };
 
-        name = name ? name : args_value(globals, "engine");
-        *ret_crun = str_eq(name, "crun");
-        if (name && !*ret_crun && !str_eq(name, "lxc"))
-                return err_set(err, ERR_INVALID, "invalid engine: %.32s: it is lxc or crun", name);
-        if (!name && id && !makes && !has_container(rt, rt->oci.root, id))
-                *ret_crun = has_container(rt, crun_root(rt), id);
+static int find_engine(const char *name, enum engine *ret, struct err *err) {
+        for (size_t i = 0; i < ELEMENTSOF(names); i++)
+                if (str_eq(name, names[i])) {
+                        *ret = (enum engine) i;
+                        return 0;
+                }
+        return err_set(err, ERR_INVALID, "invalid engine: %.32s: it is lxc, crun or proxmox", name);
+}
+
+/* What can't be read is for the verb to complain of. */
+static bool is_proxmox(const struct runtime *rt, const char *id) {
+        _cleanup_(oci_dir_done) struct oci_dir d = OCI_DIR_EMPTY;
+        struct oci_state s = { 0 };
+        struct err ignored;
+
+        return oci_dir_open(rt->oci.root, id, false, &d, &ignored) == 0 &&
+               oci_state_read(&d, rt->arena, &s, &ignored) == 0 && str_eq(s.engine, names[ENGINE_PROXMOX]);
+}
+
+/* Only these ask Proxmox of a container that is there; --regex may name any. */
+static bool needs_proxmox(const struct runtime *rt, const struct cli_verb *verb, const struct cli_args *args) {
+        const char **ids = NULL;
+        struct err ignored;
+
+        if (verb != &oci_verb_delete && verb != &oci_verb_update)
+                return false;
+        for (size_t i = 0; i < args->n_rest; i++)
+                if (is_proxmox(rt, args->rest[i]))
+                        return true;
+        if (!args_has(args, "regex") || oci_list(rt->oci.root, rt->arena, &ids, &ignored) < 0)
+                return false;
+        for (; *ids; ids++)
+                if (is_proxmox(rt, *ids))
+                        return true;
+        return false;
+}
+
+static int choose_for_new(const struct runtime *rt, const char *id, enum engine engine, struct err *err) {
         /* What both have of the same name, nobody could tell apart. */
-        if (makes && id && has_container(rt, *ret_crun ? rt->oci.root : crun_root(rt), id))
+        if (id && has_container(rt, engine == ENGINE_CRUN ? rt->oci.root : crun_root(rt), id))
                 return err_set(err, ERR_EXISTS, "container with given ID already exists, of another engine");
+        return 0;
+}
+
+/* Whose container it is decides: the option is for those of crun alone. */
+static enum engine choose_for_old(const struct runtime *rt, const struct cli_verb *verb, const struct cli_args *args,
+                                  bool named, enum engine engine) {
+        const char *id = args->rest[0];
+
+        if (engine == ENGINE_CRUN)
+                return ENGINE_CRUN;
+        if (!named && id && !has_container(rt, rt->oci.root, id) && has_container(rt, crun_root(rt), id))
+                return ENGINE_CRUN;
+        return needs_proxmox(rt, verb, args) ? ENGINE_PROXMOX : ENGINE_LXC;
+}
+
+int engine_choose(struct runtime *rt, const struct cli_verb *verb, const struct cli_args *args,
+                  const struct cli_args *globals, enum engine *ret, struct err *err) {
+        const char *name = args_value(args, "engine");
+        int r;
+
+        *ret = ENGINE_LXC;
+        name = name ? name : args_value(globals, "engine");
+        r = name ? find_engine(name, ret, err) : 0;
+        if (r < 0)
+                return r;
+        if (verb == &oci_verb_restore && *ret == ENGINE_PROXMOX)
+                return err_set(err, ERR_UNIMPLEMENTED,
+                               "the engine proxmox has no verb \"restore\": Proxmox can't checkpoint containers");
+        if (verb == &oci_verb_create || verb == &oci_verb_run || verb == &oci_verb_restore)
+                return choose_for_new(rt, args->rest[0], *ret, err);
+        *ret = choose_for_old(rt, verb, args, name != NULL, *ret);
         return 0;
 }
 

@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* engine - who makes a container: liblxc, or crun, the program, when --engine says so. crun's containers have a folder
- * of states of their own beside ours; later verbs find by it whose one is. */
+/* engine - who makes a container: liblxc, crun, the program, or Proxmox. crun's containers have a folder of states of
+ * their own beside ours; later verbs find by it whose one is. Proxmox' are beside LXC's, as most verbs do the same with
+ * them: what needs Proxmox itself is carried out by another program, proxmox-lxcri-ct, which has this one's verbs and
+ * the libraries that speak with Proxmox. */
 #pragma once
 #include "cli/oci/runtime.h"
 
-/* @args are the verb's, @globals what was before it. *ret_crun: crun is to carry it out. ERR_INVALID: no such engine.
- */
+enum engine { ENGINE_LXC, ENGINE_CRUN, ENGINE_PROXMOX };
+
+/* @args are the verb's, @globals what was before it. *ret: who is to carry it out. ERR_INVALID: no such engine. */
 _must_use_ int engine_choose(struct runtime *rt, const struct cli_verb *verb, const struct cli_args *args,
-                             const struct cli_args *globals, bool *ret_crun, struct err *err);
+                             const struct cli_args *globals, enum engine *ret, struct err *err);
 /* Becomes crun; returns an error only. */
 _must_use_ int engine_run_crun(struct runtime *rt, const struct cli_verb *verb, const struct cli_args *args,
                                const struct cli_args *globals, struct err *err);
+/* Makes Proxmox @rt's engine; in the small program, which can't (engine-away.c): becomes the other one, or an error. */
+_must_use_ int engine_open_proxmox(struct runtime *rt, struct err *err);

@@ -128,7 +128,7 @@ static int run_verb(struct runtime *rt, const struct cli_verb *verb, verb_fn *fn
                     char *const *argv) {
         static struct cli_args args;
         struct err err, usage;
-        bool crun = false;
+        enum engine engine = ENGINE_LXC;
         int r, parsed = args_parse(&args, argv, verb->options, oci_global_options, verb->stop_at_args, &usage);
 
         if (parsed == 0 && args_has(&args, "help")) {
@@ -145,9 +145,11 @@ static int run_verb(struct runtime *rt, const struct cli_verb *verb, verb_fn *fn
         if (r == 0 && (r = check_arguments(rt, verb, &args)) != EXIT_FINE)
                 return r;
         if (r == 0)
-                r = engine_choose(rt, verb, &args, globals, &crun, &err);
+                r = engine_choose(rt, verb, &args, globals, &engine, &err);
+        if (r == 0 && engine == ENGINE_PROXMOX)
+                r = engine_open_proxmox(rt, &err);
         if (r == 0) {
-                r = crun ? engine_run_crun(rt, verb, &args, globals, &err) : fn(rt, &args, &err);
+                r = engine == ENGINE_CRUN ? engine_run_crun(rt, verb, &args, globals, &err) : fn(rt, &args, &err);
                 if (r < 0 && fn == oci_do_exec) {
                         (void) err_wrap(&err, "exec failed");
                         oci_log_fail(&rt->log, err.msg);
@@ -181,7 +183,7 @@ static int run(struct runtime *rt, char **argv) {
 }
 
 int main(int argc, char **argv) {
-        struct runtime rt = { .log.fd = -1, .arena = arena_new(ARENA_MAX) };
+        struct runtime rt = { .log.fd = -1, .arena = arena_new(ARENA_MAX), .argv = argv };
         int status;
 
         if (argc < 1)

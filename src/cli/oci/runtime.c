@@ -26,6 +26,8 @@ int runtime_open(struct runtime *rt, const char *id, struct runtime_container *r
         ret->cgroups = rt->cgroups;
         if (r == 0)
                 ret->status = oci_dir_status(&ret->dir, &ret->state, ret->cgroups);
+        if (r == 0)
+                ret->state.exit_status = oci_dir_exit_status(&ret->dir, &ret->state);
         return r;
 }
 

@@ -12,6 +12,7 @@ struct runtime {
         struct oci oci;
         struct oci_log log;
         struct arena *arena;
+        char *const *argv;       /* all of the command line */
         struct cgroups *cgroups; /* found by the first runtime_open() */
 };
 

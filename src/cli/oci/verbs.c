@@ -18,7 +18,7 @@ const struct cli_option oci_global_options[] = {
         { 0, "debug", NULL, "the same as --log-level debug" },
         { 0, "systemd-cgroup", NULL, "control groups by systemd; cgroupsPath is SLICE:PREFIX:NAME" },
         { 0, "cgroup-manager", "NAME", "cgroupfs (default), systemd or disabled" },
-        { 0, "engine", "NAME", "who makes the container: lxc (default), or crun, the program" },
+        { 0, "engine", "NAME", "who makes the container: lxc (default), crun, the program, or proxmox" },
         { 0, "rootless", "WHEN", "true, false or auto (default); containers are made by root alone" },
         { 0, "criu", "PATH", "accepted, as runc accepts it; criu is looked for in $PATH" },
         { 'h', "help", NULL, "show help" },

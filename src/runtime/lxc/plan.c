@@ -409,6 +409,32 @@ int plan_build_init(const struct spec *spec, const struct plan_host *host, struc
         return 0;
 }
 
+int plan_build_program(const struct spec *spec, struct plan *ret, struct err *err) {
+        _cleanup_(plan_done) struct plan plan = PLAN_EMPTY;
+        _cleanup_(plan_writer_done) struct plan_writer w;
+        int r;
+
+        plan_writer_init(&w, &plan);
+        r = put_life(&w, spec, err);
+        if (r == 0)
+                r = plan_put_user(&w, &spec->process.user, err);
+        if (r == 0)
+                r = plan_put_early(&w, &spec->process, err);
+        if (r < 0)
+                return r;
+        plan_put_terminal(&w, &spec->process);
+        r = plan_put_process(&w, &spec->process, err);
+        if (r == 0)
+                r = plan_put_machine(&w, spec, err);
+        if (r == 0)
+                r = plan_writer_finish(&w, err);
+        if (r < 0)
+                return r;
+        *ret = plan;
+        plan = PLAN_EMPTY;
+        return 0;
+}
+
 int plan_build_exec(const struct spec_process *process, struct cgroups *cgroups, const char *cgroup_path,
                     struct plan *ret, struct err *err) {
         return plan_build_exec_in(NULL, process, cgroups, cgroup_path, ret, err);
