@@ -62,7 +62,7 @@ def test_silent_server_and_deadline(daemon):
         with refused(CODE.DEADLINE_EXCEEDED):
             daemon.cri.PullImage(deadline=1, image=daemon.pb.ImageSpec(
                 image=f'127.0.0.1:{s.getsockname()[1]}/x:1'))
-        assert time.monotonic() - began < 5 * SLOW
+        assert time.monotonic() - began < 30 * SLOW
 
 
 def test_not_there(daemon, registry, fake):

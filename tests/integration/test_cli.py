@@ -107,7 +107,7 @@ def test_logs_follow(daemon, cli, busybox, clean):
         'for i in 1 2 3; do echo $i; sleep 0.3; done; sleep 0.5')
     done = subprocess.run([daemon.runtime.program(), '--socket', daemon.runtime.socket,
                            'pod', 'logs', '-f', 'talks'], stdout=subprocess.PIPE, text=True,
-                          timeout=20, check=False)
+                          timeout=60, check=False)
     assert done.stdout == '1\n2\n3\n'
     cli('pod', 'stop', 'talks')
     cli('pod', 'rm', 'talks')
@@ -117,7 +117,7 @@ def test_logs_follow(daemon, cli, busybox, clean):
 
 def lxcrid(daemon, *args):
     return subprocess.run([daemon.runtime.program('proxmox-lxcrid'), *args], check=False,
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=20)
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60)
 
 
 def test_default_config_is_valid(daemon, tmp_path):

@@ -51,9 +51,9 @@ def test_timeout_kills_the_whole_tree(container):
     began = time.monotonic()
     with refused(CODE.DEADLINE_EXCEEDED):
         container.exec('sh', '-c', 'sleep 4321 & sleep 4321', timeout=1)
-    assert time.monotonic() - began < 5 * SLOW
+    assert time.monotonic() - began < 30 * SLOW
     find = 'for p in /proc/[0-9]*; do tr "\\0" " " <$p/cmdline; echo; done'
-    eventually(lambda: 'sleep 4321' not in container.sh(find), 3)
+    eventually(lambda: 'sleep 4321' not in container.sh(find))
 
 
 @pytest.mark.ours
@@ -62,7 +62,7 @@ def test_timeout_kills_what_detached_itself(container):
     with refused(CODE.DEADLINE_EXCEEDED):
         container.exec('sh', '-c', 'setsid sleep 4322 & sleep 4322', timeout=1)
     find = 'for p in /proc/[0-9]*; do tr "\\0" " " <$p/cmdline; echo; done'
-    eventually(lambda: 'sleep 4322' not in container.sh(find), 3)
+    eventually(lambda: 'sleep 4322' not in container.sh(find))
 
 
 def test_not_running(daemon, busybox):
@@ -114,6 +114,6 @@ def test_exec_when_the_container_ends_meanwhile(daemon, busybox):
         time.sleep(0.3)
         container.stop()
         try:
-            assert begun.result(10).exit_code == 137
+            assert begun.result(60).exit_code == 137
         except Exception as error:  # pylint: disable=broad-except
             assert error.details()

@@ -158,7 +158,7 @@ def test_container_ports_without_host_port_and_on_the_host_network_are_not_mappe
             assert ask('127.0.0.1', TCP, 18103) is None
     mappings = [pb.PortMapping(container_port=18104, host_port=18104)]
     with daemon.pod(host_network=True, port_mappings=mappings), socket.create_server(('127.0.0.1', 18104)):
-        with socket.create_connection(('127.0.0.1', 18104), timeout=1):
+        with socket.create_connection(('127.0.0.1', 18104), timeout=30):
             pass
 
 

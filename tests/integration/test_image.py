@@ -143,7 +143,7 @@ def test_image_fs_info(daemon):
     def counted():
         [fs] = daemon.cri.ImageFsInfo().image_filesystems
         return fs if fs.used_bytes.value > 0 and fs.inodes_used.value > 0 else None
-    fs = eventually(counted, 20)
+    fs = eventually(counted)
     assert fs.timestamp > 0
     assert os.path.isdir(fs.fs_id.mountpoint)
 

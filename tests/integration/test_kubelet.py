@@ -453,12 +453,12 @@ def test_stop_signal(daemon, images, busybox, pb):
     """The image's, unless the container has one; both are told."""
     with daemon.logged_pod(pid=0) as pod:
         assert pod.create(images.ref('configured')).status().stop_signal == pb.Signal.Value('SIGUSR1')
-        container = pod.sh(busybox, 'trap "echo got it; exit 3" USR2; while :; do sleep 0.1; done',
+        container = pod.sh(busybox, 'trap "echo got it; exit 3" USR2; echo ready; while :; do sleep 0.1; done',
                            stop_signal=pb.Signal.Value('SIGUSR2'))
         assert container.status().stop_signal == pb.Signal.Value('SIGUSR2')
-        time.sleep(0.3)
-        container.stop(timeout=10)
-        assert (container.status().exit_code, container.log_text()) == (3, 'got it\n')
+        container.until_said('ready')
+        container.stop(timeout=60)
+        assert (container.status().exit_code, container.log_text()) == (3, 'ready\ngot it\n')
 
 
 @pytest.mark.ours

@@ -39,7 +39,7 @@ def test_host_network_has_no_address_of_its_own(daemon):
 
 def fetch(address, port):
     try:
-        with socket.create_connection((address, port), timeout=1) as s:
+        with socket.create_connection((address, port), timeout=5) as s:
             return s.recv(100)
     except OSError:
         return None

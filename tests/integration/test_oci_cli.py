@@ -387,7 +387,7 @@ def test_events_again_and_again_until_the_end(oci, box):
         box.stop()
         for line in run.stdout:
             json.loads(line)
-        assert run.wait(10) in (0, 1)
+        assert run.wait(60) in (0, 1)
     done = oci.result('events', box.id)
     assert done.returncode == 1 and 'not running' in done.stderr
 
@@ -508,7 +508,7 @@ def test_exit_status_of_run(oci):
     with subprocess.Popen(oci.command('run', '-b', made.bundle, made.id), stdin=subprocess.DEVNULL) as run:
         until(lambda: oci.knows(made.id) and made.status() == 'running')
         made.kill('KILL')
-        assert run.wait(20) == 128 + signal.SIGKILL
+        assert run.wait(60) == 128 + signal.SIGKILL
     done = oci.container('no-such-program').run(check=False)
     assert done.returncode == 1 and 'no-such-program' in done.stderr
 

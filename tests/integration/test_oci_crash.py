@@ -37,9 +37,9 @@ def time_of(oci, box, *command):
 def check_and_clean(oci, box):
     """No command crashes or hangs on what is there, and delete --force leaves nothing; then the id works again."""
     for verb in ('state', 'list'):
-        done = oci.result(verb, *([box.id] if verb == 'state' else []), timeout=30)
+        done = oci.result(verb, *([box.id] if verb == 'state' else []), timeout=60)
         assert 0 <= done.returncode < 128, done
-    done = oci.result('delete', '--force', box.id, timeout=30)
+    done = oci.result('delete', '--force', box.id, timeout=60)
     assert done.returncode == 0, done.stderr
     oci.expect_nothing(10)
 

@@ -192,7 +192,7 @@ def test_timeout(oci, kind):
     before = time.monotonic()
     with pytest.raises(Refused):
         box.create()
-    assert time.monotonic() - before < 8
+    assert time.monotonic() - before < 60
     oci.result('delete', '--force', box.id)
     oci.expect_nothing()
 

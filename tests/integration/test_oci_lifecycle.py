@@ -423,7 +423,7 @@ def test_run_forwards_signals(oci):
             process.send_signal(sig)
             box.expect(f'got {sig:02d}')
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 7
+        assert process.wait(60) == 7
     assert not oci.knows(box.id)
 
 

@@ -90,7 +90,7 @@ def test_bind_of_a_socket(oci):
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen()
-        listener.settimeout(15)
+        listener.settimeout(60)
         box.mount(path, '/run/the.sock', 'bind')
         box.up()
         connection, _ = listener.accept()
@@ -622,4 +622,4 @@ def test_many_mounts(oci):
     before = time.monotonic()
     lines = box.run().split()
     assert lines[0] == '200' and int(lines[1]) >= 208
-    assert time.monotonic() - before < 10
+    assert time.monotonic() - before < 60

@@ -20,7 +20,7 @@ def terminal(podman, *args):
     return Terminal(['/usr/bin/env', '-i', *environment, *podman.command(*args)])
 
 
-def soon(check, seconds=10):
+def soon(check, seconds=60):
     """Waits until check() is true; what it was."""
     deadline = time.monotonic() + seconds * SLOW
     while not (found := check()):
@@ -203,7 +203,7 @@ def test_stop_kills_what_does_not_listen(podman, busybox):
     name = podman.start('--network=none', busybox, 'sh', '-c', 'trap "" TERM; sleep 1000')
     began = time.monotonic()
     podman('stop', '--time=1', name)
-    assert time.monotonic() - began < 9 * SLOW
+    assert time.monotonic() - began < 60 * SLOW
     assert podman.inspect(name)['State']['ExitCode'] == 137
 
 

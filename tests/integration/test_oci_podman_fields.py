@@ -196,7 +196,7 @@ def test_a_network_and_its_ports(podman, busybox):
     assert address in shown and '192.0.2.1' in shown and '192.0.2.2' in shown
     got = podman('exec', name, 'wget', '-qO-', 'http://127.0.0.1/').stdout
     assert got == 'page\n'
-    with socket.create_connection((address, 80), 10) as s:
+    with socket.create_connection((address, 80), 60) as s:
         s.sendall(b'GET / HTTP/1.0\r\n\r\n')
         assert b'page' in s.makefile('rb').read()
 
@@ -303,7 +303,7 @@ def test_notify(podman, busybox, tmp_path):
     path = str(tmp_path / 'notify')
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
         s.bind(path)
-        s.settimeout(20)
+        s.settimeout(60)
         got = []
 
         def read():

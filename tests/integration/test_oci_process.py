@@ -325,7 +325,7 @@ def test_notify_socket(oci):
     path = os.path.join(oci.folder, 'notify.sock')
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
         receiver.bind(path)
-        receiver.settimeout(15)
+        receiver.settimeout(60)
         box = oci.container('sh', '-c', 'echo "socket $NOTIFY_SOCKET"; probe tell "$NOTIFY_SOCKET" READY=1; exec sleep 1000')
         got = []
         reader = threading.Thread(target=lambda: got.append(receiver.recv(4096)), daemon=True)

@@ -304,7 +304,7 @@ def test_proxmox_is_away(own_daemon, busybox, cluster):
         with refused(CODE.UNAVAILABLE, words=['Service Unavailable']):
             pod.stop()
         cluster.control.do('clear-faults')
-    eventually(lambda: cluster.ours() == before, 30)
+    eventually(lambda: cluster.ours() == before)
 
 
 def test_locks_are_waited_for(daemon, cluster):
@@ -347,7 +347,7 @@ def test_what_no_pod_knows_of_is_removed(own_daemon, cluster):
     own_daemon.runtime.kill()
     own_daemon.start()
     pod.cri = own_daemon.cri
-    eventually(lambda: vmid + 1 not in cluster.ours(), 20)
+    eventually(lambda: vmid + 1 not in cluster.ours())
     assert {vmid, vmid + 2} <= set(cluster.ours())
     pod.remove()
     assert cluster.client.task('DELETE', f'/nodes/{cluster.node}/lxc/{vmid + 2}') == 'OK'

@@ -526,7 +526,7 @@ def test_what_a_lost_store_leaves_in_sets(start, cluster, firewall):
         client.post('/cluster/firewall/ipset/lxcri-shop', cidr='10.99.0.151', comment=mine + 'c' * 64)
         daemon.start()
         pod.cri = daemon.cri
-        eventually(lambda: firewall() == {'lxcri-shop': {addresses(pod)[0]: mine + pod.id}}, 20)
+        eventually(lambda: firewall() == {'lxcri-shop': {addresses(pod)[0]: mine + pod.id}})
     assert not firewall()
 
 

@@ -277,7 +277,7 @@ def test_the_command_is_killed_meanwhile(daemon, cluster, do):
             assert 'CT is locked' in asking.stderr.readline()
             asking.kill()
         cluster.control.do('unlock', vmid=vmid)
-        eventually(lambda: 'alone' in do('snapshot', 'ls', pod.id), 20)
+        eventually(lambda: 'alone' in do('snapshot', 'ls', pod.id))
 
 
 def test_the_daemon_is_killed_meanwhile(own_daemon, cluster):
@@ -456,7 +456,7 @@ def test_clone_killed_meanwhile(own_daemon, cluster):
     cluster.control.do('fault', fault='hang', method='PUT', path='/lxc/930/config')
     asking = threading.Thread(target=lambda: own_daemon.runtime.cli('proxmox', 'clone', str(vmid), '--vmid', '930', check=False))
     asking.start()
-    eventually(lambda: '930' in cluster.control.do('guests') and 'lock' not in cluster.control.do('guests')['930']['config'], 20)
+    eventually(lambda: '930' in cluster.control.do('guests') and 'lock' not in cluster.control.do('guests')['930']['config'])
     own_daemon.runtime.kill()
     asking.join()
     cluster.control.do('clear-faults')

@@ -56,7 +56,7 @@ class Pool:
 
     def full(self, size=SIZE):
         """So many are ready; their numbers."""
-        eventually(lambda: self.info() == (size, size) and len(self.prepared()) == size, 30)
+        eventually(lambda: self.info() == (size, size) and len(self.prepared()) == size)
         return self.prepared()
 
     def restart(self, **changes):
@@ -183,7 +183,7 @@ def test_what_an_administrator_does_to_one(pool, busybox, cluster, spoil):
     if spoil is spoil_take:
         assert pool.full(1) != [vmid] and cluster.made()[vmid]['running']
         pool.administrator('DELETE', vmid, force=1)
-    eventually(lambda: vmid not in cluster.made(), 30)
+    eventually(lambda: vmid not in cluster.made())
     assert pool.full(1) != [vmid]
 
 
@@ -225,7 +225,7 @@ def test_what_happened_meanwhile(pool, cluster):
     pool.administrator('POST', stopped, '/status/stop')
     spoil_edit(pool, edited)
     pool.restart()
-    eventually(lambda: good in pool.full() and not {stopped, edited} & set(cluster.made()), 30)
+    eventually(lambda: good in pool.full() and not {stopped, edited} & set(cluster.made()))
 
 
 @pytest.mark.parametrize('changes', [{'rootfs_size': '0.25'}, {'warm_pool': 0}], ids=['others', 'none'])
@@ -255,7 +255,7 @@ def test_a_lost_answer_and_a_crash(pool, cluster):
     cluster.control.do('clear-faults')
     pool.restart()
     pod.cri = pool.daemon.cri
-    eventually(lambda: vmid not in cluster.made(), 30)
+    eventually(lambda: vmid not in cluster.made())
     assert pod.status().state == READY and cluster.of(pod)[0] == own
     # Its end is noticed as before.
     pool.administrator('POST', own, '/status/stop')

@@ -424,7 +424,7 @@ def test_the_daemon_starts_anew(daemon, busybox, cluster):
     pod.cri = container.cri = ended.cri = daemon.cri
     assert pod.status().state == READY and container.status().state == RUNNING
     assert container.sh('cat /data; echo more >> /data; cat /data') == 'text\ntext\nmore'
-    eventually(lambda: daemon.cri.ContainerStats(container_id=container.id).stats.writable_layer.used_bytes.value > 0, 30)
+    eventually(lambda: daemon.cri.ContainerStats(container_id=container.id).stats.writable_layer.used_bytes.value > 0)
     folder = os.path.dirname(os.path.dirname(layer_of(cluster, container)))
     ended.remove()
     assert os.listdir(folder) == [container.id]

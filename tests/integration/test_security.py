@@ -107,9 +107,9 @@ def test_sighup_ends_and_does_not_run_again(daemon, busybox, pid, tmp_path):
     with daemon.logged_pod(pid=pid) as pod:
         container = pod.sh(busybox, 'echo run; trap - HUP; sleep 1; kill -HUP $$; sleep 2; exit 9')
         if pid == 1:  # the kernel drops signals without a handler from inside
-            time.sleep(0.3)
+            container.until_said('run')
             os.kill(container.pid(), signal.SIGHUP)
-        status = container.wait(15)
+        status = container.wait()
         # The first process of a PID namespace is immune to it, also from outside.
         assert status.exit_code == (9 if pid == 1 else 129)
         time.sleep(0.3)
@@ -124,7 +124,7 @@ def test_reboot_ends_and_does_not_run_again(daemon, busybox, pb):
         container = pod.sh(busybox, 'echo run; sleep 0.3; reboot -f; sleep 5',
                            security={'capabilities': capabilities,
                                      'seccomp': pb.SecurityProfile(profile_type=1)})
-        container.wait(15)
+        container.wait()
         time.sleep(0.3)
         assert container.log_text() == 'run\n'
 
@@ -187,5 +187,5 @@ def test_fork_bomb_meets_its_limit(own_daemon, busybox):
         time.sleep(1)
         began = time.monotonic()
         container.stop()
-        assert time.monotonic() - began < 5 * SLOW
+        assert time.monotonic() - began < 30 * SLOW
         eventually(lambda: container.status().state == EXITED)

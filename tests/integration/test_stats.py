@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from cri import Cri, eventually
+from cri import SLOW, Cri, eventually
 from helpers import CODE, refused
 
 pytestmark = pytest.mark.ours
@@ -148,13 +148,13 @@ def test_slow_readers_of_streams_hold_no_worker(daemon, pb, busybox):
         narrow = [('grpc.http2.lookahead_bytes', 65536), ('grpc.http2.bdp_probe', 0)]
         clients = [Cri(daemon.runtime.endpoint, pb, narrow) for _ in range(5)]
         try:
-            calls = [client.StreamContainers(deadline=30) for client in clients for _ in range(8)]
+            calls = [client.StreamContainers(deadline=120) for client in clients for _ in range(8)]
             for call in calls:
                 call.initial_metadata()
             start = time.monotonic()
-            daemon.cri.Status(deadline=10)
-            daemon.cri.ListContainerStats(deadline=10)
-            assert time.monotonic() - start < 5
+            daemon.cri.Status()
+            daemon.cri.ListContainerStats()
+            assert time.monotonic() - start < 20 * SLOW
             # Who reads after all gets everything.
             assert sum(len(chunk.containers) for chunk in calls[0]) >= 12
             for call in calls:
@@ -249,7 +249,7 @@ def test_layers_are_measured_in_the_background(daemon, busybox):
         def layer():
             stats = daemon.cri.ContainerStats(container_id=container.id).stats
             return stats.writable_layer if stats.HasField('writable_layer') else None
-        first = eventually(layer, seconds=2)
+        first = eventually(layer)
         assert first.fs_id.mountpoint and first.inodes_used.value > 0
         container.sh('mkdir /many && cd /many && for i in $(seq 200); do mkdir $i; '
                      'dd if=/dev/zero of=$i/file bs=4096 count=1 2>/dev/null; done')
@@ -258,8 +258,8 @@ def test_layers_are_measured_in_the_background(daemon, busybox):
         def grown():
             start = time.monotonic()
             now = layer()
-            assert time.monotonic() - start < 2
+            assert time.monotonic() - start < 10 * SLOW
             return now if now.timestamp > made else None
-        later = eventually(grown, seconds=20, every=0.5)
+        later = eventually(grown, every=0.5)
         assert later.inodes_used.value >= first.inodes_used.value + 401
         assert later.used_bytes.value >= first.used_bytes.value + 200 * 4096

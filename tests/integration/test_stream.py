@@ -84,7 +84,7 @@ def test_attach(daemon, busybox, crictl, transport):
                          stdin=True, stdin_once=True)
         done = run(crictl('attach', '--transport', transport, '-i', reader.id), input=b'one\ntwo\n')
         assert done.stdout == b'got one\ngot two\nbye\n', done.stderr
-        assert reader.wait(10).exit_code == 3
+        assert reader.wait().exit_code == 3
         assert reader.log_text() == 'got one\ngot two\nbye\n'
 
 
@@ -95,7 +95,7 @@ def test_attach_to_a_terminal(daemon, busybox, crictl):
         client.type('echo $((6 * 7))\n')
         client.expect(r'42\r\n')
         client.type('exit 5\n')
-        assert shell.wait(10).exit_code == 5
+        assert shell.wait().exit_code == 5
         client.wait()
 
 
@@ -145,7 +145,7 @@ def test_port_forward(daemon, busybox, crictl, transport, address):
             except OSError:
                 return b''
         try:
-            eventually(lambda: get().endswith(b'page\n'), 30)
+            eventually(lambda: get().endswith(b'page\n'))
             for _ in range(20):
                 assert get().endswith(b'page\n')
         finally:
@@ -217,7 +217,7 @@ def test_streaming_over_tls(own_daemon, busybox, certificate, crictl_program):
             forward = subprocess.Popen(crictl('port-forward', '--transport', transport, pod.id, f'{local}:8081'),
                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             try:
-                eventually(lambda at=local: echoed(at), seconds=15)
+                eventually(lambda at=local: echoed(at))
             finally:
                 forward.kill()
                 forward.wait()

@@ -374,7 +374,7 @@ def test_terminal(daemon, busybox, crictl):
         attached = Terminal(crictl('attach', '-i', '-t', c.id))
         attached.type('echo $((6 * 7)); echo x >/dev/tty; exit 5\n')
         attached.expect(r'42\r\n.*x')
-        assert c.wait(10).exit_code == 5
+        assert c.wait().exit_code == 5
         attached.wait()
 
 
@@ -385,7 +385,7 @@ def test_port_forward(daemon, busybox, crictl):
         client = subprocess.Popen(crictl('port-forward', pod.id, f'{port}:80'), stdout=subprocess.DEVNULL,
                                   stderr=subprocess.DEVNULL)
         try:
-            eventually(lambda: fetch('127.0.0.1', port) == b'mapped\n', 30)
+            eventually(lambda: fetch('127.0.0.1', port) == b'mapped\n')
         finally:
             client.terminate()
             client.wait()
@@ -439,7 +439,7 @@ def test_set_user_id_programs(daemon, images):
 
 def fetch(address, port):
     try:
-        with socket.create_connection((address, port), timeout=1) as s:
+        with socket.create_connection((address, port), timeout=5) as s:
             return s.recv(100)
     except OSError:
         return None

@@ -30,7 +30,8 @@ PATH = images.PATH
 CAPS = ['CAP_CHOWN', 'CAP_DAC_OVERRIDE', 'CAP_FOWNER', 'CAP_FSETID', 'CAP_KILL', 'CAP_SETGID', 'CAP_SETUID',
         'CAP_SETPCAP', 'CAP_NET_BIND_SERVICE', 'CAP_SYS_CHROOT', 'CAP_MKNOD', 'CAP_AUDIT_WRITE']
 PR_SET_CHILD_SUBREAPER = 36
-WATCHERS = '/run/proxmox-lxcri/watchers.net'  # the network namespace of all of them: it stays
+# Mounts that are no container's: the network namespace of all watchers, which stays; Podman's storage, which comes and goes.
+NOBODYS = ('/run/proxmox-lxcri/watchers.net', '/podman/root/overlay')
 
 
 def program():
@@ -581,7 +582,7 @@ class Host:
         own = os.readlink('/proc/self/ns/mnt')
         return ({f'process {pid} {text}' for pid, text in processes().items() if alive(pid)}
                 | {f'mount {point} #{n}' for ns, point, n in mounts()
-                   if ns == own and not point.endswith(WATCHERS)}
+                   if ns == own and not point.endswith(NOBODYS)}
                 | {f'cgroup {path}' for path in cgroups()}
                 | {f'state {name}' for name in (os.listdir(self.root) if os.path.isdir(self.root) else ())
                    if not name.startswith('@')})  # no container's: what the runtime keeps for all

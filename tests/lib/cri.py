@@ -8,8 +8,9 @@ import time
 
 import grpc
 
+from patience import PATIENCE, SLOW
+
 NODE, POD, CONTAINER = 2, 0, 1          # NamespaceMode
-SLOW = float(os.environ.get('LXCRI_SLOW', '1'))  # this machine takes so many times longer
 # Pods need no network of their own, unless a test says so; in a Proxmox container they have one.
 HOST_NETWORK = 'LXCRI_TEST_PROXMOX' not in os.environ
 CREATED, RUNNING, EXITED = 0, 1, 2      # ContainerState
@@ -75,7 +76,7 @@ class Cri:
         self.channel.close()
 
 
-def eventually(condition, seconds=10, every=0.02):
+def eventually(condition, seconds=PATIENCE, every=0.02):
     """The first true value of condition(), or an assertion after so many seconds."""
     deadline = time.monotonic() + seconds * SLOW
     while True:
@@ -183,7 +184,7 @@ class Container:
         reply = self.cri.ContainerStatus(container_id=self.id, verbose=verbose)
         return reply if verbose else reply.status
 
-    def wait(self, seconds=20):
+    def wait(self, seconds=PATIENCE):
         """Its status once it has ended."""
         def ended():
             status = self.status()
@@ -207,6 +208,10 @@ class Container:
         path = os.path.join(self.pod.config.log_directory, self.config.log_path)
         with open(path, encoding='utf-8', errors='surrogateescape') as f:
             return [parse_log_line(line) for line in f.read().splitlines()]
+
+    def until_said(self, text):
+        """Waits for what its log has when it is ready."""
+        eventually(lambda: text in self.log_text())
 
     def log_text(self):
         return ''.join(text + ('' if tag == 'P' else '\n') for _, tag, text in self.log_lines())

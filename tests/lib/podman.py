@@ -8,7 +8,9 @@ import os
 import subprocess
 import time
 
-from cri import SLOW
+from cri import SLOW, eventually
+from leftovers import processes
+from patience import PATIENCE
 from runtime import has_systemd, oci_runtime, write
 
 POLICY = '{"default": [{"type": "insecureAcceptAnything"}]}'
@@ -99,7 +101,7 @@ class Podman:
     def status(self, name):
         return self.out('inspect', '--format', '{{.State.Status}}', name)
 
-    def wait_for(self, name, status, seconds=15):
+    def wait_for(self, name, status, seconds=PATIENCE):
         deadline = time.monotonic() + seconds * SLOW
         while (now := self.status(name)) != status:
             assert time.monotonic() < deadline, f'{name} is {now}, not {status}'
@@ -120,6 +122,8 @@ class Podman:
             self('rm', '--force', '--ignore', '--time=0', '--volumes', '--depend', *made)
         if pods:
             self('pod', 'rm', '--force', '--ignore', '--time=0', *pods)
+        # conmon runs `podman container cleanup` after a container: it is no process of the next test.
+        eventually(lambda: not [text for text in processes().values() if self.directory + '/' in text])
 
     def close(self):
         self.clean()

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import time
 
+from patience import PATIENCE, SLOW
 from proxmox import daemon_config
 
 REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -57,7 +58,7 @@ class Runtime:
     def command(self):
         raise NotImplementedError
 
-    def start(self, timeout=20):
+    def start(self, timeout=PATIENCE * SLOW):
         with open(self.log_path, 'ab') as log:
             self.process = subprocess.Popen(self.command(), stdout=log, stderr=log,
                                             stdin=subprocess.DEVNULL, start_new_session=True)
@@ -83,7 +84,7 @@ class Runtime:
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
 
-    def stop(self, timeout=20):
+    def stop(self, timeout=PATIENCE * SLOW):
         """Ends the daemon in the orderly way; its exit status."""
         if self.process is None or self.process.poll() is not None:
             return self.process and self.process.returncode
@@ -138,7 +139,7 @@ class Lxcri(Runtime):
         """proxmox-lxcri, the command line: a CompletedProcess."""
         return subprocess.run([self.program(), '--socket', self.socket, *args], check=check,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                              timeout=60, **more)
+                              timeout=PATIENCE * SLOW, **more)
 
 
 def registries_yaml(registries):
@@ -191,7 +192,7 @@ class Containerd(Runtime):
     def command(self):
         return ['containerd', '-c', self.config]
 
-    def stop(self, timeout=20):
+    def stop(self, timeout=PATIENCE * SLOW):
         status = super().stop(timeout)
         for group in glob.glob('/sys/fs/cgroup/k8s.io') + glob.glob('/sys/fs/cgroup/*/k8s.io'):
             try:

@@ -10,6 +10,8 @@ import struct
 import termios
 import time
 
+from patience import PATIENCE, SLOW
+
 
 class Terminal:
     """A program on a pseudo terminal, to type into and to read from."""
@@ -24,7 +26,7 @@ class Terminal:
     def type(self, text):
         os.write(self.fd, text.encode())
 
-    def expect(self, pattern, seconds=15):
+    def expect(self, pattern, seconds=PATIENCE * SLOW):
         deadline = time.monotonic() + seconds
         while not re.search(pattern, self.text):
             left = deadline - time.monotonic()
@@ -39,7 +41,7 @@ class Terminal:
         found, self.text = self.text, re.split(pattern, self.text, maxsplit=1)[-1]
         return found
 
-    def wait(self, seconds=15):
+    def wait(self, seconds=PATIENCE * SLOW):
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             pid, status = os.waitpid(self.pid, os.WNOHANG)

@@ -56,7 +56,7 @@ def clean(bridge):
     del bridge
     before = Snapshot('lxc', [])
     yield
-    deadline = time.monotonic() + 5 * SLOW
+    deadline = time.monotonic() + 30 * SLOW
     while True:
         left = [line for line in before.new_in(Snapshot('lxc', []))
                 # Of the cgroups those of containers: with v2 the root is the host's, and other runs are in it.

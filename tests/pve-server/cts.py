@@ -53,7 +53,7 @@ class Ct:
             return f.read().strip()
 
 
-def echo(address, timeout=10 * SLOW):
+def echo(address, timeout=60 * SLOW):
     """What port 7 answers, tried until it does."""
     deadline = time.monotonic() + timeout
     while True:
@@ -69,7 +69,7 @@ def echo(address, timeout=10 * SLOW):
 
 def until_handled(pid, number):
     """Waits until the container's first process handles or ignores a signal: before, the kernel drops it."""
-    deadline = time.monotonic() + 10 * SLOW
+    deadline = time.monotonic() + 60 * SLOW
     while True:
         with open(f'/proc/{pid}/status', encoding='utf-8') as f:
             masks = dict(re.findall(r'^(SigCgt|SigIgn):\s*(\w+)', f.read(), re.M))

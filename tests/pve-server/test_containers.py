@@ -78,12 +78,15 @@ def test_cpu_is_the_share_of_its_cores(make_ct):
     ct = make_ct()
     ct.config.update(cores=1, cpulimit=0.5)
     ct.start()
-    loop = threading.Thread(target=ct.run, args=('timeout', '2', 'sh', '-c', 'while :; do :; done'))
+    loop = threading.Thread(target=ct.run, args=('sh', '-c', 'while :; do :; done'))
     loop.start()
-    time.sleep(0.5)
     assert ct.container.status()['cpu'] == 0, 'the first measure has nothing to compare with'
-    time.sleep(1)
-    assert 0.02 < ct.container.status()['cpu'] < 0.75  # a busy machine may give it little
+    deadline, share = time.monotonic() + 60 * SLOW, 0
+    while share <= 0.02 and time.monotonic() < deadline:  # a busy machine may give it little, and late
+        time.sleep(1)
+        share = ct.container.status()['cpu']
+    assert 0.02 < share < 0.75
+    ct.container.stop()
     loop.join()
 
 
@@ -91,8 +94,8 @@ def test_shutdown_ends_what_honours_its_signal(make_ct):
     ct = make_ct(size=64 << 20)
     until_handled(ct.start(), signal.SIGPWR)
     began = time.monotonic()
-    assert ct.container.shutdown(20) is True
-    assert time.monotonic() - began < 10 * SLOW
+    assert ct.container.shutdown(30) is True
+    assert time.monotonic() - began < 20 * SLOW
     assert ct.container.pid() is None and ct.container.status()['status'] == 'stopped'
     ct.start()  # and again, from the same volume
 
@@ -102,7 +105,7 @@ def test_shutdown_gives_up_on_what_ignores_it_and_stop_does_not(make_ct):
     ct.start()
     began = time.monotonic()
     assert ct.container.shutdown(1) is False
-    assert 0.9 < time.monotonic() - began < 5 * SLOW
+    assert 0.9 < time.monotonic() - began < 30 * SLOW
     assert ct.container.pid()
     ct.container.stop()
     assert ct.container.pid() is None
@@ -157,7 +160,7 @@ def test_container_that_ends_at_once_is_not_running(make_ct):
             ct.start()
         except ContainerError as e:
             assert str(e) == 'unable to get PID for CT 110 (not running?)'
-        deadline = time.monotonic() + 10 * SLOW
+        deadline = time.monotonic() + 60 * SLOW
         while ct.container.pid():
             assert time.monotonic() < deadline
             time.sleep(0.01)
@@ -176,7 +179,7 @@ def test_container_that_ends_by_itself_is_noticed_and_tidied(make_ct):
     ct = make_ct()
     ct.config['net0'] = NET + ',firewall=1'
     os.kill(ct.start(), signal.SIGKILL)
-    deadline = time.monotonic() + 10 * SLOW
+    deadline = time.monotonic() + 60 * SLOW
     while ct.container.pid() and time.monotonic() < deadline:
         time.sleep(0.02)
     assert ct.container.status()['status'] == 'stopped'
@@ -189,7 +192,7 @@ def test_killed_monitor_leaves_no_mount_and_the_next_start_works(make_ct):
     with open(f'/proc/{pid}/stat', encoding='utf-8') as f:
         monitor = int(f.read().rsplit(')', 1)[1].split()[1])
     os.kill(monitor, signal.SIGKILL)
-    deadline = time.monotonic() + 10 * SLOW
+    deadline = time.monotonic() + 60 * SLOW
     while os.path.exists(f'/proc/{pid}') and time.monotonic() < deadline:
         time.sleep(0.02)
     assert ct.container.pid() is None

@@ -48,12 +48,12 @@ def test_status(one, client, control, fault, done):
 @pytest.mark.parametrize('fault, done', [('hang', False), ('hang-after', True)])
 def test_hang(server, client, control, fault, done):
     control.do('fault', fault=fault, method='POST', path='^/pools$', count=1)
-    one = Client(server.cluster.nodes['pve1'], server.token, timeout=SLOW)
+    one = Client(server.cluster.nodes['pve1'], server.token, timeout=2 * SLOW)
     with pytest.raises(TimeoutError):
         one.post('/pools', poolid='c')
     one.connection.close()
     # The server is rid of it as soon as the client is.
-    end = time.monotonic() + 5 * SLOW
+    end = time.monotonic() + 60 * SLOW
     while not any(entry['fault'] == fault for entry in control.do('journal')):
         assert time.monotonic() < end
         time.sleep(0.02)
@@ -67,7 +67,7 @@ def test_slow(one, control):
     control.do('fault', fault='slow', seconds=0.3, count=1)
     began = time.monotonic()
     assert one.get('/version').status == 200
-    assert 0.3 <= time.monotonic() - began < 1
+    assert time.monotonic() - began >= 0.3
     assert one.get('/version').status == 200
 
 

@@ -183,10 +183,12 @@ def test_locks(client, ct, control):
     control.do('unlock', vmid=110)
 
 
-def test_lock_is_waited_for(client, ct, control):
+def test_lock_is_waited_for(client, ct, control, server, monkeypatch):
+    monkeypatch.setattr(server.cluster, 'pace', 1)
     control.do('hold-lock', vmid=110)
     upid = client.post(ct + '/status/start').data
-    threading.Timer(0.2, lambda: control.do('release-lock', vmid=110)).start()
+    until(lambda: client.log(upid) == ['trying to acquire lock...'])
+    control.do('release-lock', vmid=110)
     assert client.wait(upid)['exitstatus'] == 'OK'
     assert client.log(upid)[:2] == ['trying to acquire lock...', ' OK']
     assert client.task('POST', ct + '/status/stop') == 'OK'
@@ -373,7 +375,7 @@ def test_ha_starts_stops_and_fails_over(client, server, control):
     assert client.get('/cluster/ha/resources').data == [] and client.get('/cluster/ha/rules').data == []
 
 
-def until(true, seconds=15):
+def until(true, seconds=60):
     end = time.monotonic() + seconds * SLOW
     while not true():
         assert time.monotonic() < end, 'it did not become so in time'

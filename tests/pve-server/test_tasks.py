@@ -14,7 +14,7 @@ NODE = type('Node', (), {'name': 'pve1', 'booted': 0})
 def ended(function, caller=ROOT):
     tasks = Tasks()
     task = tasks.find('pve1', tasks.start(NODE, 'vzstart', 100, caller, function))
-    assert task.done.wait(5)
+    assert task.done.wait(60)
     return task
 
 
@@ -37,7 +37,7 @@ def test_killed_leaves_all_as_it_is():
 
     def work(task):
         try:
-            go.wait(5)
+            go.wait(60)
             task.log('on the way')
         except Exception:
             cleaned.append(1)
@@ -46,7 +46,7 @@ def test_killed_leaves_all_as_it_is():
     task = tasks.find('pve1', tasks.start(NODE, 'vzcreate', 100, ROOT, work))
     task.kill_after = 0
     go.set()
-    assert task.done.wait(5)
+    assert task.done.wait(60)
     assert (task.exit, task.lines, cleaned, task.ok) == ('unexpected status', ['on the way'], [], False)
 
 
@@ -55,7 +55,7 @@ def test_interrupted_cleans_up():
 
     def work(task):
         try:
-            go.wait(5)
+            go.wait(60)
             task.step()
         except Exception:
             cleaned.append(1)
@@ -64,7 +64,7 @@ def test_interrupted_cleans_up():
     task = tasks.find('pve1', tasks.start(NODE, 'vzdump', 100, ROOT, work))
     task.stop = True
     go.set()
-    assert task.done.wait(5)
+    assert task.done.wait(60)
     assert (task.exit, cleaned) == ('received interrupt', [1])
 
 
@@ -85,9 +85,9 @@ def test_upid():
 def test_running_has_no_exit_status():
     go = threading.Event()
     tasks = Tasks()
-    task = tasks.find('pve1', tasks.start(NODE, 'vzstart', 100, ROOT, lambda _: go.wait(5)))
+    task = tasks.find('pve1', tasks.start(NODE, 'vzstart', 100, ROOT, lambda _: go.wait(60)))
     assert task.status()['status'] == 'running'
     assert 'exitstatus' not in task.status() and 'endtime' not in task.summary()
     assert tasks.wait_all(0) == [task]
     go.set()
-    assert not tasks.wait_all(5)
+    assert not tasks.wait_all(60)

@@ -102,7 +102,7 @@ static void end(pid_t pid) {
 }
 
 static void wait_told(int n) {
-        for (int i = 0; i < 500 && told < n; i++)
+        for (int i = 0; i < 3000 && told < n; i++)
                 (void) usleep(10000);
         assert(told == n);
 }
