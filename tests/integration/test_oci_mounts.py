@@ -310,6 +310,23 @@ def test_rootfs_propagation(oci, value, fields):
         subprocess.run(['umount', '-R', box.rootfs], check=True)
 
 
+@pytest.mark.parametrize('value', ['shared', 'rshared'])
+def test_a_shared_root_gives_nothing_to_the_host(oci, value):
+    """As with runc: its peers are in the container alone. Only binds with their own propagation reach the host."""
+    box = oci.container().sh('mkdir /later; mount -t tmpfs none /later && echo mounted; exec sleep 1000').caps('CAP_SYS_ADMIN')
+    host_mount('--bind', box.rootfs, box.rootfs)
+    try:
+        host_mount('--make-shared', box.rootfs)
+        box.linux['rootfsPropagation'] = value
+        box.up()
+        box.expect('mounted')
+        with open('/proc/self/mountinfo', encoding='utf-8') as f:
+            assert not find_mount(f.read(), box.rootfs + '/later')
+    finally:
+        box.delete('--force')
+        subprocess.run(['umount', '-R', box.rootfs], check=True)
+
+
 @pytest.mark.not_by('crun', 'takes it')
 def test_a_bad_rootfs_propagation(oci):
     box = oci.container()
