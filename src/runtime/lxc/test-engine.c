@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The engine with real containers: keeper, monitors, liblxc, init, on a root file system of busybox. Needs root.
- * argv: keeper, init, busybox. Everything lies in a mount namespace of its own and in one temporary folder. */
+ * argv: keeper, init, busybox. Everything lives in a mount and a PID namespace of its own and in one temporary folder,
+ * so that nothing stays of a test that fails or is killed. */
 #undef NDEBUG
 #include <assert.h>
 #include <errno.h>
@@ -535,20 +536,13 @@ static void test_nested_gone(void) {
         (void) close(fd);
 }
 
-int main(int argc, char **argv) {
+static int run_tests(int argc, char **argv) {
         struct engine_lxc_args args = { .exited = on_exited, .log_level = "info" };
         char state[80], ns[96];
 
-        if (argc < 4 || geteuid() != 0)
-                return 77;
-        (void) signal(SIGPIPE, SIG_IGN);
-        (void) snprintf(dir, sizeof(dir), "/tmp/lxe.XXXXXX");
-        assert(mkdtemp(dir) && chmod(dir, 0711) == 0 && unshare(CLONE_NEWNS) == 0 &&
-               mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
         (void) snprintf(state, sizeof(state), "%s/state", dir);
         assert(mkdir(state, 0711) == 0);
         (void) snprintf(ns, sizeof(ns), "%s/keeper-ns", state);
-        (void) snprintf(parent, sizeof(parent), "/test-engine-%d", getpid());
         (void) snprintf(busybox, sizeof(busybox), "%s", argv[3]);
         CHECK(cgroups_new(&cgroups, &err));
         args.state_dir = state;
@@ -574,6 +568,45 @@ int main(int argc, char **argv) {
         CHECK(cgroup_remove(cgroups, parent, &err));
         cgroups = cgroups_free(cgroups);
         CHECK(netns_remove(ns, &err));
-        CHECK(fs_remove_tree(AT_FDCWD, dir, &err));
         return 0;
+}
+
+/* The first process of the PID namespace, with which all others end: reaps until run_tests() has ended. */
+static int first_process(int argc, char **argv) {
+        int status;
+        pid_t pid, ended;
+
+        assert(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && unshare(CLONE_NEWNS) == 0 &&
+               mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 && mount("proc", "/proc", "proc", 0, NULL) == 0);
+        pid = fork();
+        assert(pid >= 0);
+        if (pid == 0)
+                exit(run_tests(argc, argv));
+        do
+                ended = waitpid(-1, &status, 0);
+        while (ended != pid);
+        return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+}
+
+int main(int argc, char **argv) {
+        int status;
+        pid_t pid;
+
+        if (argc < 4 || geteuid() != 0)
+                return 77;
+        (void) signal(SIGPIPE, SIG_IGN);
+        (void) snprintf(dir, sizeof(dir), "/tmp/lxe.XXXXXX");
+        (void) snprintf(parent, sizeof(parent), "/test-engine-%d", getpid());
+        assert(mkdtemp(dir) && chmod(dir, 0711) == 0 && unshare(CLONE_NEWPID) == 0);
+        pid = fork();
+        assert(pid >= 0);
+        if (pid == 0)
+                _exit(first_process(argc, argv));
+        assert(waitpid(pid, &status, 0) == pid);
+        CHECK(cgroups_new(&cgroups, &err));
+        if (cgroup_remove(cgroups, parent, &err) < 0)
+                (void) fprintf(stderr, "%s\n", err.msg);
+        cgroups = cgroups_free(cgroups);
+        CHECK(fs_remove_tree(AT_FDCWD, dir, &err));
+        return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }
