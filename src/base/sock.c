@@ -61,6 +61,9 @@ static int receive(int fd, void *buf, size_t size, int flags, struct sock_msg *r
         do
                 n = recvmsg(fd, &msg, flags | MSG_CMSG_CLOEXEC);
         while (n < 0 && errno == EINTR);
+        /* That the other end went with something unread is told before what it had said, and once. */
+        if (n < 0 && errno == ECONNRESET)
+                n = recvmsg(fd, &msg, flags | MSG_CMSG_CLOEXEC);
         if (n < 0)
                 return -errno;
         ret->len = n;
