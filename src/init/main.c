@@ -11,6 +11,7 @@
 #include "init/enter.h"
 #include "init/fail.h"
 #include "init/hook.h"
+#include "init/path.h"
 #include "init/pause.h"
 #include "init/process.h"
 #include "init/reader.h"
@@ -85,12 +86,16 @@ static bool is_null(int fd) {
 /* A stream that is the host's /dev/null becomes the container's, where it has one: CRIU can't restore what lies on a
  * mount outside, and no file of the host's own mounts is left open in the container. */
 static void reopen_null(void) {
-        struct stat st;
-        int fd;
+        int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC),
+            node = root < 0 ? -1 : path_open(root, "/dev/null", O_PATH | O_NOFOLLOW), fd = -1;
 
-        if (lstat("/dev/null", &st) < 0 || !S_ISCHR(st.st_mode) || st.st_rdev != makedev(1, 3))
-                return; /* what an image has there is not to be opened */
-        fd = open("/dev/null", O_RDWR | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC);
+        /* What an image has there is not to be opened; nor what is there by then. */
+        if (node >= 0 && is_null(node))
+                fd = path_open(root, "/dev/null", O_RDWR | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK);
+        if (node >= 0)
+                (void) close(node);
+        if (root >= 0)
+                (void) close(root);
         for (int i = 0; fd >= 0 && is_null(fd) && i < 3; i++)
                 if (is_null(i))
                         (void) dup2(fd, i);

@@ -58,6 +58,7 @@ static int write_offsets(struct setup *s, const struct plan_record *rec) {
         const uint64_t numbers[] = { rec->a, rec->b, rec->c, rec->d };
         char text[160] = "", number[24];
         size_t at = 0, n = 0;
+        int traced, r;
 
         for (size_t i = 0; i < sizeof(pieces) / sizeof(pieces[0]); i++) {
                 const char *piece = pieces[i] ? pieces[i] : text_number(number, (int64_t) numbers[n++]);
@@ -65,7 +66,13 @@ static int write_offsets(struct setup *s, const struct plan_record *rec) {
                 (void) text_join(text + at, sizeof(text) - at, piece, "");
                 at += strlen(piece);
         }
-        return path_write_in_proc(s->result->proc_fd, "self/timens_offsets", text);
+        /* Root of a user namespace may write there only as long as it can be traced (fs_sealed_copy()). */
+        traced = prctl(PR_GET_DUMPABLE, 0, 0, 0, 0);
+        (void) prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+        r = path_write_in_proc(s->result->proc_fd, "self/timens_offsets", text);
+        if (traced == 0)
+                (void) prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+        return r;
 }
 
 /* One that is made is for children; entering it is a second step, open while nobody is in it. */

@@ -166,6 +166,14 @@ def test_time_offsets(oci):
 
 
 @pytest.mark.ours
+def test_time_offsets_of_a_user_namespace(oci):
+    box = oci.container().user_namespace().namespace('time')
+    box.linux['timeOffsets'] = {'monotonic': {'secs': 500000}}
+    box.up()
+    assert '500000' in box.proc('timens_offsets')
+
+
+@pytest.mark.ours
 def test_time_offsets_without_a_namespace(oci):
     box = oci.container()
     box.linux['timeOffsets'] = {'boottime': {'secs': 1}}
