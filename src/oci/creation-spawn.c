@@ -219,10 +219,38 @@ static const char *first_error(char *log) {
         return NULL;
 }
 
+static bool has_id(const struct id_map *maps, size_t n, uint32_t outside) {
+        for (size_t i = 0; i < n; i++)
+                if (outside >= maps[i].outside && outside - maps[i].outside < maps[i].length)
+                        return true;
+        return false;
+}
+
+/* Root of a user namespace has root's rights on what belongs to ids that it knows; on all else it is anybody. */
+static bool is_shut_for_root(const struct spawning *s, struct stat *ret, uint32_t *ret_uid) {
+        const struct id_maps *ids = &s->c->config.spec.user_ids;
+        uint32_t gid;
+
+        return id_maps_root(ids, ret_uid, &gid) && fstat(s->rootfs, ret) == 0 &&
+               !(has_id(ids->uids, ids->n_uids, ret->st_uid) && has_id(ids->gids, ids->n_gids, ret->st_gid)) &&
+               !(ret->st_mode & (ret->st_uid == *ret_uid ? S_IXUSR
+                                 : ret->st_gid == gid    ? S_IXGRP
+                                                         : S_IXOTH));
+}
+
 static int explain_end(const struct spawning *s, struct err *err) {
         char log[4096] = "";
         const char *error = pread(s->log_fd, log, sizeof(log) - 1, 0) > 0 ? first_error(log) : NULL;
+        struct stat st;
+        uint32_t uid;
 
+        if (error && is_shut_for_root(s, &st, &uid))
+                return err_set(
+                        err, ERR_INVALID,
+                        "root.path: %s: the root of the user namespace, who is user %u out here, may not enter "
+                        "it: it is user %u's and group %u's, with mode %04o; give it to that user, or let others "
+                        "enter it",
+                        s->c->config.root_path, uid, st.st_uid, st.st_gid, st.st_mode & 07777);
         if (error)
                 return err_set(err, ERR_INTERNAL, "container %s: liblxc: %s", s->c->args->id, error);
         return err_set(err, ERR_INTERNAL,
