@@ -6,6 +6,7 @@ import os
 import signal
 import stat
 import subprocess
+import tempfile
 import time
 
 import pytest
@@ -591,6 +592,24 @@ def test_hostile_answers_to_the_runtime(oci):
 
 
 @pytest.mark.ours
+def test_a_root_that_the_root_of_the_user_namespace_may_not_enter(oci):
+    box = oci.container().user_namespace()
+    os.chown(box.rootfs, 0, 0)
+    os.chmod(box.rootfs, 0o700)
+    box.refused('root.path', 'user 100000', 'mode 0700')
+
+
+@pytest.mark.ours
+def test_a_root_that_can_not_be_mounted_on(oci):
+    """Each time, whoever is quicker: what the launcher has to say is heard, though it did not read all it was told."""
+    box = oci.container()
+    os.rmdir(box.rootfs + '/proc')
+    box.file('/proc')
+    for _ in range(20):
+        box.refused("image's /proc")
+
+
+@pytest.mark.ours
 def test_a_null_device_that_is_another(oci):
     box = oci.container()
     box.linux['devices'] = [{'path': '/dev/null', 'type': 'c', 'major': 1, 'minor': 5}]
@@ -679,4 +698,48 @@ def test_a_state_that_is_damaged(oci, how, kind):
     assert other.status() == 'running'
     other.delete('--force')
     other.wait()
+    oci.expect_nothing()
+
+
+# A liblxc that is not what we know.
+
+OTHER_WAIT = """
+long epoll_wai_(int fd, void *events, int max, int timeout) {
+        register long r10 asm("r10") = timeout;
+        long r;
+        asm volatile("syscall" : "=a"(r) : "0"(232L), "D"((long) fd), "S"(events), "d"((long) max), "r"(r10)
+                     : "rcx", "r11", "memory");
+        return r;
+}
+"""
+
+
+@pytest.mark.ours
+@pytest.mark.skipif(os.uname().machine != 'x86_64', reason='made of machine code')
+def test_a_liblxc_that_waits_otherwise(oci):
+    """Nobody takes over its loop then: create says so in the end, and leaves nothing."""
+    from bundle import program  # pylint: disable=import-outside-toplevel
+    build = os.path.dirname(program())
+    if os.stat(build).st_dev != os.stat('/').st_dev:
+        pytest.skip('the launcher sees no more than the root')
+    with tempfile.TemporaryDirectory(dir=build, prefix='other-liblxc-') as folder:
+        with_other_liblxc(oci, folder)
+
+
+def with_other_liblxc(oci, folder):
+    with open('/usr/lib/x86_64-linux-gnu/liblxc.so.1', 'rb') as f:
+        library = f.read()
+    assert library.count(b'\0epoll_wait\0') == 1
+    with open(folder + '/liblxc.so.1', 'wb') as f:
+        f.write(library.replace(b'\0epoll_wait\0', b'\0epoll_wai_\0'))
+    with open(folder + '/wait.c', 'w', encoding='ascii') as f:
+        f.write(OTHER_WAIT)
+    subprocess.run(['cc', '-O', '-shared', '-fPIC', '-nostdlib', '-o', folder + '/wait.so', folder + '/wait.c'], check=True)
+    box = oci.container()
+    before = time.monotonic()
+    with pytest.raises(Refused) as caught:
+        box.create(env={**os.environ, 'LD_LIBRARY_PATH': folder, 'LD_PRELOAD': folder + '/wait.so'})
+    assert 'epoll_wait()' in caught.value.text, caught.value.text
+    assert 15 < time.monotonic() - before < 40
+    oci.reap_all()
     oci.expect_nothing()
