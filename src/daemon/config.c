@@ -439,6 +439,12 @@ static int settle_streaming(const struct config *c, struct err *err) {
         return 0;
 }
 
+static int settle_oci_engine(const struct config *c, struct err *err) {
+        if (!str_eq(c->oci_engine, "lxc") && !str_eq(c->oci_engine, "crun") && !str_eq(c->oci_engine, "proxmox"))
+                return err_set(err, ERR_INVALID, "oci-engine: '%.64s': it is lxc, crun or proxmox", c->oci_engine);
+        return 0;
+}
+
 /* What holds between keys. */
 static int settle(struct config *c, struct err *err) {
         int r;
@@ -461,6 +467,8 @@ static int settle(struct config *c, struct err *err) {
                 r = config_settle_handlers(c, err);
         if (r == 0)
                 r = config_settle_routes(c, err);
+        if (r == 0)
+                r = settle_oci_engine(c, err);
         return r < 0 ? r : settle_streaming(c, err);
 }
 

@@ -142,6 +142,10 @@ struct config_proxmox {
           "    image: docker.io/library/*        # of the annotation " ROUTE_IMAGE_ANNOTATION "\n"                     \
           "    handler: proxmox                  # one of the runtime-handlers\n"                                      \
           "\"proxmox-lxcri route explain\" tells which one a pod gets, and why.")                                      \
+        X("oci-engine", oci_engine, const char *, CONFIG_NAME, "lxc", 0, 0,                                            \
+          "Who makes containers of the OCI command line that names no --engine: lxc, crun or proxmox. Where this\n"    \
+          "key stands the routes are asked first, about name (the container's id), annotations (the bundle's) and\n"   \
+          "image: the engine of the handler that they give.")                                                          \
         X("proxmox", proxmox, struct config_proxmox, CONFIG_PROXMOX, "{}", 0, 0,                                       \
           "Proxmox VE: with it there is a handler proxmox, whose pods are Proxmox containers of this node.\n"          \
           "  hosts: [localhost]                   # of the cluster, tried in order; \":8006\" may be left out\n"       \

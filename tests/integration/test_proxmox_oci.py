@@ -87,3 +87,187 @@ def test_run_ends_as_its_program(pve, script, status):
     done = pve.container().sh(f'echo out; echo err >&2; {script}').run(check=False)
     assert (done.returncode, done.stdout, done.stderr) == (status, 'out\n', 'err\n')
     assert not guests(pve.cluster)
+
+
+@pytest.mark.parametrize('sig', ['HUP', 'USR2', 'WINCH'])
+def test_signals_are_delivered(pve, sig):
+    box = pve.container().sh(f'trap "echo {sig} came" {sig}; echo ready; while :; do sleep 0.02; done')
+    box.up()
+    box.expect('ready')
+    box.kill(sig)
+    box.expect(f'{sig} came')
+    box.kill('KILL')
+    until(lambda: box.status() == 'stopped')
+    assert box.state()['exitStatus'] == 137
+    assert 'not running' in pve.result('kill', box.id, 'TERM').stderr + pve.last_log()
+
+
+def test_process(pve):
+    """What of the process is Proxmox' matter nowhere: init carries it out as with LXC."""
+    box = pve.container().sh('id -u; id -g; pwd; echo "$WORD"; ulimit -n; umask; grep -E "CapEff|NoNewPrivs|Seccomp:" /proc/self/status; cat /proc/1/comm')
+    box.process.update({'user': {'uid': 1000, 'gid': 1001, 'umask': 0o27}, 'cwd': '/tmp', 'rlimits': [{'type': 'RLIMIT_NOFILE', 'soft': 100, 'hard': 200}],
+                        'capabilities': {}})
+    box.process['env'].append('WORD=a word\nof two lines')
+    box.linux['seccomp'] = {'defaultAction': 'SCMP_ACT_ALLOW', 'syscalls': [{'names': ['swapon'], 'action': 'SCMP_ACT_ERRNO'}]}
+    words = box.run().split('\n')
+    assert words[:8] == ['1000', '1001', '/tmp', 'a word', 'of two lines', '100', '0027', 'CapEff:\t0000000000000000'], words
+    assert words[8:11] == ['NoNewPrivs:\t1', 'Seccomp:\t2', 'lxcri-ct'], words
+
+
+def test_exec_ps_pause(pve):
+    box = pve.container().sh('i=0; while :; do i=$((i+1)); echo $i >/tmp/count; sleep 0.02; done')
+    box.up()
+    assert box.exec('hostname') == 'box\n' and box.exec('sh', '-c', 'exit 3', check=False).returncode == 3
+    until(lambda: box.exec('cat', '/tmp/count').strip())
+    assert box.pid in json.loads(pve.call('ps', '--format', 'json', box.id))
+    pve.call('pause', box.id)
+    assert box.status() == 'paused'
+    pve.call('resume', box.id)
+    before = box.exec('cat', '/tmp/count')
+    until(lambda: box.exec('cat', '/tmp/count') != before)
+    for verb, *more in (('checkpoint',), ('events', '--stats')):
+        done = pve.result(verb, *more, box.id)
+        assert done.returncode == 1 and f'the engine proxmox has no verb "{verb}"' in done.stderr + pve.last_log()
+
+
+def test_stop_and_an_administrators_shutdown(pve):
+    for end in (lambda box, vmid: pve.call('stop', box.id),
+                lambda box, vmid: pve.cluster.administrator('POST', vmid, '/status/shutdown')):
+        box = pve.container().sh('trap "echo term; exit 9" TERM; echo ready; while :; do sleep 0.02; done')
+        box.up()
+        box.expect('ready')
+        end(box, only(pve)[0])
+        until(lambda box=box: box.status() == 'stopped')
+        until(lambda box=box: box.state()['exitStatus'] == 9)
+        box.delete()
+    box = pve.container('sleep', '1000')
+    box.up()
+    pve.cluster.administrator('POST', only(pve)[0], '/status/stop')
+    until(lambda: box.status() == 'stopped')
+    assert box.state()['exitStatus'] == 137 and not alive(box.pid)
+    box.delete()
+
+
+def test_terminal(pve):
+    box = pve.container().sh('tty; echo $((6*7))')
+    box.process['terminal'] = True
+    box.write()
+    done = subprocess.run(['script', '-qec', ' '.join(pve.command('run', '--bundle', box.bundle, box.id)), '/dev/null'],
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False, text=True)
+    assert '/dev/pts/' in done.stdout and '42' in done.stdout, done.stdout
+
+
+def test_fields_in_proxmox(pve):
+    box = pve.container()
+    box.config['hostname'] = 'web-0.example'
+    box.linux['resources'].update(memory={'limit': 96 << 20, 'swap': 128 << 20}, cpu={'quota': 50000, 'period': 100000, 'shares': 512})
+    box.config['annotations'] = {'proxmox-lxcri.io/tags': 'mine', 'proxmox-lxcri.io/net0': 'name=eth0,bridge=vmbr0'}
+    box.mount('btr:1', '/data', 'nosuid', 'ro', kind='proxmox')
+    subprocess.run(['ip', 'link', 'add', 'vmbr0', 'type', 'bridge'], check=False, stderr=subprocess.DEVNULL)
+    box.up()
+    vmid, guest = only(pve)
+    config = guest['config']
+    assert config['hostname'] == 'web-0.example' and set(config['tags'].split(';')) == {TAG, 'mine'}
+    assert (config['memory'], config['swap'], float(config['cpulimit'])) == (96, 32, 0.5) and int(config['cpuunits']) > 0
+    assert config['entrypoint'] == '/.proxmox-lxcri/init ct' and f'- container: {box.id}' in config['description']
+    assert re.match(r'btr:\S+,mp=/data,', config['mp0']) and 'ro=1' in config['mp0'] and 'name=eth0' in config['net0']
+    assert box.exec('sh', '-c', 'hostname; ls -d /data; ls /sys/class/net; ls -A / | grep proxmox', check=False).stdout.split() == \
+        ['web-0.example', '/data', 'eth0', 'lo']
+    assert 'Read-only' in box.exec('touch', '/data/x', check=False).stderr
+    pve.call('update', '--memory', str(64 << 20), box.id)
+    assert only(pve)[1]['config']['memory'] == 64
+    assert 'linux.resources.pids.limit' in pve.result('update', '--pids-limit', '9', box.id).stderr + pve.last_log()
+    mine = [one for one in pve.list() if one['id'] == box.id]
+    assert mine[0]['engine'] == 'proxmox' and mine[0]['vmid'] == vmid and mine[0]['pid'] == box.pid
+    assert re.search(rf'{box.id} .* proxmox', pve.call('list'))
+
+
+REFUSED = {
+    'root.readonly': lambda box: box.config['root'].update(readonly=True),
+    'mounts[6] (/mnt)': lambda box: box.mount('/tmp', '/mnt', 'bind'),
+    'linux.namespaces': lambda box: box.without_namespace('network'),
+    'linux.uidMappings': lambda box: box.user_namespace(200000),
+    'linux.devices': lambda box: box.linux.update(devices=[{'path': '/dev/x', 'type': 'c', 'major': 1, 'minor': 3}]),
+    'linux.sysctl': lambda box: box.linux.update(sysctl={'net.ipv4.ip_forward': '1'}),
+    'linux.maskedPaths': lambda box: box.linux['maskedPaths'].append('/etc/passwd'),
+    'linux.readonlyPaths': lambda box: box.linux['readonlyPaths'].append('/etc'),
+    'linux.resources.devices': lambda box: box.linux['resources']['devices'].append(
+        {'allow': True, 'type': 'c', 'major': 10, 'minor': 229, 'access': 'rwm'}),
+    'linux.resources.pids.limit': lambda box: box.linux['resources'].update(pids={'limit': 10}),
+    'linux.resources.cpu.cpus': lambda box: box.linux['resources'].update(cpu={'cpus': '0'}),
+    'linux.resources.memory.reservation': lambda box: box.linux['resources'].update(memory={'reservation': 1 << 24}),
+    'linux.resources.memory.swap': lambda box: box.linux['resources'].update(memory={'limit': 1 << 26, 'swap': -1}),
+    'linux.resources.unified': lambda box: box.linux['resources'].update(unified={'memory.high': '10000000'}),
+    'hooks.createRuntime': lambda box: box.hook('createRuntime', 'true'),
+    'hostname': lambda box: box.config.update(hostname='a_b'),
+    'domainname': lambda box: box.config.update(domainname='example'),
+}
+
+
+@pytest.mark.parametrize('field', REFUSED)
+def test_fields_that_proxmox_cannot_do_are_refused(pve, field):
+    box = pve.container()
+    REFUSED[field](box)
+    box.refused(f'{field}: the engine proxmox can\'t do it')
+    assert not guests(pve.cluster) and not templates(pve.cluster)
+
+
+@pytest.mark.parametrize('moment', range(12))
+def test_create_killed_at_any_moment(pve, moment):
+    """delete --force removes what there is, in Proxmox too; before, the container is said to be stopped or created."""
+    box = pve.container('sleep', '1000')
+    box.write()
+    pve.note(box)
+    with subprocess.Popen(pve.command('create', '--bundle', box.bundle, box.id), stdin=subprocess.DEVNULL,
+                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as command:
+        time.sleep(0.01 + 0.08 * moment)
+        command.send_signal(signal.SIGKILL)
+    if os.path.exists(os.path.join(pve.root, box.id)):
+        assert box.status() in ('stopped', 'created')
+    box.delete('--force')
+    until(lambda: not guests(pve.cluster) and not templates(pve.cluster), 10, lambda: (guests(pve.cluster), templates(pve.cluster)))
+
+
+def test_what_became_somebody_elses_stays(pve):
+    box = pve.container('sleep', '1000')
+    box.up()
+    vmid, guest = only(pve)
+    pve.cluster.client.put(f'/nodes/{pve.cluster.node}/lxc/{vmid}/config', description='mine now')
+    box.delete('--force')
+    assert guests(pve.cluster) and 'mine now' in guests(pve.cluster)[vmid]['config']['description']
+    pve.cluster.client.task('DELETE', f'/nodes/{pve.cluster.node}/lxc/{vmid}', force=1)
+    assert guest['running']
+
+
+def configured(text):
+    with open(CONFIG, 'a', encoding='utf-8') as f:
+        f.write(text)
+
+
+def engine_of(pve, box):
+    """Who makes it when no option says so."""
+    box.write()
+    pve.note(box)
+    done = subprocess.run(pve.lxc('create', '--bundle', box.bundle, '--pid-file', box.pid_file, box.id), stdin=subprocess.DEVNULL,
+                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+    assert done.returncode == 0, pve.last_log()
+    found = json.loads(subprocess.run(pve.lxc('state', box.id), stdout=subprocess.PIPE, check=True).stdout)['engine']
+    box.delete('--force')
+    return found
+
+
+def test_configuration_and_routes_choose(pve):
+    assert engine_of(pve, pve.container('sleep', '9')) == 'lxc'
+    configured('oci-engine: proxmox\n')
+    assert engine_of(pve, pve.container('sleep', '9')) == 'proxmox'
+    configured('routes:\n  - {annotations: {kind: "sys*"}, handler: lxc}\n  - {image: "docker.io/library/*", handler: lxc}\n'
+               '  - {name: plain-*, handler: lxc}\n')
+    assert engine_of(pve, pve.container('sleep', '9', id_='plain-1')) == 'lxc'
+    box = pve.container('sleep', '9')
+    box.config['annotations'] = {'kind': 'system'}
+    assert engine_of(pve, box) == 'lxc'
+    box = pve.container('sleep', '9')
+    box.config['annotations'] = {'org.opencontainers.image.ref.name': 'busybox'}
+    assert engine_of(pve, box) == 'lxc'
+    box.config['annotations'] = {'kind': 'other'}
+    assert engine_of(pve, box) == 'proxmox'

@@ -15,11 +15,11 @@ static bool has_container(const struct runtime *rt, const char *root, const char
         return oci_id_is_valid(id) && access(arena_printf(rt->arena, "%s/%s", root, id), F_OK) == 0;
 }
 
-static const char *const names[] = { [ENGINE_LXC] = "lxc", [ENGINE_CRUN] = "crun", [ENGINE_PROXMOX] = "proxmox" };
+const char *const engine_names[] = { [ENGINE_LXC] = "lxc", [ENGINE_CRUN] = "crun", [ENGINE_PROXMOX] = "proxmox" };
 
-static int find_engine(const char *name, enum engine *ret, struct err *err) {
-        for (size_t i = 0; i < ELEMENTSOF(names); i++)
-                if (str_eq(name, names[i])) {
+int engine_find(const char *name, enum engine *ret, struct err *err) {
+        for (size_t i = 0; i < ELEMENTSOF(engine_names); i++)
+                if (str_eq(name, engine_names[i])) {
                         *ret = (enum engine) i;
                         return 0;
                 }
@@ -33,7 +33,7 @@ static bool is_proxmox(const struct runtime *rt, const char *id) {
         struct err ignored;
 
         return oci_dir_open(rt->oci.root, id, false, &d, &ignored) == 0 &&
-               oci_state_read(&d, rt->arena, &s, &ignored) == 0 && str_eq(s.engine, names[ENGINE_PROXMOX]);
+               oci_state_read(&d, rt->arena, &s, &ignored) == 0 && str_eq(s.engine, engine_names[ENGINE_PROXMOX]);
 }
 
 /* Only these ask Proxmox of a container that is there; --regex may name any. */
@@ -61,6 +61,15 @@ static int choose_for_new(const struct runtime *rt, const char *id, enum engine 
         return 0;
 }
 
+/* What Proxmox' own tools are for, or what it has not. */
+static int check_verb(const struct runtime *rt, const struct cli_verb *verb, const char *id, struct err *err) {
+        if ((verb == &oci_verb_checkpoint || verb == &oci_verb_events) && id && is_proxmox(rt, id))
+                return err_set(err, ERR_UNIMPLEMENTED, "the engine proxmox has no verb \"%s\": %s", verb->name,
+                               verb == &oci_verb_events ? "Proxmox keeps statistics of the container itself"
+                                                        : "Proxmox can't checkpoint containers");
+        return 0;
+}
+
 /* Whose container it is decides: the option is for those of crun alone. */
 static enum engine choose_for_old(const struct runtime *rt, const struct cli_verb *verb, const struct cli_args *args,
                                   bool named, enum engine engine) {
@@ -80,16 +89,19 @@ int engine_choose(struct runtime *rt, const struct cli_verb *verb, const struct 
 
         *ret = ENGINE_LXC;
         name = name ? name : args_value(globals, "engine");
-        r = name ? find_engine(name, ret, err) : 0;
+        r = name ? engine_find(name, ret, err) : 0;
         if (r < 0)
                 return r;
         if (verb == &oci_verb_restore && *ret == ENGINE_PROXMOX)
                 return err_set(err, ERR_UNIMPLEMENTED,
                                "the engine proxmox has no verb \"restore\": Proxmox can't checkpoint containers");
+        if (!name && (verb == &oci_verb_create || verb == &oci_verb_run) &&
+            (r = engine_by_config(rt, args, ret, err)) < 0)
+                return r;
         if (verb == &oci_verb_create || verb == &oci_verb_run || verb == &oci_verb_restore)
                 return choose_for_new(rt, args->rest[0], *ret, err);
         *ret = choose_for_old(rt, verb, args, name != NULL, *ret);
-        return 0;
+        return check_verb(rt, verb, args->rest[0], err);
 }
 
 static const struct cli_option *find_option(const struct cli_option *options, const char *name) {

@@ -14,5 +14,10 @@ _must_use_ int engine_choose(struct runtime *rt, const struct cli_verb *verb, co
 /* Becomes crun; returns an error only. */
 _must_use_ int engine_run_crun(struct runtime *rt, const struct cli_verb *verb, const struct cli_args *args,
                                const struct cli_args *globals, struct err *err);
+/* Who makes a container that names no engine, by the configuration: see its key oci-engine. The small program only
+ * looks whether it is there, and leaves the rest to the other one, which becomes this again when it is LXC's. */
+_must_use_ int engine_by_config(struct runtime *rt, const struct cli_args *args, enum engine *ret, struct err *err);
+extern const char *const engine_names[]; /* by enum engine */
+_must_use_ int engine_find(const char *name, enum engine *ret, struct err *err);
 /* Makes Proxmox @rt's engine; in the small program, which can't (engine-away.c): becomes the other one, or an error. */
 _must_use_ int engine_open_proxmox(struct runtime *rt, struct err *err);

@@ -53,7 +53,8 @@ static void add_row(struct table *table, const struct runtime_container *c, stru
         const struct oci_state *s = &c->state;
         const char *pid = arena_printf(arena, "%d", c->status == OCI_STOPPED ? 0 : (int) s->pid);
 
-        table_add(table, s->id, pid, oci_status_name(c->status), s->bundle, s->created, owner_of(c, arena), NULL);
+        table_add(table, s->id, pid, oci_status_name(c->status), s->bundle, s->created, owner_of(c, arena),
+                  *s->engine ? s->engine : "lxc", NULL);
 }
 
 /* As "state" has it, and whose it is. */
@@ -89,7 +90,7 @@ int oci_do_list(struct runtime *rt, const struct cli_args *args, struct err *err
         bool json;
         int r = runtime_format(args, &json, err);
 
-        table_init(&table, rt->arena, "ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER", NULL);
+        table_init(&table, rt->arena, "ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER", "ENGINE", NULL);
         if (r == 0)
                 r = oci_list(rt->oci.root, rt->arena, &ids, err);
         if (r < 0)
