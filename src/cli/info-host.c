@@ -99,7 +99,7 @@ static json_t *engine_crun(struct arena *arena) {
 static json_t *engine_proxmox(struct arena *arena) {
         bool here = access("/etc/pve/local", F_OK) == 0;
 
-        return json_pack("{s:b s:o}", "node", here, "version",
+        return json_pack("{s:b s:b s:o}", "available", here, "node", here, "version",
                          string_or_null(here ? version_of("/usr/bin/pveversion", arena) : NULL));
 }
 

@@ -5,7 +5,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+#include "base/proc.h"
 #include "base/str.h"
+#include "base/strbuf.h"
+
+enum { LIST_MAX = 16 << 20, LIST_TIMEOUT_MS = 10000 };
 
 static const char *crun_root(const struct runtime *rt) {
         return arena_printf(rt->arena, "%s.crun", rt->oci.root);
@@ -149,4 +153,31 @@ int engine_run_crun(struct runtime *rt, const struct cli_verb *verb, const struc
         (void) execvp("crun", (char *const *) (uintptr_t) w.list);
         return err_set(err, ERR_UNAVAILABLE, "engine crun: %s%s", strerror(errno),
                        errno == ENOENT ? "; \"apt install crun\" has it" : "");
+}
+
+void engine_list_crun(struct runtime *rt, json_t **ret) {
+        _cleanup_strbuf_ struct strbuf out = STRBUF(LIST_MAX), complaints = STRBUF(4096);
+        const char *root = crun_root(rt);
+        struct err err;
+        int status, r;
+
+        *ret = NULL;
+        if (access(root, F_OK) < 0)
+                return;
+        r = proc_run(&(struct proc_run_args){ .path = "/usr/bin/crun",
+                                              .argv = (const char *const[]){ "crun", "--root", root, "list", "--format",
+                                                                             "json", NULL },
+                                              .out = &out,
+                                              .err_out = &complaints,
+                                              .timeout_ms = LIST_TIMEOUT_MS },
+                     &status, &err);
+        if (r == 0 && status != 0)
+                r = err_set(&err, ERR_INTERNAL, "crun list: status %d: %.512s", status, strbuf_str(&complaints));
+        if (r == 0) {
+                *ret = json_loadb(out.data, out.len, 0, NULL);
+                if (!json_is_array(*ret))
+                        r = err_set(&err, ERR_INTERNAL, "crun list: no JSON array");
+        }
+        if (r < 0)
+                rt->oci.warn(err.msg, rt->oci.userdata);
 }

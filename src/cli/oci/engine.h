@@ -4,6 +4,7 @@
  * them: what needs Proxmox itself is carried out by another program, proxmox-lxcri-ct, which has this one's verbs and
  * the libraries that speak with Proxmox. */
 #pragma once
+#include <jansson.h>
 #include "cli/oci/runtime.h"
 
 enum engine { ENGINE_LXC, ENGINE_CRUN, ENGINE_PROXMOX };
@@ -14,6 +15,9 @@ _must_use_ int engine_choose(struct runtime *rt, const struct cli_verb *verb, co
 /* Becomes crun; returns an error only. */
 _must_use_ int engine_run_crun(struct runtime *rt, const struct cli_verb *verb, const struct cli_args *args,
                                const struct cli_args *globals, struct err *err);
+/* crun's containers, as its "list" has them, for our own: @ret, an array, or NULL when there are none. Its failure is a
+ * warning. */
+void engine_list_crun(struct runtime *rt, json_t **ret);
 /* Who makes a container that names no engine, by the configuration: see its key oci-engine. The small program only
  * looks whether it is there, and leaves the rest to the other one, which becomes this again when it is LXC's. */
 _must_use_ int engine_by_config(struct runtime *rt, const struct cli_args *args, enum engine *ret, struct err *err);

@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "base/str.h"
 #include "base/strbuf.h"
+#include "cli/oci/engine.h"
 #include "cli/oci/runtime.h"
 #include "cli/table.h"
 
@@ -83,6 +84,35 @@ static void add(struct runtime *rt, const char *id, json_t *list, struct table *
                 add_row(table, &c, rt->arena);
 }
 
+static const char *text_of(const json_t *o, const char *key, struct arena *arena) {
+        const char *text = json_string_value(json_object_get(o, key));
+
+        return arena_strdup(arena, text ? text : "");
+}
+
+/* Those of the other program; Proxmox' are among ours. */
+static void add_cruns(struct runtime *rt, bool quiet, json_t *list, struct table *table) {
+        _cleanup_(json_unrefp) json_t *all = NULL;
+        struct arena *a = rt->arena;
+        json_t *one;
+        size_t i;
+
+        engine_list_crun(rt, &all);
+        json_array_foreach(all, i, one) {
+                const char *pid = arena_printf(a, "%lld", (long long) json_integer_value(json_object_get(one, "pid")));
+
+                (void) json_object_set_new(one, "engine", json_string("crun"));
+                if (quiet)
+                        printf("%s\n", text_of(one, "id", a));
+                else if (list)
+                        (void) json_array_append(list, one);
+                else
+                        table_add(table, text_of(one, "id", a), pid, text_of(one, "status", a),
+                                  text_of(one, "bundle", a), text_of(one, "created", a), text_of(one, "owner", a),
+                                  "crun", NULL);
+        }
+}
+
 int oci_do_list(struct runtime *rt, const struct cli_args *args, struct err *err) {
         _cleanup_(json_unrefp) json_t *list = json_array();
         _cleanup_(table_done) struct table table;
@@ -100,6 +130,7 @@ int oci_do_list(struct runtime *rt, const struct cli_args *args, struct err *err
                         printf("%s\n", *ids);
                 else
                         add(rt, *ids, json ? list : NULL, &table);
+        add_cruns(rt, args_has(args, "quiet"), json ? list : NULL, &table);
         if (args_has(args, "quiet"))
                 return 0;
         if (json)
