@@ -278,7 +278,6 @@ static int check_rest(const struct oci_config *config, struct err *err) {
                 bool set;
                 const char *why;
         } refused[] = {
-                { "root.readonly", s->readonly_rootfs, "Proxmox writes to a container's root when it starts it" },
                 { "linux.rootfsPropagation", s->rootfs_propagation && !(s->rootfs_propagation & MS_PRIVATE),
                   "a Proxmox container's root is private" },
                 { "linux.uidMappings", !is_ct_range(s->user_ids.uids, s->user_ids.n_uids),

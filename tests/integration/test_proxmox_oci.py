@@ -114,6 +114,13 @@ def test_process(pve):
     assert words[8:11] == ['NoNewPrivs:\t1', 'Seccomp:\t2', 'lxcri-ct'], words
 
 
+def test_readonly_root(pve):
+    box = pve.container().sh('touch /x; touch /dev/shm/y && echo written')
+    box.config['root']['readonly'] = True
+    done = box.run(check=False)
+    assert 'Read-only file system' in done.stderr and done.stdout == 'written\n'
+
+
 def test_exec_ps_pause(pve):
     box = pve.container().sh('i=0; while :; do i=$((i+1)); echo $i >/tmp/count; sleep 0.02; done')
     box.up()
@@ -183,7 +190,6 @@ def test_fields_in_proxmox(pve):
 
 
 REFUSED = {
-    'root.readonly': lambda box: box.config['root'].update(readonly=True),
     'mounts[6] (/mnt)': lambda box: box.mount('/tmp', '/mnt', 'bind'),
     'linux.namespaces': lambda box: box.without_namespace('network'),
     'linux.uidMappings': lambda box: box.user_namespace(200000),

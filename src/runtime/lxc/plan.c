@@ -423,6 +423,8 @@ int plan_build_program(const struct spec *spec, struct plan *ret, struct err *er
         if (r < 0)
                 return r;
         plan_put_terminal(&w, &spec->process);
+        if (spec->readonly_rootfs)
+                PLAN_PUT(&w, PLAN_ROOT_READONLY);
         r = plan_put_process(&w, &spec->process, err);
         if (r == 0)
                 r = plan_put_machine(&w, spec, err);

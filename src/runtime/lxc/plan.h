@@ -50,7 +50,8 @@ _must_use_ int plan_host_init(struct plan_host *ret, struct cgroups *cgroups, st
 /* A missing source of a bind, or one whose mount lacks the propagation that was asked for, is ERR_INVALID and named. */
 _must_use_ int plan_build_init(const struct spec *spec, const struct plan_host *host, struct plan *ret,
                                struct err *err);
-/* The program alone, for a container that somebody else has set up, with mounts, devices and a cgroup. */
+/* The program alone, and whether the root is read-only, for a container that somebody else has set up, with mounts,
+ * devices and a cgroup. */
 _must_use_ int plan_build_program(const struct spec *spec, struct plan *ret, struct err *err);
 /* In @container: with its personality and memory policy; NULL: without. @process' user must be resolved. */
 _must_use_ int plan_build_exec_in(const struct spec *container, const struct spec_process *process,
