@@ -222,6 +222,21 @@ def test_a_volume_for_proc_is_not_written(oci, treasure):
     attempt(box)
 
 
+@pytest.mark.ours
+def test_an_exec_where_proc_is_no_proc_any_more(oci):
+    """A container may mount over its own /proc: what an exec writes there goes to a procfs, or nowhere."""
+    box = oci.container().caps('CAP_SYS_ADMIN', 'CAP_SYS_RESOURCE')
+    box.sh('mount -t tmpfs none /proc && mkdir /proc/self && echo untouched >/proc/self/oom_score_adj && echo ready && '
+           'while :; do cat /proc/self/oom_score_adj; sleep 0.05; done')
+    box.process['oomScoreAdj'] = 100
+    box.up()
+    box.expect('ready')
+    done = box.exec('true', check=False)
+    assert done.returncode != 0 and 'oom_score_adj' in done.stderr, done
+    time.sleep(0.3)
+    assert set(box.output_text().split()) == {'ready', 'untouched'}
+
+
 def test_sysctl_only_writes_below_proc_sys(oci, treasure):
     for name in ('net/../../../../../../../../../../../..' + treasure + '/gold', 'net.ipv4./../../../sysrq-trigger'):
         box = oci.container('true')

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from bundle import ConsoleSocket, Refused, can, find_mount, until
+from bundle import ConsoleSocket, Refused, can, find_mount, program, until
 
 LAST_CAP = int(open('/proc/sys/kernel/cap_last_cap', encoding='ascii').read())
 KILL, CHOWN, NET_RAW = 1 << 5, 1 << 0, 1 << 13
@@ -427,3 +427,17 @@ def test_the_first_process_is_the_program(oci):
     until(lambda: box.proc('comm') == 'sleep\n')
     assert os.readlink(f'/proc/{box.pid}/exe').endswith('/bin/busybox')
     assert box.status_field('NSpid').split()[-1] == '1'
+
+
+@pytest.mark.ours
+def test_capabilities_that_are_left_out_are_told_of(oci):
+    """In the log, or with the messages where there is none."""
+    box = oci.container('true').caps('CAP_OF_ANOTHER_KERNEL')
+    box.run()
+    assert any('CAP_OF_ANOTHER_KERNEL' in line['msg'] and line['level'] == 'warning' for line in oci.log_lines())
+    other = oci.container('true').caps('CAP_OF_ANOTHER_KERNEL')
+    other.write()
+    oci.note(other)
+    done = subprocess.run([program(), '--root', oci.root, 'run', '--bundle', other.bundle, other.id], check=True,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert 'level=warning' in done.stderr and 'CAP_OF_ANOTHER_KERNEL' in done.stderr
