@@ -557,11 +557,11 @@ def test_left_behind():
     """What a command leaves running is not waited for, though it holds the pipes."""
     with Server() as s:
         start = time.monotonic()
-        _, got, _ = spdy_exec(s.exec('o', 'sh', '-c', 'timeout 20 sleep 100 & echo hi'), PLAIN_V4, ['error', 'stdout'])
-        assert got['stdout'] == b'hi\n' and time.monotonic() - start < 10
+        _, got, _ = spdy_exec(s.exec('o', 'sh', '-c', 'timeout 60 sleep 100 & echo hi'), PLAIN_V4, ['error', 'stdout'])
+        assert got['stdout'] == b'hi\n' and time.monotonic() - start < 40
         # Nor is what it goes on saying without end.
-        _, got, _ = spdy_exec(s.exec('o', 'sh', '-c', 'timeout 20 yes & echo $!'), PLAIN_V4, ['error', 'stdout'])
-        assert time.monotonic() - start < 15 and json.loads(got['error'])['status'] == 'Success'
+        _, got, _ = spdy_exec(s.exec('o', 'sh', '-c', 'timeout 60 yes & echo $!'), PLAIN_V4, ['error', 'stdout'])
+        assert time.monotonic() - start < 50 and json.loads(got['error'])['status'] == 'Success'
 
 
 def test_attach():
@@ -893,7 +893,7 @@ def test_tls_handshake():
         plain = socket.create_connection(('127.0.0.1', port), PATIENCE)
         plain.sendall(b'GET /exec/x HTTP/1.1\r\nHost: x\r\n\r\n')
         c = Spdy(s.exec('o', 'echo', 'hello'), PLAIN_V4)
-        assert status_of(c.head) == 101 and time.monotonic() - begun < 3
+        assert status_of(c.head) == 101 and time.monotonic() - begun < 9
         c.close()
         try:
             assert plain.recv(100)[:1] in (b'', b'\x15')  # an alert, perhaps
@@ -903,7 +903,7 @@ def test_tls_handshake():
             c.settimeout(PATIENCE)
             assert c.recv(100) == b''  # closed after ten seconds
             c.close()
-        assert 8 < time.monotonic() - begun < 20
+        assert 8 < time.monotonic() - begun < 60
         plain.close()
         eventually(lambda: s.fds() == before, 'descriptors stay')
 

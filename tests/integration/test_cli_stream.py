@@ -153,12 +153,11 @@ def children(pid):
 
 def test_port_forward_of_both_directions_at_once(daemon, busybox, command):
     with daemon.logged_pod(host_network=False) as pod:
-        pod.sh(busybox, 'while :; do nc -l -p 8080 -e cat; done')
+        pod.sh(busybox, 'while :; do nc -l -p 8080 -e cat; done').until_listens(8080)
         client = subprocess.Popen(command('pod', 'port-forward', pod.id, ':8080'), stdout=subprocess.PIPE, text=True)
         data, got = os.urandom(8 << 20), b''
         try:
             local = int(client.stdout.readline().split(' ')[0].split(':')[1])
-            time.sleep(0.5)
             with socket.create_connection(('127.0.0.1', local), 60) as s:
                 sender = threading.Thread(target=lambda: (s.sendall(data), s.shutdown(socket.SHUT_WR)))
                 sender.start()

@@ -128,9 +128,10 @@ def test_a_client_that_does_not_read_stops_nothing_for_ever(daemon, busybox, cri
 def test_port_forward(daemon, busybox, crictl, transport, address):
     port = free_port()
     with daemon.logged_pod(host_network=False) as pod:
-        pod.run(busybox, ['sh', '-c', f'mkdir /www; echo page >/www/index.html; exec httpd -f -p "[{address}]:80" -h /www'
-                          if ':' in address else
-                          f'mkdir /www; echo page >/www/index.html; exec httpd -f -p {address}:80 -h /www'])
+        server = pod.run(busybox, ['sh', '-c', f'mkdir /www; echo page >/www/index.html; exec httpd -f -p "[{address}]:80" -h /www'
+                                   if ':' in address else
+                                   f'mkdir /www; echo page >/www/index.html; exec httpd -f -p {address}:80 -h /www'])
+        server.until_listens(80)
         client = subprocess.Popen(crictl('port-forward', '--transport', transport, pod.id, f'{port}:80'),
                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
@@ -214,6 +215,7 @@ def test_streaming_over_tls(own_daemon, busybox, certificate, crictl_program):
             done = run(crictl('exec', '--transport', transport, '-i', container.id, 'cat'), input=bytes(3 << 20))
             assert done.stdout == bytes(3 << 20), done.stderr
             local = free_port()
+            container.until_listens(8081)
             forward = subprocess.Popen(crictl('port-forward', '--transport', transport, pod.id, f'{local}:8081'),
                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             try:

@@ -381,7 +381,7 @@ def test_terminal(daemon, busybox, crictl):
 def test_port_forward(daemon, busybox, crictl):
     port = free_port()
     with userns_pod(daemon) as pod:
-        pod.sh(busybox, 'while :; do echo mapped | nc -l -p 80; done')
+        pod.sh(busybox, 'while :; do echo mapped | nc -l -p 80; done').until_listens(80)
         client = subprocess.Popen(crictl('port-forward', pod.id, f'{port}:80'), stdout=subprocess.DEVNULL,
                                   stderr=subprocess.DEVNULL)
         try:

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import re
 import subprocess
 import sys
 import time
@@ -208,6 +209,10 @@ class Container:
         path = os.path.join(self.pod.config.log_directory, self.config.log_path)
         with open(path, encoding='utf-8', errors='surrogateescape') as f:
             return [parse_log_line(line) for line in f.read().splitlines()]
+
+    def until_listens(self, port):
+        """Waits until some program in its pod accepts connections: crictl's port-forward ends with the first that is refused."""
+        eventually(lambda: re.search(rf':{port:04X} [0-9A-F]+:0000 0A', self.sh('cat /proc/net/tcp /proc/net/tcp6')))
 
     def until_said(self, text):
         """Waits for what its log has when it is ready."""

@@ -168,7 +168,7 @@ static void test_run_away(struct cgroups *c) {
         pid = spawn_in(c, path, run_away);
         assert(waitpid(pid, NULL, 0) == pid);
         ok(cgroup_signal_all(c, path, SIGUSR1, &err));
-        for (int i = 0; i < 100 && count(c, path) > 0; i++)
+        for (int i = 0; i < 1000 && count(c, path) > 0; i++)
                 nap();
         assert(count(c, path) == 0);
         ok(cgroup_remove(c, path, &err));
@@ -187,7 +187,7 @@ static void test_signal(struct cgroups *c) {
         assert(count(c, path) == 11 && count(c, inner) == 11);
         ok(cgroup_signal_all(c, path, SIGHUP, &err));
         assert(waitpid(pid, NULL, 0) == pid);
-        for (int i = 0; i < 100 && count(c, path) > 0; i++)
+        for (int i = 0; i < 1000 && count(c, path) > 0; i++)
                 nap();
         assert(count(c, path) == 0);
         ok(cgroup_remove(c, path, &err));
