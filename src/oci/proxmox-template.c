@@ -26,6 +26,7 @@ int proxmox_write_template(int rootfs, const char *init_path, int *ret, struct e
                               *from = NULL, *rename = NULL;
         _cleanup_strbuf_ struct strbuf complaints = STRBUF(COMPLAINTS_MAX);
         _cleanup_(fd_closep) int fd = -1;
+        static const char not_ours[] = "--exclude=./" SUPERVISOR_FOLDER;
         int status, r = open_temporary(&fd, err);
 
         if (r < 0)
@@ -39,10 +40,9 @@ int proxmox_write_template(int rootfs, const char *init_path, int *ret, struct e
                         .argv = (const char *const[]){ "/bin/tar", "--create", out,
                                                        "--use-compress-program=zstd -1 -T0", "--numeric-owner",
                                                        "--one-file-system", "--xattrs",
-                                                       "--xattrs-include=security.capability", "--anchored",
-                                                       "--exclude=./" SUPERVISOR_FOLDER, "--exclude=./dev/*",
-                                                       "--exclude=./proc/*", "--exclude=./sys/*", rename, root, ".",
-                                                       from, basename(init), NULL },
+                                                       "--xattrs-include=security.capability", "--anchored", not_ours,
+                                                       "--exclude=./dev/*", "--exclude=./proc/*", "--exclude=./sys/*",
+                                                       rename, root, ".", from, basename(init), NULL },
                         .envp = (const char *const[]){ "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", NULL },
                         .err_out = &complaints,
                         .timeout_ms = TIMEOUT_MS },

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* oci-proxmox - Proxmox as the OCI runtime's engine, by the daemon's configuration. */
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -91,14 +92,15 @@ static int become_small(struct runtime *rt, struct err *err) {
         const char **argv;
         size_t n = 0;
 
+        assert(rt->argv[0]); /* main() has looked */
         while (rt->argv[n])
                 n++;
         argv = arena_array(rt->arena, const char *, n + 2);
         argv[0] = rt->argv[0];
         argv[1] = "--engine=lxc";
         memcpy(argv + 2, rt->argv + 1, n * sizeof(*argv));
-        (void) execv(argv[0], (char *const *) (uintptr_t) argv);
-        return err_sys(err, errno, "run %s", argv[0]);
+        (void) execv(rt->argv[0], (char *const *) (uintptr_t) argv);
+        return err_sys(err, errno, "run %s", rt->argv[0]);
 }
 
 int engine_by_config(struct runtime *rt, const struct cli_args *args, enum engine *ret, struct err *err) {
