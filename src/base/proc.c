@@ -38,7 +38,8 @@ bool proc_wait_gone(int pidfd, int timeout_ms) {
         }
 }
 
-uint64_t proc_start_time(pid_t pid) {
+/* 0: no such process. @ret_state: field 3. Start time is field 22. */
+static uint64_t read_stat(pid_t pid, char *ret_state) {
         char path[32], buf[1024], *p, *end;
         _cleanup_(fd_closep) int fd = -1;
         ssize_t n;
@@ -51,11 +52,26 @@ uint64_t proc_start_time(pid_t pid) {
         if (n <= 0)
                 return 0;
         buf[n] = '\0';
-        /* Field 2 is "(comm)" and may hold anything; the last ')' ends it. Start time is field 22. */
+        /* Field 2 is "(comm)" and may hold anything; the last ')' ends it. */
         p = strrchr(buf, ')');
+        if (!p || p[1] != ' ')
+                return 0;
+        *ret_state = p[2];
         for (int field = 2; p && field < 22; field++)
                 p = strchr(p + 1, ' ');
         return p ? strtoull(p + 1, &end, 10) : 0;
+}
+
+uint64_t proc_start_time(pid_t pid) {
+        char state;
+
+        return read_stat(pid, &state);
+}
+
+bool proc_is_alive(pid_t pid, uint64_t start_time) {
+        char state = 'X';
+
+        return pid > 0 && read_stat(pid, &state) == start_time && state != 'Z' && state != 'X';
 }
 
 int proc_open(pid_t pid, uint64_t start_time) {

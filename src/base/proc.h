@@ -25,6 +25,8 @@ _must_use_ int proc_run(const struct proc_run_args *args, int *ret_status, struc
 /* Start time of @pid in clock ticks (/proc/PID/stat field 22), 0 when it is gone: with the pid it names a process for
  * good. */
 uint64_t proc_start_time(pid_t pid);
+/* Is it there, and neither dead nor a zombie? One read of /proc. */
+bool proc_is_alive(pid_t pid, uint64_t start_time);
 
 /* pidfd of @pid if its start time still is @start_time; else -1 with errno ESRCH. */
 int proc_open(pid_t pid, uint64_t start_time);

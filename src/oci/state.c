@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "oci/state.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
@@ -112,20 +113,33 @@ int oci_dir_make(const char *root, const char *id, struct oci_dir *ret, struct e
         return r;
 }
 
+static int open_dir(struct oci_dir *d, struct err *err) {
+        d->fd = openat(d->root_fd, d->id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (d->fd >= 0)
+                return 0;
+        return errno == ENOENT ? err_set(err, ERR_NOT_FOUND, "container does not exist")
+                               : err_sys(err, errno, "open the state folder %s/%s", d->root, d->id);
+}
+
 int oci_dir_open(const char *root, const char *id, bool lock, struct oci_dir *ret, struct err *err) {
         int r = open_root(root, id, ret, err);
 
-        if (r == 0) {
-                ret->fd = openat(ret->root_fd, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-                if (ret->fd < 0)
-                        r = errno == ENOENT ? err_set(err, ERR_NOT_FOUND, "container does not exist")
-                                            : err_sys(err, errno, "open the state folder %s/%s", root, id);
-        }
+        if (r == 0)
+                r = open_dir(ret, err);
         if (r == 0 && lock)
                 r = take_lock(ret, LOCK_EX, err);
         if (r < 0)
                 oci_dir_done(ret);
         return r;
+}
+
+int oci_dir_next(struct oci_dir *d, const char *id, struct err *err) {
+        assert(oci_id_is_valid(id));
+        d->lock_fd = fd_close(d->lock_fd);
+        d->fd = fd_close(d->fd);
+        free(d->id);
+        d->id = xstrdup(id);
+        return open_dir(d, err);
 }
 
 #define GONE_PREFIX ".gone-" /* and the id of the process that removes it */
@@ -299,31 +313,16 @@ int oci_start_socket_address(const struct oci_dir *d, struct sockaddr_un *ret) {
 }
 
 /* Until the program runs, init listens for "start"; the socket closes with the exec. So nothing that is written down
- * can be wrong about it. */
+ * can be wrong about it. Asked by a socket of another type, which never connects: init is not woken, and one does for
+ * every container that is looked at. unix(7): EPROTOTYPE, there is one; ECONNREFUSED, it is closed. */
 static bool waits_for_start(const struct oci_dir *d) {
-        _cleanup_(fd_closep) int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        static int fd = -1;
         struct sockaddr_un address;
 
+        if (fd < 0)
+                fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         (void) oci_start_socket_address(d, &address);
-        return fd >= 0 && (connect(fd, (const struct sockaddr *) &address, sizeof(address)) == 0 || errno == EAGAIN);
-}
-
-/* Gone, or dead and waiting for its parent: field 3 of its stat. */
-static bool has_ended(pid_t pid, uint64_t start_time) {
-        char path[64], buf[512], *p;
-        _cleanup_(fd_closep) int fd = -1;
-        ssize_t n;
-
-        if (pid <= 0 || proc_start_time(pid) != start_time)
-                return true;
-        (void) snprintf(path, sizeof(path), "/proc/%d/stat", (int) pid);
-        fd = open(path, O_RDONLY | O_CLOEXEC);
-        n = fd < 0 ? -1 : read(fd, buf, sizeof(buf) - 1);
-        if (n <= 0)
-                return true;
-        buf[n] = '\0';
-        p = strrchr(buf, ')');
-        return !p || p[1] != ' ' || p[2] == 'Z' || p[2] == 'X';
+        return fd >= 0 && connect(fd, (const struct sockaddr *) &address, sizeof(address)) < 0 && errno == EPROTOTYPE;
 }
 
 static bool is_being_made(const struct oci_dir *d) {
@@ -335,7 +334,7 @@ static bool is_being_made(const struct oci_dir *d) {
 enum oci_status oci_dir_status(const struct oci_dir *d, const struct oci_state *s, struct cgroups *cgroups) {
         if (s->pid <= 0)
                 return is_being_made(d) ? OCI_CREATING : OCI_STOPPED;
-        if (has_ended(s->pid, s->start_time))
+        if (!proc_is_alive(s->pid, s->start_time))
                 return OCI_STOPPED;
         if (cgroups && *s->cgroup_path && cgroup_is_frozen(cgroups, s->cgroup_path))
                 return OCI_PAUSED;
@@ -345,7 +344,7 @@ enum oci_status oci_dir_status(const struct oci_dir *d, const struct oci_state *
 int oci_dir_exit_status(const struct oci_dir *d, const struct oci_state *s) {
         _cleanup_(fd_closep) int fd = openat(d->fd, OCI_EXIT_FILE, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 
-        return s->pid <= 0 || !has_ended(s->pid, s->start_time) || fd < 0 ? -1 : oci_exit_status(fd);
+        return s->pid <= 0 || proc_is_alive(s->pid, s->start_time) || fd < 0 ? -1 : oci_exit_status(fd);
 }
 
 int oci_exit_status(int exit_file) {

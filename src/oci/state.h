@@ -72,6 +72,9 @@ bool oci_id_is_valid(const char *id);
 _must_use_ int oci_dir_make(const char *root, const char *id, struct oci_dir *ret, struct err *err);
 /* ERR_NOT_FOUND: no such container. @lock: wait for whoever changes it. */
 _must_use_ int oci_dir_open(const char *root, const char *id, bool lock, struct oci_dir *ret, struct err *err);
+/* Another one beside it, whose id oci_list() has told; not locked. What @d had of the last is given back, also on
+ * failure. ERR_NOT_FOUND: it has been removed meanwhile. */
+_must_use_ int oci_dir_next(struct oci_dir *d, const char *id, struct err *err);
 /* Of a container that is gone, or was never made whole. */
 _must_use_ int oci_dir_remove(struct oci_dir *d, struct err *err);
 /* Folders whose removal was killed half way. */

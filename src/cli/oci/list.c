@@ -68,10 +68,9 @@ static json_t *json_of(const struct runtime_container *c, struct arena *arena) {
 }
 
 /* To @list, or NULL: to @table. */
-static void add(struct runtime *rt, const char *id, json_t *list, struct table *table) {
-        _cleanup_(runtime_container_done) struct runtime_container c = { .dir = OCI_DIR_EMPTY };
+static void add(struct runtime *rt, struct runtime_container *c, const char *id, json_t *list, struct table *table) {
         struct err err;
-        int r = runtime_open(rt, id, &c, &err);
+        int r = runtime_look(rt, id, c, &err);
 
         /* Others may remove it meanwhile; what can't be read must not hide the rest. */
         if (r < 0 && r != -ERR_NOT_FOUND)
@@ -79,9 +78,9 @@ static void add(struct runtime *rt, const char *id, json_t *list, struct table *
         if (r < 0)
                 return;
         if (list)
-                (void) json_array_append_new(list, json_of(&c, rt->arena));
+                (void) json_array_append_new(list, json_of(c, rt->arena));
         else
-                add_row(table, &c, rt->arena);
+                add_row(table, c, rt->arena);
 }
 
 static const char *text_of(const json_t *o, const char *key, struct arena *arena) {
@@ -114,6 +113,7 @@ static void add_cruns(struct runtime *rt, bool quiet, json_t *list, struct table
 }
 
 int oci_do_list(struct runtime *rt, const struct cli_args *args, struct err *err) {
+        _cleanup_(runtime_container_done) struct runtime_container c = { .dir = OCI_DIR_EMPTY };
         _cleanup_(json_unrefp) json_t *list = json_array();
         _cleanup_(table_done) struct table table;
         const char **ids = NULL;
@@ -129,7 +129,7 @@ int oci_do_list(struct runtime *rt, const struct cli_args *args, struct err *err
                 if (args_has(args, "quiet"))
                         printf("%s\n", *ids);
                 else
-                        add(rt, *ids, json ? list : NULL, &table);
+                        add(rt, &c, *ids, json ? list : NULL, &table);
         add_cruns(rt, args_has(args, "quiet"), json ? list : NULL, &table);
         if (args_has(args, "quiet"))
                 return 0;

@@ -14,11 +14,13 @@ int runtime_format(const struct cli_args *args, bool *ret_json, struct err *err)
         return 0;
 }
 
-int runtime_open(struct runtime *rt, const char *id, struct runtime_container *ret, struct err *err) {
+int runtime_look(struct runtime *rt, const char *id, struct runtime_container *ret, struct err *err) {
         int r;
 
-        *ret = (struct runtime_container){ .dir = OCI_DIR_EMPTY };
-        r = oci_dir_open(rt->oci.root, id, false, &ret->dir, err);
+        if (ret->dir.root_fd < 0)
+                r = oci_dir_open(rt->oci.root, id, false, &ret->dir, err);
+        else
+                r = oci_dir_next(&ret->dir, id, err);
         if (r == 0)
                 r = oci_state_read(&ret->dir, rt->arena, &ret->state, err);
         if (r == 0 && !rt->cgroups)
@@ -29,6 +31,11 @@ int runtime_open(struct runtime *rt, const char *id, struct runtime_container *r
         if (r == 0)
                 ret->state.exit_status = oci_dir_exit_status(&ret->dir, &ret->state);
         return r;
+}
+
+int runtime_open(struct runtime *rt, const char *id, struct runtime_container *ret, struct err *err) {
+        *ret = (struct runtime_container){ .dir = OCI_DIR_EMPTY };
+        return runtime_look(rt, id, ret, err);
 }
 
 void runtime_container_done(struct runtime_container *c) {

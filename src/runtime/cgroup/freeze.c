@@ -130,18 +130,30 @@ int group_freeze(struct group *g, bool on, unsigned timeout_ms) {
         return r;
 }
 
-bool group_is_frozen(struct group *g) {
-        int h = freezer_of(g->c), fd = h < 0 ? -1 : group_fd(g, h);
+/* By the group's path, not by a descriptor of its folder: "list" asks for each container. */
+static ssize_t read_of(const struct hier *h, const char *path, const char *file, char text[32]) {
+        char rel[GROUP_PATH_MAX + 64];
+
+        (void) snprintf(rel, sizeof(rel), "%s/%s", path + 1, file);
+        return file_read_at(h->fd, rel, text, 32);
+}
+
+static bool is_frozen(const struct cgroups *c, const char *path) {
+        const struct hier *h = freezer_of(c) < 0 ? NULL : &c->hiers[freezer_of(c)];
         char text[32];
 
-        if (fd < 0)
+        if (!h)
                 return false;
-        if (g->c->hiers[h].v2)
-                return file_read_at(fd, "cgroup.freeze", text, sizeof(text)) > 0 && str_eq(text, "1");
+        if (h->v2)
+                return read_of(h, path, "cgroup.freeze", text) > 0 && str_eq(text, "1");
         /* Not by a group above. */
-        if (file_read_at(fd, "freezer.self_freezing", text, sizeof(text)) > 0)
+        if (read_of(h, path, "freezer.self_freezing", text) > 0)
                 return str_eq(text, "1");
-        return state_v1(fd, text) == 0 && str_eq(text, "FROZEN");
+        return read_of(h, path, "freezer.state", text) > 0 && str_eq(text, "FROZEN");
+}
+
+bool group_is_frozen(struct group *g) {
+        return is_frozen(g->c, g->path);
 }
 
 int cgroup_freeze(struct cgroups *c, const char *path, bool on, unsigned timeout_ms, struct err *err) {
@@ -169,14 +181,7 @@ int cgroup_freeze(struct cgroups *c, const char *path, bool on, unsigned timeout
 }
 
 bool cgroup_is_frozen(struct cgroups *c, const char *path) {
-        struct group g;
         struct err ignored;
-        bool frozen;
 
-        if (path_check(path, &ignored) < 0)
-                return false;
-        group_init(&g, c, path);
-        frozen = group_is_frozen(&g);
-        group_done(&g);
-        return frozen;
+        return path_check(path, &ignored) == 0 && is_frozen(c, path);
 }
