@@ -20,6 +20,7 @@
 #include "base/proc.h"
 #include "base/sock.h"
 #include "base/str.h"
+#include "base/strbuf.h"
 #include "init/plan.h"
 #include "net/net-device.h"
 #include "oci/creation.h"
@@ -138,28 +139,20 @@ static int send_plan(struct spawning *s, struct err *err) {
 }
 
 /* "@3@" -> "/proc/self/fd/17". */
-static int expand_config(const struct spawning *s, size_t first, char *out, size_t size, struct err *err) {
-        size_t at = 0;
+static int expand_config(const struct spawning *s, struct strbuf *out, struct err *err) {
         char *end;
         unsigned long n;
 
         for (const char *p = strbuf_str(&s->lxc.text); *p;) {
-                if (at + 40 > size)
-                        return err_set(err, ERR_EXHAUSTED, "the container's configuration for liblxc is too long");
-                if (*p != '@') {
-                        out[at++] = *p++;
+                n = *p == '@' ? strtoul(p + 1, &end, 10) : s->lxc.n_fds;
+                if (n >= s->lxc.n_fds || *end != '@') {
+                        strbuf_putc(out, *p++);
                         continue;
                 }
-                n = strtoul(p + 1, &end, 10);
-                if (*end != '@' || n < first || n - first >= s->lxc.n_fds) {
-                        out[at++] = *p++;
-                        continue;
-                }
-                at += (size_t) snprintf(out + at, size - at, "/proc/self/fd/%d", s->lxc.fds[n - first]);
+                strbuf_printf(out, "/proc/self/fd/%d", s->lxc.fds[n]);
                 p = end + 1;
         }
-        out[at] = '\0';
-        return 0;
+        return out->overflow ? err_set(err, ERR_EXHAUSTED, "the container's configuration for liblxc is too long") : 0;
 }
 
 /* Returns like fork. */
@@ -170,10 +163,10 @@ static pid_t fork_in_cgroup(int folder) {
 }
 
 static int fork_launcher(struct spawning *s, struct err *err) {
-        char log_path[64], *config = arena_array(s->c->oci->arena, char, CONFIG_TEXT_MAX);
+        _cleanup_strbuf_ struct strbuf config = STRBUF(CONFIG_TEXT_MAX);
+        char log_path[64];
         struct launch_args args = { .id = s->c->args->id,
                                     .lxc_path = arena_printf(s->c->oci->arena, LAUNCH_LXC_PATH "%s", s->c->dir.root),
-                                    .config = config,
                                     .rootfs_fd = s->rootfs,
                                     .init_fd = s->init_fd,
                                     .init_socket = s->init[1],
@@ -185,11 +178,12 @@ static int fork_launcher(struct spawning *s, struct err *err) {
         (void) snprintf(log_path, sizeof(log_path), "/proc/self/fd/%d", s->log_fd);
         r = lxc_config_build(&s->c->config.spec, 0, log_path, LAUNCH_ROOTFS_DIR, &s->lxc, err);
         if (r == 0)
-                r = expand_config(s, 0, config, CONFIG_TEXT_MAX, err);
+                r = expand_config(s, &config, err);
         if (r == 0 && s->plan.cgroup_fd >= 0)
                 r = cgroup_open_home(s->c->cgroups, &s->home, err);
         if (r < 0)
                 return r;
+        args.config = strbuf_str(&config);
         args.config_fds = s->lxc.fds;
         args.n_config_fds = s->lxc.n_fds;
         args.home_fd = s->home;
