@@ -6,14 +6,16 @@
 #include <stdint.h>
 #include "init/plan.h"
 
-enum { KEEPER_VERSION = 4, KEEPER_ID_MAX = 65, KEEPER_TEXT_MAX = 768, KEEPER_CONFIG_MAX = 16384 };
+enum { KEEPER_VERSION = 5, KEEPER_ID_MAX = 65, KEEPER_TEXT_MAX = 768, KEEPER_CONFIG_MAX = 16384 };
 
 enum keeper_msg_type {
         /* daemon -> keeper */
         KEEPER_HELLO = 1,
         KEEPER_SPAWN, /* descriptors: plan memfd, rootfs mount, the plan's own, with NESTED the PID namespace for the
                          monitor to be born in, with CGROUP the folder of the v2 group for monitor and init to be born
-                         in, and the cgroup.procs to which the monitor goes back; config: liblxc lines */
+                         in, and the cgroup.procs to which the monitor goes back; config: liblxc lines. With CRUN:
+                         the host's mount namespace, rootfs mount, the host's network namespace, then the sources of
+                         binds (runtime/crun/monitor.h); config: the program */
         KEEPER_START,
         KEEPER_EXEC,      /* descriptors: plan memfd, init's pidfd, stdin, stdout, stderr, then the plan's own */
         KEEPER_EXEC_KILL, /* kill the exec of @seq with all its descendants that can be found */
@@ -37,6 +39,7 @@ enum {
         KEEPER_SPAWN_USER_NS = 8,
         KEEPER_SPAWN_CGROUP = 16,
         KEEPER_SPAWN_NESTED = 32,
+        KEEPER_SPAWN_CRUN = 64, /* crun makes the container, not liblxc */
 };
 enum { KEEPER_ATTACH_STDIN = 1 };
 /* TERMINAL: stdin is a socket, on which the terminal's master is sent. USER_NS: the container has a user namespace of

@@ -20,10 +20,12 @@
 #include "keeper/container.h"
 #include "keeper/descriptors.h"
 #include "keeper/keeper.h"
+#include "runtime/crun/monitor.h"
 #include "runtime/lxc/files.h"
 #include "runtime/lxc/monitor.h"
 
-enum { SPAWN_FDS_FIXED = 2 };  /* plan, rootfs */
+enum { SPAWN_FDS_FIXED = 2 };  /* plan, rootfs; of crun: mount namespace, rootfs */
+enum { SPAWN_FDS_CRUN = 1 };   /* then, of crun: network namespace */
 enum { SPAWN_FDS_NESTED = 1 }; /* then, if asked for: the PID namespace to be born in */
 enum { SPAWN_FDS_CGROUP = 2 }; /* at the end: the v2 group's folder, the cgroup.procs to go back to */
 
@@ -177,7 +179,33 @@ static pid_t fork_nested(const struct birthplace *place) {
         return pid;
 }
 
-static int fork_monitor(struct container *c, const struct lxc_config *config, const int *fds,
+static _noreturn_ void run_crun_monitor(const struct container *c, const char *program, const int *fds, size_t n_fds,
+                                        const struct spawn_fds *f) {
+        const size_t first = SPAWN_FDS_FIXED + SPAWN_FDS_CRUN;
+        struct crun_monitor_args args = {
+                .id = c->id,
+                .program = program,
+                .state_dir = c->keeper->state_dir,
+                .rootfs_dir = c->keeper->rootfs_dir,
+                .mount_ns = fds[0],
+                .rootfs_fd = fds[1],
+                .net_ns = fds[SPAWN_FDS_FIXED],
+                .mounts = fds + first,
+                .n_mounts = n_fds - first,
+                .dirfd = c->dirfd,
+                .init_socket = f->socket_init,
+                .stdin_fd = f->stdin_r,
+                .stdout_fd = f->out_w,
+                .stderr_fd = f->err_w,
+                .terminal = c->flags & KEEPER_SPAWN_TERMINAL,
+                .exec_fd = f->exec_w,
+        };
+
+        memcpy(args.keep, c->monitor_fds, sizeof(args.keep));
+        crun_monitor_run(&args);
+}
+
+static int fork_monitor(struct container *c, const struct lxc_config *config, const int *fds, size_t n_fds,
                         const struct birthplace *place, const struct spawn_fds *f, int out_r, int err_r,
                         struct err *err) {
         struct monitor_args args = {
@@ -213,6 +241,8 @@ static int fork_monitor(struct container *c, const struct lxc_config *config, co
         if (c->monitor_pid < 0)
                 return err_sys(err, errno, "fork a monitor%s%s", place->cgroup < 0 ? "" : " in the container's cgroup",
                                place->pid_ns < 0 ? "" : " in the pod's PID namespace");
+        if (c->monitor_pid == 0 && c->flags & KEEPER_SPAWN_CRUN)
+                run_crun_monitor(c, config->text, fds, n_fds, f);
         if (c->monitor_pid == 0)
                 monitor_run(&args);
         c->monitor_start = proc_start_time(c->monitor_pid);
@@ -256,10 +286,10 @@ static int spawn(struct container *c, const struct keeper_request *req, const in
         if (r < 0)
                 return r;
         /* The plan waits in the socket before anybody could read it. It is queued on our end, read on init's. */
-        r = send_plan(c, &f, fds, n_fds, err);
+        r = req->flags & KEEPER_SPAWN_CRUN ? 0 : send_plan(c, &f, fds, n_fds, err);
         if (r < 0)
                 return r;
-        r = fork_monitor(c, &config, fds, &place, &f, out_r, err_r, err);
+        r = fork_monitor(c, &config, fds, n_fds, &place, &f, out_r, err_r, err);
         if (r < 0)
                 return r;
         r = container_write_state(c, err);
@@ -277,7 +307,8 @@ static int spawn(struct container *c, const struct keeper_request *req, const in
 int container_spawn(struct keeper *k, struct connection *from, const struct keeper_request *req, const int *fds,
                     size_t n_fds, struct err *err) {
         size_t least = SPAWN_FDS_FIXED + (req->flags & KEEPER_SPAWN_CGROUP ? SPAWN_FDS_CGROUP : 0u) +
-                       (req->flags & KEEPER_SPAWN_NESTED ? SPAWN_FDS_NESTED : 0u);
+                       (req->flags & KEEPER_SPAWN_NESTED ? SPAWN_FDS_NESTED : 0u) +
+                       (req->flags & KEEPER_SPAWN_CRUN ? SPAWN_FDS_CRUN : 0u);
         struct container *c;
         int r;
 

@@ -30,6 +30,13 @@ static const struct config_name rlimit_names[] = {
         { "RLIMIT_STACK", RLIMIT_STACK },
 };
 
+const char *config_rlimit_name(int resource) {
+        for (size_t i = 0; i < ELEMENTSOF(rlimit_names); i++)
+                if (rlimit_names[i].value == (uint64_t) resource)
+                        return rlimit_names[i].name;
+        return NULL;
+}
+
 static void read_rlimit(const struct config_node *n, struct spec_rlimit *all, size_t i) {
         struct spec_rlimit *limit = &all[i];
 

@@ -11,8 +11,8 @@
 
 enum { NAME_MAX_LEN = 63, NAMES_MAX = 1024 };
 
-static const char *const engines[] = { HANDLER_ENGINE_LXC, HANDLER_ENGINE_PROXMOX };
-const char handler_engine_names[] = HANDLER_ENGINE_LXC ", " HANDLER_ENGINE_PROXMOX;
+static const char *const engines[] = { HANDLER_ENGINE_LXC, HANDLER_ENGINE_PROXMOX, HANDLER_ENGINE_CRUN };
+const char handler_engine_names[] = HANDLER_ENGINE_LXC ", " HANDLER_ENGINE_PROXMOX ", " HANDLER_ENGINE_CRUN;
 
 bool handler_name_valid(const char *name) {
         size_t len = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-");
@@ -70,6 +70,7 @@ void sandbox_take_handler(struct sandbox *s, const struct pod_handler *h) {
         s->chosen_handler = xstrdup(h->name);
         s->seccomp_profile = h->seccomp_profile ? xstrdup(h->seccomp_profile) : NULL;
         s->without_host_devices = h->privileged_without_host_devices;
+        s->by_crun = str_eq(h->engine, HANDLER_ENGINE_CRUN);
         s->in_ct = str_eq(h->engine, HANDLER_ENGINE_PROXMOX);
         if (s->in_ct)
                 sandbox_set_user_range(s, ct_id_range);

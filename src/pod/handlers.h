@@ -11,6 +11,7 @@
 #define HANDLER_DEFAULT "lxc" /* always there */
 #define HANDLER_ENGINE_LXC "lxc"
 #define HANDLER_ENGINE_PROXMOX "proxmox"
+#define HANDLER_ENGINE_CRUN "crun"
 
 struct pod_handler {
         const char *name;            /* handler_name_valid() */

@@ -54,6 +54,7 @@ enum tag {
         TAG_CHOSEN_HANDLER = 41,
         TAG_CT_ISOLATED = 45,
         TAG_LAYERS_IN_CT = 48,
+        TAG_BY_CRUN = 49, /* the handler's */
 };
 
 /* Reasons are few and static, so that a status can point to them. */
@@ -139,6 +140,7 @@ int sandbox_encode(struct sandbox *s, void **ret, size_t *ret_len, struct err *e
         put_u64(&b, TAG_PAUSE_START, s->pause_start_time);
         put_u64(&b, TAG_IN_CT, s->in_ct);
         put_u64(&b, TAG_LAYERS_IN_CT, s->layers_in_ct);
+        put_u64(&b, TAG_BY_CRUN, s->by_crun);
         put_u64(&b, TAG_CT_VMID, s->ct.vmid);
         put_u64(&b, TAG_CT_PID, (uint64_t) s->ct.pid);
         put_u64(&b, TAG_CT_START, s->ct.start_time);
@@ -354,6 +356,9 @@ static void sandbox_take_field(struct sandbox *s, struct reader *r, const struct
                 s->in_ct = get_u64(r, f) != 0;
                 if (s->in_ct)
                         sandbox_set_user_range(s, ct_id_range);
+                break;
+        case TAG_BY_CRUN:
+                s->by_crun = get_u64(r, f) != 0;
                 break;
         case TAG_LAYERS_IN_CT:
                 s->layers_in_ct = get_u64(r, f) != 0;

@@ -59,6 +59,7 @@ struct sandbox {
         char *seccomp_profile;     /* the handler's, see handlers.h; NULL: the built-in one */
         bool without_host_devices; /* the same, of privileged containers */
         uint64_t created_at_ns;
+        bool by_crun;             /* its containers are made by crun */
         bool in_ct;               /* its home is a Proxmox container */
         bool layers_in_ct;        /* and its containers' writable layers are on that, see own-layer.h */
         char *cgroup_parent;      /* with in_ct not known before that runs */

@@ -190,6 +190,7 @@ int specgen_container(struct container *c, const struct image *image, int rootfs
         rules_of(c->sandbox, &rules);
         *ret = (struct spec){
                 .id = c->id,
+                .by_crun = c->sandbox->by_crun,
                 .rootfs_mount_fd = rootfs_fd,
                 .readonly_rootfs = l && l->security_context && l->security_context->readonly_rootfs,
                 .cgroup_path = c->cgroup_path,

@@ -28,6 +28,7 @@ from runtime import Containerd, Lxcri, REPO, has_systemd, oci_runtime  # noqa: E
 
 AS_PROXMOX = 'LXCRI_TEST_PROXMOX' in os.environ
 WARM_POOL = AS_PROXMOX and 'LXCRI_TEST_WARM_POOL' in os.environ  # of all daemons
+ENGINE = os.environ.get('LXCRI_TEST_ENGINE')  # crun, in place of liblxc
 AGAINST_CONTAINERD = os.environ.get('LXCRI_TEST_RUNTIME') == 'containerd'
 OCI_FIXTURES = {'oci', 'podman', 'ctr', 'containerd', 'own_containerd'}
 OCI_REFERENCE = os.environ.get('LXCRI_OCI_RUNTIME')  # runc or crun, in place of ours
@@ -42,6 +43,7 @@ def pytest_configure(config):
     for mark, (_, feature, where) in NEEDED.items():
         config.addinivalue_line('markers', f'{mark}: needs a host with {feature} ({where})')
     config.addinivalue_line('markers', 'not_in_ct(why): is not so of pods in Proxmox containers')
+    config.addinivalue_line('markers', 'not_by_engine(name, why): that engine does it otherwise')
     config.addinivalue_line('markers', 'not_with_pool(why): is not so where LXCRI_TEST_WARM_POOL gives all daemons a warm pool')
     config.addinivalue_line('markers', 'ours: looks at more than CRI promises, so only at our daemon; or only our OCI runtime does it')
     config.addinivalue_line('markers', 'not_by(runtime, why): Debian\'s runc or crun does it otherwise')
@@ -65,6 +67,10 @@ def pytest_collection_modifyitems(config, items):
         mark = item.get_closest_marker('not_in_ct')
         if mark:
             item.add_marker(pytest.mark.skip(reason=f'of pods in Proxmox containers it is not so: {mark.args[0]}'))
+    for item in items if ENGINE else []:
+        for mark in item.iter_markers('not_by_engine'):
+            if mark.args[0] == ENGINE:
+                item.add_marker(pytest.mark.skip(reason=f'the engine {ENGINE}: {mark.args[1]}'))
     for item in items if WARM_POOL else []:
         mark = item.get_closest_marker('not_with_pool')
         if mark:

@@ -119,7 +119,7 @@ class Lxcri(Runtime):
         self.cgroup_parent = cgroup_parent or os.environ.get('LXCRI_TEST_ID', 'lxcri-test')
         self.config = os.path.join(directory, 'config.yaml')
         self.args = list(args)
-        write(self.config, config + daemon_config(self.build) + registries_yaml(registries))
+        write(self.config, config + engine_config(config) + daemon_config(self.build) + registries_yaml(registries))
         write_cni(self.cni_conf, bridge=bridge, subnet=subnet,
                   data_dir=os.path.join(directory, 'ipam'))
 
@@ -140,6 +140,14 @@ class Lxcri(Runtime):
         return subprocess.run([self.program(), '--socket', self.socket, *args], check=check,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                               timeout=PATIENCE * SLOW, **more)
+
+
+def engine_config(own):
+    """For tests/integration/run --engine: who makes the containers of daemons that have no handlers of their own."""
+    engine = os.environ.get('LXCRI_TEST_ENGINE')
+    if not engine or 'runtime-handler' in own:
+        return ''
+    return f'default-runtime-handler: other\nruntime-handlers: {{other: {{engine: {engine}}}}}\n'
 
 
 def registries_yaml(registries):

@@ -9,12 +9,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "base/cleanup.h"
 #include "base/sock.h"
+#include "base/str.h"
 #include "init/plan.h"
 
 #ifndef MOVE_MOUNT_F_EMPTY_PATH
@@ -131,5 +133,20 @@ void child_configure(int init_socket, const char *config, struct lxc_container *
                 *eq = '\0';
                 if (!c->set_config_item(c, line, eq + 3))
                         child_fail(init_socket, 0, "liblxc refuses %s = %s", line, eq + 3);
+        }
+}
+
+void child_wait_until_read(const int *pipes, size_t n) {
+        unsigned pause_us = 100;
+        int left;
+
+        for (size_t i = 0; i < n;) {
+                left = 0;
+                if (pipes[i] < 0 || ioctl(pipes[i], FIONREAD, &left) < 0 || left == 0) {
+                        i++;
+                        continue;
+                }
+                (void) usleep(pause_us);
+                pause_us = MIN_OF(pause_us * 2, 50000u);
         }
 }

@@ -26,3 +26,8 @@ void child_set_program(int init_fd);
 
 /* @config: "key = value" lines. */
 void child_configure(int init_socket, const char *config, struct lxc_container *c);
+
+/* Until @pipes' read ends (-1: none) are empty. A container's last words are in them, and this process may be the only
+ * one that holds those ends: a keeper that was killed has not taken them out, the next one will. Ordinarily they are
+ * gone in less than a millisecond. */
+void child_wait_until_read(const int *pipes, size_t n);

@@ -18,6 +18,7 @@
 #include "base/sock.h"
 #include "base/str.h"
 #include "keeper/client.h"
+#include "runtime/crun/bundle.h"
 #include "runtime/engine.h"
 #include "runtime/hooks/bundle.h"
 #include "runtime/hooks/hooks.h"
@@ -32,6 +33,7 @@ enum {
         END_TIMEOUT_MS = 5000,
         MONITOR_TIMEOUT_MS = 2000, /* for a monitor to see its init end, which takes some ms */
         STATE_DIR_MAX = 256,
+        CRUN_FDS_FIXED = 3, /* KEEPER_SPAWN_CRUN's */
         HOOKS_CALL_TIMEOUT_MS = 60000,
         HOOKS_FOR_EVER_MS = 1 << 30,
         BUNDLE_ARENA_MAX = 32 << 20
@@ -200,12 +202,62 @@ static int run_create_hooks(struct engine_lxc *e, const struct spec *spec, struc
         return r < 0 ? -(int) err->code : 0;
 }
 
-static int create_in_cgroup(struct engine_lxc *e, const struct spec *spec, const struct engine_stdio *io,
-                            struct item *item, struct engine_created *ret, struct err *err) {
+/* --- containers that crun makes -------------------------------------------------------------------------------------
+ */
+
+static int spawn_crun(struct engine_lxc *e, const struct spec *spec, const struct crun_bundle *bundle,
+                      const struct engine_stdio *io, struct keeper_reply *reply, struct err *err) {
+        _cleanup_(fd_closep) int mount_ns = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
+        _cleanup_(fd_closep) int net_ns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+        int fds[SOCK_MAX_FDS] = { mount_ns, spec->rootfs_mount_fd, net_ns }, r;
+        struct keeper_call call = {
+                .type = KEEPER_SPAWN,
+                .id = spec->id,
+                .config = crun_program(),
+                .fds = fds,
+                .n_fds = CRUN_FDS_FIXED + bundle->n_mounts,
+                .cancel_fd = -1,
+                /* crun runs them all while it creates. */
+                .timeout_ms = hooks_are_empty(&spec->hooks) ? 0 : HOOKS_FOR_EVER_MS,
+                .flags = KEEPER_SPAWN_CRUN | (io->open_stdin ? KEEPER_SPAWN_STDIN : 0u) |
+                         (io->stdin_once ? KEEPER_SPAWN_STDIN_ONCE : 0u) |
+                         (spec->process.terminal ? KEEPER_SPAWN_TERMINAL : 0u),
+        };
+
+        if (mount_ns < 0 || net_ns < 0)
+                return err_sys(err, errno, "open the host's namespaces");
+        if (call.n_fds > SOCK_MAX_FDS)
+                return err_set(err, ERR_EXHAUSTED, "the container has more mounts than the %d that are possible",
+                               SOCK_MAX_FDS - CRUN_FDS_FIXED);
+        r = SPEC_HAS_USER_NS(spec) ? take_root(&spec->user_ids, &call, err) : 0;
+        if (r < 0)
+                return r;
+        memcpy(fds + CRUN_FDS_FIXED, bundle->mounts, bundle->n_mounts * sizeof(int));
+        return keeper_client_call(e->keeper, &call, reply, err);
+}
+
+static int create_by_crun(struct engine_lxc *e, const struct spec *spec, const struct engine_stdio *io,
+                          struct keeper_reply *reply, struct err *err) {
+        _cleanup_(crun_bundle_done) struct crun_bundle bundle = CRUN_BUNDLE_EMPTY;
+        int r = crun_bundle_write(spec, e->state_dir, e->rootfs_dir, &bundle, err);
+
+        if (r == 0)
+                r = crun_check(err);
+        if (r == 0)
+                r = spawn_crun(e, spec, &bundle, io, reply, err);
+        /* On v1 crun lifts a group's limits of memory when it enters it. */
+        if (r == 0)
+                r = cgroup_update(e->cgroups, spec->cgroup_path, &spec->resources, err);
+        if (r == 0)
+                reply->ready = bundle.user;
+        return r;
+}
+
+static int create_by_lxc(struct engine_lxc *e, const struct spec *spec, const struct engine_stdio *io,
+                         struct keeper_reply *reply, struct err *err) {
         _cleanup_(plan_done) struct plan plan = PLAN_EMPTY;
         _cleanup_(lxc_config_done) struct lxc_config config = { 0 };
         char log_path[STATE_DIR_MAX + 128];
-        struct keeper_reply reply;
         int r;
 
         r = plan_build_init(spec, &e->host, &plan, err);
@@ -217,10 +269,16 @@ static int create_in_cgroup(struct engine_lxc *e, const struct spec *spec, const
                 return r;
         if (!hooks_are_empty(&spec->hooks) && (r = bundle_write(e->bundles_dir, spec, e->hooks_root, err)) < 0)
                 return r;
-        r = spawn(e, spec, &plan, &config, io, &reply, err);
+        r = spawn(e, spec, &plan, &config, io, reply, err);
+        return r == 0 && reply->hooks_due ? run_create_hooks(e, spec, reply, err) : r;
+}
+
+static int create_in_cgroup(struct engine_lxc *e, const struct spec *spec, const struct engine_stdio *io,
+                            struct item *item, struct engine_created *ret, struct err *err) {
+        struct keeper_reply reply;
+        int r = spec->by_crun ? create_by_crun(e, spec, io, &reply, err) : create_by_lxc(e, spec, io, &reply, err);
+
         if (r < 0)
-                return r;
-        if (reply.hooks_due && (r = run_create_hooks(e, spec, &reply, err)) < 0)
                 return r;
         fill_created(&reply, ret);
         item->dirfd = openat(e->containers_fd, spec->id, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -453,6 +511,8 @@ static int lxc_remove(struct engine *engine, const char *id, struct err *err) {
                 run_poststop(e, id);
                 r = bundle_remove(e->bundles_dir, id, err);
         }
+        if (r == 0)
+                r = crun_bundle_remove(e->state_dir, id, err);
         if (r == 0)
                 r = fs_remove_tree(e->containers_fd, id, err);
         if (r == 0 && item) {
@@ -687,6 +747,9 @@ static int prepare(struct engine_lxc *e, const char *state_dir, struct err *err)
         e->containers_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (e->containers_fd < 0)
                 return err_sys(err, errno, "open %s", path);
+        r = crun_prepare(state_dir, err);
+        if (r < 0)
+                return r;
         (void) snprintf(e->bundles_dir, sizeof(e->bundles_dir), "%s/bundles", state_dir);
         r = fs_mkdir_p(e->bundles_dir, 0711, err);
         if (r == 0)

@@ -9,7 +9,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -64,24 +63,6 @@ static void write_exit(const struct monitor_args *args, int status) {
         }
         if (container_exit_write(args->dirfd, &x, &err) < 0)
                 (void) fprintf(stderr, "container %s: %s\n", args->id, err.msg);
-}
-
-/* The container's last words are in its pipes, and this process may be the only one that holds their read ends: a
- * keeper that was killed has not taken them out, the next one will. Ordinarily they are gone in less than a
- * millisecond. */
-static void wait_for_keeper(const struct monitor_args *args) {
-        unsigned pause_us = 100;
-        int left;
-
-        for (int i = CONTAINER_FD_STDOUT; i <= CONTAINER_FD_STDERR;) {
-                left = 0;
-                if (args->keep[i] < 0 || ioctl(args->keep[i], FIONREAD, &left) < 0 || left == 0) {
-                        i++;
-                        continue;
-                }
-                (void) usleep(pause_us);
-                pause_us = MIN_OF(pause_us * 2, 50000u);
-        }
 }
 
 /* --- the container's cgroup ----------------------------------------------------------------------------------------
@@ -159,6 +140,6 @@ void monitor_run(const struct monitor_args *args) {
         if (!c->start(c, 0, argv))
                 _exit(1); /* what liblxc had to say is in its log, which the keeper reads */
         write_exit(args, c->error_num);
-        wait_for_keeper(args);
+        child_wait_until_read(args->keep + CONTAINER_FD_STDOUT, 2);
         _exit(0);
 }
