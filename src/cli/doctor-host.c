@@ -98,6 +98,7 @@ void doctor_check_host(struct doctor *d) {
         check_own(d, "keeper", d->keeper_path);
         check_own(d, "init", d->init_path);
         check_program(d, "lxc-ls", DOCTOR_WARN, "\"proxmox-lxcri lxc ...\" needs it: \"apt install lxc\"");
+        check_program(d, "crun", DOCTOR_WARN, "runtime handlers with the engine crun need it: \"apt install crun\"");
         check_folders(d);
 }
 

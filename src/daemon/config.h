@@ -130,7 +130,7 @@ struct config_proxmox {
           "A pod keeps what its handler said when the pod was made.\n"                                                 \
           "Each entry:\n"                                                                                              \
           "  builder:\n"                                                                                               \
-          "    engine: lxc                             # or proxmox, see there\n"                                      \
+          "    engine: lxc                             # or crun, Debian's program; or proxmox, see there\n"           \
           "    privileged-without-host-devices: false  # true: privileged containers get no devices of the host's\n"   \
           "    seccomp-profile: /etc/builder.json      # RuntimeDefault's, instead of the built-in one")               \
         X("routes", routes, struct routes, CONFIG_ROUTES, "[]", 0, 0,                                                  \

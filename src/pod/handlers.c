@@ -6,6 +6,7 @@
 #include "base/str.h"
 #include "base/strbuf.h"
 #include "pod/registry.h"
+#include "runtime/crun/bundle.h"
 #include "security/caps.h"
 #include "security/seccomp.h"
 
@@ -32,6 +33,8 @@ int handlers_check(const struct pods *p, struct err *err) {
                 const struct pod_handler *h = &p->handlers[i];
                 _cleanup_(seccomp_unrefp) const struct seccomp_filter *filter = NULL;
 
+                if (str_eq(h->engine, HANDLER_ENGINE_CRUN) && crun_check(err) < 0)
+                        return err_wrap(err, "runtime handler \"%s\"", h->name);
                 if (h->seccomp_profile && seccomp_read_profile(h->seccomp_profile, caps_default(), &filter, err) < 0)
                         return err_wrap(err, "runtime handler \"%s\"", h->name);
         }
