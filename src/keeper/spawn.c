@@ -198,6 +198,7 @@ static _noreturn_ void run_crun_monitor(const struct container *c, const char *p
                 .stdout_fd = f->out_w,
                 .stderr_fd = f->err_w,
                 .terminal = c->flags & KEEPER_SPAWN_TERMINAL,
+                .user_ns = c->flags & KEEPER_SPAWN_USER_NS,
                 .exec_fd = f->exec_w,
         };
 

@@ -142,6 +142,7 @@ def read(path):
 OUTSIDE = ['prestart', 'createRuntime', 'poststart', 'poststop']
 
 
+@pytest.mark.not_by_engine('crun', 'it runs hooks itself, in its ways')
 def test_hooks_of_each_kind(daemon, busybox, folders, hooks, clean):
     in_container = hook('startContainer', 'sh', '-c',
                         'cat >/started.state; echo $A >/started.env; id -u >/started.id; ls -l /proc/$$/fd >/started.fds',
@@ -185,6 +186,7 @@ def test_hooks_of_each_kind(daemon, busybox, folders, hooks, clean):
         assert not os.path.exists(state['bundle'])
 
 
+@pytest.mark.not_by_engine('crun', 'it runs hooks itself, in its ways')
 def test_create_hook_changes_the_root(daemon, busybox, folders, hooks, clean):
     """As NVIDIA's do: the root is found by the bundle's config.json, files and mounts of the hook are there after."""
     program = hooks / 'change'
@@ -226,6 +228,7 @@ def read_mounts():
         return f.read()
 
 
+@pytest.mark.not_by_engine('crun', 'it runs hooks itself, in its ways')
 @pytest.mark.parametrize('kind', ['prestart', 'createRuntime', 'createContainer'])
 def test_failing_create_hook(daemon, busybox, folders, hooks, kind, clean):
     put_hooks(folders, hook(kind, 'sh', '-c', 'echo driver is not loaded >&2; exit 3'), recorded(hooks, 'poststart'),
@@ -237,6 +240,7 @@ def test_failing_create_hook(daemon, busybox, folders, hooks, kind, clean):
         assert read(hooks / 'order').split() == ['poststop']
 
 
+@pytest.mark.not_by_engine('crun', 'it runs hooks itself, in its ways')
 @pytest.mark.parametrize('kind', ['startContainer', 'poststart'])
 def test_failing_start_hook(daemon, busybox, folders, hooks, kind, clean):
     put_hooks(folders, hook(kind, 'sh', '-c', 'echo no luck >&2; exit 4'), recorded(hooks, 'poststop'))
@@ -249,6 +253,7 @@ def test_failing_start_hook(daemon, busybox, folders, hooks, kind, clean):
         assert read(hooks / 'order').split() == ['poststop']
 
 
+@pytest.mark.not_by_engine('crun', 'it runs hooks itself, in its ways')
 @pytest.mark.parametrize('kind', ['createRuntime', 'createContainer', 'startContainer'])
 def test_hook_that_takes_too_long(daemon, busybox, folders, kind, clean):
     put_hooks(folders, hook(kind, 'sh', '-c', 'echo working on it; sleep 1000', timeout=1))
@@ -258,6 +263,7 @@ def test_hook_that_takes_too_long(daemon, busybox, folders, kind, clean):
             container.start()
 
 
+@pytest.mark.not_by_engine('crun', 'it runs hooks itself, in its ways')
 def test_failing_poststop_hook_is_logged(daemon, busybox, folders, hooks, clean):
     put_hooks(folders, hook('poststop', 'sh', '-c', 'exit 1'), recorded(hooks, 'poststop'))
     with daemon.pod() as pod:
@@ -277,6 +283,7 @@ def test_start_hook_is_the_user(daemon, busybox, folders, clean):
             container.sh('grep -E "^(CapEff|Seccomp:|NoNewPrivs|Uid)" /proc/self/status')
 
 
+@pytest.mark.not_by_engine('crun', 'it runs hooks itself, in its ways')
 def test_hooks_in_a_user_namespace(daemon, busybox, folders, hooks, clean):
     pb = daemon.pb
     maps = [pb.IDMapping(host_id=200000, container_id=0, length=65536)]
@@ -315,6 +322,7 @@ def test_hooks_outlive_the_daemon(own_daemon, busybox, folders, hooks):
     assert read(hooks / 'order').split() == ['poststart', 'poststop']
 
 
+@pytest.mark.not_by_engine('crun', 'it runs hooks itself, in its ways')
 def test_hooks_beside_a_held_mount_namespace(daemon, busybox, folders, hooks, clean):
     """As snapd holds them; the kernel lets no younger namespace have such a mount."""
     put_hooks(folders, recorded(hooks, 'createContainer'))
@@ -345,6 +353,7 @@ def held_mount_namespace(file):
         subprocess.run(['umount', file], check=True)
 
 
+@pytest.mark.not_by_engine('crun', 'it runs hooks itself, in its ways')
 @pytest.mark.parametrize('whom', ['daemon', 'keeper'])
 @pytest.mark.not_in_ct('they have no devices')
 def test_killed_while_a_hook_runs(own_daemon, busybox, folders, hooks, whom):

@@ -110,6 +110,7 @@ def test_run_as_user(daemon, busybox):
         assert c.sh('id -u; id -g') == '1000\n1001'
 
 
+@pytest.mark.not_by_engine('crun', 'it says it in other words')
 def test_a_user_that_is_not_mapped(daemon, busybox):
     security = {'run_as_user': daemon.pb.Int64Value(value=70000)}
     with userns_pod(daemon) as pod:
@@ -251,6 +252,7 @@ def test_a_volume_mapped_without_a_user_namespace(daemon, busybox, folder, pb):
         assert c.sh('stat -c "%u" /mapped') == '5000'
 
 
+@pytest.mark.not_by_engine('crun', 'it is refused')
 def test_mounts_below_a_volume_are_mapped(daemon, busybox, folder, pb):
     os.makedirs(f'{folder}/sub')
     os.makedirs(f'{folder}/other')
@@ -463,6 +465,7 @@ def test_network(daemon, busybox, pb, clean):
 # --- crashes --------------------------------------------------------------------------------------
 
 
+@pytest.mark.not_by_engine('crun', 'on cgroup v1 it leaves parents in hierarchies that we do not use')
 def test_crashes(own_daemon, busybox):
     daemon = own_daemon
     before = daemon.snapshot()

@@ -104,7 +104,8 @@ static json_t *environment(struct out *o, const struct spec_process *p) {
         return j;
 }
 
-static json_t *process(struct out *o, const struct spec_process *p) {
+static json_t *process(struct out *o, const struct spec *spec) {
+        const struct spec_process *p = &spec->process;
         json_t *j = json_object();
 
         set(o, j, "terminal", json_boolean(p->terminal));
@@ -117,7 +118,8 @@ static json_t *process(struct out *o, const struct spec_process *p) {
         set(o, j, "capabilities", capabilities(o, &p->caps));
         set(o, j, "rlimits", rlimits(o, p));
         set(o, j, "noNewPrivileges", json_boolean(p->no_new_privs));
-        if (p->has_oom_score_adj)
+        /* Which root of a user namespace may not lower: set from outside (runtime/lxc/oom-score.h). */
+        if (p->has_oom_score_adj && !SPEC_HAS_USER_NS(spec))
                 set(o, j, "oomScoreAdj", json_integer(p->oom_score_adj));
         if (!str_empty(p->apparmor_profile))
                 set(o, j, "apparmorProfile", json_string(p->apparmor_profile));
@@ -355,7 +357,7 @@ int crun_config_json(const struct spec *spec, const char *dir, struct arena *are
                       spec->readonly_rootfs));
         if (spec->hostname)
                 set(&o, j, "hostname", json_string(spec->hostname));
-        set(&o, j, "process", process(&o, &spec->process));
+        set(&o, j, "process", process(&o, spec));
         set(&o, j, "mounts", mounts(&o, spec, dir));
         set(&o, j, "linux", linux_json(&o, spec));
         set(&o, j, "annotations", annotations(&o, spec));

@@ -28,7 +28,13 @@
 #include "runtime/crun/bundle.h"
 #include "runtime/lxc/child.h"
 
-enum { PATH_LEN = 512, LOG_MAX = 1 << 20, FDS_MAX = SOCK_MAX_FDS + CONTAINER_FD_MAX + 16, CONSOLE_TIMEOUT_MS = 5000 };
+enum {
+        PATH_LEN = 512,
+        LOG_MAX = 1 << 20,
+        MOUNTINFO_MAX = 64 << 20,
+        FDS_MAX = SOCK_MAX_FDS + CONTAINER_FD_MAX + 16,
+        CONSOLE_TIMEOUT_MS = 5000
+};
 
 #define STATE_ROOT CRUN_FOLDER "/root"
 
@@ -91,6 +97,28 @@ static void attach(const struct crun_monitor_args *args, int tree, const char *n
         (void) close(tree);
 }
 
+/* crun (1.8) opens the binds of a container with a user namespace without what is mounted below them: it would be
+ * missing without a word. */
+static void check_mounts_below(const struct crun_monitor_args *args) {
+        _cleanup_(freep) char *mountinfo = NULL;
+        char prefix[PATH_LEN];
+        struct err err = { 0 };
+        const char *at;
+
+        if (!args->user_ns)
+                return;
+        if (fs_read_file(AT_FDCWD, "/proc/self/mountinfo", MOUNTINFO_MAX, &mountinfo, NULL, &err) < 0)
+                child_fail(args->init_socket, err.sys_errno, "read the mounts");
+        (void) snprintf(prefix, sizeof(prefix), " %s/m", args->rootfs_dir);
+        for (at = mountinfo; (at = strstr(at, prefix));) {
+                at += strlen(prefix);
+                if (at[strspn(at, "0123456789")] == '/')
+                        child_fail(args->init_socket, 0,
+                                   "the engine crun mounts no volume that has other mounts below it in a pod with a "
+                                   "user namespace; the engine lxc does");
+        }
+}
+
 static void attach_all(const struct crun_monitor_args *args) {
         char name[24];
 
@@ -102,6 +130,7 @@ static void attach_all(const struct crun_monitor_args *args) {
                 (void) snprintf(name, sizeof(name), "m%zu", i);
                 attach(args, args->mounts[i], name);
         }
+        check_mounts_below(args);
 }
 
 /* --- crun ----------------------------------------------------------------------------------------------------------
@@ -195,13 +224,24 @@ static pid_t read_pid(const struct crun_monitor_args *args) {
         return (pid_t) pid;
 }
 
+/* With all that is left of hooks that took too long: they are in our process group. */
+static _noreturn_ void fail_create(const struct crun_monitor_args *args) {
+        struct plan_error e = { .type = PLAN_MSG_ERROR };
+        char why[400];
+
+        last_words(args, why, sizeof(why));
+        (void) snprintf(e.text, sizeof(e.text), "crun create: %s", why);
+        (void) !sock_send(args->init_socket, &e, sizeof(e), NULL, 0);
+        (void) kill(0, SIGKILL);
+        _exit(1);
+}
+
 /* Returns the container's first process, whose parent we are once crun has ended. @ret_terminal: its master, or -1. */
 static pid_t create(const struct crun_monitor_args *args, int *ret_terminal) {
         const int stdio[3] = { args->stdin_fd, args->stdout_fd, args->stderr_fd };
-        char bundle[PATH_LEN], pid_file[PATH_LEN], console[PATH_LEN], why[400];
+        char bundle[PATH_LEN], pid_file[PATH_LEN], console[PATH_LEN];
         const char *more[] = { "--bundle", bundle, "--pid-file", pid_file, NULL, console, NULL };
         _cleanup_(fd_closep) int listener = -1;
-        int status;
 
         (void) snprintf(bundle, sizeof(bundle), "%s/" CRUN_FOLDER "/bundles/%s", args->state_dir, args->id);
         (void) snprintf(pid_file, sizeof(pid_file), "%s/containers/%s/pid", args->state_dir, args->id);
@@ -209,11 +249,8 @@ static pid_t create(const struct crun_monitor_args *args, int *ret_terminal) {
                 listener = listen_for_console(args, console, sizeof(console));
                 more[4] = "--console-socket";
         }
-        status = run_crun(args, "create", more, stdio);
-        if (status != 0) {
-                last_words(args, why, sizeof(why));
-                child_fail(args->init_socket, 0, "crun create: %s", why);
-        }
+        if (run_crun(args, "create", more, stdio) != 0)
+                fail_create(args);
         *ret_terminal = args->terminal ? take_console(args, listener) : -1;
         for (int i = 0; i < 3; i++)
                 (void) close(stdio[i]);

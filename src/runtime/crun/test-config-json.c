@@ -103,7 +103,6 @@ static void check_process(const struct spec_process *p, const struct spec_proces
         assert(p->has_umask && p->umask == want->umask && p->no_new_privs);
         assert(memcmp(&p->caps, &want->caps, sizeof(p->caps)) == 0);
         assert(p->n_rlimits == 1 && memcmp(p->rlimits, rlimits, sizeof(rlimits)) == 0);
-        assert(p->has_oom_score_adj && p->oom_score_adj == -5);
         assert(str_eq(p->apparmor_profile, "profile") && str_eq(p->selinux_label, "s:l"));
 }
 
@@ -153,11 +152,26 @@ static void test_read_back(void) {
         assert(str_eq(c.root_path, "/dir/root") && c.spec.readonly_rootfs && str_eq(c.spec.hostname, "host"));
         assert(str_eq(c.cgroups_path, "/pods/id"));
         check_process(&c.spec.process, &s.process);
+        assert(!c.spec.process.has_oom_score_adj); /* with a user namespace */
         check_mounts(&c.spec);
         check_linux(&c.spec);
         /* What steers crun is ours alone. */
         assert(c.spec.n_annotations == 2 && !strstr(text, "run.oci.hooks"));
         assert(strstr(text, "\"run.oci.seccomp_bpf_data\": \"BgAAAAAA/38=\""));
+}
+
+static void test_oom_score(void) {
+        _cleanup_(arena_freep) struct arena *arena = arena_new(ARENA_MAX);
+        struct spec s = example();
+        struct oci_config c;
+        const char *text;
+        struct err err;
+
+        s.ns[SPEC_NS_USER].create = false;
+        assert(crun_config_json(&s, "/dir", arena, &text, &err) == 0);
+        assert(oci_config_parse(text, strlen(text), "/bundle", arena, &c, &err) == 0);
+        assert(c.spec.process.has_oom_score_adj && c.spec.process.oom_score_adj == -5);
+        assert(!c.spec.ns[SPEC_NS_USER].create && c.spec.user_ids.n_uids == 0);
 }
 
 static void test_refusals(void) {
@@ -176,6 +190,7 @@ static void test_refusals(void) {
 
 int main(void) {
         test_read_back();
+        test_oom_score();
         test_refusals();
         return 0;
 }

@@ -233,7 +233,11 @@ static int spawn_crun(struct engine_lxc *e, const struct spec *spec, const struc
         if (r < 0)
                 return r;
         memcpy(fds + CRUN_FDS_FIXED, bundle->mounts, bundle->n_mounts * sizeof(int));
-        return keeper_client_call(e->keeper, &call, reply, err);
+        r = keeper_client_call(e->keeper, &call, reply, err);
+        /* Not what the caller asked for is wrong, but the host's hook. */
+        if (r == -ERR_INVALID && strstr(err->msg, "error executing hook"))
+                err->code = ERR_INTERNAL;
+        return r < 0 ? -(int) err->code : 0;
 }
 
 static int create_by_crun(struct engine_lxc *e, const struct spec *spec, const struct engine_stdio *io,
@@ -470,6 +474,9 @@ static void kill_monitor(struct engine_lxc *e, const char *id) {
         }
         /* Once its init is gone the monitor ends by itself; before there was one it has to be told. */
         if (monitor >= 0 && !proc_wait_gone(monitor, init >= 0 ? 1000 : 0)) {
+                /* crun and the hooks that it runs are in its process group. */
+                if (s.flags & KEEPER_SPAWN_CRUN)
+                        (void) kill(-s.monitor_pid, SIGKILL);
                 (void) proc_signal(monitor, SIGKILL);
                 (void) proc_wait_gone(monitor, KILL_TIMEOUT_MS);
         }
@@ -502,6 +509,9 @@ static int lxc_remove(struct engine *engine, const char *id, struct err *err) {
                 r = kill_item(e, item, err);
         if (r == 0)
                 kill_monitor(e, id);
+        /* What crun made meanwhile. */
+        if (r == 0 && item && item->init_fd < 0)
+                r = kill_item(e, item, err);
         /* The keeper writes the exit record of a monitor that was killed: not while its folder is being removed. */
         if (r == 0 && item && item->init_fd >= 0 && !item_wait_ended(item, END_TIMEOUT_MS, -1))
                 log_warn("a container that was removed has not been seen to end", "container", id, NULL);
