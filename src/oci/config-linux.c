@@ -6,7 +6,7 @@
 #include <sys/personality.h>
 #include "base/str.h"
 #include "oci/config-parts.h"
-#include "oci/mount-options.h"
+#include "runtime/spec/mount-options.h"
 
 enum { MAX_NODE = 1023 };
 
@@ -36,7 +36,7 @@ static const char *const *read_paths(const struct config_node *lin, const char *
 }
 
 static void read_personality(const struct config_node *lin, struct spec *spec) {
-        static const struct config_name domains[] = { { "LINUX", PER_LINUX }, { "LINUX32", PER_LINUX32 } };
+        static const struct spec_name domains[] = { { "LINUX", PER_LINUX }, { "LINUX32", PER_LINUX32 } };
         struct config_node n = config_object(lin, "personality"), flags = config_array(&n, "flags", 64);
 
         config_need(&n, "domain");
@@ -66,7 +66,7 @@ static void read_offsets(const struct config_node *lin, struct spec *spec) {
                 config_fail(&n, NULL, "only a new time namespace can have them");
 }
 
-const struct config_name config_memory_modes[] = {
+const struct spec_name config_memory_modes[] = {
         { "MPOL_DEFAULT", 0 },
         { "MPOL_PREFERRED", 1 },
         { "MPOL_BIND", 2 },
@@ -76,7 +76,7 @@ const struct config_name config_memory_modes[] = {
         { "MPOL_WEIGHTED_INTERLEAVE", 6 },
 };
 const size_t n_config_memory_modes = ELEMENTSOF(config_memory_modes);
-const struct config_name config_memory_flags[] = {
+const struct spec_name config_memory_flags[] = {
         { "MPOL_F_NUMA_BALANCING", 1 << 13 },
         { "MPOL_F_RELATIVE_NODES", 1 << 14 },
         { "MPOL_F_STATIC_NODES", 1 << 15 },

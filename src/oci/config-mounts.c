@@ -9,7 +9,7 @@
 #include "base/str.h"
 #include "base/strbuf.h"
 #include "oci/config-parts.h"
-#include "oci/mount-options.h"
+#include "runtime/spec/mount-options.h"
 
 enum { MAX_OPTIONS = 256, MAX_DATA = 4095 /* the kernel's page for it */ };
 

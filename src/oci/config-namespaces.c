@@ -6,15 +6,6 @@
 #include "base/str.h"
 #include "oci/config-parts.h"
 
-static const char *const names[SPEC_NS_MAX] = {
-        [SPEC_NS_PID] = "pid",   [SPEC_NS_NET] = "network",   [SPEC_NS_IPC] = "ipc",   [SPEC_NS_UTS] = "uts",
-        [SPEC_NS_MNT] = "mount", [SPEC_NS_CGROUP] = "cgroup", [SPEC_NS_USER] = "user", [SPEC_NS_TIME] = "time",
-};
-
-const char *config_namespace_name(enum spec_ns ns) {
-        return names[ns];
-}
-
 static void read_namespace(const struct config_node *n, struct spec *spec) {
         const char *type = config_string(n, "type"), *path = config_text(n, "path");
         size_t ns = 0;
@@ -22,7 +13,7 @@ static void read_namespace(const struct config_node *n, struct spec *spec) {
         config_need(n, "type");
         if (!type)
                 return;
-        while (ns < SPEC_NS_MAX && !str_eq(names[ns], type))
+        while (ns < SPEC_NS_MAX && !str_eq(spec_namespace_names[ns], type))
                 ns++;
         if (ns == SPEC_NS_MAX) {
                 config_fail(n, "type", "namespace \"%.64s\" does not exist", type);

@@ -243,7 +243,7 @@ int64_t config_i64(const struct config_node *parent, const char *key, int64_t mi
         return value;
 }
 
-static uint64_t value_of(const struct config_node *n, const struct config_name *names, size_t n_names) {
+static uint64_t value_of(const struct config_node *n, const struct spec_name *names, size_t n_names) {
         const char *s = json_string_value(n->json);
 
         for (size_t i = 0; s && i < n_names; i++)
@@ -256,7 +256,7 @@ static uint64_t value_of(const struct config_node *n, const struct config_name *
         return 0;
 }
 
-uint64_t config_enum(const struct config_node *parent, const char *key, const struct config_name *names, size_t n,
+uint64_t config_enum(const struct config_node *parent, const char *key, const struct spec_name *names, size_t n,
                      bool *has) {
         struct config_node value = config_member(parent, key);
 
@@ -265,7 +265,7 @@ uint64_t config_enum(const struct config_node *parent, const char *key, const st
         return config_has(&value) ? value_of(&value, names, n) : 0;
 }
 
-uint64_t config_flags(const struct config_node *parent, const char *key, const struct config_name *names, size_t n) {
+uint64_t config_flags(const struct config_node *parent, const char *key, const struct spec_name *names, size_t n) {
         struct config_node list = config_array(parent, key, 64);
         uint64_t sum = 0;
 

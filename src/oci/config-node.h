@@ -10,6 +10,7 @@
 #include "base/arena.h"
 #include "base/json.h"
 #include "oci/config-raw.h"
+#include "runtime/spec/names.h"
 #include "runtime/spec/spec.h"
 
 enum { CONFIG_MAX_WARNINGS = 64 };
@@ -31,11 +32,6 @@ struct config_node {
         size_t index;
         bool of_map;        /* @key is anybody's, not one of the specification's */
         const json_t *json; /* NULL: absent */
-};
-
-struct config_name {
-        const char *name;
-        uint64_t value;
 };
 
 static inline bool config_has(const struct config_node *n) {
@@ -80,10 +76,10 @@ uint64_t config_u64(const struct config_node *parent, const char *key, uint64_t 
 uint64_t config_u64_of(const struct config_node *n, uint64_t max);
 int64_t config_i64(const struct config_node *parent, const char *key, int64_t min, int64_t max, bool *has);
 /* The value of the name. Absent: 0. */
-uint64_t config_enum(const struct config_node *parent, const char *key, const struct config_name *names, size_t n,
+uint64_t config_enum(const struct config_node *parent, const char *key, const struct spec_name *names, size_t n,
                      bool *has);
 /* An array of names as the sum of their values. */
-uint64_t config_flags(const struct config_node *parent, const char *key, const struct config_name *names, size_t n);
+uint64_t config_flags(const struct config_node *parent, const char *key, const struct spec_name *names, size_t n);
 /* NULL-terminated; never NULL. */
 const char *const *config_strings(const struct config_node *parent, const char *key, size_t max);
 /* An object whose values are strings. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* config-parts - what config.c puts together: each reads one part of config.json. Errors stay in the reader. Private to
- * oci/, but for the names, which runtime/crun writes. */
+ * oci/. */
 #pragma once
 #include "oci/config-node.h"
 #include "oci/config.h"
@@ -16,9 +16,7 @@ enum {
 /* @process: "process". */
 void config_read_process(const struct config_node *process, struct spec_process *ret);
 void config_read_hooks(const struct config_node *root, struct spec_hooks *ret);
-const char *config_namespace_name(enum spec_ns ns);
-const char *config_rlimit_name(int resource); /* NULL: none */
-extern const struct config_name config_memory_modes[], config_memory_flags[];
+extern const struct spec_name config_memory_modes[], config_memory_flags[];
 extern const size_t n_config_memory_modes, n_config_memory_flags;
 /* After the namespaces and id maps are known, since owners are mapped by them. */
 void config_read_mounts(const struct config_node *root, struct spec *spec);

@@ -11,39 +11,13 @@
 
 enum { MAX_CPU = 8191, MAX_CAPS = 256 };
 
-static const struct config_name rlimit_names[] = {
-        { "RLIMIT_AS", RLIMIT_AS },
-        { "RLIMIT_CORE", RLIMIT_CORE },
-        { "RLIMIT_CPU", RLIMIT_CPU },
-        { "RLIMIT_DATA", RLIMIT_DATA },
-        { "RLIMIT_FSIZE", RLIMIT_FSIZE },
-        { "RLIMIT_LOCKS", RLIMIT_LOCKS },
-        { "RLIMIT_MEMLOCK", RLIMIT_MEMLOCK },
-        { "RLIMIT_MSGQUEUE", RLIMIT_MSGQUEUE },
-        { "RLIMIT_NICE", RLIMIT_NICE },
-        { "RLIMIT_NOFILE", RLIMIT_NOFILE },
-        { "RLIMIT_NPROC", RLIMIT_NPROC },
-        { "RLIMIT_RSS", RLIMIT_RSS },
-        { "RLIMIT_RTPRIO", RLIMIT_RTPRIO },
-        { "RLIMIT_RTTIME", RLIMIT_RTTIME },
-        { "RLIMIT_SIGPENDING", RLIMIT_SIGPENDING },
-        { "RLIMIT_STACK", RLIMIT_STACK },
-};
-
-const char *config_rlimit_name(int resource) {
-        for (size_t i = 0; i < ELEMENTSOF(rlimit_names); i++)
-                if (rlimit_names[i].value == (uint64_t) resource)
-                        return rlimit_names[i].name;
-        return NULL;
-}
-
 static void read_rlimit(const struct config_node *n, struct spec_rlimit *all, size_t i) {
         struct spec_rlimit *limit = &all[i];
 
         config_need(n, "type");
         config_need(n, "soft");
         config_need(n, "hard");
-        limit->resource = (int) config_enum(n, "type", rlimit_names, ELEMENTSOF(rlimit_names), NULL);
+        limit->resource = (int) config_enum(n, "type", spec_rlimit_names, n_spec_rlimit_names, NULL);
         limit->soft = config_u64(n, "soft", UINT64_MAX, NULL);
         limit->hard = config_u64(n, "hard", UINT64_MAX, NULL);
         if (limit->soft > limit->hard)
@@ -105,12 +79,12 @@ static void read_user(const struct config_node *process, struct spec_process *re
         ret->user.n_additional_gids = gids ? n : 0;
 }
 
-static const struct config_name policies[] = {
+static const struct spec_name policies[] = {
         { "SCHED_OTHER", 0 }, { "SCHED_FIFO", 1 }, { "SCHED_RR", 2 },       { "SCHED_BATCH", 3 },
         { "SCHED_ISO", 4 },   { "SCHED_IDLE", 5 }, { "SCHED_DEADLINE", 6 },
 };
 enum { POLICY_FIFO = 1, POLICY_RR = 2, POLICY_ISO = 4, POLICY_DEADLINE = 6 };
-static const struct config_name scheduler_flags[] = {
+static const struct spec_name scheduler_flags[] = {
         { "SCHED_FLAG_RESET_ON_FORK", 0x01 },  { "SCHED_FLAG_RECLAIM", 0x02 },
         { "SCHED_FLAG_DL_OVERRUN", 0x04 },     { "SCHED_FLAG_KEEP_POLICY", 0x08 },
         { "SCHED_FLAG_KEEP_PARAMS", 0x10 },    { "SCHED_FLAG_UTIL_CLAMP_MIN", 0x20 },
@@ -155,7 +129,7 @@ static void read_scheduler(const struct config_node *process, struct spec_proces
         ret->scheduler = s;
 }
 
-static const struct config_name io_classes[] = {
+static const struct spec_name io_classes[] = {
         { "IOPRIO_CLASS_RT", 1 },
         { "IOPRIO_CLASS_BE", 2 },
         { "IOPRIO_CLASS_IDLE", 3 },

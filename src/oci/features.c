@@ -10,7 +10,7 @@
 #include "base/json.h"
 #include <config.h> /* of the build */
 #include "oci/config-parts.h"
-#include "oci/mount-options.h"
+#include "runtime/spec/mount-options.h"
 #include "runtime/hooks/hooks.h"
 #include "security/caps.h"
 #include "security/seccomp-words.h"
@@ -37,7 +37,7 @@ static json_t *words(const struct word *list, size_t n) {
         return all;
 }
 
-static json_t *config_names(const struct config_name *list, size_t n) {
+static json_t *config_names(const struct spec_name *list, size_t n) {
         json_t *all = json_array();
 
         for (size_t i = 0; i < n; i++)
@@ -65,7 +65,7 @@ static json_t *namespaces(void) {
         json_t *all = json_array();
 
         for (int ns = 0; ns < SPEC_NS_MAX; ns++)
-                (void) json_array_append_new(all, json_string(config_namespace_name((enum spec_ns) ns)));
+                (void) json_array_append_new(all, json_string(spec_namespace_names[ns]));
         return all;
 }
 

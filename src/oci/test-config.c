@@ -18,7 +18,7 @@
 #include "base/json.h"
 #include "base/str.h"
 #include "oci/config.h"
-#include "oci/mount-options.h"
+#include "runtime/spec/mount-options.h"
 #include "runtime/cgroup/cgroup.h"
 #include "security/caps.h"
 

@@ -70,8 +70,8 @@ static int resolve_user(const struct spec *spec, struct plan_ready *ret, struct 
         if (r < 0)
                 return r;
         (void) pthread_mutex_lock(&lock);
-        r = users_resolve(spec->rootfs_mount_fd,
-                          (const void *) (strbuf_str(&w.out) + sizeof(struct plan_header)), user, &e);
+        r = users_resolve(spec->rootfs_mount_fd, (const void *) (strbuf_str(&w.out) + sizeof(struct plan_header)), user,
+                          &e);
         (void) pthread_mutex_unlock(&lock);
         if (r < 0 && e.sys_errno)
                 return err_sys(err, e.sys_errno, "%s", e.text);
@@ -186,23 +186,14 @@ int crun_bundle_write(const struct spec *spec, const char *state_dir, const char
         return 0;
 }
 
+#define HIDE_UNIFIED "mount -t tmpfs tmpfs /sys/fs/cgroup/unified && exec \"$@\"" /* CRUN_UNIFIED */
+
 static int run_delete(const char *root, const char *id, struct err *err) {
         _cleanup_strbuf_ struct strbuf out = STRBUF(TEXT_MAX);
         const char *const argv[] = { crun_program(), "--root", root, "delete", "--force", id, NULL };
         /* The same in a mount namespace like that of the monitor. */
-        const char *const hybrid[] = { "/usr/bin/unshare",
-                                       "--mount",
-                                       "/bin/sh",
-                                       "-c",
-                                       "mount -t tmpfs tmpfs " CRUN_UNIFIED " && exec \"$@\"",
-                                       "sh",
-                                       argv[0],
-                                       "--root",
-                                       root,
-                                       "delete",
-                                       "--force",
-                                       id,
-                                       NULL };
+        const char *const hybrid[] = { "/usr/bin/unshare", "--mount", "/bin/sh", "-c",      HIDE_UNIFIED, "sh", argv[0],
+                                       "--root",           root,      "delete",  "--force", id,           NULL };
         bool is_hybrid = access(CRUN_UNIFIED "/cgroup.procs", F_OK) == 0;
         const char *const env[] = { "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL };
         int status, r = crun_check(err);

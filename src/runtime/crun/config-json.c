@@ -6,8 +6,8 @@
 #include <sys/mount.h>
 #include "base/json.h"
 #include "base/str.h"
-#include "oci/config-parts.h"
-#include "oci/mount-options.h"
+#include "runtime/spec/mount-options.h"
+#include "runtime/spec/names.h"
 #include "runtime/hooks/hooks.h"
 #include "security/caps.h"
 #include "streaming/base64.h"
@@ -81,7 +81,7 @@ static json_t *rlimits(struct out *o, const struct spec_process *p) {
 
         for (size_t i = 0; i < p->n_rlimits; i++) {
                 j = json_object();
-                set(o, j, "type", json_string(config_rlimit_name(p->rlimits[i].resource)));
+                set(o, j, "type", json_string(spec_rlimit_name(p->rlimits[i].resource)));
                 set(o, j, "soft", number(p->rlimits[i].soft));
                 set(o, j, "hard", number(p->rlimits[i].hard));
                 (void) json_array_append_new(list, j);
@@ -146,9 +146,8 @@ static bool has_option(const struct spec_mount *m, const struct mount_option *op
         case MOUNT_OPTION_RECURSIVE:
                 return has_all(option->clear ? m->recursive_clear : m->recursive_set, option->value);
         case MOUNT_OPTION_PROPAGATION:
-                return m->propagation && option->value ==
-                                                 ((m->propagation & ~(unsigned long) MS_REC) |
-                                                  (m->propagation_flat ? 0 : MS_REC));
+                return m->propagation && option->value == ((m->propagation & ~(unsigned long) MS_REC) |
+                                                           (m->propagation_flat ? 0 : MS_REC));
         case MOUNT_OPTION_BIND:
                 return crun_mount_is_bind(m) && m->recursive == (option->value == MS_REC);
         case MOUNT_OPTION_TMPCOPYUP:
@@ -223,7 +222,7 @@ static json_t *namespaces(struct out *o, const struct spec *spec) {
                 if (!ns->create && !ns->path && i != SPEC_NS_MNT)
                         continue;
                 j = json_object();
-                set(o, j, "type", json_string(config_namespace_name((enum spec_ns) i)));
+                set(o, j, "type", json_string(spec_namespace_names[i]));
                 if (!ns->create && ns->path)
                         set(o, j, "path", json_string(ns->path));
                 (void) json_array_append_new(list, j);
@@ -343,8 +342,7 @@ static int check(const struct spec *spec, struct err *err) {
         return what ? err_set(err, ERR_UNIMPLEMENTED, "the engine crun has no %s; the engine lxc has", what) : 0;
 }
 
-int crun_config_json(const struct spec *spec, const char *dir, struct arena *arena, const char **ret,
-                     struct err *err) {
+int crun_config_json(const struct spec *spec, const char *dir, struct arena *arena, const char **ret, struct err *err) {
         _cleanup_(json_unrefp) json_t *j = json_object();
         struct out o = { .arena = arena };
         int r = check(spec, err);

@@ -22,7 +22,7 @@ struct crun_monitor_args {
         int init_socket;                    /* init's end */
         int stdin_fd, stdout_fd, stderr_fd; /* of the container, but for a terminal */
         bool terminal;
-        bool user_ns; /* it has a user namespace */
+        bool user_ns;               /* it has a user namespace */
         int exec_fd;                /* the exec status pipe's write end */
         int keep[CONTAINER_FD_MAX]; /* held open for a later keeper, at these numbers, O_CLOEXEC; -1: none */
 };

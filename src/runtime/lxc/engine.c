@@ -279,7 +279,7 @@ static int create_by_lxc(struct engine_lxc *e, const struct spec *spec, const st
 
 static int create_in_cgroup(struct engine_lxc *e, const struct spec *spec, const struct engine_stdio *io,
                             struct item *item, struct engine_created *ret, struct err *err) {
-        struct keeper_reply reply;
+        struct keeper_reply reply = { 0 };
         int r = spec->by_crun ? create_by_crun(e, spec, io, &reply, err) : create_by_lxc(e, spec, io, &reply, err);
 
         if (r < 0)

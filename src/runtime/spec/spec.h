@@ -256,7 +256,7 @@ struct spec_memory_policy {
 
 struct spec {
         const char *id;
-        bool by_crun; /* crun makes the container, not liblxc */
+        bool by_crun;        /* crun makes the container, not liblxc */
         int rootfs_mount_fd; /* detached mount of the root file system; taken by the engine */
         bool readonly_rootfs;
         unsigned long rootfs_propagation; /* MS_*, with MS_REC for the tree; 0: private */

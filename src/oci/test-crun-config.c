@@ -102,7 +102,8 @@ static void check_process(const struct spec_process *p, const struct spec_proces
         assert(memcmp(p->user.additional_gids, groups, sizeof(groups)) == 0);
         assert(p->has_umask && p->umask == want->umask && p->no_new_privs);
         assert(memcmp(&p->caps, &want->caps, sizeof(p->caps)) == 0);
-        assert(p->n_rlimits == 1 && memcmp(p->rlimits, rlimits, sizeof(rlimits)) == 0);
+        assert(p->n_rlimits == 1 && p->rlimits[0].resource == rlimits[0].resource &&
+               p->rlimits[0].soft == rlimits[0].soft && p->rlimits[0].hard == rlimits[0].hard);
         assert(str_eq(p->apparmor_profile, "profile") && str_eq(p->selinux_label, "s:l"));
 }
 

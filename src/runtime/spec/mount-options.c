@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mount-options - see mount-options.h. */
-#include "oci/mount-options.h"
+#include "runtime/spec/mount-options.h"
 
 #include <linux/mount.h>
 #include <stdlib.h>
