@@ -55,6 +55,18 @@ static void run_poststop(const struct oci *o, const struct oci_dir *d, const str
         }
 }
 
+/* What another engine than LXC made of it. */
+static int remove_by_engine(const struct oci *o, const struct oci_state *s, struct err *err) {
+        const struct oci_engine *e = o->engine;
+
+        if (str_empty(s->engine))
+                return 0;
+        if (!e || !str_eq(e->name, s->engine))
+                return err_set(err, ERR_INTERNAL, "container %s is the engine %s's, which is not here", s->id,
+                               s->engine);
+        return e->remove(e, o, s, err);
+}
+
 int oci_destroy(const struct oci *o, struct oci_dir *d, const struct oci_state *s, struct cgroups *cgroups,
                 struct err *err) {
         int r;
@@ -65,12 +77,9 @@ int oci_destroy(const struct oci *o, struct oci_dir *d, const struct oci_state *
                 return -(int) err->code;
         end_process(s->pid, s->start_time, END_TIMEOUT_MS, true);
         end_process(s->watcher_pid, s->watcher_start, WATCHER_TIMEOUT_MS, s->pid <= 0);
-        if (*s->engine && (!o->engine || !str_eq(o->engine->name, s->engine)))
-                return err_set(err, ERR_INTERNAL, "container %s is the engine %s's, which is not here", s->id,
-                               s->engine);
-        if (*s->engine && (r = o->engine->remove(o->engine, o, s, err)) < 0)
-                return r;
-        r = cgroups ? remove_cgroup(s, cgroups, err) : 0;
+        r = remove_by_engine(o, s, err);
+        if (r == 0 && cgroups)
+                r = remove_cgroup(s, cgroups, err);
         if (r < 0)
                 return r;
         r = intel_rdt_remove(s->rdt_made, err);
