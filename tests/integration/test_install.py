@@ -58,6 +58,7 @@ def test_layout(installed):
         PREFIX + '/bin/proxmox-lxcri': 0o755,
         PREFIX + '/sbin/proxmox-lxcrid': 0o755,
         PREFIX + '/libexec/proxmox-lxcri/proxmox-lxcri-admin': 0o755,
+        PREFIX + '/libexec/proxmox-lxcri/proxmox-lxcri-ct': 0o755,
         PREFIX + '/libexec/proxmox-lxcri/proxmox-lxcri-keeper': 0o755,
         PREFIX + '/libexec/proxmox-lxcri/proxmox-lxcri-init': 0o755,
         PREFIX + '/libexec/proxmox-lxcri/proxmox-lxcri-sandbox.tar.gz': 0o644,
