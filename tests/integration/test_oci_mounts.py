@@ -1,5 +1,6 @@
 """Mounts of a bundle: kinds, each option, propagation, idmapped, the root file system, masked and read-only paths."""
 
+import ctypes
 import os
 import re
 import socket
@@ -140,6 +141,14 @@ def test_flags(oci, option, kind):
     assert FLAGS[option] in options_of(box, '/mnt')
 
 
+def test_relatime_of_a_bind(oci, tree):
+    """Where the host's mount is another."""
+    host_mount('-o', 'remount,bind,noatime', tree)
+    box = oci.container().mount(tree, '/mnt', 'bind', 'relatime')
+    box.up()
+    assert 'relatime' in options_of(box, '/mnt') and 'noatime' not in options_of(box, '/mnt')
+
+
 def test_strictatime(oci):
     box = oci.container().mount('tmpfs', '/mnt', 'strictatime', kind='tmpfs')
     box.up()
@@ -253,6 +262,19 @@ def test_propagation_of_a_mount(oci, tree, option, fields):
     host_mount('--make-shared', tree)
     box = oci.container().mount(tree, '/mnt', 'rbind', option)
     box.linux['rootfsPropagation'] = 'rshared' if 'shared' in option else 'rslave'
+    box.up()
+    assert {field.split(':')[0] for field in box.mountinfo('/mnt')[1]} == set(fields)
+
+
+@pytest.mark.parametrize('value,option,fields', [
+    ('rprivate', None, []), ('rslave', None, ['master']), ('rshared', None, ['shared']),
+    ('rshared', 'slave', ['master']), ('rshared', 'private', []), ('rslave', 'rshared', ['shared', 'master']),
+    ('rprivate', 'shared', ['shared']), ('rprivate', 'rslave', [])])
+@pytest.mark.not_by('crun', '1.8 leaves out the root\'s')
+def test_a_bind_has_the_roots_propagation_unless_it_says(oci, tree, value, option, fields):
+    host_mount('--make-shared', tree)
+    box = oci.container().mount(tree, '/mnt', 'rbind', *filter(None, [option]))
+    box.linux['rootfsPropagation'] = value
     box.up()
     assert {field.split(':')[0] for field in box.mountinfo('/mnt')[1]} == set(fields)
 
@@ -620,7 +642,7 @@ def test_memory_policy(oci, mode, number):
 def test_personality(oci, domain, machine):
     box = oci.container().sh('uname -m; exec sleep 1000')
     box.linux['personality'] = {'domain': domain}
-    box.up()
+    box.up(preexec_fn=lambda: ctypes.CDLL(None).personality(0 if domain == 'LINUX32' else 8))
     box.expect(machine)
     assert int(box.proc('personality'), 16) & 0xff == (8 if domain == 'LINUX32' else 0)
 

@@ -366,8 +366,10 @@ void plan_put_protection(struct plan_writer *w, const struct spec *spec) {
         for (size_t i = 0; i < spec->n_mounts; i++)
                 if (is_late_readonly(&spec->mounts[i]))
                         put_late_readonly(w, &spec->mounts[i]);
+        /* Of the root alone, also when it is to be recursive: binds have got their own, or this one, before. */
         if (root & (MS_SHARED | MS_SLAVE | MS_UNBINDABLE))
-                PLAN_PUT_REC(w, ((struct plan_record){ .op = PLAN_ROOT_PROPAGATION, .fd = -1, .a = root }));
+                PLAN_PUT_REC(w, ((struct plan_record){
+                                        .op = PLAN_ROOT_PROPAGATION, .fd = -1, .a = root & ~(unsigned long) MS_REC }));
         if (spec->readonly_rootfs)
                 PLAN_PUT(w, PLAN_ROOT_READONLY);
 }

@@ -45,11 +45,7 @@ void plan_attributes(unsigned long flags, unsigned long clear_flags, uint64_t *r
 }
 
 /* In runc a bind is made in a mount namespace whose root has been made what rootfsPropagation says. */
-static unsigned long tree_propagation(const struct spec *spec, const struct spec_mount *m) {
-        unsigned long own = m->propagation & ~(unsigned long) MS_REC;
-
-        if (own && !m->propagation_flat)
-                return own;
+static unsigned long root_propagation(const struct spec *spec) {
         if (!spec || !spec->is_bundle)
                 return MS_PRIVATE;
         return spec->rootfs_propagation & MS_PRIVATE  ? MS_PRIVATE
@@ -58,17 +54,23 @@ static unsigned long tree_propagation(const struct spec *spec, const struct spec
 }
 
 int plan_set_attributes(int mount_fd, const struct spec *spec, const struct spec_mount *m, struct err *err) {
+        unsigned long own = m->propagation & ~(unsigned long) MS_REC;
+        struct sys_mount_attr root = { .propagation = root_propagation(spec) };
         struct sys_mount_attr tree = { .set = m->recursive_set,
                                        .clear = m->recursive_clear,
-                                       .propagation = tree_propagation(spec, m) };
-        struct sys_mount_attr top = { .propagation =
-                                              m->propagation_flat ? m->propagation & ~(unsigned long) MS_REC : 0 };
+                                       .propagation = own && !m->propagation_flat ? own : root.propagation };
+        struct sys_mount_attr top = { .propagation = m->propagation_flat ? own : 0 };
+        bool from_root = spec && spec->is_bundle && tree.propagation != root.propagation &&
+                         (tree.propagation == MS_SHARED || tree.propagation == MS_SLAVE);
 
         /* Of a pod's: shared with the host already, or the check of its source would have said so. */
         if (tree.propagation == MS_SHARED && !(spec && spec->is_bundle))
                 tree.propagation = 0;
         if (m->recursive_readonly)
                 tree.set |= SYS_ATTR_RDONLY;
+        /* What is shared in a root that is not shares nothing with the host. */
+        if (from_root && sys_mount_setattr(mount_fd, SYS_AT_RECURSIVE, &root) < 0)
+                return err_sys(err, errno, "set the root's propagation on the mount on %s", m->destination);
         if ((tree.propagation || tree.set || tree.clear) && sys_mount_setattr(mount_fd, SYS_AT_RECURSIVE, &tree) < 0)
                 return err_sys(err, errno, "set propagation and attributes of the mount on %s", m->destination);
         plan_attributes(m->flags, m->clear_flags, &top.set, &top.clear);
