@@ -4,6 +4,7 @@
 #include <unistd.h>
 #include "base/str.h"
 #include "daemon/config-keys.h"
+#include "pve/pve.h"
 
 enum { LIST_MAX = 32, WORD_MAX_LEN = 255, VMID_MIN = 100, VMID_MAX = 999999999, WARM_POOL_MAX = 64 };
 
@@ -197,4 +198,18 @@ int config_settle_proxmox(struct config *c, struct err *err) {
                                "proxmox: warm-pool takes more than half of the numbers in vmid-range: %u of %u",
                                x->warm_pool, x->vmid_last - x->vmid_first + 1);
         return 0;
+}
+
+int config_open_proxmox(const struct config_proxmox *x, struct pve **ret, struct err *err) {
+        const struct pve_args args = {
+                .hosts = x->hosts,
+                .ca_file = x->ca_file,
+                .fingerprints = x->fingerprints,
+                .token_id = x->token_id,
+                .token_file = x->token_id ? x->token_file : NULL,
+                .user = x->user,
+                .password_file = x->password_file,
+        };
+
+        return pve_new(&args, ret, err);
 }

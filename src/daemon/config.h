@@ -213,6 +213,10 @@ _must_use_ int config_load(const struct config_flags *flags, struct config **ret
 _must_use_ int config_load_text(const char *name, const char *text, size_t len, const struct config_flags *flags,
                                 struct config **ret, struct err *err);
 
+struct pve;
+/* A client for the cluster that the configuration names; asks nobody yet. */
+_must_use_ int config_open_proxmox(const struct config_proxmox *x, struct pve **ret, struct err *err);
+
 const char *config_default_file(void);
 void config_write_default(FILE *out); /* commented YAML; reads back as the defaults */
 void config_write_flags(FILE *out);   /* for --help */

@@ -115,15 +115,6 @@ static int open_network(struct daemon *d, struct err *err) {
 /* Asks nobody: Proxmox may come later than we. */
 static int open_proxmox(struct daemon *d, struct err *err) {
         const struct config_proxmox *x = &d->conf->proxmox;
-        const struct pve_args pve = {
-                .hosts = x->hosts,
-                .ca_file = x->ca_file,
-                .fingerprints = x->fingerprints,
-                .token_id = x->token_id,
-                .token_file = x->token_id ? x->token_file : NULL,
-                .user = x->user,
-                .password_file = x->password_file,
-        };
         struct cts_args cts = {
                 .cgroups = d->cgroups,
                 .node = x->node,
@@ -146,7 +137,7 @@ static int open_proxmox(struct daemon *d, struct err *err) {
 
         if (!x->on)
                 return 0;
-        r = pve_new(&pve, &d->pve, err);
+        r = config_open_proxmox(x, &d->pve, err);
         if (r < 0)
                 return err_wrap(err, "proxmox");
         cts.pve = d->pve;

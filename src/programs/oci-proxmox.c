@@ -20,20 +20,6 @@ enum {
         BUNDLE_VALUES_MAX = 200000,
 };
 
-static int open_client(const struct config_proxmox *x, struct pve **ret, struct err *err) {
-        const struct pve_args args = {
-                .hosts = x->hosts,
-                .ca_file = x->ca_file,
-                .fingerprints = x->fingerprints,
-                .token_id = x->token_id,
-                .token_file = x->token_id ? x->token_file : NULL,
-                .user = x->user,
-                .password_file = x->password_file,
-        };
-
-        return pve_new(&args, ret, err);
-}
-
 /* --- who makes a container ---------------------------------------------------------------------------------------- */
 
 static const char *either(const char *a, const char *b) {
@@ -141,7 +127,7 @@ int engine_open_proxmox(struct runtime *rt, struct err *err) {
                                         .template_storage = x->template_storage,
                                         .pool = x->pool,
                                         .timeout_ms = TIMEOUT_MS };
-        r = open_client(x, &proxmox.pve, err);
+        r = config_open_proxmox(x, &proxmox.pve, err);
         if (r == 0)
                 r = vmids_new(x->vmid_first, x->vmid_last, &proxmox.vmids, err);
         if (r < 0)

@@ -95,20 +95,16 @@ void crun_bundle_done(struct crun_bundle *b) {
 }
 
 static int take_mount(const struct spec *spec, const struct spec_mount *m, struct crun_bundle *b, struct err *err) {
-        _cleanup_(fd_closep) int tree = m->source_fd;
-        int r;
+        int tree;
 
-        if (!crun_mount_is_bind(m))
+        if (!crun_mount_is_bind(m)) {
+                (void) fd_close(m->source_fd);
                 return 0;
+        }
+        tree = plan_take_source(spec, m, err);
         if (tree < 0)
-                r = tree = plan_clone_source(spec, m, m->source, err);
-        else
-                r = plan_set_attributes(tree, spec, m, err);
-        if (r >= 0)
-                r = plan_map_owners(tree, m, spec, err);
-        if (r < 0)
-                return r;
-        b->mounts[b->n_mounts++] = TAKE_FD(tree);
+                return tree;
+        b->mounts[b->n_mounts++] = tree;
         return 0;
 }
 

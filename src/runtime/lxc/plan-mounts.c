@@ -141,18 +141,12 @@ static bool put_copied_link(struct plan_writer *w, const char *source, const cha
 
 static int put_bind(struct plan_writer *w, const struct spec *spec, const struct spec_mount *m, const char *target,
                     struct err *err) {
-        _cleanup_(fd_closep) int tree = m->source_fd;
-        int r;
+        int tree;
 
-        if (tree < 0 && m->copy_symlink && put_copied_link(w, m->source, target))
+        if (m->source_fd < 0 && m->copy_symlink && put_copied_link(w, m->source, target))
                 return 0;
-        if (tree < 0)
-                r = tree = plan_clone_source(spec, m, m->source, err);
-        else
-                r = plan_set_attributes(tree, spec, m, err);
-        if (r >= 0)
-                r = plan_map_owners(tree, m, spec, err);
-        return r < 0 ? r : plan_put_attach(w, TAKE_FD(tree), target, err);
+        tree = plan_take_source(spec, m, err);
+        return tree < 0 ? tree : plan_put_attach(w, tree, target, err);
 }
 
 /* "cpu,cpuacct" -> links "cpu" and "cpuacct". */

@@ -53,7 +53,7 @@ static unsigned long root_propagation(const struct spec *spec) {
                                                       : MS_SLAVE;
 }
 
-int plan_set_attributes(int mount_fd, const struct spec *spec, const struct spec_mount *m, struct err *err) {
+static int set_attributes(int mount_fd, const struct spec *spec, const struct spec_mount *m, struct err *err) {
         unsigned long own = m->propagation & ~(unsigned long) MS_REC;
         struct sys_mount_attr root = { .propagation = root_propagation(spec) };
         struct sys_mount_attr tree = { .set = m->recursive_set,
@@ -88,7 +88,7 @@ static int open_owners(const struct id_maps *maps, const struct spec *spec, int 
         return *ret_fd < 0 ? err_sys(err, errno, "open the user namespace %s", path) : 0;
 }
 
-int plan_map_owners(int mount_fd, const struct spec_mount *m, const struct spec *spec, struct err *err) {
+static int map_owners(int mount_fd, const struct spec_mount *m, const struct spec *spec, struct err *err) {
         struct sys_mount_attr attr = { .set = SYS_ATTR_IDMAP };
         _cleanup_(fd_closep) int fd = -1;
         int r;
@@ -162,6 +162,19 @@ int plan_clone_source(const struct spec *spec, const struct spec_mount *m, const
         tree = sys_open_tree(fd, "", flags);
         if (tree < 0)
                 return err_sys(err, errno, "mount on %s: clone %s", m->destination, path);
-        r = plan_set_attributes(tree, spec, m, err);
+        r = set_attributes(tree, spec, m, err);
+        return r < 0 ? r : TAKE_FD(tree);
+}
+
+int plan_take_source(const struct spec *spec, const struct spec_mount *m, struct err *err) {
+        _cleanup_(fd_closep) int tree = m->source_fd;
+        int r;
+
+        if (tree < 0)
+                r = tree = plan_clone_source(spec, m, m->source, err);
+        else
+                r = set_attributes(tree, spec, m, err);
+        if (r >= 0)
+                r = map_owners(tree, m, spec, err);
         return r < 0 ? r : TAKE_FD(tree);
 }

@@ -55,9 +55,9 @@ _must_use_ int plan_mount_on_host(const struct spec_mount *m, const char *source
 /* A detached clone of what @path names on the host, with the attributes of @m. Returns a descriptor or -code. */
 _must_use_ int plan_clone_source(const struct spec *spec, const struct spec_mount *m, const char *path,
                                  struct err *err);
-/* Give a detached mount the attributes of @m. */
-_must_use_ int plan_set_attributes(int mount_fd, const struct spec *spec, const struct spec_mount *m, struct err *err);
-/* Map the owners in a detached mount as @m asks; @spec: whose user namespace is used if it has the same ids. */
-_must_use_ int plan_map_owners(int mount_fd, const struct spec_mount *m, const struct spec *spec, struct err *err);
+/* The mount that @m binds, detached: its descriptor, which is taken in any case, or a clone of its source; with its
+ * attributes, and its owners mapped as it asks by the user namespace of @spec if that has the same ids. Returns a
+ * descriptor or -code. */
+_must_use_ int plan_take_source(const struct spec *spec, const struct spec_mount *m, struct err *err);
 /* MS_*, and those to take away, -> MOUNT_ATTR_*. */
 void plan_attributes(unsigned long flags, unsigned long clear_flags, uint64_t *ret_set, uint64_t *ret_clear);

@@ -386,6 +386,16 @@ static int put_start(struct plan_writer *w, const struct spec *spec, const struc
         return r;
 }
 
+static int finish(struct plan_writer *w, struct plan *plan, struct plan *ret, struct err *err) {
+        int r = plan_writer_finish(w, err);
+
+        if (r < 0)
+                return r;
+        *ret = *plan;
+        *plan = PLAN_EMPTY;
+        return 0;
+}
+
 int plan_build_init(const struct spec *spec, const struct plan_host *host, struct plan *ret, struct err *err) {
         _cleanup_(plan_done) struct plan plan = PLAN_EMPTY;
         _cleanup_(plan_writer_done) struct plan_writer w;
@@ -400,13 +410,7 @@ int plan_build_init(const struct spec *spec, const struct plan_host *host, struc
                         (void) fd_close(spec->mounts[i].source_fd);
         else
                 r = put_init(&w, spec, host, err);
-        if (r == 0)
-                r = plan_writer_finish(&w, err);
-        if (r < 0)
-                return r;
-        *ret = plan;
-        plan = PLAN_EMPTY;
-        return 0;
+        return r < 0 ? r : finish(&w, &plan, ret, err);
 }
 
 int plan_build_program(const struct spec *spec, struct plan *ret, struct err *err) {
@@ -428,13 +432,7 @@ int plan_build_program(const struct spec *spec, struct plan *ret, struct err *er
         r = plan_put_process(&w, &spec->process, err);
         if (r == 0)
                 r = plan_put_machine(&w, spec, err);
-        if (r == 0)
-                r = plan_writer_finish(&w, err);
-        if (r < 0)
-                return r;
-        *ret = plan;
-        plan = PLAN_EMPTY;
-        return 0;
+        return r < 0 ? r : finish(&w, &plan, ret, err);
 }
 
 int plan_build_exec(const struct spec_process *process, struct cgroups *cgroups, const char *cgroup_path,
@@ -464,11 +462,5 @@ int plan_build_exec_in(const struct spec *container, const struct spec_process *
         r = plan_put_process(&w, process, err);
         if (r == 0 && container)
                 r = plan_put_machine(&w, container, err);
-        if (r == 0)
-                r = plan_writer_finish(&w, err);
-        if (r < 0)
-                return r;
-        *ret = plan;
-        plan = PLAN_EMPTY;
-        return 0;
+        return r < 0 ? r : finish(&w, &plan, ret, err);
 }
