@@ -70,6 +70,17 @@ int creation_write_result(struct creation *c, struct err *err) {
         return r < 0 ? r : write_pid_file(c, err);
 }
 
+int creation_finish(struct creation *c, struct err *err) {
+        int r = 0;
+
+        c->start_socket = fd_close(c->start_socket); /* init's alone: it closes when the program runs */
+        if (c->console >= 0) {
+                r = console_send(c->console, c->master, err);
+                c->master = fd_close(c->master);
+        }
+        return r < 0 ? r : creation_write_result(c, err);
+}
+
 static int make(struct creation *c, void *userdata, struct err *err) {
         int r = creation_read(c, err);
 
@@ -86,12 +97,7 @@ static int make(struct creation *c, void *userdata, struct err *err) {
         if (r == 0 && *c->state.rdt_tasks)
                 r = intel_rdt_add(c->state.rdt_tasks, c->state.pid, err);
         cgroup_holder_end(&c->cgroup);
-        c->start_socket = fd_close(c->start_socket); /* init's alone: it closes when the program runs */
-        if (r == 0 && c->console >= 0) {
-                r = console_send(c->console, c->master, err);
-                c->master = fd_close(c->master);
-        }
-        return r < 0 ? r : creation_write_result(c, err);
+        return r < 0 ? r : creation_finish(c, err);
 }
 
 static int make_by_engine(struct creation *c, void *userdata, struct err *err) {

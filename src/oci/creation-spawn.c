@@ -120,21 +120,19 @@ static int make_channels(struct spawning *s, struct err *err) {
         return s->log_fd < 0 || s->null_fd < 0 ? err_sys(err, errno, "open a log for liblxc") : 0;
 }
 
-/* Queued before init exists: it finds all of it when it looks. Its streams are our own. */
-static int send_plan(struct spawning *s, struct err *err) {
-        const bool terminal = s->c->config.spec.process.terminal;
-        int fds[SOCK_MAX_FDS] = { s->plan.fd };
+int creation_send_plan(const struct creation *c, const struct plan *plan, int null_fd, int sock, struct err *err) {
+        int fds[SOCK_MAX_FDS] = { plan->fd };
         char type = PLAN_MSG_PLAN;
         int r;
 
-        if (PLAN_FD_FIRST + s->plan.n_fds > SOCK_MAX_FDS)
+        if (PLAN_FD_FIRST + plan->n_fds > SOCK_MAX_FDS)
                 return err_set(err, ERR_EXHAUSTED, "a container can have at most %d mounts from outside",
                                SOCK_MAX_FDS - PLAN_FD_FIRST);
         for (int i = 0; i < 3; i++)
-                fds[1 + i] = terminal || fcntl(i, F_GETFD) < 0 ? s->null_fd : i;
-        fds[4] = s->null_fd;
-        memcpy(fds + PLAN_FD_FIRST, s->plan.fds, s->plan.n_fds * sizeof(int));
-        r = sock_send(s->init[0], &type, 1, fds, PLAN_FD_FIRST + s->plan.n_fds);
+                fds[1 + i] = c->config.spec.process.terminal || fcntl(i, F_GETFD) < 0 ? null_fd : i;
+        fds[4] = null_fd;
+        memcpy(fds + PLAN_FD_FIRST, plan->fds, plan->n_fds * sizeof(int));
+        r = sock_send(sock, &type, 1, fds, PLAN_FD_FIRST + plan->n_fds);
         return r < 0 ? err_sys(err, -r, "hand init its plan") : 0;
 }
 
@@ -289,12 +287,7 @@ static int run_create_hooks(struct spawning *s, pid_t pid, struct err *err) {
         return r < 0 ? err_sys(err, -r, "let init go on after hooks") : 0;
 }
 
-static int take_ready(struct spawning *s, const struct plan_ready *ready, struct sock_msg *msg, struct err *err) {
-        struct creation *c = s->c;
-        int r = move_devices(s, msg->pid, err);
-
-        if (r < 0)
-                return r;
+int creation_take_init(struct creation *c, const struct plan_ready *ready, struct sock_msg *msg, struct err *err) {
         c->state.pid = msg->pid;
         c->state.start_time = proc_start_time(msg->pid);
         c->pidfd = proc_open(c->state.pid, c->state.start_time);
@@ -305,6 +298,12 @@ static int take_ready(struct spawning *s, const struct plan_ready *ready, struct
                 msg->fds[0] = -1;
         }
         return oom_score_set(&c->config.spec, c->state.pid, c->pidfd, err);
+}
+
+static int take_ready(struct spawning *s, const struct plan_ready *ready, struct sock_msg *msg, struct err *err) {
+        int r = move_devices(s, msg->pid, err);
+
+        return r < 0 ? r : creation_take_init(s->c, ready, msg, err);
 }
 
 /* One message of init's. @ret_ready: it was the last. */
@@ -377,8 +376,8 @@ int creation_spawn(struct creation *c, struct err *err) {
                 r = fs_sealed_copy(c->oci->init_path, "lxcri-init", &s.init_fd, err);
         if (r == 0)
                 r = make_channels(&s, err);
-        if (r == 0)
-                r = send_plan(&s, err);
+        if (r == 0) /* queued before init exists: it finds all of it when it looks */
+                r = creation_send_plan(c, &s.plan, s.null_fd, s.init[0], err);
         if (r == 0)
                 r = fork_launcher(&s, err);
         while (r == 0 && !ready)

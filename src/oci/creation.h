@@ -54,6 +54,17 @@ _must_use_ int creation_listen_for_start(struct creation *c, struct err *err);
 /* A symlink anywhere in the bundle's root.path is refused. @ret: O_PATH. */
 _must_use_ int creation_open_rootfs(const struct creation *c, int *ret, struct err *err);
 _must_use_ int creation_connect_console(struct creation *c, struct err *err);
+/* Hand init the plan over @sock. Its streams are our own, or @null_fd where it has a terminal or we have none. */
+struct plan;
+_must_use_ int creation_send_plan(const struct creation *c, const struct plan *plan, int null_fd, int sock,
+                                  struct err *err);
+/* READY has come with @msg: which process is init, and its terminal, which is taken. */
+struct plan_ready;
+struct sock_msg;
+_must_use_ int creation_take_init(struct creation *c, const struct plan_ready *ready, struct sock_msg *msg,
+                                  struct err *err);
+/* After READY: the terminal to who asked for it, state and pid file. */
+_must_use_ int creation_finish(struct creation *c, struct err *err);
 _must_use_ int creation_write_result(struct creation *c, struct err *err); /* state and pid file */
 void creation_done(struct creation *c);
 

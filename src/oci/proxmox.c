@@ -20,11 +20,9 @@
 #include "base/sock.h"
 #include "base/str.h"
 #include "init/supervisor.h"
-#include "oci/console.h"
 #include "oci/creation.h"
 #include "pve/cluster.h"
 #include "pve/vmids.h"
-#include "runtime/lxc/oom-score.h"
 #include "runtime/lxc/plan.h"
 #include "runtime/proxmox/claim.h"
 #include "runtime/proxmox/process.h"
@@ -262,8 +260,6 @@ static void put_ids(struct spec *spec) {
 
 static int send_plan(struct making *m, struct err *err) {
         struct spec *spec = &m->c->config.spec;
-        int fds[SOCK_MAX_FDS];
-        char type = PLAN_MSG_PLAN;
         int r;
 
         put_ids(spec);
@@ -274,31 +270,7 @@ static int send_plan(struct making *m, struct err *err) {
         m->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
         if (m->null_fd < 0)
                 return err_sys(err, errno, "open /dev/null");
-        if (PLAN_FD_FIRST + m->plan.n_fds > SOCK_MAX_FDS)
-                return err_set(err, ERR_EXHAUSTED, "a container can get at most %d descriptors",
-                               SOCK_MAX_FDS - PLAN_FD_FIRST);
-        fds[0] = m->plan.fd;
-        for (int i = 0; i < 3; i++)
-                fds[1 + i] = spec->process.terminal || fcntl(i, F_GETFD) < 0 ? m->null_fd : i;
-        fds[4] = m->null_fd;
-        memcpy(fds + PLAN_FD_FIRST, m->plan.fds, m->plan.n_fds * sizeof(int));
-        r = sock_send(m->sock, &type, 1, fds, PLAN_FD_FIRST + m->plan.n_fds);
-        return r < 0 ? err_sys(err, -r, "hand init its plan") : 0;
-}
-
-static int take_ready(struct making *m, const struct plan_ready *ready, struct sock_msg *msg, struct err *err) {
-        struct creation *c = m->c;
-
-        c->state.pid = msg->pid;
-        c->state.start_time = proc_start_time(msg->pid);
-        c->pidfd = proc_open(c->state.pid, c->state.start_time);
-        if (c->pidfd < 0)
-                return err_set(err, ERR_INTERNAL, "container %s: its program's process ended at once", c->args->id);
-        if (ready->has_terminal && msg->n_fds == 1) {
-                c->master = msg->fds[0];
-                msg->fds[0] = -1;
-        }
-        return oom_score_set(&c->config.spec, c->state.pid, c->pidfd, err);
+        return creation_send_plan(m->c, &m->plan, m->null_fd, m->sock, err);
 }
 
 static int wait_for_ready(struct making *m, struct err *err) {
@@ -319,12 +291,11 @@ static int wait_for_ready(struct making *m, struct err *err) {
                         m->c->args->id);
         if (u.type == PLAN_MSG_ERROR)
                 return err_set(err, ERR_INVALID, "%s", u.error.text);
-        return u.type == PLAN_MSG_READY ? take_ready(m, &u.ready, &msg, err)
+        return u.type == PLAN_MSG_READY ? creation_take_init(m->c, &u.ready, &msg, err)
                                         : err_set(err, ERR_INTERNAL, "init said '%c' unasked", u.type);
 }
 
 static int hand_over(struct making *m, struct err *err) {
-        struct creation *c = m->c;
         int r = connect_to_supervisor(m, err);
 
         if (r == 0)
@@ -333,12 +304,7 @@ static int hand_over(struct making *m, struct err *err) {
                 r = send_plan(m, err);
         if (r == 0)
                 r = wait_for_ready(m, err);
-        c->start_socket = fd_close(c->start_socket); /* init's alone: it closes when the program runs */
-        if (r == 0 && c->console >= 0) {
-                r = console_send(c->console, c->master, err);
-                c->master = fd_close(c->master);
-        }
-        return r < 0 ? r : creation_write_result(c, err);
+        return r < 0 ? r : creation_finish(m->c, err);
 }
 
 static int make(const struct oci_engine *e, struct creation *c, struct err *err) {
