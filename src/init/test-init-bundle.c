@@ -162,8 +162,8 @@ static void test_bind_propagation(void) {
                 { MS_PRIVATE, 0, true, false, false, false, true }, /* what is below it: the default */
                 { MS_SHARED, MS_PRIVATE, false, true, false, false, false },
                 { MS_UNBINDABLE, 0, false, false, false, true, false },
-                { MS_SLAVE, MS_PRIVATE, false, false, true, false, true },
-                { MS_SLAVE, MS_PRIVATE, true, false, false, false, false }, /* as runc: private has no master */
+                { MS_SLAVE, MS_PRIVATE, false, false, false, false, false }, /* as runc: private has no master */
+                { MS_SLAVE, MS_PRIVATE, true, false, false, false, false },
         };
 
         for (size_t i = 0; i < ELEMENTSOF(rows); i++) {

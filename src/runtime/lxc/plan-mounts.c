@@ -350,6 +350,18 @@ static void put_late_readonly(struct plan_writer *w, const struct spec_mount *m)
                      m->destination);
 }
 
+/* Which the root's has taken from it. */
+static void put_own_propagation(struct plan_writer *w, const struct spec_mount *m) {
+        bool flat = m->propagation_flat || !plan_is_bind(m);
+        struct plan_record rec = { .op = PLAN_SETATTR,
+                                   .fd = -1,
+                                   .c = m->propagation & ~(unsigned long) MS_REC,
+                                   .flags = flat ? 0 : PLAN_ATTACH_RECURSIVE_ATTR };
+
+        if (rec.c)
+                PLAN_PUT_REC(w, rec, m->destination);
+}
+
 void plan_put_protection(struct plan_writer *w, const struct spec *spec) {
         unsigned long root = spec->rootfs_propagation;
 
@@ -360,10 +372,10 @@ void plan_put_protection(struct plan_writer *w, const struct spec *spec) {
         for (size_t i = 0; i < spec->n_mounts; i++)
                 if (is_late_readonly(&spec->mounts[i]))
                         put_late_readonly(w, &spec->mounts[i]);
-        /* Of the root alone, also when it is to be recursive: binds have got their own, or this one, before. */
         if (root & (MS_SHARED | MS_SLAVE | MS_UNBINDABLE))
-                PLAN_PUT_REC(w, ((struct plan_record){
-                                        .op = PLAN_ROOT_PROPAGATION, .fd = -1, .a = root & ~(unsigned long) MS_REC }));
+                PLAN_PUT_REC(w, ((struct plan_record){ .op = PLAN_ROOT_PROPAGATION, .fd = -1, .a = root }));
+        for (size_t i = 0; root & MS_REC && i < spec->n_mounts; i++)
+                put_own_propagation(w, &spec->mounts[i]);
         if (spec->readonly_rootfs)
                 PLAN_PUT(w, PLAN_ROOT_READONLY);
 }
