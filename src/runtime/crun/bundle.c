@@ -97,7 +97,7 @@ void crun_bundle_done(struct crun_bundle *b) {
 static int take_mount(const struct spec *spec, const struct spec_mount *m, struct crun_bundle *b, struct err *err) {
         int tree;
 
-        if (!crun_mount_is_bind(m)) {
+        if (!plan_is_bind(m)) {
                 (void) fd_close(m->source_fd);
                 return 0;
         }

@@ -9,6 +9,7 @@
 #include "runtime/spec/mount-options.h"
 #include "runtime/spec/names.h"
 #include "runtime/hooks/hooks.h"
+#include "runtime/lxc/plan-writer.h"
 #include "security/caps.h"
 #include "streaming/base64.h"
 
@@ -131,10 +132,6 @@ static json_t *process(struct out *o, const struct spec *spec) {
 /* --- mounts --------------------------------------------------------------------------------------------------------
  */
 
-bool crun_mount_is_bind(const struct spec_mount *m) {
-        return m->source_fd >= 0 || str_eq(m->type, "bind") || (m->flags & MS_BIND);
-}
-
 static bool has_all(uint64_t bits, uint64_t wanted) {
         return wanted && (bits & wanted) == wanted;
 }
@@ -149,7 +146,7 @@ static bool has_option(const struct spec_mount *m, const struct mount_option *op
                 return m->propagation && option->value == ((m->propagation & ~(unsigned long) MS_REC) |
                                                            (m->propagation_flat ? 0 : MS_REC));
         case MOUNT_OPTION_BIND:
-                return crun_mount_is_bind(m) && m->recursive == (option->value == MS_REC);
+                return plan_is_bind(m) && m->recursive == (option->value == MS_REC);
         case MOUNT_OPTION_TMPCOPYUP:
                 return m->tmpcopyup;
         case MOUNT_OPTION_COPY_SYMLINK:
@@ -178,7 +175,7 @@ static json_t *options(struct out *o, const struct spec_mount *m) {
 }
 
 static json_t *mount_json(struct out *o, const struct spec_mount *m, size_t n_before, const char *dir) {
-        bool bind = crun_mount_is_bind(m);
+        bool bind = plan_is_bind(m);
         json_t *j = json_object();
 
         set(o, j, "destination", json_string(m->destination));
@@ -196,7 +193,7 @@ static json_t *mounts(struct out *o, const struct spec *spec, const char *dir) {
 
         for (size_t i = 0, n_binds = 0; i < spec->n_mounts; i++) {
                 (void) json_array_append_new(list, mount_json(o, &spec->mounts[i], n_binds, dir));
-                n_binds += crun_mount_is_bind(&spec->mounts[i]);
+                n_binds += plan_is_bind(&spec->mounts[i]);
         }
         return list;
 }
