@@ -92,8 +92,8 @@ static int serve(struct cli *cli, const char *pod_id, int fd, uint16_t port, str
 
 static void take_connection(struct cli *cli, struct forwarding *f, const char *pod_id, nfds_t i) {
         int fd = accept4(f->listeners[i].fd, NULL, NULL, SOCK_CLOEXEC);
+        pid_t parent = getpid(), pid;
         struct err err;
-        pid_t pid;
 
         if (fd < 0)
                 return;
@@ -102,6 +102,8 @@ static void take_connection(struct cli *cli, struct forwarding *f, const char *p
                 (void) signal(SIGINT, SIG_DFL);
                 (void) signal(SIGTERM, SIG_DFL);
                 (void) prctl(PR_SET_PDEATHSIG, SIGTERM); /* connections end with us */
+                if (getppid() != parent)                 /* who has ended before that */
+                        _exit(EXIT_FINE);
                 for (nfds_t k = 0; k < f->n; k++)
                         (void) close(f->listeners[k].fd);
                 if (serve(cli, pod_id, fd, f->remote[i], &err) < 0)
