@@ -120,6 +120,13 @@ int creation_run_by(struct creation *c, const struct oci *o, const struct oci_cr
         c->oci = o;
         c->args = args;
         c->detached = detached;
+        /* Said here, and not by whatever would be refused first. */
+        if (geteuid() != 0)
+                return err_set(
+                        err, ERR_DENIED,
+                        "container %s can't be made by user %u: its mounts, devices and control groups take root "
+                        "(there is no rootless mode): run the engine as root",
+                        args->id, (unsigned) geteuid());
         r = oci_dir_make(o->root, args->id, &c->dir, err);
         if (r < 0)
                 return r;

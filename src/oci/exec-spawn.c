@@ -217,7 +217,7 @@ int exec_spawn(struct exec *x, struct err *err) {
         int r = look_at_namespaces(&s, err);
 
         if (r == 0)
-                r = plan_build_exec_in(&x->config.spec, &x->process, x->cgroups, x->cgroup_path, &s.plan, err);
+                r = plan_build_exec_in(&x->config.spec, &x->process, &x->groups, &s.plan, err);
         if (r == 0)
                 r = fs_sealed_copy(x->oci->init_path, "lxcri-init", &s.program, err);
         if (r == 0)

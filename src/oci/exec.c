@@ -25,7 +25,7 @@
 enum { SUBTREE_CONTROL_MAX = 4096, PROC_CGROUP_MAX = 64 * 1024 };
 
 static void exec_done(struct exec *x) {
-        x->cgroups = cgroups_free(x->cgroups);
+        x->groups.cgroups = cgroups_free(x->groups.cgroups);
         x->init_pidfd = fd_close(x->init_pidfd);
         x->pidfd = fd_close(x->pidfd);
         x->status_r = fd_close(x->status_r);
@@ -36,7 +36,7 @@ static void exec_done(struct exec *x) {
  * --------------------------------------------------------------------------------------------------------- */
 
 static int check_status(struct exec *x, const struct oci_dir *d, struct err *err) {
-        enum oci_status status = oci_dir_status(d, &x->state, x->cgroups);
+        enum oci_status status = oci_dir_status(d, &x->state, x->groups.cgroups);
 
         if (status == OCI_STOPPED || status == OCI_CREATING)
                 return err_set(err, ERR_PRECONDITION, "cannot exec in a %s container", oci_status_name(status));
@@ -54,7 +54,7 @@ static int open_container(struct exec *x, struct err *err) {
         if (r == 0)
                 r = oci_state_read(&d, x->oci->arena, &x->state, err);
         if (r == 0)
-                r = cgroups_new(&x->cgroups, err);
+                r = cgroups_new(&x->groups.cgroups, err);
         if (r == 0)
                 r = check_status(x, &d, err);
         return r < 0 ? r : oci_read_stored(&d, &x->state, x->oci->arena, &x->config, err);
@@ -69,7 +69,7 @@ static const char *group_of_init(struct exec *x) {
         char path[64];
         size_t n = strlen(own);
 
-        if (n == 0 || cgroups_mode(x->cgroups) != CGROUP_V2 ||
+        if (n == 0 || cgroups_mode(x->groups.cgroups) != CGROUP_V2 ||
             fs_read_file(AT_FDCWD, arena_printf(x->oci->arena, "/sys/fs/cgroup%s/cgroup.subtree_control", own),
                          SUBTREE_CONTROL_MAX, &control, NULL, &ignored) < 0 ||
             control[strspn(control, " \n")] == '\0')
@@ -83,25 +83,60 @@ static const char *group_of_init(struct exec *x) {
         return arena_strndup(x->oci->arena, line + 3, strcspn(line + 3, "\n"));
 }
 
-static int find_cgroup(struct exec *x, struct err *err) {
-        const char *sub = x->args->cgroup;
-
-        x->cgroup_path = group_of_init(x);
-        if (str_empty(sub))
-                return 0;
-        if (strchr(sub, ':'))
-                return err_set(err, ERR_INVALID,
-                               "--cgroup %.256s: a path below the container's group, the same in all "
-                               "hierarchies, is needed; controllers can't be named",
-                               sub);
+/* @sub below the container's group. */
+static int below_own(const struct exec *x, const char *sub, const char **ret, struct err *err) {
         sub += strspn(sub, "/");
+        *ret = x->state.cgroup_path;
         if (!*sub)
-                x->cgroup_path = x->state.cgroup_path;
-        else if (str_empty(x->state.cgroup_path))
+                return 0;
+        if (str_empty(x->state.cgroup_path))
                 return err_set(err, ERR_INVALID, "--cgroup: the container has no control group of its own");
-        else
-                x->cgroup_path = arena_printf(x->oci->arena, "%s/%s", x->state.cgroup_path, sub);
+        *ret = arena_printf(x->oci->arena, "%s/%s", x->state.cgroup_path, sub);
         return 0;
+}
+
+/* "cpu,cpuacct:path", as runc reads it. */
+static int add_subgroups(struct exec *x, const char *arg, struct plan_subgroup *list, struct err *err) {
+        const char *colon = strchr(arg, ':'), *path;
+        char *names, *name;
+        int r;
+
+        if (!colon || strchr(colon + 1, ':'))
+                return err_set(err, ERR_INVALID, "invalid --cgroup argument: %.256s (%s)", arg,
+                               colon ? "more than one :" : "missing <controller>: prefix");
+        r = below_own(x, colon + 1, &path, err);
+        if (r < 0)
+                return r;
+        names = arena_strndup(x->oci->arena, arg, (size_t) (colon - arg));
+        while ((name = strsep(&names, ","))) {
+                for (size_t i = 0; i < x->groups.n_subgroups; i++)
+                        if (str_eq(list[i].controller, name))
+                                return err_set(
+                                        err, ERR_INVALID,
+                                        "invalid --cgroup argument(s): controller %.64s specified multiple times",
+                                        name);
+                if (x->groups.n_subgroups == CGROUP_MAX_DOORS)
+                        return err_set(err, ERR_EXHAUSTED, "--cgroup: more than %d controllers", CGROUP_MAX_DOORS);
+                list[x->groups.n_subgroups++] = (struct plan_subgroup){ .controller = name, .path = path };
+        }
+        return 0;
+}
+
+static int find_cgroup(struct exec *x, struct err *err) {
+        const char *const *args = x->args->cgroups;
+        struct plan_subgroup *list;
+        int r = 0;
+
+        x->groups.path = group_of_init(x);
+        if (!args || !args[0])
+                return 0;
+        if (!args[1] && !strchr(args[0], ':'))
+                return str_empty(args[0]) ? 0 : below_own(x, args[0], &x->groups.path, err);
+        list = arena_array(x->oci->arena, struct plan_subgroup, CGROUP_MAX_DOORS);
+        x->groups.subgroups = list;
+        for (; *args && r == 0; args++)
+                r = add_subgroups(x, *args, list, err);
+        return r;
 }
 
 /* --- the process

@@ -3,6 +3,7 @@
 #pragma once
 #include "oci/config.h"
 #include "oci/oci.h"
+#include "runtime/lxc/plan.h"
 
 struct exec {
         const struct oci *oci;
@@ -10,8 +11,7 @@ struct exec {
         struct oci_state state; /* of the container */
         struct oci_config config;
         struct spec_process process;
-        const char *cgroup_path; /* where it goes, "": stays in the caller's */
-        struct cgroups *cgroups;
+        struct plan_groups groups; /* where it goes; owns .cgroups */
         int init_pidfd;
         /* What comes of it; -1: none. */
         pid_t pid;

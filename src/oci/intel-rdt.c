@@ -108,6 +108,12 @@ int intel_rdt_make(const char *root, const struct oci_intel_rdt *rdt, const char
         return make_own(*ret_tasks, **ret_made ? &unused : ret_made, err);
 }
 
+int intel_rdt_update(const char *tasks, const struct oci_intel_rdt *rdt, struct arena *arena, struct err *err) {
+        const char *monitored = strstr(tasks, "/mon_groups/"); /* which has no schemata of its own */
+
+        return write_schemata(monitored ? arena_strndup(arena, tasks, (size_t) (monitored - tasks)) : tasks, rdt, err);
+}
+
 int intel_rdt_add(const char *tasks, pid_t pid, struct err *err) {
         char text[16];
         int len = snprintf(text, sizeof(text), "%d\n", (int) pid);

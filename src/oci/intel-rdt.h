@@ -22,6 +22,9 @@ _must_use_ int intel_rdt_find(struct arena *arena, const char **ret_root, struct
  * refuses the schemata; ERR_EXISTS: a group of the container's id is somebody else's. */
 _must_use_ int intel_rdt_make(const char *root, const struct oci_intel_rdt *rdt, const char *id, struct arena *arena,
                               const char **ret_made, const char **ret_tasks, struct err *err);
+/* New schemata of @rdt for the group in which a container's processes are; @tasks as intel_rdt_make() told it. */
+_must_use_ int intel_rdt_update(const char *tasks, const struct oci_intel_rdt *rdt, struct arena *arena,
+                                struct err *err);
 /* Before the program starts: what it makes goes with it. */
 _must_use_ int intel_rdt_add(const char *tasks, pid_t pid, struct err *err);
 /* What was made. */

@@ -5,7 +5,9 @@
 #include <signal.h>
 #include <unistd.h>
 #include "base/proc.h"
+#include "base/str.h"
 #include "oci/creation.h"
+#include "oci/intel-rdt.h"
 
 enum { FREEZE_TIMEOUT_MS = 10000, KILL_TIMEOUT_MS = 10000 };
 
@@ -108,7 +110,8 @@ int oci_resume(const struct oci *o, const char *id, struct err *err) {
         return freeze(o, id, false, err);
 }
 
-int oci_update(const struct oci *o, const char *id, const struct spec_resources *r, struct err *err) {
+int oci_update(const struct oci *o, const char *id, const struct spec_resources *r, const struct oci_intel_rdt *rdt,
+               struct err *err) {
         _cleanup_(target_done) struct target t = { 0 };
         struct cgroup_place place;
         int res = target_open(o, id, true, &t, err);
@@ -118,6 +121,13 @@ int oci_update(const struct oci *o, const char *id, const struct spec_resources 
         if (t.status == OCI_STOPPED || t.status == OCI_CREATING)
                 return err_set(err, ERR_PRECONDITION, "cannot update a container in the %s state",
                                oci_status_name(t.status));
+        if (rdt && str_empty(t.state.rdt_tasks))
+                return err_set(err, ERR_PRECONDITION,
+                               "update Intel RDT of container %s: it was made without linux.intelRdt, so it has no "
+                               "group of resctrl",
+                               id);
+        if (rdt && (res = intel_rdt_update(t.state.rdt_tasks, rdt, o->arena, err)) < 0)
+                return res;
         if (*t.state.engine)
                 return o->engine->update(o->engine, &t.state, r, err);
         place = oci_cgroup_place(&t.state);

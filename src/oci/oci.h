@@ -12,6 +12,7 @@
 
 struct oci;
 struct creation;
+struct oci_intel_rdt;
 
 /* Who makes containers, if not we with LXC. Calls come with the container's lock held. */
 struct oci_engine {
@@ -72,7 +73,7 @@ struct oci_exec_args {
         const char *cwd, *user;       /* "uid[:gid]"; NULL: the container's */
         const char *apparmor, *label; /* NULL: the container's */
         const char *const *groups;    /* additional gids, numbers */
-        const char *cgroup;           /* below the container's; NULL: that */
+        const char *const *cgroups;   /* [CONTROLLER,...:]PATH below the container's; none: that */
         bool tty, detach;
         bool no_new_privs; /* asked for: set */
         bool ignore_paused;
@@ -85,7 +86,9 @@ _must_use_ int oci_exec(const struct oci *o, const struct oci_exec_args *args, i
 
 _must_use_ int oci_pause(const struct oci *o, const char *id, struct err *err);
 _must_use_ int oci_resume(const struct oci *o, const char *id, struct err *err);
-/* Only what @r sets is changed. */
-_must_use_ int oci_update(const struct oci *o, const char *id, const struct spec_resources *r, struct err *err);
+/* Only what @r sets is changed. @rdt: new schemata, NULL: as they are; ERR_PRECONDITION when the container was made
+ * without linux.intelRdt. */
+_must_use_ int oci_update(const struct oci *o, const char *id, const struct spec_resources *r,
+                          const struct oci_intel_rdt *rdt, struct err *err);
 /* Ids of all its processes, in the host's numbers, sorted. */
 _must_use_ int oci_ps(const struct oci *o, const char *id, pid_t **ret, size_t *ret_n, struct err *err);

@@ -46,6 +46,10 @@ static void test_own(void) {
         assert(file_is("c1/schemata", "L3:0=7f0\nMB:0=20\nL2:0=3\nL3:1=f\n"));
         assert(intel_rdt_add(tasks, 77, &err) == 0 && file_is("c1/tasks", "77\n"));
         clear("c1");
+        assert(intel_rdt_update(tasks, &(struct oci_intel_rdt){ .l3_cache = "L3:0=3", .schemata = none }, arena,
+                                &err) == 0);
+        assert(file_is("c1/schemata", "L3:0=3\n"));
+        clear("c1");
         /* Of that id there is one already: it stays. */
         assert(intel_rdt_make(root, &rdt, "c1", arena, &tasks, &tasks, &err) == -ERR_EXISTS && is_there("c1"));
         assert(intel_rdt_remove(made, &err) == 0 && !is_there("c1"));

@@ -148,7 +148,8 @@ def test_other_verbs_are_the_other_programs(tmp_path):
     (['events', '--interval', '0s', 'a'], r'invalid interval'),
     (['update', '--memory', '64x', 'a'], r'invalid value for memory'),
     (['update', '--cpu-quota', '1.5', 'a'], r'invalid value for cpu-quota'),
-    (['update', '--l3-cache-schema', 'L3:0=f', 'a'], r'l3-cache-schema'),
+    (['update', '--l3-cache-schema', 'L3:0=f\nMB:0=1', 'a'], r'l3-cache-schema'),
+    (['update', '--mem-bw-schema', 'L3:0=f', 'a'], r'mem-bw-schema'),
     (['update', '--resources', '/nonexistent', 'a'], r'/nonexistent'),
     (['kill', '--regex', '('], r'regular expression'),
     (['delete', '--regex', '('], r'regular expression'),
@@ -185,6 +186,17 @@ def test_deleting_nobody_by_force_is_fine(root):
     assert call(*root, 'delete', '--force', 'nobody').returncode == 0
     assert call(*root, 'delete', '-f', 'nobody', 'neither').returncode == 0
     assert call(*root, 'delete', 'nobody').returncode == 1
+
+
+@pytest.mark.parametrize('words', [(), ('--rootless=true',), ('--rootless=auto',)])
+def test_without_root_it_says_so(words, top):
+    """Whatever would be refused first: the folder of states, control groups, mounts."""
+    program = os.path.join(top, 'for-anybody')
+    shutil.copy(bundle.program(), program)
+    for verb in ('create', 'run'):
+        done = call('--root', os.path.join(top, 'nobodys'), *words, verb, 'a', of=program, user=65534, group=65534, cwd='/')
+        assert done.returncode == 1 and "can't be made by user 65534" in done.stderr and 'as root' in done.stderr
+    assert not os.path.exists(os.path.join(top, 'nobodys'))
 
 
 # Logs.
@@ -413,6 +425,9 @@ def test_update_takes_each_option(oci, box):
     oci.call('update', '-r', f.name, '--pids-limit', '11', box.id)
     assert read('memory', 'memory.limit_in_bytes', 'memory.max') == str(32 << 20)
     assert read('pids', 'pids.max', 'pids.max') == '55', 'the options count beside --resources'
+    for option in ('--l3-cache-schema=L3:0=f', '--mem-bw-schema=MB:0=20'):
+        done = oci.result('update', option, box.id)
+        assert done.returncode == 1 and 'linux.intelRdt' in done.stderr, 'there is no group of resctrl to change'
     for text in ('{', '[]', '{"memory": {"limit": "x"}}', '{"pids": 5}'):
         done = oci.result('update', '--resources', '-', box.id, input=text, stdin=None)
         assert done.returncode == 1 and done.stderr, text
@@ -638,6 +653,22 @@ def test_features():
     assert {'cgroup', 'ipc', 'mount', 'network', 'pid', 'user', 'uts'} <= set(features['linux']['namespaces'])
     assert features['linux']['seccomp']['enabled'] is True
     assert features['linux']['cgroup']['v1'] is True and features['linux']['cgroup']['systemd'] is True
+
+
+def test_features_names_the_architectures_that_can_be_filtered(oci):
+    """No more and no fewer than a profile may name."""
+    listed = json.loads(call('features').stdout)['linux']['seccomp']['archs']
+    assert 'SCMP_ARCH_X86_64' in listed or os.uname().machine != 'x86_64'
+    with open(os.path.join(bundle.REPO, 'src/security/seccomp-words.h'), encoding='utf-8') as f:
+        known = re.findall(r'"(SCMP_ARCH_\w+)"', f.read())
+    assert len(known) > 20 and set(listed) < set(known)
+    box = oci.container()
+    box.linux['seccomp'] = {'defaultAction': 'SCMP_ACT_ALLOW', 'architectures': listed}
+    assert box.sh('echo well').run() == 'well\n'
+    for arch in set(known) - set(listed):
+        other = oci.container()
+        other.linux['seccomp'] = {'defaultAction': 'SCMP_ACT_ALLOW', 'architectures': [arch]}
+        other.refused(arch)
 
 
 def test_info_without_a_daemon(tmp_path):

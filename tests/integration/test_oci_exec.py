@@ -300,6 +300,25 @@ def test_cgroup_below(box):
     assert failed(box, 'true', options=('--cgroup', '../../..'))
 
 
+@pytest.mark.skipif(not os.path.isdir('/sys/fs/cgroup/pids'), reason='cgroup v2 has one hierarchy for all controllers')
+@pytest.mark.not_by('crun', '1.8 has no controllers there')
+def test_cgroup_of_a_controller(box):
+    os.mkdir(f'/sys/fs/cgroup/pids{box.cgroup}/sub')
+    os.mkdir(f'/sys/fs/cgroup/memory{box.cgroup}/other')
+    for options, subs in (((), {}), (('--cgroup', 'pids:sub'), {'pids': '/sub'}),
+                          (('--cgroup', 'pids:/sub', '--cgroup', 'memory:other'), {'pids': '/sub', 'memory': '/other'})):
+        pid = detached(box, 'sleep', '1000', options=options)
+        with open(f'/proc/{pid}/cgroup', encoding='ascii') as f:
+            groups = {name: path for _, names, path in (line.rstrip('\n').split(':', 2) for line in f)
+                      for name in names.split(',')}
+        for name in ('pids', 'memory', 'cpu'):
+            assert groups[name] == box.cgroup + subs.get(name, ''), (options, groups)
+        os.kill(pid, signal.SIGKILL)
+        reap(pid)
+    for wrong in (('pids:nosuch',), ('nosuch:sub',), ('pids:../..',), ('pids:sub', 'sub'), ('pids:sub', 'pids:sub'), ('a:b:c',)):
+        assert failed(box, 'true', options=[word for one in wrong for word in ('--cgroup', one)]), wrong
+
+
 def test_many_at_once(oci, box):
     running = [subprocess.Popen(oci.command('exec', box.id, 'echo', str(n)), stdout=subprocess.PIPE,
                                 stdin=subprocess.DEVNULL) for n in range(20)]

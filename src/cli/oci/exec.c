@@ -37,7 +37,7 @@ int oci_do_exec(struct runtime *rt, const struct cli_args *args, struct err *err
                 .user = args_value(args, "user"),
                 .apparmor = args_value(args, "apparmor"),
                 .label = args_value(args, "process-label"),
-                .cgroup = args_value(args, "cgroup"),
+                .cgroups = values_of(rt->arena, args, "cgroup", false),
                 .tty = args_has(args, "tty"),
                 .detach = args_has(args, "detach"),
                 .no_new_privs = args_has(args, "no-new-privs"),

@@ -12,6 +12,7 @@
 #include "cli/oci/runtime.h"
 #include "cli/oci/values.h"
 #include "oci/config.h"
+#include "oci/intel-rdt.h"
 
 enum { RESOURCES_MAX = 1 << 20 };
 
@@ -89,15 +90,30 @@ static int read_stdin(char **ret, struct err *err) {
         return 0;
 }
 
+/* One line each, as of config.json. */
+static int read_rdt(const struct cli_args *args, struct oci_intel_rdt *ret, struct err *err) {
+        static const char *const none[] = { NULL };
+
+        *ret = (struct oci_intel_rdt){ .l3_cache = args_value(args, "l3-cache-schema"),
+                                       .bandwidth = args_value(args, "mem-bw-schema"),
+                                       .schemata = none };
+        if (ret->l3_cache && strchr(ret->l3_cache, '\n'))
+                return err_set(err, ERR_INVALID, "invalid value for l3-cache-schema: it must be one line");
+        if (ret->bandwidth && (strchr(ret->bandwidth, '\n') || !str_after(ret->bandwidth, "MB:")))
+                return err_set(err, ERR_INVALID,
+                               "invalid value for mem-bw-schema: it must be one line that begins with MB:");
+        return 0;
+}
+
 int oci_do_update(struct runtime *rt, const struct cli_args *args, struct err *err) {
         const char *file = args_value(args, "resources");
         _cleanup_(freep) char *text = NULL;
         struct spec_resources r = { 0 };
-        int res;
+        struct oci_intel_rdt rdt;
+        int res = read_rdt(args, &rdt, err);
 
-        if (args_has(args, "l3-cache-schema") || args_has(args, "mem-bw-schema"))
-                return err_set(err, ERR_UNIMPLEMENTED,
-                               "--l3-cache-schema, --mem-bw-schema: Intel RDT of a container can't be changed");
+        if (res < 0)
+                return res;
         if (!file)
                 res = from_options(args, &text, err);
         else if (str_eq(file, "-"))
@@ -111,5 +127,5 @@ int oci_do_update(struct runtime *rt, const struct cli_args *args, struct err *e
         /* No limit of memory with one of both together can't be; as runc. */
         if (r.memory_limit_bytes == -1 && r.memory_swap_limit_bytes == 0)
                 r.memory_swap_limit_bytes = -1;
-        return oci_update(&rt->oci, args->rest[0], &r, err);
+        return oci_update(&rt->oci, args->rest[0], &r, rdt.l3_cache || rdt.bandwidth ? &rdt : NULL, err);
 }

@@ -87,7 +87,9 @@ const struct cli_verb oci_verb_exec = {
                         { 0, "no-new-privs", NULL, "it can't gain privileges" },
                         { 0, "apparmor", "PROFILE", "AppArmor profile" },
                         { 0, "process-label", "LABEL", "SELinux label" },
-                        { 0, "cgroup", "PATH", "a control group below the container's, that exists" },
+                        { 0, "cgroup", "[CONTROLLER,...:]PATH",
+                          "a control group below the container's, that exists; with controllers (cgroup v1) only of "
+                          "theirs, and may be repeated" },
                         { 0, "ignore-paused", NULL, "in a paused container, too; runs once it is resumed" },
                         { 0, "preserve-fds", "N", "descriptors from 3 on that the program gets (default 0)" },
                         { 0 } },

@@ -302,6 +302,26 @@ int cgroup_open_doors(struct cgroups *c, const char *path, bool to_clone, struct
         return n;
 }
 
+int cgroup_open_door_of(struct cgroups *c, const char *controller, const char *path, struct cgroup_door *ret,
+                        struct err *err) {
+        int ctl = ctl_find(controller, strlen(controller)), r = path_check(path, err);
+        const struct hier *h = ctl >= 0 && c->of[ctl] >= 0 ? &c->hiers[c->of[ctl]] : NULL;
+        char file[GROUP_PATH_MAX + 32];
+
+        if (r < 0)
+                return r;
+        if (!h || h->v2)
+                return err_set(err, ERR_INVALID, "this host has no cgroup v1 hierarchy of the controller %.64s",
+                               controller);
+        (void) snprintf(file, sizeof(file), "%s/tasks", path + 1);
+        ret->folder = false;
+        ret->fd = openat(h->fd, file, O_WRONLY | O_CLOEXEC);
+        if (ret->fd >= 0)
+                return 0;
+        return errno == ENOENT ? err_set(err, ERR_NOT_FOUND, "no control group %s of %s", path, controller)
+                               : err_sys(err, errno, "open the control group %s of %s", path, controller);
+}
+
 int cgroup_open_home(struct cgroups *c, int *ret, struct err *err) {
         char file[GROUP_PATH_MAX + 32];
         _cleanup_(freep) char *text = NULL;

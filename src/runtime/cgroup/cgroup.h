@@ -50,6 +50,10 @@ enum { CGROUP_MAX_DOORS = 16 };
 /* Returns how many doors there are, or -code. The caller closes them. */
 _must_use_ int cgroup_open_doors(struct cgroups *c, const char *path, bool to_clone,
                                  struct cgroup_door doors[CGROUP_MAX_DOORS], struct err *err);
+/* The door of @path in the hierarchy of @controller alone ("cpu"), of cgroup v1; ERR_INVALID when it has none
+ * there. */
+_must_use_ int cgroup_open_door_of(struct cgroups *c, const char *controller, const char *path, struct cgroup_door *ret,
+                                   struct err *err);
 /* The cgroup.procs of the v2 group that the calling process is in; *ret is -1 where there is no v2. */
 _must_use_ int cgroup_open_home(struct cgroups *c, int *ret, struct err *err);
 /* Change limits of a live group, those that are set, device rules as a whole; all or nothing (what was changed is put

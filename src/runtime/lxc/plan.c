@@ -437,11 +437,27 @@ int plan_build_program(const struct spec *spec, struct plan *ret, struct err *er
 
 int plan_build_exec(const struct spec_process *process, struct cgroups *cgroups, const char *cgroup_path,
                     struct plan *ret, struct err *err) {
-        return plan_build_exec_in(NULL, process, cgroups, cgroup_path, ret, err);
+        const struct plan_groups groups = { .cgroups = cgroups, .path = cgroup_path };
+
+        return plan_build_exec_in(NULL, process, &groups, ret, err);
 }
 
-int plan_build_exec_in(const struct spec *container, const struct spec_process *process, struct cgroups *cgroups,
-                       const char *cgroup_path, struct plan *ret, struct err *err) {
+static int put_subgroup(struct plan_writer *w, struct cgroups *cgroups, const struct plan_subgroup *sub,
+                        struct err *err) {
+        struct cgroup_door door;
+        int index, r = cgroup_open_door_of(cgroups, sub->controller, sub->path, &door, err);
+
+        if (r < 0)
+                return r;
+        index = plan_put_fd(w, door.fd, err);
+        if (index < 0)
+                return index;
+        PLAN_PUT_REC(w, ((struct plan_record){ .op = PLAN_CGROUP_JOIN, .fd = index }));
+        return 0;
+}
+
+int plan_build_exec_in(const struct spec *container, const struct spec_process *process,
+                       const struct plan_groups *groups, struct plan *ret, struct err *err) {
         _cleanup_(plan_done) struct plan plan = PLAN_EMPTY;
         _cleanup_(plan_writer_done) struct plan_writer w;
         int r;
@@ -449,7 +465,9 @@ int plan_build_exec_in(const struct spec *container, const struct spec_process *
         plan_writer_init(&w, &plan);
         if (!process->user.resolved || plan_count(process->args) == 0)
                 return err_set(err, ERR_INVALID, "an exec needs a resolved user and a command");
-        r = put_cgroups(&w, cgroups, cgroup_path, ENTRY_CLONE, err);
+        r = put_cgroups(&w, groups->cgroups, groups->path, ENTRY_CLONE, err);
+        for (size_t i = 0; i < groups->n_subgroups && r == 0; i++)
+                r = put_subgroup(&w, groups->cgroups, &groups->subgroups[i], err);
         if (r == 0)
                 r = plan_put_user(&w, &process->user, err);
         if (r == 0)

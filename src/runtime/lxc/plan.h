@@ -53,9 +53,17 @@ _must_use_ int plan_build_init(const struct spec *spec, const struct plan_host *
 /* The program alone, and whether the root is read-only, for a container that somebody else has set up, with mounts,
  * devices and a cgroup. */
 _must_use_ int plan_build_program(const struct spec *spec, struct plan *ret, struct err *err);
+/* Where an exec goes. */
+struct plan_groups {
+        struct cgroups *cgroups; /* borrowed */
+        const char *path;        /* in all hierarchies; NULL or "": stays in the caller's */
+        /* And then on, of cgroup v1. */
+        const struct plan_subgroup { const char *controller, *path; } * subgroups;
+        size_t n_subgroups;
+};
 /* In @container: with its personality and memory policy; NULL: without. @process' user must be resolved. */
 _must_use_ int plan_build_exec_in(const struct spec *container, const struct spec_process *process,
-                                  struct cgroups *cgroups, const char *cgroup_path, struct plan *ret, struct err *err);
+                                  const struct plan_groups *groups, struct plan *ret, struct err *err);
 /* @process' user must be resolved. */
 _must_use_ int plan_build_exec(const struct spec_process *process, struct cgroups *cgroups, const char *cgroup_path,
                                struct plan *ret, struct err *err);

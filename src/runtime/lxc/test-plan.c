@@ -295,7 +295,7 @@ static void test_exec(void) {
         struct reader r;
 
         spec.process.user = (struct spec_user){ .uid = 5, .gid = 6, .resolved = true, .username = "ignored" };
-        assert(plan_build_exec_in(&spec, &spec.process, NULL, NULL, &plan, &err) == 0);
+        assert(plan_build_exec_in(&spec, &spec.process, &(struct plan_groups){ 0 }, &plan, &err) == 0);
         assert(reader_map(&r, plan.fd, plan.n_fds, &e) == 0);
         assert(one(&r, PLAN_PERSONALITY)->a == 8 && one(&r, PLAN_MEMORY_POLICY) &&
                one(&r, PLAN_CPU_AFFINITY_INITIAL)->data_len == 1);
