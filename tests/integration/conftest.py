@@ -18,6 +18,7 @@ import pytest  # noqa: E402
 import bundle  # noqa: E402
 import images as recipes  # noqa: E402
 import proxmox  # noqa: E402
+import without_fields  # noqa: E402
 from cri import SLOW, Cri, Pod, load  # noqa: E402
 from ctr import Ctr  # noqa: E402
 from leftovers import Snapshot  # noqa: E402
@@ -33,6 +34,8 @@ AGAINST_CONTAINERD = os.environ.get('LXCRI_TEST_RUNTIME') == 'containerd'
 OCI_FIXTURES = {'oci', 'podman', 'ctr', 'containerd', 'own_containerd'}
 OCI_REFERENCE = os.environ.get('LXCRI_OCI_RUNTIME')  # runc or crun, in place of ours
 
+
+WITHOUT_FIELDS = 'LXCRI_WITHOUT_FIELDS' in os.environ  # see lib/without_fields.py
 
 # Marks of tests that need a host with it: what shows that it is there, and where such a host is to be had.
 NEEDED = {'apparmor': ('/sys/kernel/security/apparmor/profiles', 'AppArmor', 'tests/vm/integration'),
@@ -51,7 +54,27 @@ def pytest_configure(config):
         pytest.exit('run these by tests/integration/run', 2)
 
 
+def pytest_generate_tests(metafunc):
+    fields = without_fields.fields_of(metafunc.function.__name__) if WITHOUT_FIELDS else []
+    if fields:
+        metafunc.fixturenames.append('without_field')
+        metafunc.parametrize('without_field', fields)
+
+
+def field_of(item):
+    return item.callspec.params.get('without_field') if WITHOUT_FIELDS and hasattr(item, 'callspec') else None
+
+
+def tests_a_field(item):
+    field = field_of(item) if 'oci' in item.fixturenames else None
+    rest = field and re.sub('^-|-$', '', item.callspec.id.replace(field, '', 1))
+    return field and without_fields.is_of(field, item.path.name, item.originalname + (f'[{rest}]' if rest else ''))
+
+
 def pytest_collection_modifyitems(config, items):
+    if WITHOUT_FIELDS:
+        config.hook.pytest_deselected(items=[item for item in items if not tests_a_field(item)])
+        items[:] = [item for item in items if tests_a_field(item)]
     if OCI_REFERENCE:
         others = [item for item in items if not OCI_FIXTURES & set(item.fixturenames)]
         config.hook.pytest_deselected(items=others)
@@ -83,6 +106,7 @@ def pytest_collection_modifyitems(config, items):
 
 def pytest_runtest_setup(item):
     """LXCRI_REQUIRE names what this host is to have: missing, it is no reason to skip."""
+    without_fields.active = field_of(item)
     for mark, (path, feature, where) in NEEDED.items():
         if item.get_closest_marker(mark) and not os.path.exists(path):
             if mark in os.environ.get('LXCRI_REQUIRE', '').split():
@@ -302,6 +326,9 @@ def pytest_runtest_makereport(item, call):
     if why:
         report.outcome, report.longrepr = 'skipped', (str(item.path), item.location[1] + 1, f'Skipped: {why}')
     item.failed = report.failed
+    if field_of(item) and call.when == 'call' and report.outcome != 'skipped':
+        passed = report.outcome == 'passed'
+        report.outcome, report.longrepr = ('failed', f'it passes without {field_of(item)}') if passed else ('passed', None)
     if call.when == 'call' and report.failed:
         for name in ('own_daemon', 'shared_daemon'):
             server = getattr(item, 'funcargs', {}).get(name)

@@ -193,23 +193,25 @@ def test_bad_rlimits(oci, limits):
     box.refused('rlimit')
 
 
+def set_own_oom_score_adj(value):
+    with open('/proc/self/oom_score_adj', 'w', encoding='ascii') as f:
+        f.write(str(value))
+
+
 @pytest.mark.parametrize('value', [-500, 0, 777])
 def test_oom_score_adj(oci, value):
     if value < 0 and not can('CAP_SYS_RESOURCE'):
         pytest.skip('this root may not')
     box = oci.container().sh('cat /proc/self/oom_score_adj; exec sleep 1000')
     box.process['oomScoreAdj'] = value
-    box.up()
+    box.up(preexec_fn=lambda: set_own_oom_score_adj(321))
     box.expect(f'{value}\n')
     assert box.proc('oom_score_adj') == f'{value}\n'
 
 
 def test_oom_score_adj_is_left_alone_when_not_given(oci):
-    def set_own():
-        with open('/proc/self/oom_score_adj', 'w', encoding='ascii') as f:
-            f.write('321')
     box = oci.container()
-    box.up(preexec_fn=set_own)
+    box.up(preexec_fn=lambda: set_own_oom_score_adj(321))
     assert box.proc('oom_score_adj') == '321\n'
 
 
@@ -221,7 +223,8 @@ def test_oom_score_adj_is_left_alone_when_not_given(oci):
     ({'policy': 'SCHED_FIFO', 'priority': 11}, 'policy=1 nice=0 priority=11'),
     ({'policy': 'SCHED_RR', 'priority': 12}, 'policy=2 nice=0 priority=12'),
     ({'policy': 'SCHED_DEADLINE', 'runtime': 10000000, 'deadline': 20000000, 'period': 40000000},
-     'policy=6 nice=0 priority=0 flags=0 runtime=10000000 deadline=20000000 period=40000000')])
+     'policy=6 nice=0 priority=0 flags=0 runtime=10000000 deadline=20000000 period=40000000')],
+                         ids=['batch', 'idle', 'other', 'fifo', 'rr', 'deadline'])
 def test_scheduler(oci, scheduler, expected):
     box = oci.container('probe', 'scheduler')
     box.process['scheduler'] = scheduler

@@ -1,6 +1,7 @@
 """linux.seccomp of bundles: in force for the container's program and for each exec; filters that ask an agent."""
 
 import array
+import ctypes
 import fcntl
 import json
 import os
@@ -100,7 +101,7 @@ def test_actions(oci):
 
 def test_errno(oci):
     assert profile(oci.container(*CALL), refuse()).run().strip() == '71'
-    box = profile(oci.container('sh', '-c', 'mkdir /x; echo $?'), default='SCMP_ACT_ERRNO', defaultErrnoRet=38)
+    box = profile(oci.container('sh', '-c', f'mkdir /x; echo $?; {" ".join(CALL)}'), default='SCMP_ACT_ERRNO', defaultErrnoRet=38)
     box.linux['seccomp']['syscalls'] = [{'names': ['mkdir', 'mkdirat', 'no_such_call'], **refuse()}, *[
         {'names': ['read', 'write', 'writev', 'open', 'openat', 'close', 'fstat', 'stat', 'lstat', 'newfstatat', 'poll', 'mmap',
                    'munmap', 'mprotect', 'brk', 'rt_sigaction', 'rt_sigprocmask', 'rt_sigreturn', 'ioctl', 'execve',
@@ -115,7 +116,7 @@ def test_errno(oci):
                    'setgid', 'seccomp', 'getpeername', 'getsockname', 'socket', 'connect', 'mount_setattr', 'restart_syscall'],
          'action': 'SCMP_ACT_ALLOW'}]]
     done = box.run(check=False)
-    assert done.stdout.strip() == '1' and 'Protocol error' in done.stderr, done
+    assert done.stdout == '1\n38\n' and 'Protocol error' in done.stderr, done
 
 
 def test_arguments(oci):
@@ -158,6 +159,31 @@ def test_flags(oci, flag):
         pytest.skip('runc: 1.1 takes it for unknown in some versions')
     box = profile(oci.container(*CALL), refuse(), flags=[f'SECCOMP_FILTER_FLAG_{flag}'])
     assert box.run().strip() == '71'
+
+
+def filter_flags(pid):
+    """The flags of the youngest filter of a process, as the kernel tells a tracer: of them, that of SECCOMP_FILTER_FLAG_LOG."""
+    seize, interrupt, metadata, detach = 0x4206, 0x4207, 0x420d, 17
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+    libc.ptrace.restype = ctypes.c_long
+    assert libc.ptrace(seize, pid, None, None) == 0, os.strerror(ctypes.get_errno())
+    try:
+        assert libc.ptrace(interrupt, pid, None, None) == 0
+        os.waitpid(pid, 0x40000000)  # __WALL
+        told = (ctypes.c_uint64 * 2)(0, 0)
+        if libc.ptrace(metadata, pid, ctypes.sizeof(told), ctypes.addressof(told)) < 0:
+            pytest.skip(f'this kernel does not tell: {os.strerror(ctypes.get_errno())}')
+        return told[1]
+    finally:
+        libc.ptrace(detach, pid, None, None)
+
+
+@pytest.mark.parametrize('flags', [[], ['SECCOMP_FILTER_FLAG_LOG']])
+def test_log_flag(oci, flags):
+    box = profile(oci.container('sleep', '1000'), refuse(), flags=flags)
+    box.up()
+    assert filter_flags(box.pid) == (2 if flags else 0)
 
 
 @OURS

@@ -20,6 +20,7 @@ import subprocess
 import time
 
 import images
+import without_fields
 from cri import SLOW
 from leftovers import mounts, processes
 from runtime import REPO
@@ -330,7 +331,7 @@ class Container:
 
     def write(self):
         with open(os.path.join(self.bundle, 'config.json'), 'w', encoding='utf-8') as f:
-            json.dump(self.config, f)
+            json.dump(without_fields.strip(self.config), f)
 
     # What the runtime does with it.
 
