@@ -126,7 +126,7 @@ static int spawn(const struct proc_run_args *args, struct child *c, struct err *
 
         (void) posix_spawn_file_actions_init(&fa);
         (void) posix_spawn_file_actions_adddup2(&fa, in, 0);
-        (void) posix_spawn_file_actions_adddup2(&fa, out, 1);
+        (void) posix_spawn_file_actions_adddup2(&fa, args->out_fd > 0 ? args->out_fd : out, 1);
         (void) posix_spawn_file_actions_adddup2(&fa, err_out, 2);
         (void) posix_spawn_file_actions_addclosefrom_np(&fa, 3); /* also what we were started with */
         if (args->dir)

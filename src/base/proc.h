@@ -15,6 +15,7 @@ struct proc_run_args {
         const char *input;       /* standard input's bytes, may be NULL */
         size_t input_len;
         struct strbuf *out;     /* standard output, may be NULL (discarded) */
+        int out_fd;             /* standard output goes there instead; 0: not */
         struct strbuf *err_out; /* standard error, may be NULL (discarded) */
         uint64_t timeout_ms;    /* 0: none; past it the program is killed and ERR_DEADLINE raised */
 };

@@ -19,7 +19,7 @@
 #include "oci/user-ids.h"
 #include "security/selinux.h"
 
-static int read_bundle(struct creation *c, const char **ret_text, size_t *ret_len, struct err *err) {
+int creation_read_bundle(struct creation *c, const char **ret_text, size_t *ret_len, struct err *err) {
         const char *given = c->args->bundle ?: ".";
         _cleanup_(freep) char *bundle = realpath(given, NULL), *text = NULL;
         const char *path;
@@ -106,15 +106,9 @@ static void fill(struct creation *c) {
         c->state.own_pid_ns = spec->ns[SPEC_NS_PID].create;
 }
 
-int creation_read(struct creation *c, struct err *err) {
-        const char *text, *bundle;
-        size_t len;
-        int r = read_bundle(c, &text, &len, err);
+int creation_take_config(struct creation *c, const char *text, size_t len, struct err *err) {
+        int r = oci_config_parse(text, len, c->config.bundle, c->oci->arena, &c->config, err);
 
-        if (r < 0)
-                return r;
-        bundle = c->config.bundle;
-        r = oci_config_parse(text, len, bundle, c->oci->arena, &c->config, err);
         if (r < 0)
                 return r;
         for (const char *const *w = c->config.warnings; w && *w; w++)
@@ -136,4 +130,12 @@ int creation_read(struct creation *c, struct err *err) {
                 terminal_proxy_size(&c->config.spec.process.rows, &c->config.spec.process.columns);
         fill(c);
         return oci_dir_write_config(&c->dir, text, len, err);
+}
+
+int creation_read(struct creation *c, struct err *err) {
+        const char *text;
+        size_t len;
+        int r = creation_read_bundle(c, &text, &len, err);
+
+        return r < 0 ? r : creation_take_config(c, text, len, err);
 }

@@ -27,6 +27,9 @@ struct creation {
 
 /* config.json, and its copy in the container's folder; what the caller's own process decides: inherited namespaces. */
 _must_use_ int creation_read(struct creation *c, struct err *err);
+/* Its two halves, for who has something to add: the file's text, and that taken for the container's. */
+_must_use_ int creation_read_bundle(struct creation *c, const char **ret_text, size_t *ret_len, struct err *err);
+_must_use_ int creation_take_config(struct creation *c, const char *text, size_t len, struct err *err);
 /* The group of its own, with limits. */
 _must_use_ int creation_make_cgroup(struct creation *c, struct err *err);
 /* Its share of the processor's cache and of the memory's bandwidth, where the bundle wants one. */

@@ -21,6 +21,7 @@
 #include "base/str.h"
 #include "init/supervisor.h"
 #include "oci/creation.h"
+#include "oci/proxmox-image.h"
 #include "pve/cluster.h"
 #include "pve/vmids.h"
 #include "runtime/lxc/plan.h"
@@ -40,6 +41,7 @@ struct making {
         struct creation *c;
         struct pve_until until;
         struct pve_params params;
+        struct proxmox_image image;
         struct plan plan;
         struct ct ct;
         int rootfs, template, null_fd, sock;
@@ -47,6 +49,7 @@ struct making {
 
 static void making_done(struct making *m) {
         pve_params_done(&m->params);
+        proxmox_image_done(&m->image);
         plan_done(&m->plan);
         m->rootfs = fd_close(m->rootfs);
         m->template = fd_close(m->template);
@@ -106,6 +109,30 @@ static int check_version(struct making *m, struct err *err) {
         return r;
 }
 
+/* config.json, with what it leaves to its image. */
+static int read_bundle(struct making *m, struct err *err) {
+        struct arena *arena = m->c->oci->arena;
+        const char *text;
+        size_t len;
+        int r = creation_read_bundle(m->c, &text, &len, err);
+
+        if (r == 0)
+                r = proxmox_image_find(m->p, &m->until, text, len, arena, &m->image, err);
+        if (r == 0)
+                r = proxmox_image_fill(&m->image, arena, &text, &len, err);
+        return r < 0 ? r : creation_take_config(m->c, text, len, err);
+}
+
+static int write_template(struct making *m, struct err *err) {
+        const struct oci *oci = m->c->oci;
+        int r;
+
+        if (m->image.volume)
+                return proxmox_image_write(&m->image, oci->init_path, m->c->dir.fd, oci->arena, &m->template, err);
+        r = creation_open_rootfs(m->c, &m->rootfs, err);
+        return r < 0 ? r : proxmox_write_template(m->rootfs, oci->init_path, &m->template, err);
+}
+
 /* Written down before it is there, so that whoever deletes the container finds it. */
 static int upload(struct making *m, struct err *err) {
         const struct pve_storage storage = { m->p->node, m->p->template_storage };
@@ -117,14 +144,13 @@ static int upload(struct making *m, struct err *err) {
 
         if (getrandom(&number, sizeof(number), 0) != sizeof(number))
                 return err_sys(err, errno, "take a random number");
-        name = arena_printf(m->c->oci->arena, "proxmox-lxcri-oci_%016llx.tar.zst", (unsigned long long) number);
+        name = arena_printf(m->c->oci->arena, "proxmox-lxcri-oci_%016llx.tar%s", (unsigned long long) number,
+                            m->image.volume ? "" : ".zst");
         s->engine = OCI_PROXMOX_ENGINE;
         s->volume = arena_printf(m->c->oci->arena, "%s:vztmpl/%s", m->p->template_storage, name);
         r = oci_state_write(&m->c->dir, s, err);
         if (r == 0)
-                r = creation_open_rootfs(m->c, &m->rootfs, err);
-        if (r == 0)
-                r = proxmox_write_template(m->rootfs, m->c->oci->init_path, &m->template, err);
+                r = write_template(m, err);
         if (r < 0)
                 return r;
         file = xprintf("/proc/self/fd/%d", m->template);
@@ -258,6 +284,23 @@ static void put_ids(struct spec *spec) {
         spec->session_keyring = false; /* a CT's system calls for keys are refused */
 }
 
+/* Who the image's user is, by its files. */
+static int settle_user(struct making *m, struct err *err) {
+        _cleanup_(fd_closep) int root = -1;
+        const char *text;
+        char path[64];
+        int r;
+
+        if (!m->image.is_users)
+                return 0;
+        (void) snprintf(path, sizeof(path), "/proc/%d/root", (int) m->ct.pid);
+        root = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        if (root < 0)
+                return err_sys(err, errno, "open the root of container %u", m->ct.vmid);
+        r = proxmox_image_look_up_user(&m->image, root, m->c->oci->arena, &m->c->config.spec.process.user, &text, err);
+        return r < 0 ? r : oci_dir_write_config(&m->c->dir, text, strlen(text), err);
+}
+
 static int send_plan(struct making *m, struct err *err) {
         struct spec *spec = &m->c->config.spec;
         int r;
@@ -301,6 +344,8 @@ static int hand_over(struct making *m, struct err *err) {
         if (r == 0)
                 r = send_exit_file(m, err);
         if (r == 0)
+                r = settle_user(m, err);
+        if (r == 0)
                 r = send_plan(m, err);
         if (r == 0)
                 r = wait_for_ready(m, err);
@@ -316,9 +361,10 @@ static int make(const struct oci_engine *e, struct creation *c, struct err *err)
                                                    .template = -1,
                                                    .null_fd = -1,
                                                    .sock = -1 };
-        int r = creation_read(c, err);
+        int r;
 
         m.until = until_of(m.p);
+        r = read_bundle(&m, err);
         if (r == 0)
                 r = proxmox_put_fields(m.p, &c->config, &m.params, err);
         if (r == 0)

@@ -16,6 +16,7 @@
 #define OCI_PROXMOX_ENGINE "proxmox"
 
 struct vmids;
+struct strbuf;
 struct oci_config;
 
 struct oci_proxmox {
@@ -38,5 +39,16 @@ _must_use_ int proxmox_put_fields(const struct oci_proxmox *p, const struct oci_
                                   struct err *err);
 /* Limits that change; @all: also those that are unset. */
 _must_use_ int proxmox_put_resources(const struct spec_resources *r, bool all, struct pve_params *to, struct err *err);
-/* @rootfs, O_PATH, and our init in it, as a template: @ret is an unlinked file. */
+/* @rootfs, O_PATH, and our init in it, as a template: @ret is an unlinked file. Of images: proxmox-image.h. */
 _must_use_ int proxmox_write_template(int rootfs, const char *init_path, int *ret, struct err *err);
+/* An unlinked file on a disk. */
+_must_use_ int proxmox_temporary(int *ret, struct err *err);
+enum { PROXMOX_TAR_TIMEOUT_MS = 30 * 60 * 1000, PROXMOX_COMPLAINTS_MAX = 4096 };
+/* "tar @words". @out, @complaints: its streams; NULL: dropped. @ret_status: as waitpid's. */
+_must_use_ int proxmox_run_tar(const char *const *words, struct strbuf *out, struct strbuf *complaints, int *ret_status,
+                               struct err *err);
+/* The same, and an error if it didn't end well. */
+_must_use_ int proxmox_tar(const char *const *words, struct err *err);
+/* @verb "--append" or "--create": our init into an archive, under the name of init/supervisor.h; @file is "--file=...".
+ */
+_must_use_ int proxmox_tar_init(const char *init_path, const char *verb, const char *file, struct err *err);

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <strings.h>
 #include "base/alloc.h"
+#include "base/json.h"
 #include "base/str.h"
 #include "pve/operation.h"
 
@@ -164,4 +165,22 @@ int pve_storage_delete(struct pve *p, const struct pve_storage *s, const char *v
         int r = check_names(s->node, s->name, err);
 
         return r < 0 ? r : pve_operate(p, &op, NULL, err);
+}
+
+int pve_storage_path(struct pve *p, const struct pve_storage *s, const char *volid, const struct pve_until *until,
+                     char **ret, struct err *err) {
+        _cleanup_(freep) char *path = xprintf("/nodes/%s/storage/%s/content/%s", s->node, s->name, volid);
+        _cleanup_(json_unrefp) json_t *found = NULL;
+        const char *file;
+        int r = check_names(s->node, s->name, err);
+
+        if (r == 0)
+                r = get(p, path, NULL, until, &found, err);
+        if (r < 0)
+                return r;
+        file = pve_json_str(json_object_get(found, "data"), "path");
+        if (!file || *file != '/')
+                return err_set(err, ERR_INTERNAL, "Proxmox does not say where volume %s is", volid);
+        *ret = xstrdup(file);
+        return 0;
 }

@@ -41,6 +41,9 @@ _must_use_ int pve_storage_list(struct pve *p, const struct pve_storage *s, cons
 /* The template in @file, as "NAME:vztmpl/@filename". An older one of that name is replaced. */
 _must_use_ int pve_storage_upload(struct pve *p, const struct pve_storage *s, const char *file, const char *filename,
                                   const struct pve_until *until, struct err *err);
+/* Where the volume is on that node, which need not be this one. @ret: free() it. PVE_NO_VOLUME. */
+_must_use_ int pve_storage_path(struct pve *p, const struct pve_storage *s, const char *volid,
+                                const struct pve_until *until, char **ret, struct err *err);
 /* @volid: "NAME:vztmpl/file.tar". */
 _must_use_ int pve_storage_delete(struct pve *p, const struct pve_storage *s, const char *volid,
                                   const struct pve_until *until, struct err *err);

@@ -6,16 +6,21 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
 
-from bundle import Refused, alive, until
+from bundle import alive, until
 from conftest import AS_PROXMOX
-from proxmox import daemon_config
+from proxmox import SERVER, daemon_config
 from runtime import REPO
+
+sys.path.append(SERVER)
+import templates  # noqa: E402 pylint: disable=wrong-import-position,wrong-import-order
 
 pytestmark = [pytest.mark.ours,
               pytest.mark.skipif(not AS_PROXMOX, reason='there is no Proxmox; such tests run by tests/integration/run --proxmox')]
@@ -23,10 +28,15 @@ CONFIG = '/etc/proxmox-lxcri/config.yaml'
 TAG = 'proxmox-lxcri-oci'
 
 
-def templates(cluster):
-    """What is on the storage for templates that we put there for a bundle."""
-    found = cluster.client.get(f'/nodes/{cluster.node}/storage/local/content', content='vztmpl').data
-    return [one['volid'] for one in found if 'proxmox-lxcri-oci' in one['volid']]
+def volumes(pve):
+    """What is on the storage for templates."""
+    found = pve.cluster.client.get(f'/nodes/{pve.cluster.node}/storage/local/content', content='vztmpl').data
+    return [one['volid'] for one in found]
+
+
+def templates_of(pve):
+    """What of it we put there for a bundle."""
+    return [one for one in volumes(pve) if 'proxmox-lxcri-oci' in one]
 
 
 def guests(cluster):
@@ -49,7 +59,7 @@ def fixture_pve(oci, cluster):
         if os.path.exists(os.path.join(oci.root, container.id)):
             oci.result('delete', '--force', container.id)
     os.unlink(CONFIG)
-    assert not guests(cluster) and not templates(cluster)
+    assert not guests(cluster) and not templates_of(oci)
 
 
 def only(pve):
@@ -79,7 +89,7 @@ def test_life(pve):
     until(lambda: not only(pve)[1]['running'])
     assert box.state()['exitStatus'] == 7
     box.delete()
-    assert not guests(pve.cluster) and not templates(pve.cluster) and not pve.knows(box.id)
+    assert not guests(pve.cluster) and not templates_of(pve) and not pve.knows(box.id)
 
 
 @pytest.mark.parametrize('script, status', [('exit 0', 0), ('exit 42', 42), ('kill -9 $$', 137), ('kill -USR1 $$', 138)])
@@ -189,6 +199,133 @@ def test_fields_in_proxmox(pve):
     assert re.search(rf'{box.id} .* proxmox', pve.call('list'))
 
 
+def killed_at(pve, box, seconds):
+    box.write()
+    pve.note(box)
+    with subprocess.Popen(pve.command('create', '--bundle', box.bundle, box.id), stdin=subprocess.DEVNULL,
+                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as command:
+        time.sleep(seconds)
+        command.send_signal(signal.SIGKILL)
+    if os.path.exists(os.path.join(pve.root, box.id)):
+        assert box.status() in ('stopped', 'created')
+    box.delete('--force')
+    until(lambda: not guests(pve.cluster) and not templates_of(pve), 10, lambda: (guests(pve.cluster), templates_of(pve)))
+
+
+# From what is on a storage.
+
+def stored(pve, path):
+    """A file on the storage for templates; its volume id, which is what the annotation says."""
+    name = os.path.basename(path)
+    folder = pve.cluster.client.get('/storage/local').data['path']
+    shutil.copy(path, os.path.join(folder, 'template', 'cache', name))
+    return f'local:vztmpl/{name}'
+
+
+@pytest.fixture(name='storage')
+def fixture_storage(pve, tmp_path):
+    """storage(make, NAME, ...): a file that templates.py makes, on the storage for templates."""
+    made = []
+
+    def put(make, name, *args, **kwargs):
+        made.append(stored(pve, make(str(tmp_path / name), *args, **kwargs)))
+        return made[-1]
+    yield put
+    for volume in made:
+        assert pve.cluster.client.task('DELETE', f'/nodes/{pve.cluster.node}/storage/local/content/{volume}') == 'OK'
+
+
+def from_image(pve, volume, *args):
+    """A container whose bundle has no root file system of its own."""
+    box = pve.container(*args)
+    box.config['annotations'] = {'proxmox-lxcri.io/ostemplate': volume}
+    box.config['root'] = {'path': 'none'}
+    if not args:
+        del box.process['args']
+    return box
+
+
+USERS = (templates.layer().dir('work').file('work/here', 'yes\n')
+         .file('etc/passwd', 'root:x:0:0::/:/bin/sh\nwho:x:1000:1001::/:/bin/sh\n').file('etc/group', 'more:x:77:who\n'))
+
+
+@pytest.mark.parametrize('name', ['small.tar', 'small.tar.gz', 'small.tar.zst'])
+def test_from_a_template(pve, storage, name):
+    volume = storage(templates.template, name)
+    box = from_image(pve, volume, 'sh', '-c', 'trap "echo got; exit 7" TERM; cat /etc/os-release; cat /proc/1/comm; ls -a / | grep proxmox; while :; do sleep 0.05; done')
+    box.up()
+    box.expect('ID=debian\nlxcri-ct\n')
+    vmid, guest = only(pve)
+    first = int(pve.cluster.client.get(f'/nodes/{pve.cluster.node}/lxc/{vmid}/status/current').data['pid'])
+    assert guest['config']['entrypoint'] == '/.proxmox-lxcri/init ct' and int(box.status_field('PPid')) == first
+    assert box.state()['pid'] == box.pid and box.exec('cat', '/etc/os-release') == 'ID=debian\n'
+    assert not templates_of(pve) and volume in volumes(pve)
+    box.kill('TERM')
+    box.expect('got')
+    until(lambda: box.status() == 'stopped' and box.state()['exitStatus'] == 7)
+    box.delete()
+
+
+def test_a_template_does_not_say_what_to_run(pve, storage):
+    from_image(pve, storage(templates.template, 'small.tar')).refused('process.args: there are none, and a template')
+
+
+SHOW = 'echo "$WORD $PWD $HOME_OF $*"; id; cat here; trap "echo got; exit 9" TERM; while :; do sleep 0.05; done'
+
+
+@pytest.mark.parametrize('user, ids', [('', 'uid=0(root) gid=0'), ('who', 'uid=1000(who) gid=1001 groups=77(more),1001'),
+                                       ('1000:77', 'uid=1000(who) gid=77(more) groups=77(more)')])
+def test_an_oci_images_own_program(pve, storage, user, ids):
+    volume = storage(templates.oci_archive, 'image.tar', USERS, Entrypoint=['/bin/sh', '-c', SHOW, 'sh'], Cmd=['an argument', "it's"],
+                     Env=['PATH=/bin', 'WORD=image', 'HOME_OF=image'], WorkingDir='/work', User=user)
+    box = from_image(pve, volume)
+    box.process['env'] = ['WORD=bundle']
+    pid = box.create()
+    vmid, guest = only(pve)
+    config = guest['config']
+    assert config['entrypoint'] == '/.proxmox-lxcri/init ct' and 'env' not in config
+    assert ['lxc.init.uid', '0'] in config['lxc'] and ['lxc.init.cwd', '/'] in config['lxc']
+    assert box.status() == 'created' and box.output_text() == ''
+    box.start()
+    box.expect('yes')
+    assert box.output_text() == f"bundle /work image an argument it's\n{ids}\nyes\n"
+    assert box.state()['pid'] == pid and f'/lxc/{vmid}/ns' in box.proc('cgroup')
+    assert box.exec('sh', '-c', 'echo $WORD $PWD; id') == f'bundle /work\n{ids}\n'
+    assert not templates_of(pve)
+    box.kill('TERM')
+    box.expect('got')
+    until(lambda: box.status() == 'stopped' and box.state()['exitStatus'] == 9)
+    box.delete()
+    assert not guests(pve.cluster)
+
+
+def test_an_oci_image_with_a_program_of_the_bundles(pve, storage):
+    volume = storage(templates.oci_archive, 'image.tar', USERS, Entrypoint=['/bin/false'], Env=['WORD=image'], WorkingDir='/work', User='who')
+    assert from_image(pve, volume, 'sh', '-c', 'echo "$WORD" $PWD $(id -u); cat /work/here').run() == ' / 0\nyes\n'
+
+
+def test_a_process_that_is_the_images_alone(pve, storage):
+    volume = storage(templates.oci_archive, 'image.tar', USERS, Cmd=['/bin/sh', '-c', 'id -u; exit 42'], User='1000')
+    box = from_image(pve, volume)
+    del box.config['process']
+    done = box.run(check=False)
+    assert (done.returncode, done.stdout) == (42, '1000\n'), done.stderr
+
+
+def test_images_that_are_not_there(pve, storage):
+    for volume, words in (('local:vztmpl/none.tar', "volume 'local:vztmpl/none.tar' does not exist"),
+                          ('local:backup/x.tar', 'is not of the form STORAGE:vztmpl/FILE'),
+                          (storage(templates.oci_archive, 'image.tar', USERS), 'nor has the image local:vztmpl/image.tar any')):
+        from_image(pve, volume).refused(words)
+    assert not guests(pve.cluster) and not templates_of(pve)
+
+
+@pytest.mark.parametrize('moment', range(0, 12, 3))
+def test_create_from_an_image_killed_at_any_moment(pve, storage, moment):
+    volume = storage(templates.oci_archive, 'image.tar', USERS, Cmd=['/bin/sleep', '1000'])
+    killed_at(pve, from_image(pve, volume), 0.05 + 0.08 * moment)
+
+
 REFUSED = {
     'mounts[6] (/mnt)': lambda box: box.mount('/tmp', '/mnt', 'bind'),
     'linux.namespaces': lambda box: box.without_namespace('network'),
@@ -215,23 +352,13 @@ def test_fields_that_proxmox_cannot_do_are_refused(pve, field):
     box = pve.container()
     REFUSED[field](box)
     box.refused(f'{field}: the engine proxmox can\'t do it')
-    assert not guests(pve.cluster) and not templates(pve.cluster)
+    assert not guests(pve.cluster) and not templates_of(pve)
 
 
 @pytest.mark.parametrize('moment', range(12))
 def test_create_killed_at_any_moment(pve, moment):
     """delete --force removes what there is, in Proxmox too; before, the container is said to be stopped or created."""
-    box = pve.container('sleep', '1000')
-    box.write()
-    pve.note(box)
-    with subprocess.Popen(pve.command('create', '--bundle', box.bundle, box.id), stdin=subprocess.DEVNULL,
-                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as command:
-        time.sleep(0.01 + 0.08 * moment)
-        command.send_signal(signal.SIGKILL)
-    if os.path.exists(os.path.join(pve.root, box.id)):
-        assert box.status() in ('stopped', 'created')
-    box.delete('--force')
-    until(lambda: not guests(pve.cluster) and not templates(pve.cluster), 10, lambda: (guests(pve.cluster), templates(pve.cluster)))
+    killed_at(pve, pve.container('sleep', '1000'), 0.01 + 0.08 * moment)
 
 
 def test_what_became_somebody_elses_stays(pve):

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +17,6 @@
 #include "base/proc.h"
 #include "base/str.h"
 #include "base/strbuf.h"
-#include "init/users.h"
 #include "runtime/crun/config-json.h"
 #include "runtime/lxc/plan-writer.h"
 
@@ -51,37 +49,6 @@ int crun_prepare(const char *state_dir, struct err *err) {
                 r = fs_mkdir_p(path, 0700, err);
         }
         return r;
-}
-
-/* --- who the process is --------------------------------------------------------------------------------------------
- */
-
-/* As init does it for other containers; before anything is mounted, in the image's files. */
-static int resolve_user(const struct spec *spec, struct plan_ready *ret, struct err *err) {
-        static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* the parser's buffers are static */
-        _cleanup_(plan_done) struct plan plan = PLAN_EMPTY;
-        _cleanup_(plan_writer_done) struct plan_writer w = { 0 };
-        _cleanup_(freep) struct users_result *user = xnew(struct users_result);
-        struct plan_error e = { 0 };
-        int r;
-
-        plan_writer_init(&w, &plan);
-        r = plan_put_user(&w, &spec->process.user, err);
-        if (r < 0)
-                return r;
-        (void) pthread_mutex_lock(&lock);
-        r = users_resolve(spec->rootfs_mount_fd, (const void *) (strbuf_str(&w.out) + sizeof(struct plan_header)), user,
-                          &e);
-        (void) pthread_mutex_unlock(&lock);
-        if (r < 0 && e.sys_errno)
-                return err_sys(err, e.sys_errno, "%s", e.text);
-        if (r < 0)
-                return err_set(err, ERR_INVALID, "%s", e.text);
-        ret->uid = user->uid;
-        ret->gid = user->gid;
-        ret->n_groups = (uint32_t) MIN_OF(user->n_groups, (size_t) PLAN_MAX_GROUPS);
-        memcpy(ret->groups, user->groups, ret->n_groups * sizeof(ret->groups[0]));
-        return 0;
 }
 
 /* --- mounts --------------------------------------------------------------------------------------------------------
@@ -165,7 +132,8 @@ int crun_bundle_write(const struct spec *spec, const char *state_dir, const char
         struct crun_bundle b = CRUN_BUNDLE_EMPTY;
         int r;
 
-        r = resolve_user(spec, &b.user, err);
+        /* Before anything is mounted, in the image's files. */
+        r = plan_resolve_user(&spec->process.user, spec->rootfs_mount_fd, &b.user, err);
         /* What is a bind shows in the spec as long as its descriptors are there. */
         if (r == 0)
                 r = write_config(spec, state_dir, dir, &b, err);

@@ -64,6 +64,8 @@ struct plan_groups {
 /* In @container: with its personality and memory policy; NULL: without. @process' user must be resolved. */
 _must_use_ int plan_build_exec_in(const struct spec *container, const struct spec_process *process,
                                   const struct plan_groups *groups, struct plan *ret, struct err *err);
+/* Who @user is by /etc/passwd and /etc/group below @rootfs_fd, which are hostile. @ret: uid, gid and groups are set. */
+_must_use_ int plan_resolve_user(const struct spec_user *user, int rootfs_fd, struct plan_ready *ret, struct err *err);
 /* @process' user must be resolved. */
 _must_use_ int plan_build_exec(const struct spec_process *process, struct cgroups *cgroups, const char *cgroup_path,
                                struct plan *ret, struct err *err);
