@@ -185,11 +185,23 @@ static void place_by_init(const struct oci *o, struct cgroups *cgroups, struct o
 /* --- all of it -----------------------------------------------------------------------------------------------------
  */
 
+/* Another engine's, which knows its own by what the claim says: with the container end its processes. */
+static void find_claimed(const struct oci *o, const struct oci_dir *d, struct oci_state *ret) {
+        ret->is_lost = true;
+        o->warn(arena_printf(o->arena, "container %s: found without its state: it is of the engine %s", d->id,
+                             ret->engine),
+                o->userdata);
+}
+
 void lost_find(const struct oci *o, const struct oci_dir *d, struct cgroups *cgroups, struct oci_state *ret) {
         struct oci_config config = { 0 };
         struct err err;
         const char *group;
 
+        if (oci_claim_read(d, o->arena, ret, &err) == 0) {
+                find_claimed(o, d, ret);
+                return;
+        }
         *ret = OCI_STATE_EMPTY(arena_strdup(o->arena, d->id));
         find_watcher(d, o->arena, ret);
         if (ret->pid <= 0)

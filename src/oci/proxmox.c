@@ -148,7 +148,9 @@ static int upload(struct making *m, struct err *err) {
                             m->image.volume ? "" : ".zst");
         s->engine = OCI_PROXMOX_ENGINE;
         s->volume = arena_printf(m->c->oci->arena, "%s:vztmpl/%s", m->p->template_storage, name);
-        r = oci_state_write(&m->c->dir, s, err);
+        r = oci_claim_write(&m->c->dir, s, err);
+        if (r == 0)
+                r = oci_state_write(&m->c->dir, s, err);
         if (r == 0)
                 r = write_template(m, err);
         if (r < 0)
@@ -417,14 +419,38 @@ static int destroy(const struct oci_proxmox *p, const struct oci_state *s, const
         return r < 0 && pve_kind(err) == PVE_MISSING ? 0 : r;
 }
 
-static int remove_it(const struct oci_engine *e, const struct oci *o, const struct oci_state *s, struct err *err) {
+/* By its description, among all that have our tag. */
+static int find_lost(const struct oci_proxmox *p, struct oci_state *s, const struct pve_until *until, struct err *err) {
+        _cleanup_(pve_ct_list_done) struct pve_ct_list list = { 0 };
+        bool ours = false;
+        int r = pve_ct_list(p->pve, until, &list, err);
+
+        for (size_t i = 0; i < list.n && r == 0 && !ours; i++) {
+                const struct pve_ct_entry *entry = &list.entries[i];
+
+                if (!str_eq(entry->ct.node, p->node) || !strstr(entry->status.tags, OCI_PROXMOX_TAG))
+                        continue;
+                s->vmid = entry->ct.vmid;
+                r = is_ours(p, s, until, &ours, err);
+                if (r < 0 && pve_kind(err) == PVE_MISSING)
+                        r = 0;
+        }
+        if (!ours)
+                s->vmid = 0;
+        return r;
+}
+
+static int remove_it(const struct oci_engine *e, const struct oci *o, const struct oci_state *given, struct err *err) {
         const struct oci_proxmox *p = (const struct oci_proxmox *) e;
         const struct pve_until until = until_of(p);
-        int r = s->vmid ? destroy(p, s, &until, err) : 0;
+        struct oci_state s = *given;
+        int r = s.is_lost ? find_lost(p, &s, &until, err) : 0;
 
+        if (r == 0 && s.vmid)
+                r = destroy(p, &s, &until, err);
         if (r == 0)
-                r = drop_template(p, s->volume, &until, err);
-        return r < 0 ? err_wrap(err, "remove Proxmox container %u of container %s", s->vmid, s->id) : 0;
+                r = drop_template(p, s.volume, &until, err);
+        return r < 0 ? err_wrap(err, "remove Proxmox container %u of container %s", s.vmid, s.id) : 0;
 }
 
 static int update(const struct oci_engine *e, const struct oci_state *s, const struct spec_resources *r,

@@ -29,6 +29,7 @@ enum { STATE_MAX = 16 << 20, STATE_VALUES_MAX = 200000, CONFIG_MAX = 8 << 20, ID
 
 #define STATE_FILE "state.json"
 #define CONFIG_FILE "config.json"
+#define CLAIM_FILE "claim"
 #define LOCK_FILE "lock"
 
 const char *oci_status_name(enum oci_status status) {
@@ -206,7 +207,7 @@ static json_t *annotations_json(const struct oci_state *s) {
         return o;
 }
 
-int oci_state_write(const struct oci_dir *d, const struct oci_state *s, struct err *err) {
+static int write_as(const struct oci_dir *d, const char *file, const struct oci_state *s, struct err *err) {
         _cleanup_(json_unrefp) json_t *o = json_pack(
                 "{s:s s:s s:s s:s s:s s:i s:I s:i s:I s:s s:b s:b s:s s:s s:I s:s s:s s:s s:b s:b s:o}", "id", s->id,
                 "bundle", s->bundle, "rootfs", s->rootfs, "ociVersion", s->oci_version, "created", s->created, "pid",
@@ -219,7 +220,15 @@ int oci_state_write(const struct oci_dir *d, const struct oci_state *s, struct e
 
         if (!text)
                 return err_set(err, ERR_INVALID, "the state of container %s can't be written as JSON", s->id);
-        return fs_write_atomic(d->fd, STATE_FILE, text, strlen(text), 0600, false, err);
+        return fs_write_atomic(d->fd, file, text, strlen(text), 0600, false, err);
+}
+
+int oci_state_write(const struct oci_dir *d, const struct oci_state *s, struct err *err) {
+        return write_as(d, STATE_FILE, s, err);
+}
+
+int oci_claim_write(const struct oci_dir *d, const struct oci_state *s, struct err *err) {
+        return write_as(d, CLAIM_FILE, s, err);
 }
 
 static const char *string_of(json_t *o, const char *key, struct arena *arena) {
@@ -274,19 +283,29 @@ int oci_state_parse(const char *text, size_t len, const char *id, struct arena *
         return 0;
 }
 
-/* A container whose create was killed at its very beginning has none: it is being made, by nobody. */
-int oci_state_read(const struct oci_dir *d, struct arena *arena, struct oci_state *ret, struct err *err) {
+static int read_as(const struct oci_dir *d, const char *file, struct arena *arena, struct oci_state *ret,
+                   struct err *err) {
         _cleanup_(freep) char *text = NULL;
         size_t len;
-        int r = fs_read_file(d->fd, STATE_FILE, STATE_MAX, &text, &len, err);
+        int r = fs_read_file(d->fd, file, STATE_MAX, &text, &len, err);
 
-        if (r < 0 && err->sys_errno == ENOENT) {
-                *ret = OCI_STATE_EMPTY(arena_strdup(arena, d->id));
-                return 0;
-        }
         if (r == 0)
                 r = oci_state_parse(text, len, d->id, arena, ret, err);
         return r < 0 ? err_wrap(err, "read the state of container %s", d->id) : 0;
+}
+
+/* A container whose create was killed at its very beginning has none: it is being made, by nobody. */
+int oci_state_read(const struct oci_dir *d, struct arena *arena, struct oci_state *ret, struct err *err) {
+        int r = read_as(d, STATE_FILE, arena, ret, err);
+
+        if (r == 0 || err->sys_errno != ENOENT)
+                return r;
+        *ret = OCI_STATE_EMPTY(arena_strdup(arena, d->id));
+        return 0;
+}
+
+int oci_claim_read(const struct oci_dir *d, struct arena *arena, struct oci_state *ret, struct err *err) {
+        return read_as(d, CLAIM_FILE, arena, ret, err);
 }
 
 int oci_dir_read_config(const struct oci_dir *d, struct arena *arena, const char **ret, size_t *ret_len,

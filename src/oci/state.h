@@ -33,6 +33,7 @@ struct oci_state {
         const char *scope;       /* systemd's unit, "": driver cgroupfs */
         const char *engine;      /* who made it: "": LXC; "proxmox" */
         unsigned vmid;           /* Proxmox' number of it; 0: none */
+        bool is_lost;            /* not written down: it is the claim's, and its number is to be looked for */
         const char *volume;      /* of Proxmox, that it is made from, and that goes with it; "": none */
         int exit_status;         /* not written down: oci_dir_exit_status() of one that is stopped, for "state" */
         const char *rdt_made;    /* resctrl's folder that goes with it, "": none */
@@ -87,6 +88,10 @@ _must_use_ int oci_state_write(const struct oci_dir *d, const struct oci_state *
 _must_use_ int oci_state_parse(const char *text, size_t len, const char *id, struct arena *arena, struct oci_state *ret,
                                struct err *err);
 _must_use_ int oci_state_read(const struct oci_dir *d, struct arena *arena, struct oci_state *ret, struct err *err);
+/* The state as it was before another engine made anything: by it "delete --force" finds that when state.json is
+ * damaged. */
+_must_use_ int oci_claim_write(const struct oci_dir *d, const struct oci_state *s, struct err *err);
+_must_use_ int oci_claim_read(const struct oci_dir *d, struct arena *arena, struct oci_state *ret, struct err *err);
 /* The config.json that it was made from: text. */
 _must_use_ int oci_dir_read_config(const struct oci_dir *d, struct arena *arena, const char **ret, size_t *ret_len,
                                    struct err *err);

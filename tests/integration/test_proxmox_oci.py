@@ -372,6 +372,28 @@ def test_what_became_somebody_elses_stays(pve):
     assert guest['running']
 
 
+@pytest.mark.parametrize('how', ['cut', 'gone'])
+@pytest.mark.parametrize('what', ['state.json', 'config.json state.json'])
+def test_a_state_that_is_damaged(pve, how, what):
+    """delete --force finds the container in Proxmox by what it is called there, and no other."""
+    other = pve.container('sleep', '1000')
+    other.up()
+    box = pve.container('sleep', '1000')
+    box.up()
+    for name in what.split():
+        path = os.path.join(pve.root, box.id, name)
+        if how == 'cut':
+            os.truncate(path, 5)
+        else:
+            os.unlink(path)
+    done = subprocess.run(pve.lxc('delete', box.id), check=False, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1 and '--force' in done.stderr and len(guests(pve.cluster)) == 2
+    assert subprocess.run(pve.lxc('delete', '--force', box.id), check=False).returncode == 0
+    assert any('found without its state' in line['msg'] for line in pve.log_lines())
+    assert not alive(box.pid) and not pve.knows(box.id)
+    assert f'- container: {other.id}\n' in only(pve)[1]['config']['description'] and other.status() == 'running'
+
+
 def configured(text):
     with open(CONFIG, 'a', encoding='utf-8') as f:
         f.write(text)

@@ -30,14 +30,18 @@ int engine_find(const char *name, enum engine *ret, struct err *err) {
         return err_set(err, ERR_INVALID, "invalid engine: %.32s: it is lxc, crun or proxmox", name);
 }
 
-/* What can't be read is for the verb to complain of. */
+/* What can't be read is for the verb to complain of; one whose state is damaged is told by its claim. */
 static bool is_proxmox(const struct runtime *rt, const char *id) {
         _cleanup_(oci_dir_done) struct oci_dir d = OCI_DIR_EMPTY;
         struct oci_state s = { 0 };
         struct err ignored;
 
-        return oci_dir_open(rt->oci.root, id, false, &d, &ignored) == 0 &&
-               oci_state_read(&d, rt->arena, &s, &ignored) == 0 && str_eq(s.engine, engine_names[ENGINE_PROXMOX]);
+        if (oci_dir_open(rt->oci.root, id, false, &d, &ignored) < 0)
+                return false;
+        if ((oci_state_read(&d, rt->arena, &s, &ignored) < 0 || str_empty(s.created)) &&
+            oci_claim_read(&d, rt->arena, &s, &ignored) < 0)
+                return false;
+        return str_eq(s.engine, engine_names[ENGINE_PROXMOX]);
 }
 
 /* Only these ask Proxmox of a container that is there; --regex may name any. */
