@@ -38,7 +38,7 @@ OCI_REFERENCE = os.environ.get('LXCRI_OCI_RUNTIME')  # runc or crun, in place of
 WITHOUT_FIELDS = 'LXCRI_WITHOUT_FIELDS' in os.environ  # see lib/without_fields.py
 
 # Marks of tests that need a host with it: what shows that it is there, and where such a host is to be had.
-NEEDED = {'apparmor': ('/sys/kernel/security/apparmor/profiles', 'AppArmor', 'tests/vm/integration'),
+NEEDED = {'apparmor': ('/sys/kernel/security/apparmor/profiles', 'AppArmor', 'tests/vm/integration, oci'),
           'selinux': ('/sys/fs/selinux/enforce', 'SELinux', 'tests/vm/selinux')}
 
 

@@ -380,6 +380,10 @@ def test_device_rules_are_replaced(oci):
 
 # --- groups
 
+BY_PATH = pytest.mark.skipif(has_systemd(), reason='systemd has names, no paths')
+
+
+@BY_PATH
 @pytest.mark.not_by('crun', 'kills all that is in it')
 def test_a_group_that_was_there_is_joined(oci):
     """What else is in it is neither killed nor is the group removed."""
@@ -425,6 +429,7 @@ def own_group():
         return max((line.rstrip('\n').split(':', 2)[2] for line in f), key=len)
 
 
+@BY_PATH
 @pytest.mark.not_by('crun', 'has its own places')
 @pytest.mark.parametrize('path', [None, 'some/../where'])
 def test_paths_that_are_not_absolute(oci, path):
@@ -570,27 +575,20 @@ def test_scope(oci):
     box.linux['cgroupsPath'] = f'{name}-sub.slice:{name}:{box.id}'
     box.linux['resources'].update(memory={'limit': 64 * MIB}, pids={'limit': 77}, cpu={'quota': 50000, 'cpus': '0'})
     box.config['annotations'] = {'org.systemd.property.TimeoutStopSec': '7'}
-    box.write()
-    oci.note(box)
-    with open(box.out_path, 'ab') as out:
-        subprocess.run(oci.command('create', '--bundle', box.bundle, '--pid-file', box.pid_file, box.id,
-                                   options=('--systemd-cgroup',)), check=True, stdin=subprocess.DEVNULL, stdout=out,
-                       stderr=out)
-    with open(box.pid_file, encoding='ascii') as f:
-        box.pid = int(f.read())
+    box.create()
     assert box.cgroup in box.proc('cgroup')
     unit_is(unit, ActiveState='active', Delegate='yes', MemoryMax='67108864', TasksMax='77', CPUQuotaPerSecUSec='500ms',
             AllowedCPUs='0', TimeoutStopUSec='7s', Slice=f'{name}-sub.slice', ControlGroup=box.cgroup)
     box.start()
-    oci.call('--systemd-cgroup', 'update', '--memory', '96M', '--pids-limit', '88', box.id)
+    oci.call('update', '--memory', '96M', '--pids-limit', '88', box.id)
     unit_is(unit, MemoryMax='100663296', TasksMax='88')
     subprocess.run(['systemctl', 'daemon-reload'], check=True)
     assert read(box, 'pids', 'pids.max') == '88' and read(box, 'memory', 'memory.max') == '100663296'
     assert read(box, 'cpu', 'cpu.max') == '50000 100000' and read(box, 'cpuset', 'cpuset.cpus') == '0'
-    oci.call('--systemd-cgroup', 'pause', box.id)
+    oci.call('pause', box.id)
     assert box.status() == 'paused'
-    oci.call('--systemd-cgroup', 'resume', box.id)
+    oci.call('resume', box.id)
     box.stop()
-    oci.call('--systemd-cgroup', 'delete', box.id)
+    oci.call('delete', box.id)
     unit_is(unit, ActiveState='inactive')
     assert not os.path.exists(cgroup_path('memory', box.cgroup))

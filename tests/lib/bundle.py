@@ -23,7 +23,7 @@ import images
 import without_fields
 from cri import SLOW
 from leftovers import mounts, processes
-from runtime import REPO
+from runtime import REPO, has_systemd
 
 NAME = os.environ.get('LXCRI_OCI_RUNTIME') or 'lxcri'
 ID = os.environ.get('LXCRI_TEST_ID', 'lxcri-test')
@@ -31,6 +31,7 @@ PATH = images.PATH
 CAPS = ['CAP_CHOWN', 'CAP_DAC_OVERRIDE', 'CAP_FOWNER', 'CAP_FSETID', 'CAP_KILL', 'CAP_SETGID', 'CAP_SETUID',
         'CAP_SETPCAP', 'CAP_NET_BIND_SERVICE', 'CAP_SYS_CHROOT', 'CAP_MKNOD', 'CAP_AUDIT_WRITE']
 PR_SET_CHILD_SUBREAPER = 36
+SLICE = ID.replace('-', '_') + '.slice'  # of containers whose groups systemd makes
 # Mounts that are no container's: the network namespace of all watchers, which stays; Podman's storage, which comes and goes.
 NOBODYS = ('/run/proxmox-lxcri/watchers.net', '/podman/root/overlay')
 
@@ -238,14 +239,21 @@ class Container:
         self.rootfs = os.path.join(self.bundle, 'rootfs')
         self.out_path = os.path.join(self.bundle, 'out')
         self.pid_file = os.path.join(self.bundle, 'pid')
-        self.cgroup = f'/{ID}/{id_}'
         self.config = default_config()
-        self.config['linux']['cgroupsPath'] = self.cgroup
+        self.place(id_)
         self.pid = 0
         os.makedirs(self.rootfs)
         _link_tree(self.rootfs)
 
     # Its configuration.
+
+    def place(self, name):
+        """Another group for it: a folder, or a scope of systemd's."""
+        if has_systemd():
+            self.cgroup, self.linux['cgroupsPath'] = f'/{SLICE}/lxcri-{name}.scope', f'{SLICE}:lxcri:{name}'
+        else:
+            self.cgroup = self.linux['cgroupsPath'] = f'/{ID}/{name}'
+        return self
 
     @property
     def process(self):
@@ -515,7 +523,18 @@ def cgroups():
     """The cgroups of this run."""
     return {path for top in glob.glob('/sys/fs/cgroup') + glob.glob('/sys/fs/cgroup/*')
             if NAME != 'crun' or not top.endswith('/unified')  # a plain folder then, where crun leaves its own
-            for path, _, _ in os.walk(os.path.join(top, ID)) if not path.endswith('/' + ID)}
+            for name in (ID, SLICE) for path, _, _ in os.walk(os.path.join(top, name)) if not path.endswith('/' + name)}
+
+
+def may_be_ours(pid):
+    """Not where the whole host is looked at, and tests in namespaces of their own go on beside these."""
+    if not has_systemd():
+        return True
+    try:
+        with open(f'/proc/{pid}/cgroup', encoding='ascii') as f:
+            return SLICE in f.read() or os.readlink(f'/proc/{pid}/ns/pid') == os.readlink('/proc/self/ns/pid')
+    except OSError:
+        return False
 
 
 class Host:
@@ -545,7 +564,8 @@ class Host:
             self.containers.append(container)
 
     def command(self, *args, options=()):
-        return [program(), '--root', self.root, '--log', self.log, '--log-format', 'json', *options, *args]
+        driver = ['--systemd-cgroup'] if has_systemd() else []
+        return [program(), '--root', self.root, '--log', self.log, '--log-format', 'json', *driver, *options, *args]
 
     def call(self, *args, **popen):
         """A command of the runtime that must succeed: its output."""
@@ -581,7 +601,8 @@ class Host:
     def things(self):
         """What a runtime could leave behind, as a set of words."""
         own = os.readlink('/proc/self/ns/mnt')
-        return ({f'process {pid} {text}' for pid, text in processes().items() if alive(pid)}
+        return ({f'process {pid} {text}' for pid, text in processes().items()
+                 if alive(pid) and may_be_ours(pid)}
                 | {f'mount {point} #{n}' for ns, point, n in mounts()
                    if ns == own and not point.endswith(NOBODYS)}
                 | {f'cgroup {path}' for path in cgroups()}

@@ -20,6 +20,12 @@ stage_programs() {
 		/usr/bin/python3 -c 'import images, bundle; images.nonewprivs(); images.static_program(bundle.PROBE)'
 }
 
+# stage_units NAME...: the programs of unit tests.
+stage_units() {
+	local name
+	for name in "$@"; do cp "${LXCRI_BUILD:-$repo/build}/src/test-$name" "$stage/build/"; done
+}
+
 # stage_tools PROGRAM...: of those that come from the Go module proxy. Fails where they can't be had.
 stage_tools() {
 	local tools
