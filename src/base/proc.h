@@ -8,7 +8,7 @@
 #include "base/strbuf.h"
 
 struct proc_run_args {
-        const char *path;        /* absolute; NULL: argv[0] */
+        const char *path;        /* without a slash it is looked for in $PATH; NULL: argv[0] */
         const char *dir;         /* working folder; NULL: ours */
         const char *const *argv; /* NULL-terminated */
         const char *const *envp; /* NULL-terminated; NULL: empty */

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* image pull - fetch images, with progress. */
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include "base/str.h"
 #include "cli/json.h"
 #include "cli/pull.h"
@@ -11,26 +9,18 @@
 static const struct cli_option options[] = {
         { 'q', "quiet", NULL, "no progress" },
         { 0, "creds", "USER[:PASSWORD]", "for the registry; without PASSWORD it is taken from $REGISTRY_PASSWORD" },
+        { 0, "authfile", "FILE", "credentials (default: those of Podman and Docker, see \"image login\")" },
         { 0 },
 };
 
 static int run(struct cli *cli, const struct cli_args *args) {
-        struct pull_args p = { .quiet = args_has(args, "quiet") };
-        const char *creds = args_value(args, "creds");
+        struct pull_args p = { .creds = args_value(args, "creds"),
+                               .auth_file = args_value(args, "authfile"),
+                               .quiet = args_has(args, "quiet") };
         json_t *all = json_array();
         int status = EXIT_FINE;
         struct err err;
 
-        if (creds) {
-                const char *colon = strchr(creds, ':');
-
-                p.username = arena_strndup(cli->arena, creds, colon ? (size_t) (colon - creds) : strlen(creds));
-                p.password = colon ? colon + 1 : getenv("REGISTRY_PASSWORD");
-                if (!p.password) {
-                        json_decref(all);
-                        return cli_usage(&verb_image_pull, "--creds without a password: set REGISTRY_PASSWORD");
-                }
-        }
         cli_catch_signals();
         for (size_t i = 0; i < args->n_rest && !cli_interrupted(); i++) {
                 const char *id;

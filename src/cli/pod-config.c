@@ -28,7 +28,8 @@ const struct cli_option pod_run_options[] = {
         { 'm', "memory", "BYTES", "memory limit, e.g. 64M; swap is not used" },
         { 0, "cpus", "N", "CPU limit, e.g. 0.5" },
         { 'q', "quiet", NULL, "no progress when the image is pulled" },
-        { 0, "creds", "USER:PASSWORD", "for the registry, when the image is pulled" },
+        { 0, "creds", "USER[:PASSWORD]", "for the registry, when the image is pulled" },
+        { 0, "authfile", "FILE", "credentials, as for \"image pull\"" },
         { 0 },
 };
 

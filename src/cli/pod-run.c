@@ -24,20 +24,16 @@ struct run {
 };
 
 static int pull_if_missing(struct run *run, struct err *err) {
-        const char *reference = run->args->rest[0], *creds = args_value(run->args, "creds"), *id;
-        const char *colon = creds ? strchr(creds, ':') : NULL;
-        struct pull_args p = { .reference = reference, .quiet = args_has(run->args, "quiet") };
+        const char *reference = run->args->rest[0], *id;
+        struct pull_args p = { .reference = reference,
+                               .creds = args_value(run->args, "creds"),
+                               .auth_file = args_value(run->args, "authfile"),
+                               .quiet = args_has(run->args, "quiet") };
         Runtime__V1__ImageStatusResponse *res;
         int r = find_image(run->cli, reference, false, &res, err);
 
         if (r < 0 || res)
                 return r;
-        if (creds && !colon)
-                return err_set(err, ERR_INVALID, "--creds is USER:PASSWORD");
-        if (colon) {
-                p.username = arena_strndup(run->cli->arena, creds, (size_t) (colon - creds));
-                p.password = colon + 1;
-        }
         return pull_image(run->cli, &p, &id, err);
 }
 

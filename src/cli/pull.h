@@ -5,7 +5,8 @@
 
 struct pull_args {
         const char *reference;
-        const char *username, *password; /* NULL: none */
+        const char *creds;     /* "USER[:PASSWORD]", the password else from $REGISTRY_PASSWORD; NULL: from files */
+        const char *auth_file; /* the only one to look into; NULL: the user's, see image/auth-file.h */
         bool quiet;
 };
 

@@ -7,29 +7,41 @@
 #include <unistd.h>
 
 static struct termios before;
-static bool is_raw;
+static bool is_changed;
 
 void terminal_restore(void) {
-        if (is_raw)
+        if (is_changed)
                 (void) tcsetattr(STDIN_FILENO, TCSADRAIN, &before);
-        is_raw = false;
+        is_changed = false;
 }
 
-bool terminal_raw(void) {
+static bool change(void (*how)(struct termios *t)) {
         static bool registered;
-        struct termios raw;
+        struct termios t;
 
-        if (is_raw)
+        if (is_changed)
                 return true;
         if (tcgetattr(STDIN_FILENO, &before) < 0)
                 return false;
         if (!registered && atexit(terminal_restore) != 0)
                 return false;
         registered = true;
-        raw = before;
-        cfmakeraw(&raw);
-        is_raw = tcsetattr(STDIN_FILENO, TCSADRAIN, &raw) == 0;
-        return is_raw;
+        t = before;
+        how(&t);
+        is_changed = tcsetattr(STDIN_FILENO, TCSADRAIN, &t) == 0;
+        return is_changed;
+}
+
+bool terminal_raw(void) {
+        return change(cfmakeraw);
+}
+
+static void without_echo(struct termios *t) {
+        t->c_lflag &= ~(tcflag_t) ECHO;
+}
+
+bool terminal_silent(void) {
+        return change(without_echo);
 }
 
 bool terminal_size(uint16_t *ret_columns, uint16_t *ret_rows) {

@@ -6,6 +6,8 @@
 
 /* Raw mode, when standard input is a terminal; false when it is none. Put back at exit, too. */
 bool terminal_raw(void);
+/* Without echo, for a password; the same. */
+bool terminal_silent(void);
 void terminal_restore(void);
 /* Of standard input, else of standard output; false when neither is a terminal. */
 bool terminal_size(uint16_t *ret_columns, uint16_t *ret_rows);

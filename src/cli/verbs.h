@@ -17,6 +17,8 @@
         X(verb_pod_rm)                                                                                                 \
         X(verb_pod_inspect)                                                                                            \
         X(verb_pod_stats)                                                                                              \
+        X(verb_image_login)                                                                                            \
+        X(verb_image_logout)                                                                                           \
         X(verb_image_pull)                                                                                             \
         X(verb_image_ls)                                                                                               \
         X(verb_image_rm)                                                                                               \

@@ -144,6 +144,7 @@ static int pull_image(struct grpc_call *call, const ProtobufCMessage *request, v
         pull.done_fd = done;
         pull.auth = (struct image_auth){ .username = req->username,
                                          .password = req->password,
+                                         .identity_token = req->identity_token,
                                          .registry_token = req->registry_token };
         pull.args = (struct image_pull_args){ .reference = req->reference,
                                               .auth = &pull.auth,
@@ -169,6 +170,19 @@ static int pull_image(struct grpc_call *call, const ProtobufCMessage *request, v
         (void) arena_free(pull.arena);
         (void) pthread_mutex_destroy(&pull.lock);
         return r;
+}
+
+static int log_in(struct grpc_call *call, const ProtobufCMessage *request, ProtobufCMessage **ret, void *userdata,
+                  struct err *err) {
+        const Proxmoxlxcri__V1__LogInRequest *req = (const Proxmoxlxcri__V1__LogInRequest *) request;
+        Proxmoxlxcri__V1__LogInResponse *res = arena_new_of(grpc_call_arena(call), Proxmoxlxcri__V1__LogInResponse);
+        const struct image_auth auth = { .username = req->username, .password = req->password };
+        const struct admin *a = userdata;
+
+        proxmoxlxcri__v1__log_in_response__init(res);
+        *ret = &res->base;
+        return images_log_in(a->images, req->registry, &auth, grpc_call_cancel_fd(call), grpc_call_deadline_ns(call),
+                             err);
 }
 
 static int set_log_level(struct grpc_call *call, const ProtobufCMessage *request, ProtobufCMessage **ret,
@@ -225,6 +239,11 @@ void admin_methods(struct admin *admin, struct grpc_method ret[ADMIN_N_METHODS])
                 { .path = "/proxmoxlxcri.v1.Admin/PullImage",
                   .request = &proxmoxlxcri__v1__pull_request__descriptor,
                   .stream = pull_image,
+                  .pool = admin->pull_pool,
+                  .userdata = admin },
+                { .path = "/proxmoxlxcri.v1.Admin/LogIn",
+                  .request = &proxmoxlxcri__v1__log_in_request__descriptor,
+                  .unary = log_in,
                   .pool = admin->pull_pool,
                   .userdata = admin },
                 { .path = "/proxmoxlxcri.v1.Admin/SetLogLevel",

@@ -24,7 +24,7 @@ struct admin {
         void *userdata;
 };
 
-enum { ADMIN_N_METHODS = 5 };
+enum { ADMIN_N_METHODS = 6 };
 /* Fills @ret with the service's methods. */
 void admin_methods(struct admin *admin, struct grpc_method ret[ADMIN_N_METHODS]);
 

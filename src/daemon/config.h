@@ -186,7 +186,11 @@ struct config_proxmox {
           "  - host: registry.example:5000\n"                                                                          \
           "    mirrors: [mirror.example/prefix]  # tried first, in order\n"                                            \
           "    insecure: false                   # true: plain HTTP is allowed\n"                                      \
-          "    ca-file: /etc/ssl/example.pem     # certificates to trust besides the system's")
+          "    ca-file: /etc/ssl/example.pem     # certificates to trust besides the system's")                        \
+        X("auth-file", auth_file, const char *, CONFIG_FILE, "", 0, 0,                                                 \
+          "Credentials of registries, in the form of Podman's auth.json or Docker's config.json, for pulls that\n"     \
+          "bring none and for mirrors; whoever may run pods on this node can pull with them. Empty: none.\n"           \
+          "\"proxmox-lxcri image login --authfile\" writes it; it is read again at each pull.")
 
 struct config {
         struct arena *arena;

@@ -91,6 +91,7 @@ static int open_images(struct daemon *d, struct err *err) {
                 .store = d->store,
                 .registries = d->conf->registries.list,
                 .n_registries = d->conf->registries.n,
+                .auth_file = d->conf->auth_file,
                 .max_layer_bytes = d->conf->max_layer_size,
                 .max_parallel_layers = (unsigned) d->conf->max_parallel_layers,
         };

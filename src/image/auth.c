@@ -2,11 +2,11 @@
 #include "image/auth.h"
 
 #include <ctype.h>
-#include <openssl/evp.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include "base/alloc.h"
+#include "base/base64.h"
 #include "base/map.h"
 #include "base/str.h"
 #include "http/url.h"
@@ -36,30 +36,6 @@ struct credentials *credentials_free(struct credentials *c) {
         return NULL;
 }
 
-/* Strict base64, NUL-terminated; NULL for anything else. */
-static char *base64_decode(const char *s) {
-        size_t len = strlen(s), padding = 0;
-        char *out;
-        int n;
-
-        if (len == 0 || len % 4 != 0)
-                return NULL;
-        padding += s[len - 1] == '=';
-        padding += padding && s[len - 2] == '=';
-        out = xcalloc(1, len / 4 * 3 + 1);
-        n = EVP_DecodeBlock((unsigned char *) out, (const unsigned char *) s, (int) len);
-        if (n < (int) padding || strlen(out) != (size_t) n - padding)
-                return secret_free(out);
-        return out;
-}
-
-static char *base64_encode(const char *s, size_t len) {
-        char *out = xcalloc(1, (len + 2) / 3 * 4 + 1);
-
-        (void) EVP_EncodeBlock((unsigned char *) out, (const unsigned char *) s, (int) len);
-        return out;
-}
-
 static char *copy_or_null(const char *s) {
         return str_empty(s) ? NULL : xstrdup(s);
 }
@@ -76,7 +52,7 @@ static char *server_of(const char *address) {
 }
 
 static int split_auth(struct credentials *c, const char *auth, struct err *err) {
-        _cleanup_(secret_freep) char *plain = base64_decode(auth);
+        _cleanup_(secret_freep) char *plain = base64_plain(auth);
         char *colon = plain ? strchr(plain, ':') : NULL;
 
         if (!colon)
@@ -123,6 +99,10 @@ int credentials_new(const struct image_auth *auth, struct credentials **ret, str
         take_fingerprint(c);
         *ret = TAKE_PTR(c);
         return 0;
+}
+
+bool credentials_are_empty(const struct credentials *c) {
+        return !c->username && !c->identity_token && !c->registry_token;
 }
 
 /* --- cache ------------------------------------------------------------------------------------------------------ */
@@ -218,7 +198,7 @@ static char *basic_header(const struct credentials *c) {
 
         if (asprintf(&plain, "%s:%s", c->username, c->password) < 0)
                 abort();
-        encoded = base64_encode(plain, strlen(plain));
+        encoded = base64_text(plain, strlen(plain));
         return prefixed("Basic", encoded);
 }
 
@@ -257,10 +237,11 @@ static int read_token(const struct http_response *resp, char **ret_header, uint6
 static const char *token_query(const struct auth_request *req, const struct challenge *c, struct arena *arena) {
         const char *service = challenge_param(c, "service"), *scope = challenge_param(c, "scope");
 
-        if (str_empty(scope))
+        if (str_empty(scope) && *req->repository)
                 scope = arena_printf(arena, "repository:%s:pull", req->repository);
-        return arena_printf(arena, "%s%s%sscope=%s", service ? "service=" : "",
-                            service ? url_encode(service, arena) : "", service ? "&" : "", url_encode(scope, arena));
+        return arena_printf(arena, "%s%s%s%s%s", service ? "service=" : "", service ? url_encode(service, arena) : "",
+                            service && !str_empty(scope) ? "&" : "",
+                            str_empty(scope) ? "" : "scope=", str_empty(scope) ? "" : url_encode(scope, arena));
 }
 
 static int ask_token_server(const struct auth_request *req, const char *realm, const char *query, struct arena *arena,

@@ -18,6 +18,7 @@ struct credentials {
 
 /* @auth may be NULL: anonymous. ERR_INVALID for a malformed "auth". */
 _must_use_ int credentials_new(const struct image_auth *auth, struct credentials **ret, struct err *err);
+bool credentials_are_empty(const struct credentials *c);     /* nobody's */
 struct credentials *credentials_free(struct credentials *c); /* wipes */
 DEFINE_CLEANUP(struct credentials *, credentials_free)
 
@@ -33,7 +34,7 @@ void auth_cache_drop(struct auth_cache *c, const char *key);
 struct auth_request {
         struct http *http;
         const struct credentials *credentials; /* NULL: none for this endpoint */
-        const char *repository;                /* for the scope when the challenge names none */
+        const char *repository;                /* for the scope when the challenge names none; "": without one */
         const char *ca_file;
         bool allow_http; /* the registry itself may be asked over plain http */
         int cancel_fd;

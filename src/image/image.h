@@ -26,6 +26,7 @@ struct images_args {
         struct store *store;
         const struct registry_conf *registries;
         size_t n_registries;
+        const char *auth_file;        /* credentials for pulls that bring none, and for mirrors; NULL or "": none */
         uint64_t max_layer_bytes;     /* decompressed, per layer; 0: 64 GiB */
         uint64_t max_layer_entries;   /* 0: 10 million */
         unsigned max_parallel_layers; /* 0: 4 per pull */
@@ -57,6 +58,10 @@ struct image_pull_args {
         void (*progress)(const struct image_progress *p, size_t layer, size_t n_layers, void *userdata);
         void *userdata;
 };
+
+/* Does the registry @host ("host[:port]") take these credentials? ERR_UNAUTHENTICATED or ERR_DENIED when not. */
+_must_use_ int images_log_in(struct images *s, const char *host, const struct image_auth *auth, int cancel_fd,
+                             uint64_t deadline_ns, struct err *err);
 
 /* What is known of an image. Lives in the arena it was asked into. */
 struct image {

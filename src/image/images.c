@@ -47,7 +47,7 @@ static int open_parts(struct images *s, const struct images_args *args, struct e
                 r = layers_new(args->root, &s->layers, err);
         if (r == 0)
                 r = records_new(s->store, s->layers, s->content, &s->records, err);
-        return r == 0 ? registries_new(args->registries, args->n_registries, &s->registries, err) : r;
+        return r == 0 ? registries_new(args->registries, args->n_registries, args->auth_file, &s->registries, err) : r;
 }
 
 int images_new(const struct images_args *args, struct images **ret, struct err *err) {
@@ -100,6 +100,27 @@ int images_reconcile(struct images *s, struct err *err) {
 int images_pull(struct images *s, const struct image_pull_args *args, struct arena *arena, const char **ret_id,
                 struct err *err) {
         return flights_pull(s->flights, args, arena, ret_id, err);
+}
+
+int images_log_in(struct images *s, const char *host, const struct image_auth *auth, int cancel_fd,
+                  uint64_t deadline_ns, struct err *err) {
+        _cleanup_(arena_freep) struct arena *arena = arena_new(64 * 1024);
+        _cleanup_(credentials_freep) struct credentials *creds = NULL;
+        _cleanup_(source_freep) struct source *source = NULL;
+        struct ref ref;
+        int r = ref_parse(arena_printf(arena, "%.300s/x", host), arena, &ref, err);
+
+        if (r < 0 || !str_eq(ref.path, "x"))
+                return err_set(err, ERR_INVALID, "\"%.200s\" is no registry: a host with a dot or a port is wanted",
+                               host);
+        ref.path = ""; /* of no repository */
+        r = credentials_new(auth, &creds, err);
+        if (r < 0)
+                return r;
+        source = source_new(s->registries,
+                            &(struct source_args){
+                                    .ref = &ref, .creds = creds, .cancel_fd = cancel_fd, .deadline_ns = deadline_ns });
+        return source_log_in(source, err);
 }
 
 int images_get(struct images *s, const char *ref, struct arena *arena, struct image **ret, struct err *err) {

@@ -5,8 +5,10 @@
 #include <stdio.h>
 #include <string.h>
 #include "base/alloc.h"
+#include "base/log.h"
 #include "base/str.h"
 #include "http/url.h"
+#include "image/auth-file.h"
 #include "image/source.h"
 
 enum { HOSTS_REMEMBERED_MAX = 1024 };
@@ -25,6 +27,7 @@ struct registries *registries_free(struct registries *r) {
         for (size_t i = 0; i < r->n_confs; i++)
                 conf_done(&r->confs[i]);
         free(r->confs);
+        free(r->auth_file);
         (void) http_free(r->http);
         (void) auth_cache_free(r->auth);
         (void) map_free(r->plain_hosts);
@@ -47,7 +50,8 @@ static int check_conf(const struct registry_conf *c, struct err *err) {
         return 0;
 }
 
-int registries_new(const struct registry_conf *confs, size_t n, struct registries **ret, struct err *err) {
+int registries_new(const struct registry_conf *confs, size_t n, const char *auth_file, struct registries **ret,
+                   struct err *err) {
         struct registries *r;
         int ret_code = 0;
 
@@ -64,6 +68,7 @@ int registries_new(const struct registry_conf *confs, size_t n, struct registrie
                                                       .insecure = confs[i].insecure,
                                                       .ca_file = confs[i].ca_file ? xstrdup(confs[i].ca_file) : NULL };
         r->n_confs = n;
+        r->auth_file = str_empty(auth_file) ? NULL : xstrdup(auth_file);
         r->auth = auth_cache_new();
         r->plain_hosts = map_new();
         r->tls_hosts = map_new();
@@ -125,6 +130,20 @@ static bool same_registry(const char *a, const char *b) {
         return strcasecmp(canonical_host(a), canonical_host(b)) == 0;
 }
 
+/* Those that the daemon has of its own for the endpoint. */
+static struct credentials *own_credentials(const struct registries *r, const char *name) {
+        _cleanup_(arena_freep) struct arena *arena = arena_new(AUTH_FILE_MAX);
+        const char *const files[] = { r->auth_file, NULL };
+        struct credentials *creds = NULL;
+        struct image_auth auth = { 0 };
+        struct err err;
+        int found = auth_files_find(files, name, arena, &auth, &err);
+
+        if (found < 0 || (found && credentials_new(&auth, &creds, &err) < 0))
+                log_warn("no credentials of auth-file", "for", name, "error", err.msg, NULL);
+        return creds;
+}
+
 /* @address: "host[:port]" or, for mirrors, "host[:port]/prefix". */
 static void endpoint_init(struct endpoint *e, const struct source *s, const struct source_args *args,
                           const char *address, bool is_mirror) {
@@ -141,7 +160,12 @@ static void endpoint_init(struct endpoint *e, const struct source *s, const stru
         e->query = is_mirror ? xprintf("?ns=%s", args->ref->host) : xstrdup("");
         /* A mirror gets credentials only when they were given for the mirror. */
         to = args->creds->server ?: args->ref->host;
-        e->creds = same_registry(to, e->host) ? args->creds : NULL;
+        e->creds = same_registry(to, e->host) && !credentials_are_empty(args->creds) ? args->creds : NULL;
+        if (!e->creds && s->registries->auth_file) {
+                _cleanup_(freep) char *name = xprintf("%s/%s", address, args->ref->path);
+
+                e->creds = e->own_creds = own_credentials(s->registries, name);
+        }
         if (!is_mirror && same_registry(e->host, "docker.io")) {
                 free(e->host);
                 e->host = xstrdup("registry-1.docker.io");
@@ -176,6 +200,7 @@ struct source *source_free(struct source *s) {
                 free(s->endpoints[i].base);
                 free(s->endpoints[i].query);
                 free(s->endpoints[i].auth_key);
+                (void) credentials_free(s->endpoints[i].own_creds);
         }
         free(s->endpoints);
         free(s->repository);

@@ -3,7 +3,8 @@
  * itself. Private to image/. struct registries is thread-safe; a source may be used by several threads at once.
  *
  * Plain http is for loopback hosts and hosts so configured; those are asked by https first, and what they speak is
- * remembered. Mirrors get "?ns=HOST" as containerd's do, and never credentials that are not for them by name. */
+ * remembered. Mirrors get "?ns=HOST" as containerd's do, and never credentials that are not for them by name: the
+ * caller's when they say so, else those that the daemon's own file of credentials has for them. */
 #pragma once
 #include <stdbool.h>
 #include "base/strbuf.h"
@@ -14,7 +15,9 @@
 struct registries;
 struct source; /* where one pull gets one repository from */
 
-_must_use_ int registries_new(const struct registry_conf *confs, size_t n, struct registries **ret, struct err *err);
+/* @auth_file: see images_args. It is read at each pull that needs it. */
+_must_use_ int registries_new(const struct registry_conf *confs, size_t n, const char *auth_file,
+                              struct registries **ret, struct err *err);
 struct registries *registries_free(struct registries *r);
 /* Close idle connections. */
 void registries_trim(struct registries *r);
@@ -44,4 +47,7 @@ struct blob_sink {
  * itself. */
 _must_use_ int source_get_blob(struct source *s, const char *digest, uint64_t size, const struct blob_sink *sink,
                                bool no_mirrors, struct err *err);
+/* Does the registry itself (no mirror) take the credentials? ERR_UNAUTHENTICATED, ERR_DENIED when not. One that asks
+ * nobody for any takes all. */
+_must_use_ int source_log_in(struct source *s, struct err *err);
 bool source_has_mirrors(const struct source *s);

@@ -160,6 +160,24 @@ static int request(struct source *s, const struct endpoint *e, const char *path,
         return r < 0 ? r : ask(s, e, path, req, resp, err);
 }
 
+int source_log_in(struct source *s, struct err *err) {
+        _cleanup_(arena_freep) struct arena *arena = arena_new(64 * 1024);
+        struct endpoint e = s->endpoints[s->n_endpoints - 1];
+        struct http_request req = { .max_body = HTTP_ERROR_BODY_MAX };
+        struct http_response resp = { 0 };
+        int r;
+
+        /* The API's root belongs to no repository, and what was remembered may be of others' making. */
+        e.base = arena_strdup(arena, "/v2");
+        e.auth_key = arena_printf(arena, "%s /v2/ %s", e.host, e.creds ? e.creds->fingerprint : "-");
+        auth_cache_drop(s->registries->auth, e.auth_key);
+        r = request(s, &e, "/", &req, &resp, err);
+        if (r == 0 && resp.status != 200)
+                r = status_error(&resp, arena, err);
+        http_response_done(&resp);
+        return r < 0 ? err_wrap(err, "log in to %s", e.host) : 0;
+}
+
 /* --- manifests -------------------------------------------------------------------------------------------------- */
 
 static int check_manifest(const struct http_response *resp, const char *reference, struct err *err) {

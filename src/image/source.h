@@ -7,6 +7,7 @@
 
 struct registries {
         struct registry_conf *confs; /* own copies */
+        char *auth_file;             /* NULL: none */
         size_t n_confs;
         struct http *http;
         struct auth_cache *auth;
@@ -21,7 +22,8 @@ struct endpoint {
         char *query;    /* "?ns=docker.io" or "" */
         char *auth_key; /* in the cache of headers */
         const char *ca_file;
-        const struct credentials *creds; /* NULL: none for this one */
+        const struct credentials *creds; /* NULL: none for this one; the caller's, or @own_creds */
+        struct credentials *own_creds;
         bool allow_http, is_mirror;
 };
 

@@ -6,7 +6,7 @@
 #include <time.h>
 #include "base/json.h"
 #include "base/str.h"
-#include "streaming/base64.h"
+#include "base/base64.h"
 #include "streaming/resize.h"
 #include "streaming/status.h"
 #include "streaming/ticket.h"

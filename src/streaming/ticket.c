@@ -6,7 +6,7 @@
 #include <sys/random.h>
 #include "base/alloc.h"
 #include "base/str.h"
-#include "streaming/base64.h"
+#include "base/base64.h"
 
 enum {
         /* Of all tickets together: an RPC's argument may be megabytes long, and 1000 of them may wait. */

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <strings.h>
 #include "base/str.h"
-#include "streaming/base64.h"
+#include "base/base64.h"
 
 struct slice {
         const char *p;

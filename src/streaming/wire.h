@@ -2,7 +2,7 @@
 /* wire - what a connection speaks after the upgrade, as channels: SPDY's streams, WebSocket's numbered channels (binary
  * or base64), or SPDY inside WebSocket messages. Bytes in, bytes out; no I/O. */
 #pragma once
-#include "streaming/base64.h"
+#include "base/base64.h"
 #include "streaming/queue.h"
 #include "streaming/spdy.h"
 #include "streaming/websocket.h"

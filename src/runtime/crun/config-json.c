@@ -4,6 +4,7 @@
 #include <linux/mount.h>
 #include <string.h>
 #include <sys/mount.h>
+#include "base/base64.h"
 #include "base/json.h"
 #include "base/str.h"
 #include "runtime/spec/mount-options.h"
@@ -11,7 +12,6 @@
 #include "runtime/hooks/hooks.h"
 #include "runtime/lxc/plan-writer.h"
 #include "security/caps.h"
-#include "streaming/base64.h"
 
 /* A document under way, and what of it can't be written. */
 struct out {

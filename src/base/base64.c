@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "streaming/base64.h"
+#include "base/base64.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include "base/alloc.h"
 
 static const char standard[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 static const char for_urls[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -85,4 +89,24 @@ ssize_t base64_decode(struct base64_decoder *d, const uint8_t *in, size_t n, uin
                 d->chars = 0;
         }
         return to - out;
+}
+
+char *base64_text(const void *data, size_t n) {
+        char *out = xcalloc(1, BASE64_LEN(n) + 1);
+
+        (void) base64_encode(data, n, out);
+        return out;
+}
+
+char *base64_plain(const char *text) {
+        size_t n = strlen(text);
+        char *out = xcalloc(1, 3 * (n / 4 + 1) + 1);
+        struct base64_decoder d = { 0 };
+        ssize_t len = base64_decode(&d, (const uint8_t *) text, n, (uint8_t *) out);
+
+        if (len > 0 && base64_complete(&d) && strlen(out) == (size_t) len)
+                return out;
+        explicit_bzero(out, 3 * (n / 4 + 1));
+        free(out);
+        return NULL;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* base64 - RFC 4648's standard alphabet with padding, in pieces, and the URL alphabet for tokens. No I/O. */
+/* base64 - RFC 4648's standard alphabet with padding, whole or in pieces, and the URL alphabet for tokens. No I/O. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -27,3 +27,8 @@ _must_use_ ssize_t base64_decode(struct base64_decoder *d, const uint8_t *in, si
 static inline bool base64_complete(const struct base64_decoder *d) {
         return d->chars == 0;
 }
+
+/* All at once, as strings that the caller frees. */
+char *base64_text(const void *data, size_t n);
+/* NULL for what is no base64, is empty, or has a NUL in it. */
+char *base64_plain(const char *text);
