@@ -160,9 +160,10 @@ static json_t *registries_json(const struct config_registries *r) {
 
                 for (size_t k = 0; r->list[i].mirrors && r->list[i].mirrors[k]; k++)
                         (void) json_array_append_new(mirrors, json_string(r->list[i].mirrors[k]));
-                (void) json_array_append_new(list, json_pack("{s:s s:o s:b s:s?}", "host", r->list[i].host, "mirrors",
-                                                             mirrors, "insecure", r->list[i].insecure, "ca-file",
-                                                             r->list[i].ca_file));
+                (void) json_array_append_new(list, json_pack("{s:s s:o s:b s:s? s:s? s:s?}", "host", r->list[i].host,
+                                                             "mirrors", mirrors, "insecure", r->list[i].insecure,
+                                                             "ca-file", r->list[i].ca_file, "cert-file",
+                                                             r->list[i].cert_file, "key-file", r->list[i].key_file));
         }
         return list;
 }

@@ -280,6 +280,9 @@ static int read_mirrors(struct config *c, const struct yaml_node *n, struct conf
 
 static int read_registry_key(struct config *c, const struct yaml_node *n, struct config_place *p,
                              struct registry_conf *reg, struct err *err) {
+        const struct {
+                const char *key, **to;
+        } files[] = { { "ca-file", &reg->ca_file }, { "cert-file", &reg->cert_file }, { "key-file", &reg->key_file } };
         int r = str_eq(n->key, "mirrors") ? 0 : config_scalar_of(n, p, err);
 
         if (r < 0)
@@ -295,11 +298,12 @@ static int read_registry_key(struct config *c, const struct yaml_node *n, struct
         if (str_eq(n->key, "insecure")) {
                 return config_set_bool(p, n->text, &reg->insecure, err);
         }
-        if (str_eq(n->key, "ca-file")) {
-                reg->ca_file = n->text;
-                return config_check_path(p, n->text, err);
-        }
-        return config_bad(p, err, "unknown key; an entry has host, mirrors, insecure and ca-file");
+        for (size_t i = 0; i < ELEMENTSOF(files); i++)
+                if (str_eq(n->key, files[i].key)) {
+                        *files[i].to = n->text;
+                        return config_check_path(p, n->text, err);
+                }
+        return config_bad(p, err, "unknown key; an entry has host, mirrors, insecure, ca-file, cert-file and key-file");
 }
 
 static int read_registry(struct config *c, const struct yaml_node *n, struct config_place *p, struct registry_conf *reg,
@@ -318,6 +322,8 @@ static int read_registry(struct config *c, const struct yaml_node *n, struct con
         }
         p->key[prefix] = '\0';
         p->line = n->line;
+        if (!reg->cert_file != !reg->key_file)
+                return config_bad(p, err, "cert-file and key-file belong together");
         return reg->host ? 0 : config_bad(p, err, "host is missing");
 }
 

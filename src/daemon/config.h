@@ -186,7 +186,9 @@ struct config_proxmox {
           "  - host: registry.example:5000\n"                                                                          \
           "    mirrors: [mirror.example/prefix]  # tried first, in order\n"                                            \
           "    insecure: false                   # true: plain HTTP is allowed\n"                                      \
-          "    ca-file: /etc/ssl/example.pem     # certificates to trust besides the system's")                        \
+          "    ca-file: /etc/ssl/example.pem     # certificates to trust besides the system's\n"                       \
+          "    cert-file: /etc/ssl/node.pem      # our own certificate, where the registry wants one, and\n"           \
+          "    key-file: /etc/ssl/node.key       # its private key, without a passphrase")                             \
         X("auth-file", auth_file, const char *, CONFIG_FILE, "", 0, 0,                                                 \
           "Credentials of registries, in the form of Podman's auth.json or Docker's config.json, for pulls that\n"     \
           "bring none and for mirrors; whoever may run pods on this node can pull with them. Empty: none.\n"           \

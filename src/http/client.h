@@ -51,6 +51,8 @@ struct http_request {
         size_t body_len;
         const struct http_part *parts; /* POST: multipart/form-data instead of @body; may be NULL */
         const char *ca_file;           /* trusted as well as the system's; may be NULL */
+        const char *cert_file;         /* PEM: who we are, for the origin of @url alone; may be NULL */
+        const char *key_file;          /* PEM, its private key; NULL: it is in @cert_file */
         bool allow_http;               /* plain http for @url, and for redirects as long as no hop was https */
         uint64_t offset;               /* ask for the body from here on (Range) */
         unsigned attempts;             /* 0: 5; for connection errors at most 3 of them */

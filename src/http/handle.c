@@ -406,6 +406,9 @@ static int report(CURLcode code, char *error, const char *url, const struct hand
         if (code == CURLE_SSL_CACERT_BADFILE)
                 return err_set(x->err, ERR_PRECONDITION, "can't use CA file %s: %s", x->req->ca_file ?: "of the system",
                                *error ? error : curl_easy_strerror(code));
+        if (code == CURLE_SSL_CERTPROBLEM)
+                return err_set(x->err, ERR_PRECONDITION, "can't use the certificate %s with its key: %s",
+                               x->req->cert_file ?: "", *error ? error : curl_easy_strerror(code));
         if (handle->met_other)
                 return err_set(x->err, ERR_UNAVAILABLE, "%s: the certificate shown has another fingerprint: %s", host,
                                tls_pin_text(&handle->met, arena));
@@ -414,10 +417,10 @@ static int report(CURLcode code, char *error, const char *url, const struct hand
         return err_set(x->err, ERR_UNAVAILABLE, "%s: %s", host, *error ? error : curl_easy_strerror(code));
 }
 
-int handle_exchange(struct handle *handle, const struct http_request *req, const char *url, bool with_authorization,
+int handle_exchange(struct handle *handle, const struct http_request *req, const char *url, bool is_first_origin,
                     struct http_response *ret, struct err *err) {
         struct exchange x = { .req = req, .resp = ret, .err = err };
-        struct curl_slist *headers = header_list(req, with_authorization);
+        struct curl_slist *headers = header_list(req, is_first_origin);
         char error[CURL_ERROR_SIZE] = "";
         curl_mime *mime = NULL;
         int r;
@@ -432,7 +435,7 @@ int handle_exchange(struct handle *handle, const struct http_request *req, const
         (void) curl_easy_setopt(handle->easy, CURLOPT_HTTPHEADER, headers);
         set_transfer(handle->easy, handle->http, &x, url, error);
         set_proxy(handle->easy, url);
-        tls_set(handle, req);
+        tls_set(handle, req, is_first_origin);
         r = set_method(handle->easy, req, &mime, err);
         if (r == 0) {
                 if (curl_multi_add_handle(handle->multi, handle->easy) != CURLM_OK)

@@ -38,4 +38,4 @@ struct handle *handle_free(struct handle *handle);
 
 /* One request to one place; no redirects, no retries. Fills @ret (emptied before). */
 _must_use_ int handle_exchange(struct handle *handle, const struct http_request *req, const char *url,
-                               bool with_authorization, struct http_response *ret, struct err *err);
+                               bool is_first_origin, struct http_response *ret, struct err *err);

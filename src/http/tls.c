@@ -84,13 +84,17 @@ static CURLcode on_ssl_ctx(CURL *c, void *ssl_ctx, void *userdata) {
         return CURLE_OK;
 }
 
-void tls_set(struct handle *handle, const struct http_request *req) {
+void tls_set(struct handle *handle, const struct http_request *req, bool with_cert) {
         const struct http *h = handle->http;
         CURL *c = handle->easy;
 
         handle->met_other = false;
         (void) curl_easy_setopt(c, CURLOPT_SSLVERSION, (long) CURL_SSLVERSION_TLSv1_2);
         (void) curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, 1L);
+        if (with_cert && req->cert_file) {
+                (void) curl_easy_setopt(c, CURLOPT_SSLCERT, req->cert_file);
+                (void) curl_easy_setopt(c, CURLOPT_SSLKEY, req->key_file ?: req->cert_file);
+        }
         if (h->n_pins > 0) {
                 /* A name says nothing that the whole certificate does not. */
                 if (curl_easy_setopt(c, CURLOPT_SSL_CTX_FUNCTION, on_ssl_ctx) != CURLE_OK ||

@@ -19,6 +19,7 @@ struct registry_conf {
         const char *const *mirrors; /* NULL-terminated "host[:port][/prefix]" tried first in order; may be NULL */
         bool insecure;              /* plain HTTP allowed */
         const char *ca_file;        /* PEM, NULL: the system's */
+        const char *cert_file, *key_file; /* PEM: our own certificate, both or neither */
 };
 
 struct images_args {

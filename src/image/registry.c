@@ -13,12 +13,18 @@
 
 enum { HOSTS_REMEMBERED_MAX = 1024 };
 
+static const char *copy_or_null(const char *s) {
+        return s ? xstrdup(s) : NULL;
+}
+
 static void conf_done(struct registry_conf *c) {
         for (const char *const *m = c->mirrors; m && *m; m++)
                 free((char *) *m);
         free((void *) c->mirrors);
         free((char *) c->host);
         free((char *) c->ca_file);
+        free((char *) c->cert_file);
+        free((char *) c->key_file);
 }
 
 struct registries *registries_free(struct registries *r) {
@@ -66,7 +72,9 @@ int registries_new(const struct registry_conf *confs, size_t n, const char *auth
                 r->confs[i] = (struct registry_conf){ .host = xstrdup(confs[i].host),
                                                       .mirrors = (const char *const *) xstrv_copy(confs[i].mirrors),
                                                       .insecure = confs[i].insecure,
-                                                      .ca_file = confs[i].ca_file ? xstrdup(confs[i].ca_file) : NULL };
+                                                      .ca_file = copy_or_null(confs[i].ca_file),
+                                                      .cert_file = copy_or_null(confs[i].cert_file),
+                                                      .key_file = copy_or_null(confs[i].key_file) };
         r->n_confs = n;
         r->auth_file = str_empty(auth_file) ? NULL : xstrdup(auth_file);
         r->auth = auth_cache_new();
@@ -156,6 +164,8 @@ static void endpoint_init(struct endpoint *e, const struct source *s, const stru
         conf = conf_of(s->registries, e->host);
         e->allow_http = url_host_is_loopback(e->host) || (conf && conf->insecure);
         e->ca_file = conf ? conf->ca_file : NULL;
+        e->cert_file = conf ? conf->cert_file : NULL;
+        e->key_file = conf ? conf->key_file : NULL;
         e->base = xprintf("/v2%s/%s", prefix, args->ref->path);
         e->query = is_mirror ? xprintf("?ns=%s", args->ref->host) : xstrdup("");
         /* A mirror gets credentials only when they were given for the mirror. */

@@ -143,6 +143,8 @@ static int request(struct source *s, const struct endpoint *e, const char *path,
                 header = auth_cache_get(s->registries->auth, e->auth_key);
         }
         req->ca_file = e->ca_file;
+        req->cert_file = e->cert_file;
+        req->key_file = e->key_file;
         req->allow_http = e->allow_http;
         req->cancel_fd = s->cancel_fd;
         req->deadline_ns = s->deadline_ns;

@@ -21,7 +21,7 @@ struct endpoint {
         char *base;     /* "/v2/PREFIX/PATH" */
         char *query;    /* "?ns=docker.io" or "" */
         char *auth_key; /* in the cache of headers */
-        const char *ca_file;
+        const char *ca_file, *cert_file, *key_file;
         const struct credentials *creds; /* NULL: none for this one; the caller's, or @own_creds */
         struct credentials *own_creds;
         bool allow_http, is_mirror;

@@ -1,6 +1,7 @@
 """Images: pull, status, list, remove, and that unpacking is right."""
 
 import os
+import shutil
 import stat
 import struct
 import subprocess
@@ -10,7 +11,7 @@ import pytest
 import images as recipes
 from cri import eventually
 from oci import Image, Layer, index, write_layout
-from registry import Registry
+from registry import Registry, make_certificate
 from helpers import CODE, refused
 
 
@@ -219,6 +220,41 @@ def test_tls_needs_the_ca_file(top, pb, registry, images):
                 else:
                     with refused(CODE.UNAVAILABLE, CODE.UNKNOWN, words=['certificate']):
                         daemon.pull(ref)
+            finally:
+                daemon.stop()
+
+
+@pytest.mark.ours
+def test_tls_with_a_certificate_of_ours(top, pb, registry, tmp_path):
+    """A registry that wants to know who asks: the right certificate, none, another, and files that are none."""
+    from conftest import Daemon, make_daemon  # pylint: disable=import-outside-toplevel
+    (tmp_path / 'ours').mkdir()
+    (tmp_path / 'other').mkdir()
+    cert, key = make_certificate(str(tmp_path / 'ours'), 'node')
+    other_cert, other_key = make_certificate(str(tmp_path / 'other'), 'other')
+    with Registry(str(tmp_path / 'registry'), tls=True, clients=cert) as secure:
+        layout = str(tmp_path / 'layout')
+        write_layout(recipes.marked('clients'), layout)
+        certs = tmp_path / 'certs.d'
+        certs.mkdir()
+        for name, file in (('ca.crt', secure.ca_file), ('client.cert', cert), ('client.key', key)):
+            shutil.copy(file, certs / name)
+        ref = f'{secure.address}/clients:1'
+        subprocess.run(['skopeo', 'copy', '-q', '--insecure-policy', '--dest-cert-dir', str(certs),
+                        f'oci:{layout}:latest', f'docker://{ref}'], check=True)
+        for number, (files, words) in enumerate((
+                ({'cert-file': cert, 'key-file': key}, None), ({}, [secure.address]),
+                ({'cert-file': other_cert, 'key-file': other_key}, [secure.address]),
+                ({'cert-file': cert, 'key-file': other_key}, [cert]))):
+            word = f'{os.environ["LXCRI_TEST_ID"]}-cert{number}'
+            daemon = Daemon(make_daemon(top, f'cert-daemon{number}', registry, cgroup_parent=word, bridge=f'lxcricrt{number}',
+                                        registries=[{'host': secure.address, 'ca-file': secure.ca_file, **files}]), pb)
+            try:
+                if words:
+                    with refused(CODE.UNAVAILABLE, CODE.UNKNOWN, CODE.FAILED_PRECONDITION, words=words):
+                        daemon.pull(ref)
+                else:
+                    assert daemon.pull(ref)
             finally:
                 daemon.stop()
 

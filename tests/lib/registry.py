@@ -28,17 +28,20 @@ def make_certificate(directory, name='localhost'):
 
 
 class Registry:
-    """A running registry; `address` is host:port. Stop it with stop() or use it in `with`."""
+    """A running registry; `clients` is the certificate authority of those who may ask it. `address` is host:port. Stop it with stop() or use it in `with`."""
 
-    def __init__(self, directory, user=None, password=None, tls=False):
+    def __init__(self, directory, user=None, password=None, tls=False, clients=None):
         os.makedirs(directory, exist_ok=True)
         self.directory, self.tls = directory, tls
         self.address = f'127.0.0.1:{free_port()}'
-        self.ca_file = None
+        self.ca_file = self.client = None
         http_part = f'http:\n  addr: {self.address}\n  secret: tests\n'
         if tls:
             self.ca_file, key = make_certificate(directory)
             http_part += f'  tls:\n    certificate: {self.ca_file}\n    key: {key}\n'
+            if clients:
+                http_part += f'    clientcas: [{clients}]\n'
+                self.client = (clients, clients.replace('.crt', '.key'))
         auth = ''
         if user:
             auth = f'auth:\n  htpasswd:\n    realm: tests\n    path: {self._htpasswd(user, password)}\n'
@@ -67,6 +70,8 @@ class Registry:
         host, port = self.address.split(':')
         if self.tls:
             context = ssl.create_default_context(cafile=self.ca_file)
+            if self.client:
+                context.load_cert_chain(*self.client)
             return http.client.HTTPSConnection(host, int(port), timeout=10, context=context)
         return http.client.HTTPConnection(host, int(port), timeout=10)
 
