@@ -453,6 +453,14 @@ def test_idmapped_mounts(oci, tree, option, sub):
 
 
 @pytest.mark.ours
+def test_idmapped_mounts_by_an_option(oci, tree):
+    """As crun has them."""
+    box = oci.container().sh('stat -c "%u %g" /mnt/file')
+    box.mount(tree, '/mnt', 'bind', 'idmap=uids=0-7-1;gids=0-8-1')
+    assert box.run() == '7 8\n'
+
+
+@pytest.mark.ours
 def test_idmapped_mounts_in_a_user_namespace(oci, tree):
     """Without mappings of its own a mount has the container's: its root owns what root owns."""
     os.chown(tree + '/file', 0, 0)
@@ -638,6 +646,13 @@ def test_memory_policy(oci, mode, number):
     box = oci.container('probe', 'mempolicy')
     box.linux['memoryPolicy'] = {'mode': mode, 'nodes': '' if mode == 'MPOL_LOCAL' else '0'}
     assert f'mode={number} ' in box.run()
+
+
+@pytest.mark.ours
+def test_memory_policy_flags(oci):
+    box = oci.container('probe', 'mempolicy')
+    box.linux['memoryPolicy'] = {'mode': 'MPOL_BIND', 'nodes': '0', 'flags': ['MPOL_F_STATIC_NODES']}
+    assert f'mode={2 | 1 << 15} nodes=1' in box.run()
 
 
 @pytest.mark.not_by('runc', '1.1 has no such')

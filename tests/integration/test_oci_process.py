@@ -273,6 +273,16 @@ def test_cpu_affinity_of_an_exec(oci):
 
 
 @pytest.mark.ours
+def test_cpu_affinity_stays_as_it_was_at_first(oci):
+    if os.cpu_count() < 2:
+        pytest.skip('one processor')
+    box = oci.container()
+    box.process['execCPUAffinity'] = {'initial': '1'}
+    box.up()
+    assert box.exec('sh', '-c', 'grep Cpus_allowed_list /proc/self/status').split()[-1] == '1'
+
+
+@pytest.mark.ours
 def test_a_bad_cpu_affinity(oci):
     box = oci.container()
     box.process['execCPUAffinity'] = {'final': '1-'}

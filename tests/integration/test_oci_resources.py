@@ -307,6 +307,34 @@ def test_what_the_host_lacks_is_named(oci):
     oci.expect_nothing()
 
 
+def no_such_disk(**values):
+    return [{'major': 4095, 'minor': 1, **values}]
+
+
+@pytest.mark.parametrize('field, value', [
+    ('cpu.mems', '1000'), ('cpu.realtimeRuntime', 10 ** 12), ('blockIO.weightDevice', no_such_disk(weight=100)),
+    ('blockIO.weightDevice', no_such_disk(leafWeight=100))], ids=['mems', 'runtime', 'weight', 'leaf-weight'])
+@pytest.mark.not_by('runc', 'names the file, or ignores it')
+@pytest.mark.not_by('crun', 'names the file, or ignores it')
+def test_what_the_kernel_refuses_is_named(oci, field, value):
+    """Of these most hosts can show no more: one memory node, no time for real time, no disk that is shared by weight."""
+    box = oci.container()
+    merge(box.linux['resources'], Field(field, '', value, value, (), ()).resources(value))
+    box.refused(field)
+    oci.expect_nothing()
+
+
+def test_a_limit_below_what_is_used(oci):
+    """checkBeforeUpdate: it is refused, and costs nobody his life."""
+    box = oci.container().sh('head -c 16m /dev/zero >/tmp/file && echo written; exec sleep 1000')
+    box.mount('tmpfs', '/tmp', kind='tmpfs').up()
+    box.expect('written')
+    with pytest.raises(Refused, match='memory'):
+        update(oci, box, {'memory': {'limit': 4 * MIB, 'checkBeforeUpdate': True}})
+    assert box.status() == 'running'
+    assert read(box, 'memory', 'memory.max' if is_v2('memory') else 'memory.limit_in_bytes') in ('max', '9223372036854771712')
+
+
 @pytest.mark.skipif(not PURE_V2, reason='cgroup v1')
 def test_unified(oci):
     box = oci.container()

@@ -5,6 +5,7 @@ import ctypes
 import fcntl
 import json
 import os
+import signal
 import socket
 import struct
 import subprocess
@@ -12,7 +13,7 @@ import threading
 
 import pytest
 
-from bundle import NAME
+from bundle import NAME, until
 from cri import SLOW
 
 RECV, SEND = 0xc0502100, 0xc0182101  # SECCOMP_IOCTL_NOTIF_*
@@ -84,8 +85,8 @@ def agent(tmp_path):
     made.close()
 
 
-def asking(box, agent, metadata='of the test'):
-    profile(box, {'action': 'SCMP_ACT_NOTIFY'}, listenerPath=agent.path, listenerMetadata=metadata)
+def asking(box, agent, **more):
+    profile(box, {'action': 'SCMP_ACT_NOTIFY'}, listenerPath=agent.path, listenerMetadata='of the test', **more)
     return box
 
 
@@ -129,6 +130,18 @@ def test_arguments(oci):
         assert outcome(hits, op=f'SCMP_CMP_{op}', value=8, **more), op
         assert not outcome(misses, op=f'SCMP_CMP_{op}', value=8, **more), op
     assert outcome(-1, op='SCMP_CMP_EQ', value=2 ** 64 - 1)
+
+
+def test_architectures(oci):
+    """A call by another of the host's system call tables is fatal, or comes under the rules if the profile names that one."""
+    if os.uname().machine != 'x86_64':
+        pytest.skip('of x86-64')
+    call = ('probe', 'call32', '74', '0', '1')  # sethostname there
+    assert oci.container(*call).caps('CAP_SYS_ADMIN').run().strip() == '14'
+    box = profile(oci.container(*call), refuse())
+    box.linux['seccomp']['architectures'] += ['SCMP_ARCH_X86', 'SCMP_ARCH_X32']
+    assert box.run().strip() == '71'
+    assert profile(oci.container(*call), refuse()).run(check=False).returncode == 128 + 31
 
 
 def test_no_new_privileges(oci):
@@ -184,6 +197,28 @@ def test_log_flag(oci, flags):
     box = profile(oci.container('sleep', '1000'), refuse(), flags=flags)
     box.up()
     assert filter_flags(box.pid) == (2 if flags else 0)
+
+
+@OURS
+@pytest.mark.parametrize('flags', [[], ['SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV']])
+def test_wait_killable_flag(oci, agent, flags):
+    """What the agent has been told of is not interrupted by signals."""
+    told = []
+
+    def hold(fd):
+        buffer = bytearray(80)
+        fcntl.ioctl(fd, RECV, buffer)
+        told.append(struct.unpack_from('QI', buffer)[1])
+    agent.answer = hold
+    box = asking(oci.container('sh', '-c', ' '.join(CALL) + '; sleep 1000'), agent, flags=flags)
+    box.up()
+    until(lambda: told)
+    os.kill(told[0], signal.SIGSTOP)
+
+    def state():
+        with open(f'/proc/{told[0]}/stat', encoding='ascii') as f:
+            return f.read().split(') ')[1][0]
+    until(lambda: state() == ('D' if flags else 'T'))
 
 
 @OURS

@@ -122,6 +122,12 @@ int main(int argc, char **argv) {
                 for (int i = 0; i < 7 && i + 2 < argc; i++)
                         v[i] = strtol(argv[i + 2], NULL, 0);
                 printf("%d\n", syscall(v[0], v[1], v[2], v[3], v[4], v[5], v[6]) < 0 ? errno : 0);
+#ifdef __x86_64__
+        } else if (!strcmp(word, "call32")) { /* call32 NUMBER A B: of i386, the errno or 0 */
+                long v = strtol(argv[2], NULL, 0);
+                __asm__ volatile("int $0x80" : "+a"(v) : "b"(strtol(argv[3], NULL, 0)), "c"(strtol(argv[4], NULL, 0)) : "memory");
+                printf("%d\n", (int)v < 0 ? -(int)v : 0);
+#endif
         } else if (!strcmp(word, "tell")) { /* tell SOCKET TEXT: a datagram */
                 struct sockaddr_un un = { AF_UNIX };
                 strncpy(un.sun_path, argv[2], sizeof un.sun_path - 1);
