@@ -47,6 +47,7 @@ def pytest_configure(config):
         config.addinivalue_line('markers', f'{mark}: needs a host with {feature} ({where})')
     config.addinivalue_line('markers', 'not_in_ct(why): is not so of pods in Proxmox containers')
     config.addinivalue_line('markers', 'not_by_engine(name, why): that engine does it otherwise')
+    config.addinivalue_line('markers', 'not_by_containerd(why): Debian\'s containerd does it otherwise, whatever its OCI runtime is')
     config.addinivalue_line('markers', 'not_with_pool(why): is not so where LXCRI_TEST_WARM_POOL gives all daemons a warm pool')
     config.addinivalue_line('markers', 'ours: looks at more than CRI promises, so only at our daemon; or only our OCI runtime does it')
     config.addinivalue_line('markers', 'not_by(runtime, why): Debian\'s runc or crun does it otherwise')
@@ -102,6 +103,8 @@ def pytest_collection_modifyitems(config, items):
         for item in items:
             if item.get_closest_marker('ours'):
                 item.add_marker(pytest.mark.skip(reason='only for our daemon'))
+            for mark in item.iter_markers('not_by_containerd'):
+                item.add_marker(pytest.mark.skip(reason=f'containerd: {mark.args[0]}'))
 
 
 def pytest_runtest_setup(item):

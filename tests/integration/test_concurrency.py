@@ -50,6 +50,7 @@ def test_the_same_container_is_made_and_started_once(daemon, busybox, clean):
         assert daemon.cri.ContainerStatus(container_id=container.id).status.state == 1
 
 
+@pytest.mark.not_by_containerd('1.6 does not find what another call removes')
 @pytest.mark.parametrize('names', [['StopContainer'], ['RemoveContainer'], ['StopPodSandbox'], ['RemovePodSandbox'],
                                    ['StopContainer', 'RemoveContainer', 'StopPodSandbox', 'RemovePodSandbox']])
 def test_ends_may_be_asked_for_many_times_at_once(daemon, busybox, names, clean):
@@ -113,6 +114,7 @@ def test_a_log_is_reopened_many_times_at_once(daemon, busybox):
         assert lines == [str(i) for i in range(len(lines))] and len(lines) > 10
 
 
+@pytest.mark.not_by_containerd('1.6 answers UNKNOWN')
 def test_the_pod_is_stopped_while_containers_are_made(daemon, busybox, clean):
     """Each is either made, and ends with the pod, or refused; none is left running."""
     pod = daemon.pod()
@@ -201,6 +203,7 @@ def test_fifty_pulls_of_an_image_are_one_download(own_daemon, images):
     assert Counting.blobs and len(Counting.blobs) == len(set(Counting.blobs)), Counting.blobs
 
 
+@pytest.mark.not_by_containerd('1.6 tears lines')
 def test_rotation_at_full_speed_loses_no_line(daemon, busybox):
     with daemon.logged_pod() as pod:
         container = pod.run(busybox, ['awk', 'BEGIN { for (i = 1; i <= 400000; i++) print i }'])
