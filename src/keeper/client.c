@@ -292,6 +292,8 @@ static void *reader(void *arg) {
                                 return NULL;
                         (void) poll(NULL, 0, RESPAWN_PAUSE_MS);
                 }
+                if (is_stopping(c)) /* whoever said so has shut the connection before */
+                        return NULL;
                 announce_restart(c);
         }
 }

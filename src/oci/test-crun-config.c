@@ -153,7 +153,7 @@ static void test_read_back(void) {
         assert(str_eq(c.root_path, "/dir/root") && c.spec.readonly_rootfs && str_eq(c.spec.hostname, "host"));
         assert(str_eq(c.cgroups_path, "/pods/id"));
         check_process(&c.spec.process, &s.process);
-        assert(!c.spec.process.has_oom_score_adj); /* with a user namespace */
+        assert(!c.spec.process.has_oom_score_adj); /* set from outside */
         check_mounts(&c.spec);
         check_linux(&c.spec);
         /* What steers crun is ours alone. */
@@ -161,18 +161,29 @@ static void test_read_back(void) {
         assert(strstr(text, "\"run.oci.seccomp_bpf_data\": \"BgAAAAAA/38=\""));
 }
 
-static void test_oom_score(void) {
+/* Those of creation are crun's, and what they write comes to us; the others are ours. */
+static void test_hooks(void) {
         _cleanup_(arena_freep) struct arena *arena = arena_new(ARENA_MAX);
+        static const char *const none[] = { NULL };
+        static const struct spec_hook hook = { .path = "/a-hook", .args = none, .env = none };
         struct spec s = example();
         struct oci_config c;
         const char *text;
         struct err err;
 
-        s.ns[SPEC_NS_USER].create = false;
+        for (int i = 0; i < SPEC_HOOK_MAX; i++) {
+                s.hooks.list[i] = &hook;
+                s.hooks.n[i] = i != SPEC_HOOK_START_CONTAINER;
+        }
         assert(crun_config_json(&s, "/dir", arena, &text, &err) == 0);
+        assert(strstr(text, "\"run.oci.hooks.stderr\": \"/dir/hooks\"") && !strstr(text, "/etc/passwd"));
         assert(oci_config_parse(text, strlen(text), "/bundle", arena, &c, &err) == 0);
-        assert(c.spec.process.has_oom_score_adj && c.spec.process.oom_score_adj == -5);
-        assert(!c.spec.ns[SPEC_NS_USER].create && c.spec.user_ids.n_uids == 0);
+        for (int i = 0; i < SPEC_HOOK_MAX; i++)
+                assert(c.spec.hooks.n[i] ==
+                       (i == SPEC_HOOK_PRESTART || i == SPEC_HOOK_CREATE_RUNTIME || i == SPEC_HOOK_CREATE_CONTAINER));
+        /* That runs when nobody reads any more. */
+        s.hooks.n[SPEC_HOOK_START_CONTAINER] = 1;
+        assert(crun_config_json(&s, "/dir", arena, &text, &err) == 0 && !strstr(text, "run.oci.hooks"));
 }
 
 static void test_refusals(void) {
@@ -191,7 +202,7 @@ static void test_refusals(void) {
 
 int main(void) {
         test_read_back();
-        test_oom_score();
+        test_hooks();
         test_refusals();
         return 0;
 }

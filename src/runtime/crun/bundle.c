@@ -18,6 +18,7 @@
 #include "base/str.h"
 #include "base/strbuf.h"
 #include "runtime/crun/config-json.h"
+#include "runtime/hooks/hooks.h"
 #include "runtime/lxc/plan-writer.h"
 
 enum { ARENA_MAX = 32 << 20, DELETE_TIMEOUT_MS = 60000, TEXT_MAX = 8192 };
@@ -148,6 +149,30 @@ int crun_bundle_write(const struct spec *spec, const char *state_dir, const char
         }
         *ret = b;
         return 0;
+}
+
+static bool is_of(const struct spec_hooks *hooks, enum spec_hook_kind kind, const char *quoted) {
+        for (size_t i = 0; i < hooks->n[kind]; i++)
+                if (strncmp(quoted, hooks->list[kind][i].path, strlen(hooks->list[kind][i].path)) == 0 &&
+                    quoted[strlen(hooks->list[kind][i].path)] == '`')
+                        return true;
+        return false;
+}
+
+void crun_explain(const struct spec_hooks *hooks, struct err *err) {
+        static const enum spec_hook_kind kinds[] = { SPEC_HOOK_PRESTART, SPEC_HOOK_CREATE_RUNTIME,
+                                                     SPEC_HOOK_CREATE_CONTAINER };
+        _cleanup_strbuf_ struct strbuf names = STRBUF(256);
+        const char *words = strstr(err->msg, "error executing hook `") ?: strstr(err->msg, "timeout expired for `");
+
+        if (!words)
+                return;
+        for (size_t i = 0; i < ELEMENTSOF(kinds); i++)
+                if (is_of(hooks, kinds[i], strchr(words, '`') + 1))
+                        strbuf_printf(&names, "%s%s", names.len ? " or " : "", hook_kind_name(kinds[i]));
+        err->code = ERR_INTERNAL;
+        if (names.len)
+                (void) err_wrap(err, "%s hook", strbuf_str(&names));
 }
 
 #define HIDE_UNIFIED "mount -t tmpfs tmpfs /sys/fs/cgroup/unified && exec \"$@\"" /* CRUN_UNIFIED */

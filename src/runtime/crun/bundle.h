@@ -31,6 +31,9 @@ void crun_bundle_done(struct crun_bundle *b);
  * in any case. */
 _must_use_ int crun_bundle_write(const struct spec *spec, const char *state_dir, const char *dir,
                                  struct crun_bundle *ret, struct err *err);
-/* "crun delete --force", which runs poststop hooks, and the bundle. Fine when there is none. Once the container has
+/* @err is crun's failure to create: if a hook was it, that is said, of which kind (as far as its program tells), and
+ * not what the caller asked for is wrong, but the host's hook. */
+void crun_explain(const struct spec_hooks *hooks, struct err *err);
+/* "crun delete --force", and the bundle. Fine when there is none. Once the container has
  * ended. */
 _must_use_ int crun_bundle_remove(const char *state_dir, const char *id, struct err *err);

@@ -119,9 +119,7 @@ static json_t *process(struct out *o, const struct spec *spec) {
         set(o, j, "capabilities", capabilities(o, &p->caps));
         set(o, j, "rlimits", rlimits(o, p));
         set(o, j, "noNewPrivileges", json_boolean(p->no_new_privs));
-        /* Which root of a user namespace may not lower: set from outside (runtime/lxc/oom-score.h). */
-        if (p->has_oom_score_adj && !SPEC_HAS_USER_NS(spec))
-                set(o, j, "oomScoreAdj", json_integer(p->oom_score_adj));
+        /* oomScoreAdj is set from outside (runtime/lxc/oom-score.h). */
         if (!str_empty(p->apparmor_profile))
                 set(o, j, "apparmorProfile", json_string(p->apparmor_profile));
         if (!str_empty(p->selinux_label))
@@ -302,7 +300,15 @@ static bool steers(const char *key) {
         return false;
 }
 
-static json_t *annotations(struct out *o, const struct spec *spec) {
+/* Those that run once crun has started it are ours to run, so that they do also when crun was killed. */
+static struct spec_hooks hooks_of_crun(const struct spec *spec) {
+        struct spec_hooks h = spec->hooks;
+
+        h.n[SPEC_HOOK_POSTSTART] = h.n[SPEC_HOOK_POSTSTOP] = 0;
+        return h;
+}
+
+static json_t *annotations(struct out *o, const struct spec *spec, const char *dir) {
         const struct spec_process *p = &spec->process;
         json_t *j = json_object();
 
@@ -316,6 +322,11 @@ static json_t *annotations(struct out *o, const struct spec *spec) {
 
                 text[base64_encode(p->seccomp, size, text)] = '\0';
                 set(o, j, "run.oci.seccomp_bpf_data", json_string(text));
+        }
+        /* Else what they write goes to the container's log. Those of startContainer write when nobody reads it here. */
+        if (!hooks_are_empty(&spec->hooks) && spec->hooks.n[SPEC_HOOK_START_CONTAINER] == 0) {
+                set(o, j, "run.oci.hooks.stdout", json_string(arena_printf(o->arena, "%s/" CRUN_HOOKS_OUTPUT, dir)));
+                set(o, j, "run.oci.hooks.stderr", json_string(arena_printf(o->arena, "%s/" CRUN_HOOKS_OUTPUT, dir)));
         }
         return j;
 }
@@ -342,6 +353,7 @@ static int check(const struct spec *spec, struct err *err) {
 int crun_config_json(const struct spec *spec, const char *dir, struct arena *arena, const char **ret, struct err *err) {
         _cleanup_(json_unrefp) json_t *j = json_object();
         struct out o = { .arena = arena };
+        struct spec_hooks hooks;
         int r = check(spec, err);
 
         if (r < 0)
@@ -355,9 +367,10 @@ int crun_config_json(const struct spec *spec, const char *dir, struct arena *are
         set(&o, j, "process", process(&o, spec));
         set(&o, j, "mounts", mounts(&o, spec, dir));
         set(&o, j, "linux", linux_json(&o, spec));
-        set(&o, j, "annotations", annotations(&o, spec));
-        if (!hooks_are_empty(&spec->hooks))
-                set(&o, j, "hooks", hooks_to_json(&spec->hooks));
+        set(&o, j, "annotations", annotations(&o, spec, dir));
+        hooks = hooks_of_crun(spec);
+        if (!hooks_are_empty(&hooks))
+                set(&o, j, "hooks", hooks_to_json(&hooks));
         if (o.bad)
                 return err_set(err, ERR_INVALID,
                                "%s is not UTF-8, as the config.json that the engine crun reads must be; the engine "

@@ -7,6 +7,9 @@
 #include "base/err.h"
 #include "runtime/spec/spec.h"
 
+/* In @dir, a pipe: what hooks write. */
+#define CRUN_HOOKS_OUTPUT "hooks"
+
 /* @dir: where the monitor attaches what the host gives: the root as "root", the spec's binds as "m0", "m1" ...
  * (monitor.h). The spec's user must be resolved. Limits are left out: the cgroup, which is there before, has them.
  * @ret: in @arena. ERR_INVALID: a value that JSON can't hold, named by its property. ERR_UNIMPLEMENTED: what crun can't

@@ -26,6 +26,7 @@
 #include "init/process.h"
 #include "init/sys.h"
 #include "runtime/crun/bundle.h"
+#include "runtime/crun/config-json.h"
 #include "runtime/lxc/child.h"
 
 enum {
@@ -153,9 +154,55 @@ static void last_words(const struct crun_monitor_args *args, char *out, size_t s
         (void) snprintf(out, size, "%s", at ? at + 3 : line);
 }
 
-/* "crun OPTIONS VERB ARGUMENTS" with @stdio. The exit status as waitpid's, or -1. */
-static int run_crun(const struct crun_monitor_args *args, const char *verb, const char *const *more,
-                    const int stdio[3]) {
+/* The end of what hooks write while crun runs them: all of it is read, so that none has to wait. */
+struct hooks_output {
+        int fd; /* a pipe's, both ends: so it never ends */
+        size_t len;
+        char text[512];
+};
+
+static void open_output(const struct crun_monitor_args *args, struct hooks_output *ret) {
+        char path[PATH_LEN];
+
+        (void) snprintf(path, sizeof(path), "%s/" CRUN_HOOKS_OUTPUT, args->rootfs_dir);
+        ret->fd = mkfifo(path, 0600) < 0 ? -1 : open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+        if (ret->fd < 0)
+                child_fail(args->init_socket, errno, "make the pipe %s", path);
+}
+
+/* False: there is no more for now. */
+static bool read_output(struct hooks_output *o) {
+        char piece[sizeof(o->text)];
+        ssize_t n = read(o->fd, piece, sizeof(piece));
+        size_t more, keep;
+
+        if (n <= 0)
+                return false;
+        more = (size_t) n;
+        keep = MIN_OF(o->len, sizeof(o->text) - more);
+        memmove(o->text, o->text + o->len - keep, keep);
+        memcpy(o->text + keep, piece, more);
+        o->len = keep + more;
+        return true;
+}
+
+/* Until crun has ended. */
+static void read_hooks(pid_t crun, struct hooks_output *o) {
+        _cleanup_(fd_closep) int pidfd = (int) syscall(SYS_pidfd_open, crun, 0);
+        struct pollfd p[2] = { { .fd = pidfd, .events = POLLIN }, { .fd = o->fd, .events = POLLIN } };
+
+        while (pidfd >= 0 && !p[0].revents) {
+                if (poll(p, 2, -1) < 0 && errno != EINTR)
+                        return;
+                while (read_output(o))
+                        ;
+        }
+}
+
+/* "crun OPTIONS VERB ARGUMENTS" with @stdio. @output: of its hooks, is read meanwhile; NULL: not. The exit status as
+ * waitpid's, or -1. */
+static int run_crun(const struct crun_monitor_args *args, const char *verb, const char *const *more, const int stdio[3],
+                    struct hooks_output *output) {
         static const char *const env[] = { "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL };
         char root[PATH_LEN], log[PATH_LEN];
         const char *argv[16] = { "crun", "--cgroup-manager=cgroupfs", root, log };
@@ -180,6 +227,8 @@ static int run_crun(const struct crun_monitor_args *args, const char *verb, cons
                 (void) execve(args->program, (char *const *) (uintptr_t) argv, (char *const *) (uintptr_t) env);
                 _exit(127);
         }
+        if (pid > 0 && output)
+                read_hooks(pid, output);
         while (pid > 0 && waitpid(pid, &status, 0) < 0)
                 if (errno != EINTR)
                         return -1;
@@ -225,12 +274,18 @@ static pid_t read_pid(const struct crun_monitor_args *args) {
 }
 
 /* With all that is left of hooks that took too long: they are in our process group. */
-static _noreturn_ void fail_create(const struct crun_monitor_args *args) {
+static _noreturn_ void fail_create(const struct crun_monitor_args *args, struct hooks_output *output) {
         struct plan_error e = { .type = PLAN_MSG_ERROR };
+        size_t len = output->len;
         char why[400];
 
         last_words(args, why, sizeof(why));
-        (void) snprintf(e.text, sizeof(e.text), "crun create: %s", why);
+        for (size_t i = 0; i < len; i++)
+                if ((unsigned char) output->text[i] < ' ')
+                        output->text[i] = ' ';
+        while (len > 0 && output->text[len - 1] == ' ')
+                len--;
+        (void) snprintf(e.text, sizeof(e.text), "crun create: %s%s%.*s", why, len ? ": " : "", (int) len, output->text);
         (void) !sock_send(args->init_socket, &e, sizeof(e), NULL, 0);
         (void) kill(0, SIGKILL);
         _exit(1);
@@ -242,15 +297,18 @@ static pid_t create(const struct crun_monitor_args *args, int *ret_terminal) {
         char bundle[PATH_LEN], pid_file[PATH_LEN], console[PATH_LEN];
         const char *more[] = { "--bundle", bundle, "--pid-file", pid_file, NULL, console, NULL };
         _cleanup_(fd_closep) int listener = -1;
+        struct hooks_output output = { .fd = -1 };
 
+        open_output(args, &output);
         (void) snprintf(bundle, sizeof(bundle), "%s/" CRUN_FOLDER "/bundles/%s", args->state_dir, args->id);
         (void) snprintf(pid_file, sizeof(pid_file), "%s/containers/%s/pid", args->state_dir, args->id);
         if (args->terminal) {
                 listener = listen_for_console(args, console, sizeof(console));
                 more[4] = "--console-socket";
         }
-        if (run_crun(args, "create", more, stdio) != 0)
-                fail_create(args);
+        if (run_crun(args, "create", more, stdio, &output) != 0)
+                fail_create(args, &output);
+        (void) close(output.fd);
         *ret_terminal = args->terminal ? take_console(args, listener) : -1;
         for (int i = 0; i < 3; i++)
                 (void) close(stdio[i]);
@@ -315,7 +373,7 @@ static bool start(const struct crun_monitor_args *args) {
         struct exec_status e = { 0 };
         char why[400];
 
-        if (run_crun(args, "start", more, stdio) == 0) {
+        if (run_crun(args, "start", more, stdio, NULL) == 0) {
                 (void) close(args->exec_fd);
                 return true;
         }

@@ -234,9 +234,8 @@ static int spawn_crun(struct engine_lxc *e, const struct spec *spec, const struc
                 return r;
         memcpy(fds + CRUN_FDS_FIXED, bundle->mounts, bundle->n_mounts * sizeof(int));
         r = keeper_client_call(e->keeper, &call, reply, err);
-        /* Not what the caller asked for is wrong, but the host's hook. */
-        if (r == -ERR_INVALID && strstr(err->msg, "error executing hook"))
-                err->code = ERR_INTERNAL;
+        if (r < 0)
+                crun_explain(&spec->hooks, err);
         return r < 0 ? -(int) err->code : 0;
 }
 
@@ -247,8 +246,13 @@ static int create_by_crun(struct engine_lxc *e, const struct spec *spec, const s
 
         if (r == 0)
                 r = crun_check(err);
+        if (r == 0 && !hooks_are_empty(&spec->hooks))
+                r = bundle_write(e->bundles_dir, spec, e->hooks_root, err);
         if (r == 0)
                 r = spawn_crun(e, spec, &bundle, io, reply, err);
+        /* crun is shown no more than v1 on a hybrid host. */
+        if (r == 0)
+                r = cgroup_take(e->cgroups, spec->cgroup_path, reply->pid, err);
         /* On v1 crun lifts a group's limits of memory when it enters it. */
         if (r == 0)
                 r = cgroup_update(e->cgroups, spec->cgroup_path, &spec->resources, err);

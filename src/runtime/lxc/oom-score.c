@@ -14,7 +14,7 @@ int oom_score_set(const struct spec *spec, pid_t pid, int init_fd, struct err *e
         char path[64], text[16];
         int n;
 
-        if (!SPEC_HAS_USER_NS(spec) || !spec->process.has_oom_score_adj)
+        if (!spec->process.has_oom_score_adj || (!SPEC_HAS_USER_NS(spec) && !spec->by_crun))
                 return 0;
         (void) snprintf(path, sizeof(path), "/proc/%d/oom_score_adj", (int) pid);
         n = snprintf(text, sizeof(text), "%d", spec->process.oom_score_adj);
