@@ -22,35 +22,16 @@
 #include "runtime/engine.h"
 #include "runtime/hooks/bundle.h"
 #include "runtime/hooks/hooks.h"
-#include "runtime/lxc/config.h"
+#include "runtime/lxc/create.h"
 #include "runtime/lxc/files.h"
 #include "runtime/lxc/items.h"
 #include "runtime/lxc/oom-score.h"
-#include "runtime/lxc/plan.h"
 
 enum {
         KILL_TIMEOUT_MS = 30000,
         END_TIMEOUT_MS = 5000,
         MONITOR_TIMEOUT_MS = 2000, /* for a monitor to see its init end, which takes some ms */
-        STATE_DIR_MAX = 256,
-        CRUN_FDS_FIXED = 3, /* KEEPER_SPAWN_CRUN's */
-        HOOKS_CALL_TIMEOUT_MS = 60000,
-        HOOKS_FOR_EVER_MS = 1 << 30,
         BUNDLE_ARENA_MAX = 32 << 20
-};
-
-struct engine_lxc {
-        struct engine base; /* first */
-        struct cgroups *cgroups;
-        struct keeper_client *keeper;
-        struct plan_host host;
-        char state_dir[STATE_DIR_MAX], rootfs_dir[STATE_DIR_MAX + 16], bundles_dir[STATE_DIR_MAX + 16];
-        char *hooks_root; /* rootfs_dir without symlinks */
-        int containers_fd;
-        int home_fd; /* our own cgroup's, where monitors go back to; -1: no v2 */
-        void (*exited)(const char *id, void *userdata);
-        void *userdata;
-        struct items items;
 };
 
 static struct engine_lxc *self(struct engine *e) {
@@ -115,176 +96,11 @@ static void fill_created(const struct keeper_reply *reply, struct engine_created
         qsort(ret->groups, ret->n_groups, sizeof(ret->groups[0]), compare_gid);
 }
 
-/* Whoever is root in there on the host: streams are made for that user. */
-static int take_root(const struct id_maps *ids, struct keeper_call *call, struct err *err) {
-        if (!id_maps_root(ids, &call->root_uid, &call->root_gid))
-                return err_set(err, ERR_INVALID, "a user namespace without root");
-        call->flags |= call->type == KEEPER_EXEC ? KEEPER_EXEC_USER_NS : KEEPER_SPAWN_USER_NS;
-        return 0;
-}
-
-static int spawn(struct engine_lxc *e, const struct spec *spec, const struct plan *plan,
-                 const struct lxc_config *config, const struct engine_stdio *io, struct keeper_reply *reply,
-                 struct err *err) {
-        _cleanup_(fd_closep) int outer = -1;
-        int fds[SOCK_MAX_FDS], r;
-        struct keeper_call call = {
-                .type = KEEPER_SPAWN,
-                .id = spec->id,
-                .config = strbuf_str(&config->text),
-                .fds = fds,
-                .n_fds =
-                        2 + plan->n_fds + config->n_fds + (spec->outer_pid_ns ? 1 : 0) + (plan->cgroup_fd >= 0 ? 2 : 0),
-                .cancel_fd = -1,
-                .flags = (io->open_stdin ? KEEPER_SPAWN_STDIN : 0u) | (io->stdin_once ? KEEPER_SPAWN_STDIN_ONCE : 0u) |
-                         (spec->process.terminal ? KEEPER_SPAWN_TERMINAL : 0u) |
-                         (spec->outer_pid_ns ? KEEPER_SPAWN_NESTED : 0u) |
-                         (plan->cgroup_fd >= 0 ? KEEPER_SPAWN_CGROUP : 0u),
-        };
-
-        r = SPEC_HAS_USER_NS(spec) ? take_root(&spec->user_ids, &call, err) : 0;
-        if (r < 0)
-                return r;
-        if (spec->outer_pid_ns && (outer = open(spec->outer_pid_ns, O_RDONLY | O_CLOEXEC)) < 0)
-                return err_sys(err, errno, "open the PID namespace %s", spec->outer_pid_ns);
-        if (call.n_fds + PLAN_FD_FIRST > SOCK_MAX_FDS)
-                return err_set(err, ERR_EXHAUSTED, "the container has more mounts than the %d that are possible",
-                               SOCK_MAX_FDS - PLAN_FD_FIRST - 3 - LXC_CONFIG_MAX_FDS);
-        fds[0] = plan->fd;
-        fds[1] = spec->rootfs_mount_fd;
-        memcpy(fds + 2, plan->fds, plan->n_fds * sizeof(int));
-        memcpy(fds + 2 + plan->n_fds, config->fds, config->n_fds * sizeof(int));
-        if (outer >= 0)
-                fds[2 + plan->n_fds + config->n_fds] = outer;
-        if (plan->cgroup_fd >= 0) {
-                fds[call.n_fds - 2] = plan->cgroup_fd;
-                fds[call.n_fds - 1] = e->home_fd;
-        }
-        return keeper_client_call(e->keeper, &call, reply, err);
-}
-
-/* --- hooks of the runtime's namespaces; init runs the others -------------------------------------------------------
- */
-
-/* Replies to calls in which init runs hooks take as long as those may. */
-static uint64_t timeout_with_hooks(const struct spec_hooks *hooks, enum spec_hook_kind kind) {
-        return HOOKS_CALL_TIMEOUT_MS + (hooks->n[kind] ? hooks_timeout_ms(hooks, kind) ?: HOOKS_FOR_EVER_MS : 0);
-}
-
-static struct hook_state hook_state_of(const struct spec *spec, const char *bundle, const char *status) {
-        return (struct hook_state){ .id = spec->id,
-                                    .bundle = bundle,
-                                    .status = status,
-                                    .annotations = spec->annotations,
-                                    .n_annotations = spec->n_annotations };
-}
-
-/* Init waits, its namespaces and mounts made, for those outside; then it runs its own. */
-static int run_create_hooks(struct engine_lxc *e, const struct spec *spec, struct keeper_reply *reply,
-                            struct err *err) {
-        char bundle[STATE_DIR_MAX + 128] = "";
-        struct hook_state state = hook_state_of(spec, bundle, "creating");
-        struct keeper_call call = { .type = KEEPER_CONTINUE,
-                                    .id = spec->id,
-                                    .cancel_fd = -1,
-                                    .timeout_ms = timeout_with_hooks(&spec->hooks, SPEC_HOOK_CREATE_CONTAINER) };
-        int r;
-
-        (void) snprintf(bundle, sizeof(bundle), "%s/%s", e->bundles_dir, spec->id);
-        r = hooks_run(&spec->hooks, SPEC_HOOK_PRESTART, &state, reply->pid, err);
-        if (r == 0)
-                r = hooks_run(&spec->hooks, SPEC_HOOK_CREATE_RUNTIME, &state, reply->pid, err);
-        if (r == 0)
-                r = keeper_client_call(e->keeper, &call, reply, err);
-        /* Not what the caller asked for is wrong, but the host's hook. */
-        if (r == -ERR_INVALID)
-                err->code = ERR_INTERNAL;
-        return r < 0 ? -(int) err->code : 0;
-}
-
-/* --- containers that crun makes -------------------------------------------------------------------------------------
- */
-
-static int spawn_crun(struct engine_lxc *e, const struct spec *spec, const struct crun_bundle *bundle,
-                      const struct engine_stdio *io, struct keeper_reply *reply, struct err *err) {
-        _cleanup_(fd_closep) int mount_ns = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
-        _cleanup_(fd_closep) int net_ns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-        int fds[SOCK_MAX_FDS] = { mount_ns, spec->rootfs_mount_fd, net_ns }, r;
-        struct keeper_call call = {
-                .type = KEEPER_SPAWN,
-                .id = spec->id,
-                .config = crun_program(),
-                .fds = fds,
-                .n_fds = CRUN_FDS_FIXED + bundle->n_mounts,
-                .cancel_fd = -1,
-                /* crun runs them all while it creates. */
-                .timeout_ms = hooks_are_empty(&spec->hooks) ? 0 : HOOKS_FOR_EVER_MS,
-                .flags = KEEPER_SPAWN_CRUN | (io->open_stdin ? KEEPER_SPAWN_STDIN : 0u) |
-                         (io->stdin_once ? KEEPER_SPAWN_STDIN_ONCE : 0u) |
-                         (spec->process.terminal ? KEEPER_SPAWN_TERMINAL : 0u),
-        };
-
-        if (mount_ns < 0 || net_ns < 0)
-                return err_sys(err, errno, "open the host's namespaces");
-        if (call.n_fds > SOCK_MAX_FDS)
-                return err_set(err, ERR_EXHAUSTED, "the container has more mounts than the %d that are possible",
-                               SOCK_MAX_FDS - CRUN_FDS_FIXED);
-        r = SPEC_HAS_USER_NS(spec) ? take_root(&spec->user_ids, &call, err) : 0;
-        if (r < 0)
-                return r;
-        memcpy(fds + CRUN_FDS_FIXED, bundle->mounts, bundle->n_mounts * sizeof(int));
-        r = keeper_client_call(e->keeper, &call, reply, err);
-        if (r < 0)
-                crun_explain(&spec->hooks, err);
-        return r < 0 ? -(int) err->code : 0;
-}
-
-static int create_by_crun(struct engine_lxc *e, const struct spec *spec, const struct engine_stdio *io,
-                          struct keeper_reply *reply, struct err *err) {
-        _cleanup_(crun_bundle_done) struct crun_bundle bundle = CRUN_BUNDLE_EMPTY;
-        int r = crun_bundle_write(spec, e->state_dir, e->rootfs_dir, &bundle, err);
-
-        if (r == 0)
-                r = crun_check(err);
-        if (r == 0 && !hooks_are_empty(&spec->hooks))
-                r = bundle_write(e->bundles_dir, spec, e->hooks_root, err);
-        if (r == 0)
-                r = spawn_crun(e, spec, &bundle, io, reply, err);
-        /* crun is shown no more than v1 on a hybrid host. */
-        if (r == 0)
-                r = cgroup_take(e->cgroups, spec->cgroup_path, reply->pid, err);
-        /* On v1 crun lifts a group's limits of memory when it enters it. */
-        if (r == 0)
-                r = cgroup_update(e->cgroups, spec->cgroup_path, &spec->resources, err);
-        if (r == 0)
-                reply->ready = bundle.user;
-        return r;
-}
-
-static int create_by_lxc(struct engine_lxc *e, const struct spec *spec, const struct engine_stdio *io,
-                         struct keeper_reply *reply, struct err *err) {
-        _cleanup_(plan_done) struct plan plan = PLAN_EMPTY;
-        _cleanup_(lxc_config_done) struct lxc_config config = { 0 };
-        char log_path[STATE_DIR_MAX + 128];
-        int r;
-
-        r = plan_build_init(spec, &e->host, &plan, err);
-        if (r < 0)
-                return r;
-        (void) snprintf(log_path, sizeof(log_path), "%s/containers/%s/lxc.log", e->state_dir, spec->id);
-        r = lxc_config_build(spec, plan.n_fds, log_path, e->rootfs_dir, &config, err);
-        if (r < 0)
-                return r;
-        if (!hooks_are_empty(&spec->hooks) && (r = bundle_write(e->bundles_dir, spec, e->hooks_root, err)) < 0)
-                return r;
-        r = spawn(e, spec, &plan, &config, io, reply, err);
-        return r == 0 && reply->hooks_due ? run_create_hooks(e, spec, reply, err) : r;
-}
-
 static int create_in_cgroup(struct engine_lxc *e, const struct spec *spec, const struct engine_stdio *io,
                             struct item *item, struct engine_created *ret, struct err *err) {
         struct keeper_reply reply = { 0 };
-        int r = spec->by_crun ? create_by_crun(e, spec, io, &reply, err) : create_by_lxc(e, spec, io, &reply, err);
+        int r = spec->by_crun ? engine_create_by_crun(e, spec, io, &reply, err)
+                              : engine_create_by_lxc(e, spec, io, &reply, err);
 
         if (r < 0)
                 return r;
@@ -332,7 +148,7 @@ static int lxc_kill(struct engine *engine, const char *id, struct err *err);
 static int run_poststart(struct engine *engine, const char *id, const struct spec *spec, struct err *err) {
         struct engine_lxc *e = self(engine);
         char bundle[STATE_DIR_MAX + 128] = "";
-        struct hook_state state = hook_state_of(spec, bundle, "running");
+        struct hook_state state = engine_hook_state(spec, bundle, "running");
         struct container_state s = { 0 };
         struct err ignored;
         HOLD(h, &e->items, id);
@@ -364,7 +180,7 @@ static int lxc_start(struct engine *engine, const char *id, struct err *err) {
 
         if (r < 0)
                 return r;
-        call.timeout_ms = timeout_with_hooks(&spec.hooks, SPEC_HOOK_START_CONTAINER);
+        call.timeout_ms = engine_timeout_with_hooks(&spec.hooks, SPEC_HOOK_START_CONTAINER);
         r = keeper_client_call(e->keeper, &call, &reply, err);
         if (r < 0 && err->code == ERR_UNAVAILABLE) {
                 /* The keeper ended before it answered. The next one finds out what became of it. */
@@ -497,7 +313,7 @@ static void run_poststop(struct engine_lxc *e, const char *id) {
         if (bundle_read(e->bundles_dir, id, arena, &spec, &err) < 0)
                 log_warn("poststop hooks cannot be run", "container", id, "error", err.msg, NULL);
         (void) snprintf(bundle, sizeof(bundle), "%s/%s", e->bundles_dir, id);
-        state = hook_state_of(&spec, bundle, "stopped");
+        state = engine_hook_state(&spec, bundle, "stopped");
         hooks_run_all(&spec.hooks, SPEC_HOOK_POSTSTOP, &state, 0);
 }
 
@@ -562,7 +378,7 @@ static int lxc_exec(struct engine *engine, const struct engine_exec_args *args, 
                 return unknown(args->id, err);
         if (item_has_ended(h.item) || h.item->init_fd < 0)
                 return err_set(err, ERR_PRECONDITION, "container %s is not running", args->id);
-        r = args->user_ids ? take_root(args->user_ids, &call, err) : 0;
+        r = args->user_ids ? engine_take_root(args->user_ids, &call, err) : 0;
         if (r < 0)
                 return r;
         null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
