@@ -67,11 +67,13 @@ static int get_credentials(struct cli *cli, const struct cli_args *args, struct 
 
 static int check(struct cli *cli, const char *registry, const struct image_auth *auth, struct err *err) {
         Proxmoxlxcri__V1__LogInRequest req = PROXMOXLXCRI__V1__LOG_IN_REQUEST__INIT;
+        Proxmoxlxcri__V1__Credentials creds = PROXMOXLXCRI__V1__CREDENTIALS__INIT;
         Proxmoxlxcri__V1__LogInResponse *res;
 
         req.registry = arena_strndup(cli->arena, registry, strcspn(registry, "/"));
-        req.username = (char *) (uintptr_t) auth->username;
-        req.password = (char *) (uintptr_t) auth->password;
+        creds.username = (char *) (uintptr_t) auth->username;
+        creds.password = (char *) (uintptr_t) auth->password;
+        req.credentials = &creds;
         return cli_call(cli, "/proxmoxlxcri.v1.Admin/LogIn", &req.base, &proxmoxlxcri__v1__log_in_response__descriptor,
                         CLI_TIMEOUT_MS, &res, err);
 }

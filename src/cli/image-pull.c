@@ -2,21 +2,19 @@
 /* image pull - fetch images, with progress. */
 #include <stdio.h>
 #include "base/str.h"
+#include "cli/credentials.h"
 #include "cli/json.h"
 #include "cli/pull.h"
 #include "cli/verbs.h"
 
 static const struct cli_option options[] = {
         { 'q', "quiet", NULL, "no progress" },
-        { 0, "creds", "USER[:PASSWORD]", "for the registry; without PASSWORD it is taken from $REGISTRY_PASSWORD" },
-        { 0, "authfile", "FILE", "credentials (default: those of Podman and Docker, see \"image login\")" },
+        CLI_CREDENTIALS_OPTIONS,
         { 0 },
 };
 
 static int run(struct cli *cli, const struct cli_args *args) {
-        struct pull_args p = { .creds = args_value(args, "creds"),
-                               .auth_file = args_value(args, "authfile"),
-                               .quiet = args_has(args, "quiet") };
+        struct pull_args p = { .options = args, .quiet = args_has(args, "quiet") };
         json_t *all = json_array();
         int status = EXIT_FINE;
         struct err err;

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/credentials.h"
 #include "cli/pod-config.h"
 
 #include <stdio.h>
@@ -28,8 +29,7 @@ const struct cli_option pod_run_options[] = {
         { 'm', "memory", "BYTES", "memory limit, e.g. 64M; swap is not used" },
         { 0, "cpus", "N", "CPU limit, e.g. 0.5" },
         { 'q', "quiet", NULL, "no progress when the image is pulled" },
-        { 0, "creds", "USER[:PASSWORD]", "for the registry, when the image is pulled" },
-        { 0, "authfile", "FILE", "credentials, as for \"image pull\"" },
+        CLI_CREDENTIALS_OPTIONS,
         { 0 },
 };
 

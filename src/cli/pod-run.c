@@ -25,10 +25,7 @@ struct run {
 
 static int pull_if_missing(struct run *run, struct err *err) {
         const char *reference = run->args->rest[0], *id;
-        struct pull_args p = { .reference = reference,
-                               .creds = args_value(run->args, "creds"),
-                               .auth_file = args_value(run->args, "authfile"),
-                               .quiet = args_has(run->args, "quiet") };
+        struct pull_args p = { .reference = reference, .options = run->args, .quiet = args_has(run->args, "quiet") };
         Runtime__V1__ImageStatusResponse *res;
         int r = find_image(run->cli, reference, false, &res, err);
 

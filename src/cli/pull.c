@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/pull.h"
 
-#include <stdlib.h>
-#include <string.h>
 #include "base/str.h"
+#include "cli/credentials.h"
 #include "cli/progress.h"
-#include "image/auth-file.h"
-#include "image/ref.h"
 
 struct follower {
         struct cli *cli;
@@ -26,48 +23,22 @@ static int each(const ProtobufCMessage *message, void *userdata) {
         return cli_interrupted();
 }
 
-static int from_creds(struct cli *cli, const char *creds, struct image_auth *ret, struct err *err) {
-        const char *colon = strchr(creds, ':');
-
-        ret->username = arena_strndup(cli->arena, creds, colon ? (size_t) (colon - creds) : strlen(creds));
-        ret->password = colon ? colon + 1 : getenv("REGISTRY_PASSWORD");
-        return ret->password ? 0 : err_set(err, ERR_INVALID, "--creds without a password: set REGISTRY_PASSWORD");
-}
-
-static int find_credentials(struct cli *cli, const struct pull_args *args, struct image_auth *ret, struct err *err) {
-        struct ref ref;
-        int r;
-
-        if (args->creds)
-                return from_creds(cli, args->creds, ret, err);
-        r = ref_parse(args->reference, cli->arena, &ref, err);
-        if (r == 0)
-                r = auth_files_find(auth_files_of_user(args->auth_file, cli->arena), ref_name(&ref, cli->arena),
-                                    cli->arena, ret, err);
-        return r < 0 ? r : 0;
-}
-
-/* What a message's field takes: never NULL. */
-static char *field(const char *s) {
-        return (char *) (uintptr_t) (s ?: "");
-}
-
 int pull_image(struct cli *cli, const struct pull_args *args, const char **ret_id, struct err *err) {
         Proxmoxlxcri__V1__PullRequest req = PROXMOXLXCRI__V1__PULL_REQUEST__INIT;
         struct follower f = { .cli = cli, .quiet = args->quiet };
-        struct image_auth auth = { 0 };
-        int r = find_credentials(cli, args, &auth, err);
+        Proxmoxlxcri__V1__Credentials creds;
+        int r = cli_credentials(cli, args->options, args->reference, &creds, err);
 
         if (r == 0)
                 r = cli_connect(cli, err);
         if (r < 0)
                 return r;
         progress_init(&f.progress, args->reference);
-        req.reference = field(args->reference);
-        req.username = field(auth.username);
-        req.password = field(auth.password);
-        req.identity_token = field(auth.identity_token);
-        req.registry_token = field(auth.registry_token);
+        req.reference = (char *) (uintptr_t) args->reference;
+        req.username = creds.username;
+        req.password = creds.password;
+        req.identity_token = creds.identity_token;
+        req.registry_token = creds.registry_token;
         r = grpc_client_stream(cli->client, "/proxmoxlxcri.v1.Admin/PullImage", &req.base,
                                &proxmoxlxcri__v1__pull_progress__descriptor, cli->timeout_ms, each, &f, err);
         if (cli_interrupted())

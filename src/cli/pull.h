@@ -2,11 +2,11 @@
 /* pull - fetch an image with progress; used by "image pull" and "pod run". */
 #pragma once
 #include "cli/cri.h"
+#include "cli/options.h"
 
 struct pull_args {
         const char *reference;
-        const char *creds;     /* "USER[:PASSWORD]", the password else from $REGISTRY_PASSWORD; NULL: from files */
-        const char *auth_file; /* the only one to look into; NULL: the user's, see image/auth-file.h */
+        const struct cli_args *options; /* with CLI_CREDENTIALS_OPTIONS */
         bool quiet;
 };
 

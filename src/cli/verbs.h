@@ -23,6 +23,9 @@
         X(verb_image_ls)                                                                                               \
         X(verb_image_rm)                                                                                               \
         X(verb_image_inspect)                                                                                          \
+        X(verb_image_tag)                                                                                              \
+        X(verb_image_untag)                                                                                            \
+        X(verb_image_tags)                                                                                             \
         X(verb_status)                                                                                                 \
         X(verb_info)                                                                                                   \
         X(verb_version)                                                                                                \

@@ -172,19 +172,6 @@ static int pull_image(struct grpc_call *call, const ProtobufCMessage *request, v
         return r;
 }
 
-static int log_in(struct grpc_call *call, const ProtobufCMessage *request, ProtobufCMessage **ret, void *userdata,
-                  struct err *err) {
-        const Proxmoxlxcri__V1__LogInRequest *req = (const Proxmoxlxcri__V1__LogInRequest *) request;
-        Proxmoxlxcri__V1__LogInResponse *res = arena_new_of(grpc_call_arena(call), Proxmoxlxcri__V1__LogInResponse);
-        const struct image_auth auth = { .username = req->username, .password = req->password };
-        const struct admin *a = userdata;
-
-        proxmoxlxcri__v1__log_in_response__init(res);
-        *ret = &res->base;
-        return images_log_in(a->images, req->registry, &auth, grpc_call_cancel_fd(call), grpc_call_deadline_ns(call),
-                             err);
-}
-
 static int set_log_level(struct grpc_call *call, const ProtobufCMessage *request, ProtobufCMessage **ret,
                          void *userdata, struct err *err) {
         const Proxmoxlxcri__V1__SetLogLevelRequest *req = (const Proxmoxlxcri__V1__SetLogLevelRequest *) request;
@@ -243,7 +230,16 @@ void admin_methods(struct admin *admin, struct grpc_method ret[ADMIN_N_METHODS])
                   .userdata = admin },
                 { .path = "/proxmoxlxcri.v1.Admin/LogIn",
                   .request = &proxmoxlxcri__v1__log_in_request__descriptor,
-                  .unary = log_in,
+                  .unary = admin_log_in,
+                  .pool = admin->pull_pool,
+                  .userdata = admin },
+                { .path = "/proxmoxlxcri.v1.Admin/TagImage",
+                  .request = &proxmoxlxcri__v1__tag_image_request__descriptor,
+                  .unary = admin_tag_image,
+                  .userdata = admin },
+                { .path = "/proxmoxlxcri.v1.Admin/ListTags",
+                  .request = &proxmoxlxcri__v1__list_tags_request__descriptor,
+                  .unary = admin_list_tags,
                   .pool = admin->pull_pool,
                   .userdata = admin },
                 { .path = "/proxmoxlxcri.v1.Admin/SetLogLevel",

@@ -24,12 +24,18 @@ struct admin {
         void *userdata;
 };
 
-enum { ADMIN_N_METHODS = 6 };
+enum { ADMIN_N_METHODS = 8 };
 /* Fills @ret with the service's methods. */
 void admin_methods(struct admin *admin, struct grpc_method ret[ADMIN_N_METHODS]);
 
 /* Private to cri/: methods in files of their own. */
 int admin_explain_route(struct grpc_call *call, const ProtobufCMessage *request, ProtobufCMessage **ret, void *userdata,
                         struct err *err);
+int admin_log_in(struct grpc_call *call, const ProtobufCMessage *request, ProtobufCMessage **ret, void *userdata,
+                 struct err *err);
+int admin_tag_image(struct grpc_call *call, const ProtobufCMessage *request, ProtobufCMessage **ret, void *userdata,
+                    struct err *err);
+int admin_list_tags(struct grpc_call *call, const ProtobufCMessage *request, ProtobufCMessage **ret, void *userdata,
+                    struct err *err);
 int admin_check_proxmox(struct grpc_call *call, const ProtobufCMessage *request, ProtobufCMessage **ret, void *userdata,
                         struct err *err);

@@ -44,6 +44,14 @@ struct image_auth {
                 *registry_token; /* NULL or "" when absent */
 };
 
+/* Who is asked about what, for how long. */
+struct image_remote {
+        const char *name;              /* "host/path"; short names are normalised */
+        const struct image_auth *auth; /* may be NULL */
+        int cancel_fd;                 /* as in image_pull_args */
+        uint64_t deadline_ns;
+};
+
 struct image_progress {
         const char *digest; /* layer's blob digest */
         uint64_t total_bytes, done_bytes;
@@ -60,9 +68,10 @@ struct image_pull_args {
         void *userdata;
 };
 
-/* Does the registry @host ("host[:port]") take these credentials? ERR_UNAUTHENTICATED or ERR_DENIED when not. */
-_must_use_ int images_log_in(struct images *s, const char *host, const struct image_auth *auth, int cancel_fd,
-                             uint64_t deadline_ns, struct err *err);
+/* Does the registry take these credentials? @remote's name is "host[:port]". ERR_UNAUTHENTICATED or ERR_DENIED when
+ * not.
+ */
+_must_use_ int images_log_in(struct images *s, const struct image_remote *remote, struct err *err);
 
 /* What is known of an image. Lives in the arena it was asked into. */
 struct image {
@@ -86,6 +95,17 @@ _must_use_ int images_pull(struct images *s, const struct image_pull_args *args,
  * reference. */
 _must_use_ int images_get(struct images *s, const char *ref, struct arena *arena, struct image **ret, struct err *err);
 _must_use_ int images_list(struct images *s, struct arena *arena, struct image ***ret, size_t *ret_n, struct err *err);
+/* Give the image behind @ref more names (NULL-terminated, as people write them; "nginx" becomes
+ * "docker.io/library/nginx:latest"), which move here from other images: all or none of them. ERR_NOT_FOUND; ERR_INVALID
+ * for what is no name of a tag. */
+_must_use_ int images_tag(struct images *s, const char *ref, const char *const *names, struct err *err);
+/* Take names from whatever images have them: all or none. An image without a name stays, to be had by its id.
+ * ERR_NOT_FOUND when nothing has one of them. */
+_must_use_ int images_untag(struct images *s, const char *const *names, struct err *err);
+/* Which tags the registry has of a repository, "host/path" as people write it; sorted as the registry does.
+ * ERR_NOT_FOUND; ERR_EXHAUSTED past 20000, which fit into 8 MiB of @arena. @ret: NULL-terminated. */
+_must_use_ int images_remote_tags(struct images *s, const struct image_remote *remote, struct arena *arena,
+                                  const char ***ret, struct err *err);
 /* Remove the image behind @ref with all its names; missing is fine. Layers that a snapshot or another image uses stay.
  */
 _must_use_ int images_remove(struct images *s, const char *ref, struct err *err);

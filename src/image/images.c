@@ -102,25 +102,88 @@ int images_pull(struct images *s, const struct image_pull_args *args, struct are
         return flights_pull(s->flights, args, arena, ret_id, err);
 }
 
-int images_log_in(struct images *s, const char *host, const struct image_auth *auth, int cancel_fd,
-                  uint64_t deadline_ns, struct err *err) {
+/* --- asking a registry ------------------------------------------------------------------------------------------ */
+
+static struct source *source_of(struct images *s, const struct image_remote *remote, const struct ref *ref,
+                                const struct credentials *creds) {
+        return source_new(s->registries, &(struct source_args){ .ref = ref,
+                                                                .creds = creds,
+                                                                .cancel_fd = remote->cancel_fd,
+                                                                .deadline_ns = remote->deadline_ns });
+}
+
+int images_log_in(struct images *s, const struct image_remote *remote, struct err *err) {
         _cleanup_(arena_freep) struct arena *arena = arena_new(64 * 1024);
         _cleanup_(credentials_freep) struct credentials *creds = NULL;
         _cleanup_(source_freep) struct source *source = NULL;
         struct ref ref;
-        int r = ref_parse(arena_printf(arena, "%.300s/x", host), arena, &ref, err);
+        int r = ref_parse(arena_printf(arena, "%.300s/x", remote->name), arena, &ref, err);
 
         if (r < 0 || !str_eq(ref.path, "x"))
                 return err_set(err, ERR_INVALID, "\"%.200s\" is no registry: a host with a dot or a port is wanted",
-                               host);
+                               remote->name);
         ref.path = ""; /* of no repository */
-        r = credentials_new(auth, &creds, err);
+        r = credentials_new(remote->auth, &creds, err);
         if (r < 0)
                 return r;
-        source = source_new(s->registries,
-                            &(struct source_args){
-                                    .ref = &ref, .creds = creds, .cancel_fd = cancel_fd, .deadline_ns = deadline_ns });
+        source = source_of(s, remote, &ref, creds);
         return source_log_in(source, err);
+}
+
+int images_remote_tags(struct images *s, const struct image_remote *remote, struct arena *arena, const char ***ret,
+                       struct err *err) {
+        _cleanup_(credentials_freep) struct credentials *creds = NULL;
+        _cleanup_(source_freep) struct source *source = NULL;
+        struct ref ref;
+        int r = ref_parse(remote->name, arena, &ref, err);
+
+        if (r == 0 && (ref.digest || !str_eq(ref.tag, "latest") || str_ends_with(remote->name, ":latest")))
+                r = err_set(err, ERR_INVALID, "\"%.300s\": a repository is named without tag and digest", remote->name);
+        if (r == 0)
+                r = credentials_new(remote->auth, &creds, err);
+        if (r < 0)
+                return r;
+        source = source_of(s, remote, &ref, creds);
+        r = source_list_tags(source, arena, ret, err);
+        return r < 0 ? err_wrap(err, "list the tags of %s", ref_name(&ref, arena)) : 0;
+}
+
+/* --- what is here ----------------------------------------------------------------------------------------------- */
+
+/* @ret: the same in full, NULL-terminated. */
+static int full_names(const char *const *names, struct arena *arena, const char ***ret, struct err *err) {
+        const char **list = arena_array(arena, const char *, strv_len(names) + 1);
+
+        for (size_t i = 0; names[i]; i++) {
+                struct ref ref;
+                int r = ref_parse(names[i], arena, &ref, err);
+
+                if (r == 0 && ref.digest)
+                        r = err_set(err, ERR_INVALID, "\"%.300s\": a digest is nothing to give or take", names[i]);
+                if (r < 0)
+                        return r;
+                list[i] = ref_string(&ref, arena);
+        }
+        *ret = list;
+        return 0;
+}
+
+int images_tag(struct images *s, const char *ref, const char *const *names, struct err *err) {
+        _cleanup_(arena_freep) struct arena *arena = arena_new(1 << 20);
+        const char **full;
+        int r = full_names(names, arena, &full, err);
+
+        if (r == 0)
+                r = records_tag(s->records, ref, full, err);
+        return r < 0 ? err_wrap(err, "name image %.200s", ref) : 0;
+}
+
+int images_untag(struct images *s, const char *const *names, struct err *err) {
+        _cleanup_(arena_freep) struct arena *arena = arena_new(1 << 20);
+        const char **full;
+        int r = full_names(names, arena, &full, err);
+
+        return r == 0 ? records_untag(s->records, full, err) : r;
 }
 
 int images_get(struct images *s, const char *ref, struct arena *arena, struct image **ret, struct err *err) {

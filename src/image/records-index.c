@@ -90,6 +90,13 @@ void index_name(struct records *r, const char *name, struct entry *to) {
         to->names[to->n_names++] = xstrdup(name);
 }
 
+void index_unname(struct records *r, const char *name) {
+        struct entry *from = map_take(r->names, name);
+
+        if (from)
+                drop_name(from, name);
+}
+
 void index_take_image(struct records *r, struct entry *e) {
         for (size_t i = 0; i < e->n_names; i++)
                 (void) map_take(r->names, e->names[i]);

@@ -42,6 +42,7 @@ void index_layer_size(struct records *r, struct layer *l, uint64_t bytes, uint64
 /* Adds the image or what is new of its blobs, with holds. */
 struct entry *index_image(struct records *r, const struct image_record *image);
 void index_name(struct records *r, const char *name, struct entry *to);
+void index_unname(struct records *r, const char *name);
 /* Takes @e and its names out; its holds stay to be released. */
 void index_take_image(struct records *r, struct entry *e);
 struct entry *index_entry_free(struct entry *e);

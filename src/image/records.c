@@ -332,6 +332,52 @@ int records_hold_image(struct records *r, const char *id, struct arena *arena, c
         return 0;
 }
 
+/* --- names ------------------------------------------------------------------------------------------------------ */
+
+/* @to: NULL: to nothing. Durable, all or none. */
+static int write_names(struct records *r, const char *const *names, const char *to, struct err *err) {
+        int ret = store_begin(r->store, err);
+
+        if (ret < 0)
+                return ret;
+        for (; ret == 0 && *names; names++)
+                ret = to ? store_put(r->store, STORE_IMAGE_NAME, *names, to, strlen(to), err)
+                         : store_delete(r->store, STORE_IMAGE_NAME, *names, err);
+        if (ret == 0)
+                return store_commit(r->store, true, err);
+        store_rollback(r->store);
+        return ret;
+}
+
+int records_tag(struct records *r, const char *ref, const char *const *names, struct err *err) {
+        struct entry *e;
+        int ret;
+
+        (void) pthread_mutex_lock(&r->lock);
+        ret = find(r, ref, &e, err);
+        if (ret == 0)
+                ret = write_names(r, names, e->id, err);
+        for (; ret == 0 && *names; names++)
+                index_name(r, *names, e);
+        (void) pthread_mutex_unlock(&r->lock);
+        return ret;
+}
+
+int records_untag(struct records *r, const char *const *names, struct err *err) {
+        int ret = 0;
+
+        (void) pthread_mutex_lock(&r->lock);
+        for (size_t i = 0; ret == 0 && names[i]; i++)
+                if (!map_get(r->names, names[i]))
+                        ret = err_set(err, ERR_NOT_FOUND, "no image is called \"%.300s\"", names[i]);
+        if (ret == 0)
+                ret = write_names(r, names, NULL, err);
+        for (; ret == 0 && *names; names++)
+                index_unname(r, *names);
+        (void) pthread_mutex_unlock(&r->lock);
+        return ret;
+}
+
 /* --- removal ---------------------------------------------------------------------------------------------------- */
 
 static int delete_image(struct records *r, const struct entry *e, struct err *err) {

@@ -54,6 +54,10 @@ struct image_record {
 _must_use_ int records_commit(struct records *r, const struct image_record *image, const char *const *names,
                               struct err *err);
 
+/* As images_tag and images_untag. */
+_must_use_ int records_tag(struct records *r, const char *ref, const char *const *names, struct err *err);
+_must_use_ int records_untag(struct records *r, const char *const *names, struct err *err);
+
 /* As images_get and images_list. */
 _must_use_ int records_get(struct records *r, const char *ref, struct arena *arena, struct image **ret,
                            struct err *err);

@@ -87,7 +87,7 @@ static bool host_is_valid(const char *host) {
         return *p == ':' && str_to_u64(p + 1, &port) && port > 0 && port <= 65535 && strlen(p + 1) <= 5;
 }
 
-static bool tag_is_valid(const char *tag) {
+bool tag_is_valid(const char *tag) {
         size_t len = strlen(tag);
 
         if (len == 0 || len > REF_TAG_MAX || *tag == '.' || *tag == '-')

@@ -50,4 +50,6 @@ _must_use_ int source_get_blob(struct source *s, const char *digest, uint64_t si
 /* Does the registry itself (no mirror) take the credentials? ERR_UNAUTHENTICATED, ERR_DENIED when not. One that asks
  * nobody for any takes all. */
 _must_use_ int source_log_in(struct source *s, struct err *err);
+/* As images_remote_tags; mirrors are not asked, which may have but some. */
+_must_use_ int source_list_tags(struct source *s, struct arena *arena, const char ***ret, struct err *err);
 bool source_has_mirrors(const struct source *s);

@@ -58,7 +58,7 @@ static enum err_code code_of(unsigned status) {
         }
 }
 
-static int status_error(const struct http_response *resp, struct arena *arena, struct err *err) {
+int source_status_error(const struct http_response *resp, struct arena *arena, struct err *err) {
         return err_set(err, code_of(resp->status), "HTTP %u%s", resp->status, api_error(resp, arena));
 }
 
@@ -129,8 +129,7 @@ static int log_in(struct source *s, const struct endpoint *e, const struct http_
         return r;
 }
 
-/* A request with the credentials it takes: those that worked before, then those of a fresh log-in, once. */
-static int request(struct source *s, const struct endpoint *e, const char *path, struct http_request *req,
+int source_request(struct source *s, const struct endpoint *e, const char *path, struct http_request *req,
                    struct http_response *resp, struct err *err) {
         _cleanup_(secret_freep) char *header = NULL;
         bool direct = e->creds && e->creds->registry_token;
@@ -173,9 +172,9 @@ int source_log_in(struct source *s, struct err *err) {
         e.base = arena_strdup(arena, "/v2");
         e.auth_key = arena_printf(arena, "%s /v2/ %s", e.host, e.creds ? e.creds->fingerprint : "-");
         auth_cache_drop(s->registries->auth, e.auth_key);
-        r = request(s, &e, "/", &req, &resp, err);
+        r = source_request(s, &e, "/", &req, &resp, err);
         if (r == 0 && resp.status != 200)
-                r = status_error(&resp, arena, err);
+                r = source_status_error(&resp, arena, err);
         http_response_done(&resp);
         return r < 0 ? err_wrap(err, "log in to %s", e.host) : 0;
 }
@@ -204,9 +203,9 @@ static int manifest_from(struct source *s, const struct endpoint *e, const char 
         int r;
 
         assert(reference);
-        r = request(s, e, arena_printf(arena, "/manifests/%s", reference), &req, &resp, err);
+        r = source_request(s, e, arena_printf(arena, "/manifests/%s", reference), &req, &resp, err);
         if (r == 0 && resp.status != 200)
-                r = status_error(&resp, arena, err);
+                r = source_status_error(&resp, arena, err);
         if (r == 0)
                 r = check_manifest(&resp, reference, err);
         if (r == 0) {
@@ -264,13 +263,13 @@ static int transfer_once(struct source *s, const struct endpoint *e, const char 
                 .sink = take_bytes, .userdata = t, .offset = t->done, .attempts = e->is_mirror ? 2 : 0
         };
         struct http_response resp = { 0 };
-        int r = request(s, e, path, &req, &resp, err);
+        int r = source_request(s, e, path, &req, &resp, err);
 
         if (r == 0 && resp.status != 200 && resp.status != 206) {
                 r = resp.status == 416 ? err_set(err, ERR_DATA_LOSS,
                                                  "the blob is smaller than the %llu bytes that the manifest says",
                                                  (unsigned long long) t->size)
-                                       : status_error(&resp, arena, err);
+                                       : source_status_error(&resp, arena, err);
                 /* The manifest is there, so this is no look-up that failed: its parts are missing. */
                 if (r == -ERR_NOT_FOUND) {
                         err->code = ERR_DATA_LOSS;

@@ -40,3 +40,10 @@ struct source {
 /* What a host was found to speak: 'p'lain, 't'ls, or 0 when unknown. */
 char registries_scheme(struct registries *r, const char *host);
 void registries_set_scheme(struct registries *r, const char *host, char scheme); /* 0 forgets */
+
+/* A request to @e with the credentials it takes: those that worked before, then those of a fresh log-in, once. @path is
+ * behind "/v2/NAME". */
+_must_use_ int source_request(struct source *s, const struct endpoint *e, const char *path, struct http_request *req,
+                              struct http_response *resp, struct err *err);
+/* Raises what a status that is no success means, with what the registry says. */
+int source_status_error(const struct http_response *resp, struct arena *arena, struct err *err);

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the command line asks about images and registries, but for pulls. */
+#include "cri/admin.h"
+
+#include "base/str.h"
+#include "proto/admin.pb-c.h"
+
+enum { TAGS_BYTES_MAX = 8 << 20, NAMES_MAX = 256 };
+
+static struct image_remote remote_of(struct grpc_call *call, const char *name,
+                                     const Proxmoxlxcri__V1__Credentials *creds, struct image_auth *auth) {
+        if (creds)
+                *auth = (struct image_auth){ .username = creds->username,
+                                             .password = creds->password,
+                                             .identity_token = creds->identity_token,
+                                             .registry_token = creds->registry_token };
+        return (struct image_remote){ .name = name,
+                                      .auth = auth,
+                                      .cancel_fd = grpc_call_cancel_fd(call),
+                                      .deadline_ns = grpc_call_deadline_ns(call) };
+}
+
+int admin_log_in(struct grpc_call *call, const ProtobufCMessage *request, ProtobufCMessage **ret, void *userdata,
+                 struct err *err) {
+        const Proxmoxlxcri__V1__LogInRequest *req = (const Proxmoxlxcri__V1__LogInRequest *) request;
+        Proxmoxlxcri__V1__LogInResponse *res = arena_new_of(grpc_call_arena(call), Proxmoxlxcri__V1__LogInResponse);
+        struct image_auth auth = { 0 };
+        const struct image_remote remote = remote_of(call, req->registry, req->credentials, &auth);
+        const struct admin *a = userdata;
+
+        proxmoxlxcri__v1__log_in_response__init(res);
+        *ret = &res->base;
+        return images_log_in(a->images, &remote, err);
+}
+
+int admin_tag_image(struct grpc_call *call, const ProtobufCMessage *request, ProtobufCMessage **ret, void *userdata,
+                    struct err *err) {
+        const Proxmoxlxcri__V1__TagImageRequest *req = (const Proxmoxlxcri__V1__TagImageRequest *) request;
+        Proxmoxlxcri__V1__TagImageResponse *res =
+                arena_new_of(grpc_call_arena(call), Proxmoxlxcri__V1__TagImageResponse);
+        const char *names[NAMES_MAX + 1] = { 0 };
+        const struct admin *a = userdata;
+
+        if (req->n_names == 0 || req->n_names > NAMES_MAX)
+                return err_set(err, ERR_INVALID, "1 to %d names are wanted", NAMES_MAX);
+        for (size_t i = 0; i < req->n_names; i++)
+                names[i] = req->names[i];
+        proxmoxlxcri__v1__tag_image_response__init(res);
+        *ret = &res->base;
+        return str_empty(req->image) ? images_untag(a->images, names, err)
+                                     : images_tag(a->images, req->image, names, err);
+}
+
+int admin_list_tags(struct grpc_call *call, const ProtobufCMessage *request, ProtobufCMessage **ret, void *userdata,
+                    struct err *err) {
+        const Proxmoxlxcri__V1__ListTagsRequest *req = (const Proxmoxlxcri__V1__ListTagsRequest *) request;
+        Proxmoxlxcri__V1__ListTagsResponse *res =
+                arena_new_of(grpc_call_arena(call), Proxmoxlxcri__V1__ListTagsResponse);
+        struct image_auth auth = { 0 };
+        const struct image_remote remote = remote_of(call, req->repository, req->credentials, &auth);
+        const struct admin *a = userdata;
+        const char **tags;
+        int r = images_remote_tags(a->images, &remote, grpc_call_arena(call), &tags, err);
+
+        if (r < 0)
+                return r;
+        proxmoxlxcri__v1__list_tags_response__init(res);
+        res->tags = (char **) (uintptr_t) tags;
+        while (tags[res->n_tags])
+                res->n_tags++;
+        *ret = &res->base;
+        return 0;
+}
