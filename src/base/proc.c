@@ -9,12 +9,18 @@
 #include <spawn.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 #include "base/cleanup.h"
 #include "base/str.h"
+
+#define FNV_BASIS 0xcbf29ce484222325
+#define FNV_PRIME 0x100000001b3
+#define IDENTITY_MASK 0x7ffffffffffff /* JSON's numbers are exact to 53 bits everywhere */
 
 int proc_signal(int pidfd, int sig) {
         return syscall(SYS_pidfd_send_signal, pidfd, sig, NULL, 0) < 0 ? -errno : 0;
@@ -72,6 +78,53 @@ bool proc_is_alive(pid_t pid, uint64_t start_time) {
         char state = 'X';
 
         return pid > 0 && read_stat(pid, &state) == start_time && state != 'Z' && state != 'X';
+}
+
+#define PIDFS_MAGIC 0x50494446 /* <linux/magic.h>, since Linux 6.9 */
+
+/* pidfs counts processes from each boot on, so the boot's id goes into it. */
+static uint64_t boot_hash(void) {
+        static uint64_t hash;
+        _cleanup_(fd_closep) int fd = -1;
+        char id[64];
+        ssize_t n;
+
+        if (hash)
+                return hash;
+        fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+        n = fd < 0 ? -1 : read(fd, id, sizeof(id));
+        if (n <= 0)
+                return 0;
+        hash = FNV_BASIS;
+        for (ssize_t i = 0; i < n; i++)
+                hash = (hash ^ (unsigned char) id[i]) * FNV_PRIME;
+        return hash;
+}
+
+static uint64_t identity_of(int pidfd) {
+        uint64_t boot = boot_hash();
+        struct stat st;
+
+        if (boot == 0 || fstat(pidfd, &st) < 0)
+                return 0;
+        return (boot ^ st.st_ino) & IDENTITY_MASK;
+}
+
+uint64_t proc_identity(int pidfd) {
+        struct statfs fs;
+
+        return fstatfs(pidfd, &fs) == 0 && fs.f_type == PIDFS_MAGIC ? identity_of(pidfd) : 0;
+}
+
+bool proc_is_alive_by(pid_t pid, uint64_t start_time, uint64_t identity) {
+        _cleanup_(fd_closep) int fd = identity && pid > 0 ? (int) syscall(SYS_pidfd_open, pid, 0) : -1;
+        uint64_t now = fd < 0 ? 0 : identity_of(fd);
+
+        if (identity && pid > 0 && fd < 0 && errno == ESRCH)
+                return false;
+        if (now == 0) /* can't be told: no such call, no descriptors left */
+                return proc_is_alive(pid, start_time);
+        return now == identity && !proc_wait_gone(fd, 0);
 }
 
 int proc_open(pid_t pid, uint64_t start_time) {

@@ -293,6 +293,7 @@ int creation_take_init(struct creation *c, const struct plan_ready *ready, struc
         c->pidfd = proc_open(c->state.pid, c->state.start_time);
         if (c->pidfd < 0)
                 return err_set(err, ERR_INTERNAL, "container %s: its first process ended at once", c->args->id);
+        c->state.identity = proc_identity(c->pidfd);
         if (ready->has_terminal && msg->n_fds == 1) {
                 c->master = msg->fds[0];
                 msg->fds[0] = -1;

@@ -131,6 +131,7 @@ static int take_process(struct creation *c, pid_t pid, struct err *err) {
         c->pidfd = proc_open(pid, c->state.start_time);
         if (c->pidfd < 0)
                 return err_set(err, ERR_INTERNAL, "container %s: its restored process ended at once", c->args->id);
+        c->state.identity = proc_identity(c->pidfd);
         return creation_write_result(c, err);
 }
 

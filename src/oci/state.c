@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/openat2.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -25,7 +27,7 @@
 #include "init/supervisor.h"
 #include "runtime/cgroup/cgroup.h"
 
-enum { STATE_MAX = 16 << 20, STATE_VALUES_MAX = 200000, CONFIG_MAX = 8 << 20, ID_MAX = 1024 };
+enum { STATE_MAX = 16 << 20, CONFIG_MAX = 8 << 20, ID_MAX = 1024, GLANCE_MAX = 8192 };
 
 #define STATE_FILE "state.json"
 #define CONFIG_FILE "config.json"
@@ -77,19 +79,27 @@ static int take_lock(struct oci_dir *d, int how, struct err *err) {
         return 0;
 }
 
-static int open_root(const char *root, const char *id, struct oci_dir *d, struct err *err) {
+int oci_root_open(const char *root, struct oci_dir *d, struct err *err) {
         *d = OCI_DIR_EMPTY;
-        if (!oci_id_is_valid(id))
-                return err_set(err, ERR_INVALID,
-                               "invalid id format: \"%.128s\" (letters, digits and _+-. are allowed, at most %d)",
-                               id ? id : "", NAME_MAX);
-        d->id = xstrdup(id);
         d->root_fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (d->root_fd < 0)
                 return errno == ENOENT ? err_set(err, ERR_NOT_FOUND, "container does not exist")
                                        : err_sys(err, errno, "open the folder of containers' states %s", root);
         d->root = realpath(root, NULL);
         return d->root ? 0 : err_sys(err, errno, "find %s", root);
+}
+
+static int open_root(const char *root, const char *id, struct oci_dir *d, struct err *err) {
+        int r;
+
+        *d = OCI_DIR_EMPTY;
+        if (!oci_id_is_valid(id))
+                return err_set(err, ERR_INVALID,
+                               "invalid id format: \"%.128s\" (letters, digits and _+-. are allowed, at most %d)",
+                               id ? id : "", NAME_MAX);
+        r = oci_root_open(root, d, err);
+        d->id = xstrdup(id);
+        return r;
 }
 
 static int make_dir(struct oci_dir *d, struct err *err) {
@@ -198,25 +208,8 @@ int oci_list(const char *root, struct arena *arena, const char ***ret, struct er
 
 /* --- state.json --------------------------------------------------------------------------------------------------- */
 
-static json_t *annotations_json(const struct oci_state *s) {
-        json_t *o = json_object();
-
-        for (size_t i = 0; i < s->n_annotations; i++)
-                (void) json_object_set_new_nocheck(o, s->annotations[i].key,
-                                                   json_string_nocheck(s->annotations[i].value));
-        return o;
-}
-
 static int write_as(const struct oci_dir *d, const char *file, const struct oci_state *s, struct err *err) {
-        _cleanup_(json_unrefp) json_t *o = json_pack(
-                "{s:s s:s s:s s:s s:s s:i s:I s:i s:I s:s s:b s:b s:s s:s s:I s:s s:s s:s s:b s:b s:o}", "id", s->id,
-                "bundle", s->bundle, "rootfs", s->rootfs, "ociVersion", s->oci_version, "created", s->created, "pid",
-                (int) s->pid, "startTime", (json_int_t) s->start_time, "watcherPid", (int) s->watcher_pid,
-                "watcherStartTime", (json_int_t) s->watcher_start, "cgroupPath", s->cgroup_path, "cgroupMade",
-                s->cgroup_made, "cgroupMaking", s->cgroup_making, "scope", s->scope, "engine", s->engine, "vmid",
-                (json_int_t) s->vmid, "volume", s->volume, "rdtMade", s->rdt_made, "rdtTasks", s->rdt_tasks,
-                "ownPidNamespace", s->own_pid_ns, "ownKeyring", s->own_keyring, "annotations", annotations_json(s));
-        _cleanup_(freep) char *text = o ? json_dumps(o, JSON_COMPACT) : NULL;
+        _cleanup_(freep) char *text = oci_state_text(s);
 
         if (!text)
                 return err_set(err, ERR_INVALID, "the state of container %s can't be written as JSON", s->id);
@@ -229,58 +222,6 @@ int oci_state_write(const struct oci_dir *d, const struct oci_state *s, struct e
 
 int oci_claim_write(const struct oci_dir *d, const struct oci_state *s, struct err *err) {
         return write_as(d, CLAIM_FILE, s, err);
-}
-
-static const char *string_of(json_t *o, const char *key, struct arena *arena) {
-        const char *s = json_string_value(json_object_get(o, key));
-
-        return arena_strdup(arena, s ? s : "");
-}
-
-static void read_annotations(json_t *o, struct arena *arena, struct oci_state *ret) {
-        size_t n = json_object_size(o), i = 0;
-        struct spec_pair *pairs = arena_array(arena, struct spec_pair, n + 1);
-        const char *key;
-        json_t *value;
-
-        json_object_foreach(o, key, value) if (json_is_string(value)) pairs[i++] =
-                (struct spec_pair){ .key = arena_strdup(arena, key),
-                                    .value = arena_strdup(arena, json_string_value(value)) };
-        ret->annotations = pairs;
-        ret->n_annotations = i;
-}
-
-int oci_state_parse(const char *text, size_t len, const char *id, struct arena *arena, struct oci_state *ret,
-                    struct err *err) {
-        _cleanup_(json_unrefp) json_t *o = NULL;
-        int r = json_load_bounded(text, len, STATE_VALUES_MAX, "state.json", &o, err);
-
-        if (r < 0)
-                return r;
-        *ret = (struct oci_state){
-                .id = arena_strdup(arena, id),
-                .bundle = string_of(o, "bundle", arena),
-                .rootfs = string_of(o, "rootfs", arena),
-                .oci_version = string_of(o, "ociVersion", arena),
-                .created = string_of(o, "created", arena),
-                .pid = (pid_t) json_integer_value(json_object_get(o, "pid")),
-                .start_time = (uint64_t) json_integer_value(json_object_get(o, "startTime")),
-                .watcher_pid = (pid_t) json_integer_value(json_object_get(o, "watcherPid")),
-                .watcher_start = (uint64_t) json_integer_value(json_object_get(o, "watcherStartTime")),
-                .cgroup_path = string_of(o, "cgroupPath", arena),
-                .cgroup_made = json_is_true(json_object_get(o, "cgroupMade")),
-                .cgroup_making = json_is_true(json_object_get(o, "cgroupMaking")),
-                .scope = string_of(o, "scope", arena),
-                .engine = string_of(o, "engine", arena),
-                .vmid = (unsigned) json_integer_value(json_object_get(o, "vmid")),
-                .volume = string_of(o, "volume", arena),
-                .rdt_made = string_of(o, "rdtMade", arena),
-                .rdt_tasks = string_of(o, "rdtTasks", arena),
-                .own_keyring = json_is_true(json_object_get(o, "ownKeyring")),
-                .own_pid_ns = json_is_true(json_object_get(o, "ownPidNamespace")),
-        };
-        read_annotations(json_object_get(o, "annotations"), arena, ret);
-        return 0;
 }
 
 static int read_as(const struct oci_dir *d, const char *file, struct arena *arena, struct oci_state *ret,
@@ -331,17 +272,31 @@ int oci_start_socket_address(const struct oci_dir *d, struct sockaddr_un *ret) {
         return snprintf(ret->sun_path, sizeof(ret->sun_path), "/proc/self/fd/%d/" OCI_START_SOCKET, d->fd);
 }
 
+/* Shorter and faster to look up than by the descriptor, where it fits. */
+static bool start_socket_path(const struct oci_dir *d, const char *id, struct sockaddr_un *ret) {
+        int n;
+
+        *ret = (struct sockaddr_un){ .sun_family = AF_UNIX };
+        n = snprintf(ret->sun_path, sizeof(ret->sun_path), "%s/%s/" OCI_START_SOCKET, d->root, id);
+        return n > 0 && (size_t) n < sizeof(ret->sun_path);
+}
+
 /* Until the program runs, init listens for "start"; the socket closes with the exec. So nothing that is written down
  * can be wrong about it. Asked by a socket of another type, which never connects: init is not woken, and one does for
  * every container that is looked at. unix(7): EPROTOTYPE, there is one; ECONNREFUSED, it is closed. */
-static bool waits_for_start(const struct oci_dir *d) {
+static bool is_listening(const struct sockaddr_un *address) {
         static int fd = -1;
-        struct sockaddr_un address;
 
         if (fd < 0)
                 fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        return fd >= 0 && connect(fd, (const struct sockaddr *) address, sizeof(*address)) < 0 && errno == EPROTOTYPE;
+}
+
+static bool waits_for_start(const struct oci_dir *d) {
+        struct sockaddr_un address;
+
         (void) oci_start_socket_address(d, &address);
-        return fd >= 0 && connect(fd, (const struct sockaddr *) &address, sizeof(address)) < 0 && errno == EPROTOTYPE;
+        return is_listening(&address);
 }
 
 static bool is_being_made(const struct oci_dir *d) {
@@ -353,11 +308,47 @@ static bool is_being_made(const struct oci_dir *d) {
 enum oci_status oci_dir_status(const struct oci_dir *d, const struct oci_state *s, struct cgroups *cgroups) {
         if (s->pid <= 0)
                 return is_being_made(d) ? OCI_CREATING : OCI_STOPPED;
-        if (!proc_is_alive(s->pid, s->start_time))
+        if (!proc_is_alive_by(s->pid, s->start_time, s->identity))
                 return OCI_STOPPED;
         if (cgroups && *s->cgroup_path && cgroup_is_frozen(cgroups, s->cgroup_path))
                 return OCI_PAUSED;
         return waits_for_start(d) ? OCI_CREATED : OCI_RUNNING;
+}
+
+/* A state.json that is read at once, whole. */
+static bool read_small(const struct oci_dir *at, const char *id, char text[GLANCE_MAX], size_t *ret_len,
+                       uid_t *ret_owner) {
+        struct open_how how = { .flags = O_RDONLY | O_CLOEXEC, .resolve = RESOLVE_NO_SYMLINKS };
+        _cleanup_(fd_closep) int fd = -1;
+        char path[NAME_MAX + sizeof("/" STATE_FILE)];
+        struct stat st;
+        ssize_t n;
+
+        (void) snprintf(path, sizeof(path), "%s/" STATE_FILE, id);
+        fd = (int) syscall(SYS_openat2, at->root_fd, path, &how, sizeof(how));
+        if (fd < 0 || fstat(fd, &st) < 0 || st.st_size >= GLANCE_MAX)
+                return false;
+        n = read(fd, text, GLANCE_MAX);
+        *ret_len = (size_t) n;
+        *ret_owner = st.st_uid;
+        return n >= 0 && n == st.st_size;
+}
+
+bool oci_glance(const struct oci_dir *at, const char *id, struct arena *arena, struct oci_glimpse *ret) {
+        char text[GLANCE_MAX];
+        struct sockaddr_un address;
+        struct oci_state *s = &ret->state;
+        size_t len;
+
+        assert(oci_id_is_valid(id));
+        if (!read_small(at, id, text, &len, &ret->owner) || !oci_state_scan(text, len, id, arena, s) || s->pid <= 0 ||
+            !s->never_paused || *s->engine || !start_socket_path(at, id, &address))
+                return false;
+        s->exit_status = -1;
+        ret->status = !proc_is_alive_by(s->pid, s->start_time, s->identity) ? OCI_STOPPED
+                      : is_listening(&address)                              ? OCI_CREATED
+                                                                            : OCI_RUNNING;
+        return true;
 }
 
 int oci_dir_exit_status(const struct oci_dir *d, const struct oci_state *s) {
@@ -376,24 +367,28 @@ int oci_exit_status(int exit_file) {
         return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
-const char *oci_state_json(const struct oci_state *s, enum oci_status status, bool extra, struct arena *arena) {
-        _cleanup_(json_unrefp) json_t *o =
-                json_pack("{s:s s:s s:s s:s s:o}", "ociVersion", SPEC_OCI_VERSION, "id", s->id, "status",
-                          oci_status_name(status), "bundle", s->bundle, "annotations", annotations_json(s));
-        _cleanup_(freep) char *text = NULL;
+json_t *oci_state_object(const struct oci_state *s, enum oci_status status, const char *owner) {
+        json_t *o = json_pack("{s:s s:s s:s s:s s:o}", "ociVersion", SPEC_OCI_VERSION, "id", s->id, "status",
+                              oci_status_name(status), "bundle", s->bundle, "annotations", oci_annotations_json(s));
 
         /* Hooks of a container that has ended are told no process; runc's "state" says 0. */
         (void) json_object_set_new(o, "pid", json_integer(status == OCI_STOPPED ? 0 : s->pid));
-        if (extra) {
+        if (owner) {
                 (void) json_object_set_new(o, "rootfs", json_string_nocheck(s->rootfs));
                 (void) json_object_set_new(o, "created", json_string_nocheck(s->created));
-                (void) json_object_set_new(o, "owner", json_string(""));
+                (void) json_object_set_new(o, "owner", json_string(owner));
                 (void) json_object_set_new(o, "engine", json_string(*s->engine ? s->engine : "lxc"));
         }
-        if (extra && s->vmid)
+        if (owner && s->vmid)
                 (void) json_object_set_new(o, "vmid", json_integer(s->vmid));
-        if (extra && *s->engine && status == OCI_STOPPED && s->exit_status >= 0)
+        if (owner && *s->engine && status == OCI_STOPPED && s->exit_status >= 0)
                 (void) json_object_set_new(o, "exitStatus", json_integer(s->exit_status));
-        text = json_dumps(o, JSON_INDENT(2));
+        return o;
+}
+
+const char *oci_state_json(const struct oci_state *s, enum oci_status status, bool extra, struct arena *arena) {
+        _cleanup_(json_unrefp) json_t *o = oci_state_object(s, status, extra ? "" : NULL);
+        _cleanup_(freep) char *text = json_dumps(o, JSON_INDENT(2));
+
         return arena_strdup(arena, text ? text : "{}");
 }

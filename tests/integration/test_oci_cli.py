@@ -297,6 +297,69 @@ def test_list(oci, box):
     assert len(oci.call('list').splitlines()) == 1
 
 
+def listed(oci):
+    return {one['id']: one['status'] for one in json.loads(oci.call('list', '-f', 'json'))}
+
+
+@pytest.mark.ours
+def test_list_and_state_agree(oci, box):
+    """list looks at a container less closely than state does, as long as that tells the same."""
+    other = oci.container('sleep', '1000')
+    other.create()
+
+    def agree(*expected):
+        assert [box.status(), other.status()] == list(expected)
+        assert listed(oci) == dict(zip([box.id, other.id], expected))
+
+    agree('running', 'created')
+    for status in ('paused', 'running', 'paused'):
+        oci.call('pause' if status == 'paused' else 'resume', box.id)
+        agree(status, 'created')
+    oci.call('pause', other.id)
+    agree('paused', 'paused')
+    for one in (box, other):
+        oci.call('resume', one.id)
+    other.start()
+    agree('running', 'running')
+    os.kill(box.pid, signal.SIGKILL)
+    until(lambda: box.status() == 'stopped')
+    agree('stopped', 'running')
+
+
+@pytest.mark.ours
+@pytest.mark.parametrize('without', [['identity'], ['neverPaused'], ['identity', 'neverPaused', 'engine', 'vmid', 'volume']])
+def test_states_of_older_versions(oci, box, without):
+    path = os.path.join(oci.root, box.id, 'state.json')
+    with open(path, encoding='utf-8') as f:
+        state = json.load(f)
+    for key in without:
+        del state[key]
+    with open(path, 'w', encoding='utf-8') as f:
+        json.dump(state, f, indent=2)
+    assert box.status() == 'running' and listed(oci) == {box.id: 'running'}
+    oci.call('pause', box.id)
+    assert box.status() == 'paused' and listed(oci) == {box.id: 'paused'}
+    oci.call('resume', box.id)
+    assert box.status() == 'running' and listed(oci) == {box.id: 'running'}
+
+
+@pytest.mark.ours
+def test_a_process_with_the_same_number_is_another(oci, box):
+    """As after a reboot, where the folder of states was on a disk."""
+    path = os.path.join(oci.root, box.id, 'state.json')
+    with open(path, encoding='utf-8') as f:
+        text = f.read()
+    state = json.loads(text)
+    for key in ('identity', 'startTime'):
+        state[key] += 1
+    with open(path, 'w', encoding='utf-8') as f:
+        json.dump(state, f, separators=(',', ':'))
+    assert box.status() == 'stopped' and listed(oci) == {box.id: 'stopped'}
+    with open(path, 'w', encoding='utf-8') as f:
+        f.write(text)
+    assert box.status() == 'running'
+
+
 def test_list_of_nothing(root):
     done = call(*root, 'list')
     assert done.returncode == 0 and done.stdout.split()[:6] == ['ID', 'PID', 'STATUS', 'BUNDLE', 'CREATED', 'OWNER']

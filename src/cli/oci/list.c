@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* list - looking at containers: list, state. */
+#include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -44,33 +45,32 @@ static const char *user_name(uid_t uid, struct arena *arena) {
         return arena_printf(arena, "#%u", (unsigned) uid);
 }
 
-static const char *owner_of(const struct runtime_container *c, struct arena *arena) {
-        struct stat st;
+static void add_row(struct table *table, const struct oci_glimpse *g, struct arena *arena) {
+        const struct oci_state *s = &g->state;
+        const char *pid = arena_printf(arena, "%d", g->status == OCI_STOPPED ? 0 : (int) s->pid);
 
-        return fstat(c->dir.fd, &st) < 0 ? "" : user_name(st.st_uid, arena);
-}
-
-static void add_row(struct table *table, const struct runtime_container *c, struct arena *arena) {
-        const struct oci_state *s = &c->state;
-        const char *pid = arena_printf(arena, "%d", c->status == OCI_STOPPED ? 0 : (int) s->pid);
-
-        table_add(table, s->id, pid, oci_status_name(c->status), s->bundle, s->created, owner_of(c, arena),
+        table_add(table, s->id, pid, oci_status_name(g->status), s->bundle, s->created, user_name(g->owner, arena),
                   *s->engine ? s->engine : "lxc", NULL);
 }
 
-/* As "state" has it, and whose it is. */
-static json_t *json_of(const struct runtime_container *c, struct arena *arena) {
-        json_t *o = json_loads(oci_state_json(&c->state, c->status, true, arena), 0, NULL);
+static int look(struct runtime *rt, struct runtime_container *c, const char *id, struct oci_glimpse *ret,
+                struct err *err) {
+        struct stat st;
+        int r = runtime_look(rt, id, c, err);
 
-        if (o)
-                (void) json_object_set_new(o, "owner", json_string(owner_of(c, arena)));
-        return o ? o : json_object();
+        if (r < 0)
+                return r;
+        if (fstat(c->dir.fd, &st) < 0)
+                return err_sys(err, errno, "look at the state folder %s/%s", c->dir.root, id);
+        *ret = (struct oci_glimpse){ .state = c->state, .status = c->status, .owner = st.st_uid };
+        return 0;
 }
 
 /* To @list, or NULL: to @table. */
 static void add(struct runtime *rt, struct runtime_container *c, const char *id, json_t *list, struct table *table) {
+        struct oci_glimpse g;
         struct err err;
-        int r = runtime_look(rt, id, c, &err);
+        int r = oci_glance(&c->dir, id, rt->arena, &g) ? 0 : look(rt, c, id, &g, &err);
 
         /* Others may remove it meanwhile; what can't be read must not hide the rest. */
         if (r < 0 && r != -ERR_NOT_FOUND)
@@ -78,9 +78,9 @@ static void add(struct runtime *rt, struct runtime_container *c, const char *id,
         if (r < 0)
                 return;
         if (list)
-                (void) json_array_append_new(list, json_of(c, rt->arena));
+                (void) json_array_append_new(list, oci_state_object(&g.state, g.status, user_name(g.owner, rt->arena)));
         else
-                add_row(table, c, rt->arena);
+                add_row(table, &g, rt->arena);
 }
 
 static const char *text_of(const json_t *o, const char *key, struct arena *arena) {
@@ -123,9 +123,11 @@ int oci_do_list(struct runtime *rt, const struct cli_args *args, struct err *err
         table_init(&table, rt->arena, "ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER", "ENGINE", NULL);
         if (r == 0)
                 r = oci_list(rt->oci.root, rt->arena, &ids, err);
+        if (r == 0 && *ids)
+                r = oci_root_open(rt->oci.root, &c.dir, err);
         if (r < 0)
                 return r;
-        for (; ids && *ids; ids++)
+        for (; *ids; ids++)
                 if (args_has(args, "quiet"))
                         printf("%s\n", *ids);
                 else

@@ -28,7 +28,7 @@ int runtime_look(struct runtime *rt, const char *id, struct runtime_container *r
         ret->cgroups = rt->cgroups;
         if (r == 0)
                 ret->status = oci_dir_status(&ret->dir, &ret->state, ret->cgroups);
-        if (r == 0)
+        if (r == 0 && *ret->state.engine)
                 ret->state.exit_status = oci_dir_exit_status(&ret->dir, &ret->state);
         return r;
 }

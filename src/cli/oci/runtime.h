@@ -30,7 +30,8 @@ struct runtime_container {
         struct cgroups *cgroups; /* the runtime's */
 };
 _must_use_ int runtime_open(struct runtime *rt, const char *id, struct runtime_container *ret, struct err *err);
-/* The same for one after the other, ids from oci_list(): @c begins with an empty dir, and keeps what they share. */
+/* The same for one after the other, ids from oci_list(): @c begins with oci_root_open()'s dir, and keeps what they
+ * share. */
 _must_use_ int runtime_look(struct runtime *rt, const char *id, struct runtime_container *c, struct err *err);
 void runtime_container_done(struct runtime_container *c);
 /* --preserve-fds. */
