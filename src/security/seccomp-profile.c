@@ -22,6 +22,7 @@ enum {
         MAX_TESTS = 1024,
         MAX_FURTHER_TESTS = 512,
         MAX_ARGS = 6,
+        MAX_CONDITIONS = 64, /* of one rule: alternatives, where there are several of an argument */
         ERRNO_MAX = 4095
 };
 
@@ -204,7 +205,7 @@ static bool get_value(const json_t *v, scmp_datum_t *ret) {
         return !v || json_is_null(v) || json_to_u64(v, ret);
 }
 
-static int get_args(struct reader *r, const json_t *args, struct scmp_arg_cmp out[MAX_ARGS], unsigned *ret_n) {
+static int get_args(struct reader *r, const json_t *args, struct scmp_arg_cmp out[MAX_CONDITIONS], unsigned *ret_n) {
         const json_t *a;
         uint32_t op;
         size_t i;
@@ -212,7 +213,7 @@ static int get_args(struct reader *r, const json_t *args, struct scmp_arg_cmp ou
         *ret_n = 0;
         if (!args || json_is_null(args))
                 return 0;
-        if (!json_is_array(args) || json_array_size(args) > MAX_ARGS)
+        if (!json_is_array(args) || json_array_size(args) > MAX_CONDITIONS)
                 return bad(r, "bad list", "args");
         json_array_foreach(args, i, a) {
                 const json_t *index = json_object_get(a, "index");
@@ -244,17 +245,17 @@ static int add_rule(struct reader *r, int nr, uint32_t action, const struct scmp
 
         if (++r->n_rules > MAX_RULES)
                 return err_set(r->err, ERR_EXHAUSTED, "%s has more than %d rules", r->name, MAX_RULES);
-        r->n_tests += n > 0;
-        r->n_further_tests += n > 1 ? n - 1 : 0;
+        for (unsigned i = 0; i < n; i++) {
+                twice = twice || seen >> args[i].arg & 1;
+                seen |= 1u << args[i].arg;
+        }
+        r->n_tests += twice ? n : n > 0;
+        r->n_further_tests += !twice && n > 1 ? n - 1 : 0;
         /* libseccomp takes a second for a hundred rules of six arguments, and minutes for two hundred. */
         if (r->n_tests > MAX_TESTS || r->n_further_tests > MAX_FURTHER_TESTS)
                 return err_set(r->err, ERR_EXHAUSTED,
                                "%s has too many rules with arguments: %d, or %d further arguments", r->name, MAX_TESTS,
                                MAX_FURTHER_TESTS);
-        for (unsigned i = 0; i < n; i++) {
-                twice = twice || seen >> args[i].arg & 1;
-                seen |= 1u << args[i].arg;
-        }
         if (!twice)
                 rc = seccomp_rule_add_array(r->ctx, action, nr, n, args);
         for (unsigned i = 0; twice && rc >= 0 && i < n; i++)
@@ -290,7 +291,7 @@ static int add_name(struct reader *r, const json_t *name, uint32_t action, const
 
 static int add_syscalls(struct reader *r, const json_t *rule) {
         const json_t *names = json_object_get(rule, "names"), *one = r->oci ? NULL : json_object_get(rule, "name"), *v;
-        struct scmp_arg_cmp args[MAX_ARGS];
+        struct scmp_arg_cmp args[MAX_CONDITIONS];
         uint32_t action;
         bool holds = r->oci;
         unsigned n = 0;

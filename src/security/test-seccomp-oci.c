@@ -65,7 +65,7 @@ static int outcome(const char *json, unsigned long a, unsigned long b) {
 
 /* @action for CALL where all else is allowed. @more: further members of the rule. */
 static const char *rule(const char *action, const char *more) {
-        static char json[1024];
+        static char json[9000];
 
         (void) snprintf(json, sizeof(json),
                         "{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[{\"names\":[\"" NAME
@@ -228,6 +228,28 @@ static void test_several_arguments(void) {
         assert(two(one, other, 1, 8) && two(one, other, 1, 9) && !two(one, other, 1, 7));
 }
 
+/* More than a call has arguments, as in CRI-O's profile; but not without end. */
+static void test_many_alternatives(void) {
+        char more[8192];
+        const struct seccomp_filter *f = NULL;
+
+        for (int most = 9; most <= 65; most += 56) {
+                size_t n = (size_t) snprintf(more, sizeof(more), ",\"errnoRet\":71,\"args\":[");
+                const char *text;
+
+                for (int i = 0; i < most; i++)
+                        n += (size_t) snprintf(more + n, sizeof(more) - n,
+                                               "%s{\"index\":1,\"op\":\"SCMP_CMP_EQ\",\"value\":%d}", i ? "," : "", i);
+                (void) snprintf(more + n, sizeof(more) - n, "]");
+                text = rule("SCMP_ACT_ERRNO", more);
+                if (most == 9)
+                        assert(outcome(text, 1, 8) == 71 && outcome(text, 1, 0) == 71 && outcome(text, 1, 9) != 71);
+                else
+                        assert(seccomp_parse_oci(text, strlen(text), &f, &notify, &err) == -ERR_INVALID && !f &&
+                               strstr(err.msg, "args"));
+        }
+}
+
 static void test_flags(void) {
         static const struct {
                 const char *name;
@@ -360,6 +382,7 @@ int main(void) {
         test_notify();
         test_operators();
         test_several_arguments();
+        test_many_alternatives();
         test_flags();
         test_architectures();
         test_refused();
