@@ -178,8 +178,10 @@ conf_dir = '{self.cni_conf}'
         return self.cpu.start_in(self.chroot.command('containerd', '-c', self.config))
 
 
-class CrioCrun(Runtime):
-    def __init__(self, directory, cpu, chroot, sandbox_image):
+class Crio(Runtime):
+    """With an OCI runtime: its name and its path in the chroot."""
+
+    def __init__(self, directory, cpu, chroot, sandbox_image, oci=('crun', '/usr/bin/crun')):
         super().__init__(directory)
         self.cpu, self.chroot = cpu, chroot
         self.config = os.path.join(directory, 'crio.conf')
@@ -199,21 +201,22 @@ listen = "{self.socket}"
 [crio.runtime]
 cgroup_manager = "cgroupfs"
 conmon_cgroup = "pod"
-default_runtime = "crun"
+default_runtime = "{oci[0]}"
 namespaces_dir = "{self.state}/ns"
 pinns_path = "/usr/local/bin/pinns"
 container_exits_dir = "{self.state}/exits"
 container_attach_socket_dir = "{self.state}/attach"
 apparmor_profile = "unconfined"
 hooks_dir = []
-[crio.runtime.runtimes.crun]
-runtime_path = "/usr/bin/crun"
-runtime_root = "{self.state}/crun"
+[crio.runtime.runtimes.{oci[0]}]
+runtime_path = "{oci[1]}"
+runtime_type = "oci"
+runtime_root = "{self.state}/{oci[0]}"
 monitor_path = "/usr/bin/conmon"
 monitor_cgroup = "pod"
 [crio.image]
 pause_image = "{sandbox_image}"
-pause_command = "sleep 100000"
+pause_command = ""
 [crio.network]
 network_dir = "{self.cni_conf}"
 plugin_dirs = ["{CNI_BIN}"]
@@ -224,4 +227,5 @@ enable_nri = false
 
     def command(self):
         # Without its drop-in folder: only what this file says.
-        return self.cpu.start_in(self.chroot.command('crio', '--config', self.config, '--config-dir', ''))
+        command = self.chroot.command('crio', '--config', self.config, '--config-dir', '')
+        return self.cpu.start_in(command) if self.cpu else command
