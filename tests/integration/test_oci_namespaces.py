@@ -66,6 +66,14 @@ def test_joined_by_path(oci, kind):
         assert ns(one.pid, KINDS[other]) != ns(two.pid, KINDS[other])
 
 
+@pytest.mark.parametrize('user', [False, True])
+def test_a_new_network_has_its_loopback_up(oci, user):
+    box = oci.container('ip', 'addr', 'show', 'lo')
+    if user:
+        box.user_namespace()
+    assert 'UP' in box.run().split('>')[0] and ' 127.0.0.1/8 ' in box.run()
+
+
 def test_a_joined_network_is_seen(oci):
     one, two = oci.container(), oci.container('ip', 'link')
     one.up()

@@ -156,6 +156,8 @@ int lxc_config_build(const struct spec *spec, size_t first_fd, const char *log_p
         strbuf_printf(&c.text, "lxc.rootfs.path = dir:%s\nlxc.rootfs.managed = 0\n", rootfs_dir);
         /* Always said: without it, and without a shared namespace, liblxc would make one or stay in the monitor's. */
         strbuf_puts(&c.text, "lxc.net.0.type = empty\n");
+        if (spec->ns[SPEC_NS_NET].create)
+                strbuf_puts(&c.text, "lxc.net.0.flags = up\n"); /* its loopback, as runc does */
         r = add_shared(spec, first_fd, &c, err);
         if (r < 0) {
                 lxc_config_done(&c);
