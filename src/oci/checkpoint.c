@@ -4,9 +4,11 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "base/cleanup.h"
 #include "base/fs.h"
 #include "base/json.h"
 #include "base/str.h"
@@ -14,7 +16,7 @@
 #include "oci/criu-mounts.h"
 #include "oci/criu.h"
 
-enum { LINK_MAX_BYTES = 4096 };
+enum { LINK_MAX_BYTES = 4096, STAT_MAX = 4096 };
 
 /* --- what restore has, too ------------------------------------------------------------------------------------ */
 
@@ -144,8 +146,7 @@ static int add_external(const struct checkpoint *c, enum spec_ns ns, const char 
         return 0;
 }
 
-/* With all processes stopped at once by their control group CRIU notices those that it could not restore: they came by
- * exec, so are not below init. */
+/* All processes stop at once, also those that fork meanwhile. */
 static const char *freezer_of(const struct checkpoint *c) {
         struct cgroup_folder folders[CGROUP_MAX_DOORS];
         size_t n;
@@ -159,12 +160,63 @@ static const char *freezer_of(const struct checkpoint *c) {
         return NULL;
 }
 
+/* --- programs of exec ----------------------------------------------------------------------------------------- */
+
+/* -1: it has ended. */
+static pid_t parent_of(pid_t pid) {
+        _cleanup_(freep) char *text = NULL;
+        struct err ignored;
+        char path[64];
+        const char *p;
+
+        (void) snprintf(path, sizeof(path), "/proc/%d/stat", (int) pid);
+        if (fs_read_file(AT_FDCWD, path, STAT_MAX, &text, NULL, &ignored) < 0)
+                return -1;
+        p = strrchr(text, ')'); /* ") S ppid" */
+        return p && strlen(p) > 4 ? (pid_t) strtol(p + 4, NULL, 10) : -1;
+}
+
+static bool is_below(pid_t pid, pid_t above) {
+        while (pid > 0 && pid != above)
+                pid = parent_of(pid);
+        return pid != 0;
+}
+
+/* CRIU saves what is below the container's first process. What is not (it came by exec) would end with the checkpoint,
+ * unsaved, and of that CRIU only warns in its log. */
+static int check_processes(const struct checkpoint *c, struct err *err) {
+        _cleanup_(freep) pid_t *pids = NULL;
+        size_t n = 0;
+        int r = 0;
+
+        if (c->state.cgroup_made && !str_empty(c->state.cgroup_path))
+                r = cgroup_processes(c->cgroups, c->state.cgroup_path, &pids, &n, err);
+        for (size_t i = 0; r == 0 && i < n; i++)
+                if (pids[i] != c->state.watcher_pid && !is_below(pids[i], c->state.pid))
+                        r = err_set(err, ERR_PRECONDITION,
+                                    "process %d came into the container by exec, so it could not be restored: end it, "
+                                    "then make the checkpoint",
+                                    (int) pids[i]);
+        return r;
+}
+
+/* Before anything is done; and when all are stopped, so that none has come since. */
+static int notified(const char *script, int pid _unused_, int fd _unused_, void *userdata, struct err *err) {
+        const struct checkpoint *c = userdata;
+
+        return str_eq(script, "pre-dump") || str_eq(script, "post-dump") ? check_processes(c, err) : 0;
+}
+
+/* --- in order ------------------------------------------------------------------------------------------------- */
+
 static int dump(struct checkpoint *c, struct err *err) {
         struct criu_options o = criu_options_of(c->args);
         struct criu_call call = { .type = c->args->pre_dump ? CRIU_PRE_DUMP : CRIU_DUMP,
                                   .options = &o,
                                   .images_path = c->folders.images_path,
                                   .work_path = c->folders.work_path,
+                                  .notified = c->args->pre_dump ? NULL : notified,
+                                  .userdata = c,
                                   .arena = c->oci->arena };
         int keep[] = { c->args->status_fd, -1 }, r, ignored;
         const char *external[2];

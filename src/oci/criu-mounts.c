@@ -2,11 +2,13 @@
 #include "oci/criu-mounts.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 #include "base/cleanup.h"
 #include "base/fs.h"
 #include "base/str.h"
@@ -83,6 +85,61 @@ static int read_rows(pid_t pid, struct arena *arena, struct rows *ret, struct er
         return 0;
 }
 
+/* --- recursive binds ------------------------------------------------------------------------------------------ */
+
+/* What is mounted below the source of a recursive bind came with it: it is the host's, too. */
+
+static const char *source_of(const struct spec_mount *m, struct arena *arena) {
+        char path[PATH_MAX];
+
+        return str_eq(m->type, "bind") && m->recursive && realpath(m->source, path) ? arena_strdup(arena, path) : NULL;
+}
+
+/* What follows @folder in a path below it, with its slash; NULL: it is not below. */
+static const char *rest_below(const char *path, const char *folder) {
+        const char *rest = str_eq(folder, "/") ? path : str_after(path, folder);
+
+        return rest && rest[0] == '/' && rest[1] ? rest : NULL;
+}
+
+/* Has the host the same at the same place below the source of @m? The container may have mounted something there. */
+static bool is_of_host(const struct rows *host, const struct row *row, const char *target) {
+        for (size_t i = 0; i < host->n; i++)
+                if (str_eq(host->list[i].target, target) && str_eq(host->list[i].device, row->device) &&
+                    str_eq(host->list[i].root, row->root))
+                        return true;
+        return false;
+}
+
+static void name_below(const struct spec_mount *m, const struct rows *host, struct arena *arena, struct rows *rows) {
+        const char *source = source_of(m, arena);
+
+        for (size_t i = 0; source && i < rows->n; i++) {
+                struct row *row = rows->list + i;
+                const char *rest = rest_below(row->target, m->destination);
+
+                if (rest && !row->name &&
+                    is_of_host(host, row, arena_printf(arena, "%s%s", str_eq(source, "/") ? "" : source, rest)))
+                        row->name = row->target;
+        }
+}
+
+/* @pairs may be NULL; how many there are. */
+static size_t add_below(const struct spec_mount *m, const struct rows *host, struct arena *arena,
+                        struct criu_pair *pairs) {
+        const char *source = source_of(m, arena), *rest;
+        size_t n = 0;
+
+        for (size_t i = 0; source && i < host->n; i++) {
+                rest = rest_below(host->list[i].target, source);
+                if (rest && pairs)
+                        pairs[n] = (struct criu_pair){ arena_printf(arena, "%s%s", m->destination, rest),
+                                                       host->list[i].target };
+                n += rest != NULL;
+        }
+        return n;
+}
+
 /* --- of a running container ----------------------------------------------------------------------------------- */
 
 static void name_bind(int root_fd, const struct spec_mount *m, struct rows *rows) {
@@ -114,11 +171,13 @@ static bool is_external(const struct rows *rows, const struct row *row) {
 int criu_mounts_of_process(pid_t pid, const struct oci_config *config, struct arena *arena,
                            const struct criu_pair **ret, size_t *ret_n, struct err *err) {
         _cleanup_(fd_closep) int root_fd = -1;
-        struct rows rows = { 0 };
+        struct rows rows = { 0 }, host = { 0 };
         struct criu_pair *pairs;
         char path[64];
         int r = read_rows(pid, arena, &rows, err);
 
+        if (r == 0)
+                r = read_rows(getpid(), arena, &host, err);
         if (r < 0)
                 return r;
         (void) snprintf(path, sizeof(path), "/proc/%d/root", (int) pid);
@@ -128,6 +187,8 @@ int criu_mounts_of_process(pid_t pid, const struct oci_config *config, struct ar
         for (size_t i = 0; i < config->spec.n_mounts; i++)
                 if (str_eq(config->spec.mounts[i].type, "bind"))
                         name_bind(root_fd, config->spec.mounts + i, &rows);
+        for (size_t i = 0; i < config->spec.n_mounts; i++)
+                name_below(config->spec.mounts + i, &host, arena, &rows);
         pairs = arena_array(arena, struct criu_pair, rows.n);
         *ret_n = 0;
         for (size_t i = 0; i < rows.n; i++) {
@@ -165,11 +226,22 @@ static size_t add_cgroups(const struct spec_mount *m, const struct oci_config *c
 int criu_mounts_of_config(const struct oci_config *config, struct cgroups *cgroups, struct arena *arena,
                           const struct criu_pair **ret, size_t *ret_n, struct err *err) {
         const struct spec *spec = &config->spec;
-        struct criu_pair *pairs =
-                arena_array(arena, struct criu_pair,
-                            spec->n_mounts * CGROUP_MAX_DOORS + spec->n_devices + ELEMENTSOF(default_devices));
-        size_t n = 0;
+        struct rows host = { 0 };
+        struct criu_pair *pairs;
+        size_t n = 0, below = 0, masked = 0;
+        int r = read_rows(getpid(), arena, &host, err);
 
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < spec->n_mounts; i++)
+                below += add_below(spec->mounts + i, &host, arena, NULL);
+        if (below > MOUNTS_MAX)
+                return err_set(err, ERR_EXHAUSTED, "below the recursive binds are more than %d mounts", MOUNTS_MAX);
+        while (spec->masked_paths[masked])
+                masked++;
+        pairs = arena_array(arena, struct criu_pair,
+                            spec->n_mounts * CGROUP_MAX_DOORS + below + spec->n_devices + masked +
+                                    ELEMENTSOF(default_devices));
         for (size_t i = 0; i < spec->n_mounts; i++) {
                 const struct spec_mount *m = spec->mounts + i;
 
@@ -177,10 +249,13 @@ int criu_mounts_of_config(const struct oci_config *config, struct cgroups *cgrou
                         pairs[n++] = (struct criu_pair){ m->destination, m->source };
                 else if (str_eq(m->type, "cgroup"))
                         n += add_cgroups(m, config, cgroups, arena, pairs + n);
+                n += add_below(m, &host, arena, pairs + n);
         }
-        /* Where they can't be made, in a user namespace, devices are the host's. */
+        /* Where they can't be made, in a user namespace, devices are the host's; also the one that masks files. */
         for (size_t i = 0; i < spec->n_devices; i++)
                 pairs[n++] = (struct criu_pair){ spec->devices[i].path, spec->devices[i].path };
+        for (const char *const *path = spec->masked_paths; *path; path++)
+                pairs[n++] = (struct criu_pair){ *path, "/dev/null" };
         for (size_t i = 0; i < ELEMENTSOF(default_devices); i++)
                 pairs[n++] = (struct criu_pair){ default_devices[i], default_devices[i] };
         *ret = pairs;

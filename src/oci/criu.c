@@ -200,7 +200,7 @@ static int send_request(const struct criu_call *call, const struct place *p, int
         if (out.overflow)
                 return err_set(err, ERR_EXHAUSTED, "the request to CRIU is longer than %d bytes", CRIU_MESSAGE_MAX);
         r = sock_send(fd, out.data, out.len, NULL, 0);
-        return r < 0 ? err_sys(err, -r, "ask CRIU") : 0;
+        return r < 0 && r != -EPIPE ? err_sys(err, -r, "ask CRIU") : 0; /* EPIPE: it has ended, talk() finds out why */
 }
 
 /* CRIU, where the request's folders are; and the request. */

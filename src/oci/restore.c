@@ -158,6 +158,26 @@ static int notified(const char *script, int pid, int fd, void *userdata, struct 
 
 /* --- in order ------------------------------------------------------------------------------------------------- */
 
+/* In a user namespace CRIU reads images as the root of that, whom nobody else's folder lets in. They are what it has in
+ * its memory anyway. */
+static int let_in(const struct restore *s, struct err *err) {
+        const struct spec *spec = &s->c->config.spec;
+        struct stat st;
+        uint32_t gid;
+
+        if (!spec->ns[SPEC_NS_USER].create || !id_map_find(spec->user_ids.gids, spec->user_ids.n_gids, 0, &gid))
+                return 0;
+        if (fstat(s->folders.images, &st) < 0)
+                return err_sys(err, errno, "look at %s", s->folders.images_path);
+        if (st.st_mode & S_IXOTH)
+                return 0;
+        if (fchown(s->folders.images, (uid_t) -1, gid) < 0 ||
+            fchmod(s->folders.images, (st.st_mode & 07777) | S_IXGRP) < 0)
+                return err_sys(err, errno, "let group %u, the container's root's, into %s", gid,
+                               s->folders.images_path);
+        return 0;
+}
+
 static int run_criu(struct restore *s, struct err *err) {
         struct creation *c = s->c;
         const char *root = arena_printf(c->oci->arena, "%s/%s/" ROOT_FOLDER, c->dir.root, c->args->id);
@@ -198,6 +218,8 @@ static int make(struct creation *c, void *userdata, struct err *err) {
                 r = criu_mounts_make_targets(&c->config, err);
         if (r == 0)
                 r = prepare_options(&s, err);
+        if (r == 0)
+                r = let_in(&s, err);
         if (r == 0)
                 r = run_criu(&s, err);
         cgroup_holder_end(&c->cgroup);

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import time
 
@@ -107,12 +108,18 @@ def test_left_running(oci):
 def test_what_cannot_be_saved_goes_on(oci):
     """A program of an exec is not below init, so it could not be restored: nothing is done."""
     counter = Counter(oci).up()
-    counter.box.exec('sleep', '1000', options=('--detach',))
+    counter.box.exec('sleep', '1000', options=('--detach', '--pid-file', f'{oci.folder}/exec.pid'), **NULL)
+    with open(f'{oci.folder}/exec.pid', encoding='ascii') as f:
+        pid = int(f.read())
     with pytest.raises(Refused) as caught:
         counter.checkpoint()
-    assert 'criu failed: type DUMP' in caught.value.text and 'dump.log' in caught.value.text
+    assert f'process {pid} came into the container by exec' in caught.value.text
     assert counter.box.status() == 'running' and alive(counter.box.pid)
     counter.goes_on()
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    counter.checkpoint()
+    assert counter.box.wait() == -9
 
 
 def test_what_cannot_be_restored_leaves_nothing(oci):
@@ -202,10 +209,13 @@ def test_pipes_and_the_foreground(oci):
 
 def test_a_network_by_path(oci):
     """It is the bundle's again, not one made from the images."""
-    subprocess.run(['ip', 'netns', 'add', 'of-the-test'], check=True)
+    path = f'{oci.folder}/network'
+    with open(path, 'w', encoding='ascii'):
+        pass
+    subprocess.run(['unshare', f'--net={path}', 'true'], check=True)
     try:
         counter = Counter(oci)
-        counter.box.namespace('network', '/run/netns/of-the-test')
+        counter.box.namespace('network', path)
         counter.up()
         network = os.readlink(f'/proc/{counter.box.pid}/ns/net')
         counter.checkpoint()
@@ -214,33 +224,109 @@ def test_a_network_by_path(oci):
         assert os.readlink(f'/proc/{counter.box.pid}/ns/net') == network
         counter.end()
     finally:
-        subprocess.run(['ip', 'netns', 'del', 'of-the-test'], check=True)
+        subprocess.run(['umount', path], check=True)
+
+
+def test_mounts_below_a_recursive_bind(oci):
+    """They are the host's again; not so with what the container has as a copy."""
+    counter = Counter(oci)
+    folder = counter.box.folder('tree')
+    os.mkdir(f'{folder}/sub')
+    subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=1m', 'of-the-host', f'{folder}/sub'], check=True)
+    try:
+        counter.box.mount(folder, '/tree', 'rbind')
+        counter.up()
+        counter.checkpoint()
+        counter.box.wait()
+        counter.restore()
+        counter.box.exec('touch', '/tree/sub/from-inside')
+        assert os.listdir(f'{folder}/sub') == ['from-inside']
+        counter.end()
+    finally:
+        subprocess.run(['umount', f'{folder}/sub'], check=True)
+
+
+def test_again_and_again(oci):
+    """What was restored is a container as before: state, annotations, hooks; and it can be saved again."""
+    counter = Counter(oci)
+    box = counter.box
+    box.config['annotations'] = {'org.test': 'one'}
+    box.hook('prestart', f'cat >>{oci.folder}/hook; echo >>{oci.folder}/hook')
+    counter.up()
+    before = box.state()
+    for _ in range(2):
+        counter.checkpoint()
+        assert box.wait() == -9
+        counter.restore()
+        state = box.state()
+        assert {k: v for k, v in state.items() if k not in ('pid', 'created')} == {
+            k: v for k, v in before.items() if k not in ('pid', 'created')}
+    with open(f'{oci.folder}/hook', encoding='utf-8') as f:
+        told = [json.loads(line) for line in f if line.strip()]
+    assert len(told) == 3 and told[-1]['pid'] == box.pid and told[-1]['annotations'] == {'org.test': 'one'}
+    counter.end()
+
+
+def test_a_user_namespace(oci):
+    counter = Counter(oci)
+    counter.box.user_namespace()
+    counter.up()
+    counter.checkpoint()
+    counter.box.wait()
+    counter.restore()
+    assert os.stat(f'/proc/{counter.box.pid}').st_uid == 100000
+    assert counter.box.exec('id', '-u') == '0\n'
+    counter.end()
+
+
+def test_locks_and_connections_are_asked_for(oci):
+    """Without the flag the checkpoint is refused, and all goes on."""
+    counter = Counter(oci)
+    until_port = 'until grep -q ":1388 .* {} " /proc/net/tcp /proc/net/tcp6; do sleep 0.1; done'
+    counter.box.sh('probe lock /tmp/lock sleep 9999 & sleep 9999 | nc -l -p 5000 >/dev/null & '
+                   f'{until_port.format("0A")}; sleep 9999 | nc 127.0.0.1 5000 >/dev/null & {until_port.format("01")}; {COUNTER}')
+    counter.up()
+    with pytest.raises(Refused) as caught:
+        counter.checkpoint()
+    assert '--tcp-established' in caught.value.text
+    counter.goes_on()
+    with pytest.raises(Refused) as caught:
+        counter.checkpoint('--tcp-established')
+    assert 'lock' in caught.value.text
+    counter.goes_on()
+    counter.checkpoint('--file-locks', '--tcp-established')
+    counter.box.wait()
+    counter.restore('--file-locks', '--tcp-established')
+    counter.end()
 
 
 def test_by_podman(podman, busybox, tmp_path):
-    """A counter in the log; then from an archive, under another name."""
-    script = 'i=0; while :; do i=$((i + 1)); echo $i >/new; mv /new /count; echo $i; sleep 0.1; done'
+    """A counter in the log, of one and the same shell; then from an archive, under another name."""
+    script = 'me=$(cat /proc/sys/kernel/random/uuid); i=0; while :; do i=$((i + 1)); echo $me $i; sleep 0.1; done'
     name = podman.start('--network=none', busybox, 'sh', '-c', script)
 
     def logged(container):
-        return [int(line) for line in podman('logs', container).stdout.split()]
+        return [line.split() for line in podman('logs', container).stdout.splitlines()]
+
+    def goes_on(container, before):
+        until(lambda: len(logged(container)) > len(before))
+        assert logged(container)[:len(before)] == before
+        assert logged(container)[len(before):][0] == [before[0][0], str(len(before) + 1)]
+        assert podman('exec', container, 'echo', 'in').stdout == 'in\n'
+
     until(lambda: len(logged(name)) > 3)
     podman('container', 'checkpoint', name)
     assert podman.status(name) == 'exited'
     before = logged(name)
     podman('container', 'restore', name)
-    until(lambda: len(logged(name)) > len(before))
-    after = logged(name)
-    assert after == list(range(1, len(after) + 1))
-    assert podman('exec', name, 'sh', '-c', 'echo in').stdout == 'in\n'
+    goes_on(name, before)
     podman('container', 'checkpoint', f'--export={tmp_path}/archive.tar.gz', '--compress=gzip', name)
-    before = logged(name)[-1]
+    before = logged(name)
     podman('rm', name)
     other = podman.out('container', 'restore', f'--import={tmp_path}/archive.tar.gz', '--name=another')
     podman.made.append(other)
     assert other != name
-    until(lambda: logged(other))
-    assert logged(other)[0] > before
-    assert json.loads(podman.out('inspect', other))[0]['State']['Status'] == 'running'
+    goes_on(other, before)
+    assert podman.status(other) == 'running'
     podman('stop', '--time=0', other)
     assert podman.inspect(other)['State']['ExitCode'] == 137

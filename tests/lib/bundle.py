@@ -59,6 +59,7 @@ PROBE = r"""
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -167,6 +168,12 @@ int main(int argc, char **argv) {
                         if (pid < 0)
                                 usleep(10000);
                 }
+        } else if (!strcmp(word, "lock")) { /* lock FILE PROGRAM ARGS...: the program has it locked */
+                int fd = open(argv[2], O_RDWR | O_CREAT, 0600);
+                if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
+                        return perror(argv[2]), 1;
+                execvp(argv[3], argv + 3);
+                return perror(argv[3]), 1;
         } else if (!strcmp(word, "dumpable")) {
                 printf("%d\n", prctl(PR_GET_DUMPABLE));
         } else {
