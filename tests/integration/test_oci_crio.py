@@ -15,9 +15,7 @@ from cri import SLOW, Cri, Pod, eventually
 from runtime import oci_runtime
 from terminal import Terminal
 
-sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..', 'bench'))
-import runtimes  # noqa: E402  pylint: disable=wrong-import-position
-
+BENCH = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..', 'bench')
 PEERS = os.path.join(os.environ.get('LXCRI_BENCH_CACHE', '/var/cache/proxmox-lxcri-bench'), 'peers-*/usr/local/bin/crio')
 
 
@@ -41,6 +39,8 @@ def fixture_crio(top, registry, images):
     found = sorted(glob.glob(PEERS))
     if not found:
         pytest.skip('no CRI-O: Debian has none; bench/peers builds it')
+    sys.path.append(BENCH)  # which the virtual machine has not
+    import runtimes  # pylint: disable=import-outside-toplevel
     folder = os.path.join(top, 'crio')
     os.makedirs(folder)
     chroot = runtimes.Chroot(found[0].removesuffix('/usr/local/bin/crio'))
