@@ -95,6 +95,7 @@ def test_pod_verbs(cli, busybox, clean):
     assert missing.returncode != 0 and 'no-such-pod' in missing.stderr
 
 
+@pytest.mark.not_by_engine('crun', 'its containers are none of LXC')
 def test_lxc_view(cli, busybox, clean):
     cli('pod', 'run', '--detach', '--name', 'seen', busybox, 'sleep', '100')
     listed = cli('lxc', 'ls')

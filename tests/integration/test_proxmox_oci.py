@@ -312,6 +312,30 @@ def test_a_process_that_is_the_images_alone(pve, storage):
     assert (done.returncode, done.stdout) == (42, '1000\n'), done.stderr
 
 
+@pytest.mark.skipif(not shutil.which('skopeo'), reason='skopeo is not installed')
+def test_what_proxmox_gets_is_an_oci_archive(pve, storage, tmp_path):
+    """By others' judgement, digests and all: our copy, with a layer more, no configuration, and what was there."""
+    box = from_image(pve, storage(templates.oci_archive, 'image.tar', USERS, Cmd=['/bin/sleep', '1000'], User='who', Labels={'a': 'b'}))
+    box.write()
+    pve.note(box)
+    with subprocess.Popen(pve.command('create', '--bundle', box.bundle, box.id), stdin=subprocess.DEVNULL,
+                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as command:
+        until(lambda: templates_of(pve))
+        command.send_signal(signal.SIGKILL)
+    folder = pve.cluster.client.get('/storage/local').data['path']
+    ours = os.path.join(folder, 'template', 'cache', templates_of(pve)[0].rpartition('/')[2])
+    for number, archive in enumerate((os.path.join(folder, 'template', 'cache', 'image.tar'), ours)):
+        subprocess.run(['skopeo', 'copy', '-q', '--insecure-policy', f'oci-archive:{archive}', f'dir:{tmp_path}/{number}'], check=True)
+    before, after = (json.loads((tmp_path / f'{number}/manifest.json').read_text()) for number in range(2))
+    assert after['layers'][:-1] == before['layers'] and len(after['layers']) == len(before['layers']) + 1
+    config = json.loads((tmp_path / '1' / after['config']['digest'].partition(':')[2]).read_text())
+    assert config['config'] == {} and config['rootfs']['diff_ids'][-1] == after['layers'][-1]['digest']
+    names = subprocess.run(['tar', '-tf', tmp_path / '1' / after['layers'][-1]['digest'].partition(':')[2]], check=True,
+                           stdout=subprocess.PIPE, text=True).stdout
+    assert names == '.proxmox-lxcri/init\n'
+    box.delete('--force')
+
+
 def test_images_that_are_not_there(pve, storage):
     for volume, words in (('local:vztmpl/none.tar', "volume 'local:vztmpl/none.tar' does not exist"),
                           ('local:backup/x.tar', 'is not of the form STORAGE:vztmpl/FILE'),

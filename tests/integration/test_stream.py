@@ -212,7 +212,7 @@ def test_streaming_over_tls(own_daemon, busybox, certificate, crictl_program):
         def crictl(verb, *args):
             return [crictl_program, '--runtime-endpoint', runtime.endpoint, '--timeout', '30s', verb,
                     *tls, *args]
-        for transport in TRANSPORTS:
+        for transport in ('spdy', 'websocket'):
             done = run(crictl('exec', '--transport', transport, container.id, 'echo', 'hello'))
             assert done.stdout == b'hello\n', done
             done = run(crictl('exec', '--transport', transport, '-i', container.id, 'cat'), input=bytes(3 << 20))
