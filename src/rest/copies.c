@@ -97,7 +97,7 @@ static int clone_as(struct rest_call *c, unsigned vmid, void *userdata, struct e
 int rest_copy_clone(struct rest_call *c, json_t **ret, struct err *err) {
         const char *node = rest_get(&c->values, "node");
         struct owned t;
-        unsigned vmid;
+        unsigned vmid = 0;
         int r = rest_target(c, &t, err);
 
         if (r < 0)
