@@ -27,7 +27,7 @@ int creation_make_cgroup(struct creation *c, struct err *err) {
         r = oci_state_write(&c->dir, &c->state, err);
         if (r == 0)
                 r = cgroup_place_create(c->cgroups, &place, &args, &spec->resources, &c->cgroup, err);
-        c->state.cgroup_made = c->state.never_paused = c->cgroup.made;
+        c->state.cgroup_made = c->cgroup.made;
         c->state.cgroup_making = false;
         return r < 0 ? r : oci_state_write(&c->dir, &c->state, err);
 }

@@ -99,12 +99,7 @@ static int freeze(const struct oci *o, const char *id, bool on, struct err *err)
                                oci_status_name(t.status));
         if (!on && t.status != OCI_PAUSED)
                 return err_set(err, ERR_PRECONDITION, "container not paused");
-        /* Nobody else writes a state after create, and others who pause write the same. */
-        if (t.state.never_paused) {
-                t.state.never_paused = false;
-                r = oci_state_write(&t.dir, &t.state, err);
-        }
-        return r < 0 ? r : cgroup_freeze(t.cgroups, t.state.cgroup_path, on, FREEZE_TIMEOUT_MS, err);
+        return cgroup_freeze(t.cgroups, t.state.cgroup_path, on, FREEZE_TIMEOUT_MS, err);
 }
 
 int oci_pause(const struct oci *o, const char *id, struct err *err) {

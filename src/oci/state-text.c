@@ -43,7 +43,6 @@ static const struct field {
         F("rdtTasks", TEXT, rdt_tasks),
         F("ownPidNamespace", FLAG, own_pid_ns),
         F("ownKeyring", FLAG, own_keyring),
-        F("neverPaused", FLAG, never_paused),
 };
 #undef F
 _Static_assert(ELEMENTSOF(fields) < 64, "oci_state_scan() has a bit for each, and one for annotations");

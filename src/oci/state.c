@@ -334,7 +334,8 @@ static bool read_small(const struct oci_dir *at, const char *id, char text[GLANC
         return n >= 0 && n == st.st_size;
 }
 
-bool oci_glance(const struct oci_dir *at, const char *id, struct arena *arena, struct oci_glimpse *ret) {
+bool oci_glance(const struct oci_dir *at, const char *id, struct cgroups *cgroups, struct arena *arena,
+                struct oci_glimpse *ret) {
         char text[GLANCE_MAX];
         struct sockaddr_un address;
         struct oci_state *s = &ret->state;
@@ -342,12 +343,13 @@ bool oci_glance(const struct oci_dir *at, const char *id, struct arena *arena, s
 
         assert(oci_id_is_valid(id));
         if (!read_small(at, id, text, &len, &ret->owner) || !oci_state_scan(text, len, id, arena, s) || s->pid <= 0 ||
-            !s->never_paused || *s->engine || !start_socket_path(at, id, &address))
+            *s->engine || !start_socket_path(at, id, &address))
                 return false;
         s->exit_status = -1;
-        ret->status = !proc_is_alive_by(s->pid, s->start_time, s->identity) ? OCI_STOPPED
-                      : is_listening(&address)                              ? OCI_CREATED
-                                                                            : OCI_RUNNING;
+        ret->status = !proc_is_alive_by(s->pid, s->start_time, s->identity)          ? OCI_STOPPED
+                      : *s->cgroup_path && cgroup_is_frozen(cgroups, s->cgroup_path) ? OCI_PAUSED
+                      : is_listening(&address)                                       ? OCI_CREATED
+                                                                                     : OCI_RUNNING;
         return true;
 }
 

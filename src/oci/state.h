@@ -42,7 +42,6 @@ struct oci_state {
         const char *rdt_tasks;   /* resctrl's folder where its processes are, "": where they were born */
         bool own_keyring;        /* its session keyring, "_ses.<id>" */
         bool own_pid_ns;         /* everything in it ends with init */
-        bool never_paused;       /* by us: "list" needn't look at its group. Goes before the first pause, for good */
         const struct spec_pair *annotations;
         size_t n_annotations;
 };
@@ -112,14 +111,15 @@ _must_use_ int oci_dir_read_config(const struct oci_dir *d, struct arena *arena,
 _must_use_ int oci_dir_write_config(const struct oci_dir *d, const char *text, size_t len, struct err *err);
 /* Looks at the process, at whether init still waits for "start" and, for paused, at the cgroup (@cgroups NULL: not). */
 enum oci_status oci_dir_status(const struct oci_dir *d, const struct oci_state *s, struct cgroups *cgroups);
-/* What "list" wants of each container in @at's root, with as few calls as may be. Of one by LXC that has a process and
- * was never paused: what others have frozen is "running" here. False: it has to be looked at in full. */
+/* What "list" wants of each container in @at's root, with as few calls as may be. Of one by LXC that has a process;
+ * false: it has to be looked at in full. */
 struct oci_glimpse {
         struct oci_state state;
         enum oci_status status;
         uid_t owner; /* who made it */
 };
-_must_use_ bool oci_glance(const struct oci_dir *at, const char *id, struct arena *arena, struct oci_glimpse *ret);
+_must_use_ bool oci_glance(const struct oci_dir *at, const char *id, struct cgroups *cgroups, struct arena *arena,
+                           struct oci_glimpse *ret);
 /* How a container of an engine that isn't LXC has ended, as exit codes are: 128 + signal. What was killed before it
  * could tell, with all of its container, was so by SIGKILL. -1: it has not ended. */
 int oci_dir_exit_status(const struct oci_dir *d, const struct oci_state *s);

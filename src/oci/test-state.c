@@ -41,14 +41,14 @@ static void test_whole(struct arena *arena) {
         s.start_time = 123456789012345;
         s.identity = 0x7ffffffffffff;
         s.vmid = 999999999;
-        s.cgroup_made = s.never_paused = s.own_keyring = true;
+        s.cgroup_made = s.own_keyring = true;
         s.annotations = pairs;
         s.n_annotations = ELEMENTSOF(pairs);
         text = oci_state_text(&s);
         assert(text && scan(arena, text, &back));
         assert(str_eq(back.bundle, s.bundle) && back.pid == s.pid && back.start_time == s.start_time &&
                back.identity == s.identity && back.vmid == s.vmid && back.cgroup_made && !back.cgroup_making &&
-               back.never_paused && back.own_keyring && !back.own_pid_ns && back.n_annotations == 2 &&
+               back.own_keyring && !back.own_pid_ns && back.n_annotations == 2 &&
                str_eq(back.annotations[0].value, pairs[0].value) && *back.annotations[1].key == '\0');
         same(arena, text);
         /* Cut anywhere it is no state. */
@@ -118,7 +118,7 @@ static void test_versions(struct arena *arena) {
         struct oci_state s;
 
         assert(oci_state_parse(older, strlen(older), "one", arena, &s, &err) == 0);
-        assert(str_eq(s.id, "one") && s.pid == 7 && s.start_time == 9 && s.identity == 0 && !s.never_paused);
+        assert(str_eq(s.id, "one") && s.pid == 7 && s.start_time == 9 && s.identity == 0);
         assert(oci_state_parse(newer, strlen(newer), "one", arena, &s, &err) == 0);
         assert(str_eq(s.id, "one") && s.pid == 7 && s.start_time == 9 && str_eq(s.bundle, "/b") && *s.scope == '\0');
 }

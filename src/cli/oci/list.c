@@ -68,10 +68,12 @@ static int look(struct runtime *rt, struct runtime_container *c, const char *id,
 
 /* To @list, or NULL: to @table. */
 static void add(struct runtime *rt, struct runtime_container *c, const char *id, json_t *list, struct table *table) {
-        struct oci_glimpse g;
+        struct oci_glimpse g = { 0 };
         struct err err;
-        int r = oci_glance(&c->dir, id, rt->arena, &g) ? 0 : look(rt, c, id, &g, &err);
+        int r = rt->cgroups ? 0 : cgroups_new(&rt->cgroups, &err);
 
+        if (r == 0 && !oci_glance(&c->dir, id, rt->cgroups, rt->arena, &g))
+                r = look(rt, c, id, &g, &err);
         /* Others may remove it meanwhile; what can't be read must not hide the rest. */
         if (r < 0 && r != -ERR_NOT_FOUND)
                 rt->oci.warn(err.msg, rt->oci.userdata);
@@ -123,11 +125,11 @@ int oci_do_list(struct runtime *rt, const struct cli_args *args, struct err *err
         table_init(&table, rt->arena, "ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER", "ENGINE", NULL);
         if (r == 0)
                 r = oci_list(rt->oci.root, rt->arena, &ids, err);
-        if (r == 0 && *ids)
+        if (r == 0 && ids && *ids)
                 r = oci_root_open(rt->oci.root, &c.dir, err);
         if (r < 0)
                 return r;
-        for (; *ids; ids++)
+        for (; ids && *ids; ids++)
                 if (args_has(args, "quiet"))
                         printf("%s\n", *ids);
                 else
