@@ -50,7 +50,7 @@ static void add_row(struct table *table, const struct oci_glimpse *g, struct are
         const char *pid = arena_printf(arena, "%d", g->status == OCI_STOPPED ? 0 : (int) s->pid);
 
         table_add(table, s->id, pid, oci_status_name(g->status), s->bundle, s->created, user_name(g->owner, arena),
-                  *s->engine ? s->engine : "lxc", NULL);
+                  str_empty(s->engine) ? "lxc" : s->engine, NULL);
 }
 
 static int look(struct runtime *rt, struct runtime_container *c, const char *id, struct oci_glimpse *ret,
