@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from bundle import NAME, find_mount, until
+from bundle import NAME, find_mount, kernel, until
 
 
 def host_mount(*args):
@@ -437,6 +437,7 @@ def mapping(inside, outside, size=65536):
     return [{'containerID': inside, 'hostID': outside, 'size': size}]
 
 
+@pytest.mark.skipif(kernel() < (6, 3), reason='tmpfs has idmapped mounts from Linux 6.3 on')
 @pytest.mark.ours
 @pytest.mark.parametrize('option,sub', [('idmap', 0), ('ridmap', 7)])
 def test_idmapped_mounts(oci, tree, option, sub):
@@ -452,6 +453,7 @@ def test_idmapped_mounts(oci, tree, option, sub):
     assert second == ('7 8' if sub else '0 0')
 
 
+@pytest.mark.skipif(kernel() < (6, 3), reason='tmpfs has idmapped mounts from Linux 6.3 on')
 @pytest.mark.ours
 def test_idmapped_mounts_by_an_option(oci, tree):
     """As crun has them."""
@@ -460,6 +462,7 @@ def test_idmapped_mounts_by_an_option(oci, tree):
     assert box.run() == '7 8\n'
 
 
+@pytest.mark.skipif(kernel() < (6, 3), reason='tmpfs has idmapped mounts from Linux 6.3 on')
 @pytest.mark.ours
 def test_idmapped_mounts_in_a_user_namespace(oci, tree):
     """Without mappings of its own a mount has the container's: its root owns what root owns."""

@@ -50,6 +50,11 @@ def why_not():
     return 'the build has no OCI runtime' if 'not there yet' in done.stderr else ''
 
 
+def kernel():
+    """(6, 1) of 6.1.0-40-amd64"""
+    return tuple(map(int, re.match(r'(\d+)\.(\d+)', os.uname().release).groups()))
+
+
 # What busybox can't show of a process, as one static program: `probe WORD ARGS...`.
 PROBE = r"""
 #define _GNU_SOURCE
