@@ -10,7 +10,7 @@ import pytest
 
 from cri import SLOW
 from helpers import cgroup_top
-from runtime import oci_runtime
+from runtime import has_systemd, oci_runtime
 from terminal import Terminal, resize
 
 
@@ -239,13 +239,15 @@ def test_restart_policy(podman, busybox):
 
 
 def test_out_of_memory(podman, busybox):
+    told = os.path.join(podman.directory, 'oom')
     name = podman.start('--network=none', '--memory=32m', '--memory-swap=32m', busybox, 'sh', '-c',
                         '(x=x; while :; do x=$x$x; done); code=$?; sleep 1; exit $code')
     podman('wait', name)
     state = podman.inspect(name)['State']
     assert state['ExitCode'] == 137, state
-    if cgroup_top('memory')[1]:  # of cgroup v1 conmon 2.1 hears nothing, with runc neither
-        assert state['OOMKilled'], state
+    # conmon 2.1 hears of it on cgroup v2, unless systemd has removed the group before it looks, and writes a file to where Podman
+    # was started. Podman 4.3 looks for that elsewhere: its OOMKilled is always false, with crun and runc, too.
+    assert os.path.exists(told) or has_systemd() or not cgroup_top('memory')[1]
 
 
 def test_init(podman, busybox):

@@ -545,12 +545,12 @@ def cgroups():
 
 
 def may_be_ours(pid):
-    """Not where the whole host is looked at, and tests in namespaces of their own go on beside these."""
+    """Not where ids of processes are the whole host's, and this one is in no group of this run."""
     if not has_systemd():
         return True
     try:
         with open(f'/proc/{pid}/cgroup', encoding='ascii') as f:
-            return SLICE in f.read() or os.readlink(f'/proc/{pid}/ns/pid') == os.readlink('/proc/self/ns/pid')
+            return SLICE in f.read()
     except OSError:
         return False
 
@@ -658,6 +658,8 @@ class Host:
     def sweep_cgroups(self):
         """Those without a process; for tests after which no runtime can know of them."""
         for path in sorted(cgroups(), reverse=True):
+            if path.endswith('.scope'):
+                subprocess.run(['systemctl', 'stop', os.path.basename(path)], check=False)
             with contextlib.suppress(OSError):
                 os.rmdir(path)
 

@@ -164,7 +164,7 @@ def oci_runtime():
 
 
 def has_systemd():
-    """Is systemd to make the control groups? Only outside tests/lib/isolated: it knows no ids of processes in there."""
+    """Is systemd to make the control groups? Then tests/lib/isolated gives no ids of processes that it doesn't know."""
     return 'LXCRI_OCI_SYSTEMD' in os.environ
 
 
