@@ -13,6 +13,7 @@ import pytest
 
 import bundle
 from bundle import ID, Refused, until
+from runtime import has_systemd
 
 pytestmark = pytest.mark.skipif(bundle.NAME != 'lxcri', reason='this runtime\'s own')
 
@@ -454,7 +455,7 @@ def test_events_have_the_form_of_runcs(oci, box, tmp_path):
     assert data['pids']['current'] >= 1 and data['memory']['usage']['usage'] > 0 and data['memory']['raw']
     if not shutil.which('runc'):
         pytest.skip('no runc')
-    runc = ('runc', '--root', str(tmp_path / 'runc'))
+    runc = ('runc', '--root', str(tmp_path / 'runc'), *(['--systemd-cgroup'] if has_systemd() else []))
     subprocess.run([*runc, 'run', '-d', '-b', box.bundle, 'beside'], check=True, stdin=subprocess.DEVNULL,
                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:

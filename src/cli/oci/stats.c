@@ -124,17 +124,31 @@ static json_t *memory_files(struct source *s, const char *const files[4]) {
         return o;
 }
 
+/* How often the limit stood in the way. */
+static void put_failcnt(struct source *s, const char *events, json_t *o) {
+        _cleanup_(json_unrefp) json_t *counts = json_object();
+
+        if (read_text(s, "memory", events))
+                put_all(s, counts);
+        put(o, "failcnt", get(counts, "max"));
+}
+
 static json_t *memory_v2(struct source *s) {
+        json_t *usage = memory_files(s, (const char *[]){ "memory.max", "memory.current", "memory.peak", NULL });
+        json_t *swap =
+                memory_files(s, (const char *[]){ "memory.swap.max", "memory.swap.current", "memory.swap.peak", NULL });
         json_t *raw = json_object(), *o = json_object();
 
         if (read_text(s, "memory", "memory.stat"))
                 put_all(s, raw);
         put(o, "cache", get(raw, "file"));
-        (void) json_object_set_new(
-                o, "usage", memory_files(s, (const char *[]){ "memory.max", "memory.current", "memory.peak", NULL }));
-        (void) json_object_set_new(o, "swap",
-                                   memory_files(s, (const char *[]){ "memory.swap.max", "memory.swap.current",
-                                                                     "memory.swap.peak", NULL }));
+        put_failcnt(s, "memory.events", usage);
+        (void) json_object_set_new(o, "usage", usage);
+        put_failcnt(s, "memory.swap.events", swap);
+        (void) json_object_set_new(o, "swap", swap);
+        /* The kernel's own memory has no limit of its own there, which is what runc says, too. */
+        (void) json_object_set_new(o, "kernel", json_pack("{s:i s:i}", "limit", 0, "failcnt", 0));
+        (void) json_object_set_new(o, "kernelTCP", json_pack("{s:i s:i}", "limit", 0, "failcnt", 0));
         (void) json_object_set_new(o, "raw", raw);
         return o;
 }
