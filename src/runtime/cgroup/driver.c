@@ -146,6 +146,20 @@ static bool freeze_for(struct cgroups *c, const struct cgroup_place *place, cons
                cgroup_freeze(c, place->path, true, FREEZE_MS, &ignored) == 0;
 }
 
+/* systemd sets a limit without asking, and the kernel kills for it. */
+static int check_before(struct cgroups *c, const struct cgroup_place *place, const struct spec_resources *r,
+                        struct err *err) {
+        int h = c->of[CTL_MEMORY], res;
+        struct group g;
+
+        if (!r->check_before_update || h < 0 || !c->hiers[h].v2)
+                return 0;
+        group_init(&g, c, place->path);
+        res = v2_check_in_use(&g, h, r->memory_limit_bytes, err);
+        group_done(&g);
+        return res;
+}
+
 static int systemd_update(struct cgroups *c, const struct cgroup_place *place, const struct spec_resources *r,
                           struct err *err) {
         _cleanup_(arena_freep) struct arena *arena = arena_new(ARENA_MAX);
@@ -155,6 +169,8 @@ static int systemd_update(struct cgroups *c, const struct cgroup_place *place, c
         bool frozen;
         int res = unit_bus_open(&bus, err);
 
+        if (res == 0)
+                res = check_before(c, place, r, err);
         if (res < 0)
                 return res;
         frozen = freeze_for(c, place, r);

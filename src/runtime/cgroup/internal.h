@@ -160,6 +160,8 @@ bool device_state_parse(const char *text, struct device_state *ret);
 
 /* v2: make the controllers in @need (and, if it can be done, @want) usable in the group, by its parents'
  * subtree_control. */
+/* ERR_PRECONDITION when more memory is in use than @limit, and it can't be dropped. */
+_must_use_ int v2_check_in_use(struct group *g, int h, int64_t limit, struct err *err);
 _must_use_ int v2_enable(struct group *g, unsigned need, unsigned want, struct err *err);
 /* v1: cpuset.cpus and mems of the folder that ends at @len in the group's path, and of those above it, from their
  * parents. */

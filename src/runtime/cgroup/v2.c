@@ -51,7 +51,7 @@ static int64_t read_limit(struct group *g, int h, const char *file) {
 
 /* The kernel would take a limit below what is in use and kill for it. What it can drop (files' pages, save tmpfs) does
  * not count. */
-static int check_in_use(struct group *g, int h, int64_t limit, struct err *err) {
+int v2_check_in_use(struct group *g, int h, int64_t limit, struct err *err) {
         char text[8192];
         int64_t current = read_limit(g, h, "memory.current");
         uint64_t file = 0, shmem = 0;
@@ -76,7 +76,7 @@ static int plan_memory(struct group *g, int h, const struct spec_resources *r, s
         int64_t limit = r->memory_limit_bytes, swap = r->memory_swap_limit_bytes;
         int res;
 
-        if (r->check_before_update && !g->fresh[h] && (res = check_in_use(g, h, limit, err)) < 0)
+        if (r->check_before_update && !g->fresh[h] && (res = v2_check_in_use(g, h, limit, err)) < 0)
                 return res;
         if (limit < 0 && !swap)
                 swap = -1;
