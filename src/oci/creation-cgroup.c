@@ -23,7 +23,7 @@ int creation_make_cgroup(struct creation *c, struct err *err) {
                 return r;
         c->state.cgroup_path = spec->cgroup_path = place.path;
         c->state.scope = place.unit ?: "";
-        c->state.cgroup_making = !place.unit && !cgroup_exists(c->cgroups, place.path);
+        c->state.cgroup_making = !cgroup_exists(c->cgroups, place.path);
         r = oci_state_write(&c->dir, &c->state, err);
         if (r == 0)
                 r = cgroup_place_create(c->cgroups, &place, &args, &spec->resources, &c->cgroup, err);

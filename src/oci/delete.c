@@ -30,7 +30,10 @@ static int remove_cgroup(const struct oci_state *s, struct cgroups *cgroups, str
         if ((!s->cgroup_made && !s->cgroup_making) || str_empty(s->cgroup_path))
                 return 0;
         if (s->cgroup_making) { /* whoever made it was killed: what is in it by now is somebody else's */
-                r = cgroup_place_remove(cgroups, &place, err);
+                r = cgroup_remove(cgroups, s->cgroup_path, err);
+                /* systemd may keep a scope without a process, or be about to make it. */
+                if (r == 0)
+                        r = cgroup_place_remove(cgroups, &place, err);
                 return r == -ERR_PRECONDITION ? 0 : r;
         }
         if (!s->own_pid_ns || s->pid <= 0)
