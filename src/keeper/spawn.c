@@ -180,7 +180,7 @@ static pid_t fork_nested(const struct birthplace *place) {
 }
 
 static _noreturn_ void run_crun_monitor(const struct container *c, const char *program, const int *fds, size_t n_fds,
-                                        const struct spawn_fds *f) {
+                                        int home, const struct spawn_fds *f) {
         const size_t first = SPAWN_FDS_FIXED + SPAWN_FDS_CRUN;
         struct crun_monitor_args args = {
                 .id = c->id,
@@ -200,6 +200,7 @@ static _noreturn_ void run_crun_monitor(const struct container *c, const char *p
                 .terminal = c->flags & KEEPER_SPAWN_TERMINAL,
                 .user_ns = c->flags & KEEPER_SPAWN_USER_NS,
                 .exec_fd = f->exec_w,
+                .home_fd = home,
         };
 
         memcpy(args.keep, c->monitor_fds, sizeof(args.keep));
@@ -243,7 +244,7 @@ static int fork_monitor(struct container *c, const struct lxc_config *config, co
                 return err_sys(err, errno, "fork a monitor%s%s", place->cgroup < 0 ? "" : " in the container's cgroup",
                                place->pid_ns < 0 ? "" : " in the pod's PID namespace");
         if (c->monitor_pid == 0 && c->flags & KEEPER_SPAWN_CRUN)
-                run_crun_monitor(c, config->text, fds, n_fds, f);
+                run_crun_monitor(c, config->text, fds, n_fds, place->home, f);
         if (c->monitor_pid == 0)
                 monitor_run(&args);
         c->monitor_start = proc_start_time(c->monitor_pid);

@@ -273,26 +273,6 @@ int cgroup_update(struct cgroups *c, const char *path, const struct spec_resourc
         return res;
 }
 
-int cgroup_take(struct cgroups *c, const char *path, pid_t pid, struct err *err) {
-        int r = path_check(path, err), n;
-        struct group g;
-        char text[16];
-
-        if (r < 0)
-                return r;
-        n = snprintf(text, sizeof(text), "%d", (int) pid);
-        group_init(&g, c, path);
-        for (size_t h = 0; h < c->n && r == 0; h++) {
-                int dir = group_fd(&g, (int) h);
-                _cleanup_(fd_closep) int fd = dir < 0 ? -1 : openat(dir, "cgroup.procs", O_WRONLY | O_CLOEXEC);
-
-                if (fd < 0 || write(fd, text, (size_t) n) != n)
-                        r = err_sys(err, errno, "put process %d into the control group %s", (int) pid, path);
-        }
-        group_done(&g);
-        return r;
-}
-
 int cgroup_open_doors(struct cgroups *c, const char *path, bool to_clone, struct cgroup_door doors[CGROUP_MAX_DOORS],
                       struct err *err) {
         char file[GROUP_PATH_MAX + 32];

@@ -56,8 +56,6 @@ _must_use_ int cgroup_open_door_of(struct cgroups *c, const char *controller, co
                                    struct err *err);
 /* The cgroup.procs of the v2 group that the calling process is in; *ret is -1 where there is no v2. */
 _must_use_ int cgroup_open_home(struct cgroups *c, int *ret, struct err *err);
-/* Puts a process, with its threads, into the group, in all hierarchies; those where it is already are no matter. */
-_must_use_ int cgroup_take(struct cgroups *c, const char *path, pid_t pid, struct err *err);
 /* Change limits of a live group, those that are set, device rules as a whole; all or nothing (what was changed is put
  * back on failure). */
 _must_use_ int cgroup_update(struct cgroups *c, const char *path, const struct spec_resources *r, struct err *err);

@@ -57,6 +57,8 @@ static void settle_descriptors(const struct crun_monitor_args *args) {
         keep[n++] = args->stdout_fd;
         keep[n++] = args->stderr_fd;
         keep[n++] = args->exec_fd;
+        if (args->home_fd >= 0)
+                keep[n++] = args->home_fd;
         child_settle_descriptors(args->init_socket, args->init_socket, keep, n);
         (void) fcntl(args->init_socket, F_SETFD, FD_CLOEXEC); /* crun is not to have it */
 }
@@ -433,6 +435,10 @@ void crun_monitor_run(const struct crun_monitor_args *args) {
         enter_host(args);
         attach_all(args);
         init = create(args, &terminal);
+        if (args->home_fd >= 0) {
+                (void) !write(args->home_fd, "0", 1); /* if not, it only counts there */
+                (void) close(args->home_fd);
+        }
         pidfd = (int) syscall(SYS_pidfd_open, init, 0);
         if (pidfd < 0)
                 child_fail(args->init_socket, errno, "take hold of the container's process %d", (int) init);

@@ -22,8 +22,9 @@ struct crun_monitor_args {
         int init_socket;                    /* init's end */
         int stdin_fd, stdout_fd, stderr_fd; /* of the container, but for a terminal */
         bool terminal;
-        bool user_ns;               /* it has a user namespace */
-        int exec_fd;                /* the exec status pipe's write end */
+        bool user_ns; /* it has a user namespace */
+        int exec_fd;  /* the exec status pipe's write end */
+        int home_fd; /* it was born in the container's v2 group: a cgroup.procs to write "0" to once that is made; -1 */
         int keep[CONTAINER_FD_MAX]; /* held open for a later keeper, at these numbers, O_CLOEXEC; -1: none */
 };
 
