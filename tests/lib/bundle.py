@@ -658,7 +658,7 @@ class Host:
     def sweep_cgroups(self):
         """Those without a process; for tests after which no runtime can know of them."""
         for path in sorted(cgroups(), reverse=True):
-            if path.endswith('.scope'):
+            if re.search(r'/lxcri-[^/]*\.scope$', path):  # a container's: this run is in one, too
                 subprocess.run(['systemctl', 'stop', os.path.basename(path)], check=False)
             with contextlib.suppress(OSError):
                 os.rmdir(path)
