@@ -160,13 +160,38 @@ static int check_before(struct cgroups *c, const struct cgroup_place *place, con
         return res;
 }
 
+/* systemd writes memory.oom.group whenever it sets a limit, by OOMPolicy=, over what the bundle's "unified" said. */
+
+static bool has_oom_group(struct cgroups *c, const struct cgroup_place *place) {
+        int h = c->of[CTL_MEMORY];
+        char text[16] = "";
+        struct group g;
+
+        if (h < 0 || !c->hiers[h].v2)
+                return false;
+        group_init(&g, c, place->path);
+        if (group_fd(&g, h) >= 0)
+                (void) file_read_at(group_fd(&g, h), "memory.oom.group", text, sizeof(text));
+        group_done(&g);
+        return text[0] == '1';
+}
+
+static void keep_oom_group(struct cgroups *c, const struct cgroup_place *place) {
+        struct group g;
+
+        group_init(&g, c, place->path);
+        if (group_fd(&g, c->of[CTL_MEMORY]) >= 0)
+                (void) file_write_at(group_fd(&g, c->of[CTL_MEMORY]), "memory.oom.group", "1");
+        group_done(&g);
+}
+
 static int systemd_update(struct cgroups *c, const struct cgroup_place *place, const struct spec_resources *r,
                           struct err *err) {
         _cleanup_(arena_freep) struct arena *arena = arena_new(ARENA_MAX);
         _cleanup_(unit_bus_freep) struct unit_bus *bus = NULL;
         struct unit_undo *undo = NULL;
         struct err ignored;
-        bool frozen;
+        bool frozen, oom_group;
         int res = unit_bus_open(&bus, err);
 
         if (res == 0)
@@ -174,7 +199,10 @@ static int systemd_update(struct cgroups *c, const struct cgroup_place *place, c
         if (res < 0)
                 return res;
         frozen = freeze_for(c, place, r);
+        oom_group = has_oom_group(c, place);
         res = set_limits(c, bus, place, r, arena, &undo, err);
+        if (oom_group)
+                keep_oom_group(c, place);
         if (res == 0 && (res = cgroup_update(c, place->path, r, err)) < 0)
                 unit_undo_apply(bus, undo);
         if (frozen && cgroup_freeze(c, place->path, false, FREEZE_MS, &ignored) < 0 && res == 0)
