@@ -192,7 +192,7 @@ static int spawn(const struct proc_run_args *args, struct child *c, struct err *
         (void) posix_spawnattr_setpgroup(&attr, 0);
         (void) posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
         r = posix_spawnp(&c->pid, path_of(args), &fa, &attr, (char *const *) (uintptr_t) args->argv,
-                        (char *const *) (uintptr_t) (args->envp ? args->envp : no_env));
+                         (char *const *) (uintptr_t) (args->envp ? args->envp : no_env));
         (void) posix_spawn_file_actions_destroy(&fa);
         (void) posix_spawnattr_destroy(&attr);
         if (r != 0)
