@@ -75,7 +75,8 @@ static void test_env(void) {
         struct err err;
 
         assert(process_env(c, no_env, NULL, "host", a, &env, &err) == 0);
-        assert(str_after(env_value(env, "PATH"), "/usr/local/sbin:") && str_eq(env_value(env, "HOSTNAME"), "host"));
+        assert(env_value(env, "PATH") && str_after(env_value(env, "PATH"), "/usr/local/sbin:"));
+        assert(str_eq(env_value(env, "HOSTNAME"), "host"));
         assert(!env_value(env, "TERM"));
         for (int i = 0; i < 3; i++) {
                 kv[i] = cri_make(a, KeyValue, key_value);
