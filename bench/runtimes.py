@@ -223,7 +223,7 @@ plugin_dirs = ["{CNI_BIN}"]
 [crio.nri]
 enable_nri = false
 """)
-        write_cni(self.cni_conf, bridge='lxcri2', subnet='10.90.0.0/16', data_dir=os.path.join(directory, 'ipam'))
+        write_cni(self.cni_conf, bridge='lxcri2', subnet='10.95.0.0/16', data_dir=os.path.join(directory, 'ipam'))
 
     def command(self):
         # Without its drop-in folder: only what this file says.

@@ -74,7 +74,7 @@ def parent(name):
 
 def test_a_pod(crio, cri, pb, busybox, logs):
     with Pod(cri, log_directory=str(logs), host_network=False, linux={'cgroup_parent': parent('crio')}) as sandbox:
-        assert sandbox.status().network.ip.startswith('10.90.')
+        assert sandbox.status().network.ip.startswith('10.95.')
         limits = {'memory_limit_in_bytes': 64 << 20, 'cpu_quota': 50000, 'cpu_period': 100000}
         first = sandbox.sh(busybox, 'echo logged; echo page >/index.html; exec httpd -f -p 80 -h /', resources=limits)
         second = sandbox.sh(busybox, 'trap "exit 3" TERM; while :; do sleep 0.1; done')
