@@ -1,6 +1,7 @@
 """image tag, untag and tags: names of images, here and in a registry."""
 
 import json
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -63,17 +64,33 @@ def test_names_outlive_a_kill(own_daemon, images):
 
 
 def test_tags_of_a_registry(daemon, images):
-    names = [f'v{i}' for i in range(1203)]  # two pages
-    image = recipes.marked('names')
-    images.pusher.push('many', names[0], image)
-    for name in names[1:]:
-        images.pusher.manifest('many', name, image.manifest, image.media_type())
+    names = [f'v{i}' for i in range(5)]
+    for name in names:
+        images.push(recipes.marked('names'), 'many', name)
     repository = images.ref('many').rsplit(':', 1)[0]
-    assert sorted(daemon.runtime.cli('image', 'tags', repository).stdout.split()) == sorted(names)
-    assert sorted(json.loads(daemon.runtime.cli('image', 'tags', '-o', 'json', repository).stdout)) == sorted(names)
+    assert sorted(daemon.runtime.cli('image', 'tags', repository).stdout.split()) == names
+    assert sorted(json.loads(daemon.runtime.cli('image', 'tags', '-o', 'json', repository).stdout)) == names
     for wrong, word in ((repository + 'absent', 'manyabsent'), (repository + ':v1', 'without tag'), ('127.0.0.1:1/x', '127.0.0.1:1')):
         done = daemon.runtime.cli('image', 'tags', wrong, check=False)
         assert done.returncode == 1 and word in done.stderr, done
+
+
+def test_tags_in_pages(daemon):
+    """As registries give them: at most as many as they like, and a Link while there are more."""
+    fake, names = Fake(), [f't{i:04}' for i in range(25)]
+
+    def page(request):
+        query = parse_qs(urlsplit(request.path).query)
+        first = names.index(query['last'][0]) + 1 if 'last' in query else 0
+        more = {'Link': f'</v2/x/tags/list?n=10&last={names[first + 9]}>; rel="next"'} if first + 10 < len(names) else {}
+        request.answer(200, json.dumps({'name': 'x', 'tags': names[first:first + 10]}), **more)
+        return True
+
+    fake.when('/tags/list', page)
+    try:
+        assert daemon.runtime.cli('image', 'tags', fake.address + '/x').stdout.split() == names
+    finally:
+        fake.stop()
 
 
 @pytest.mark.parametrize('body, word', [
