@@ -73,23 +73,30 @@ static int load(const char *file, json_t **ret, struct err *err) {
 }
 
 /* "https://index.docker.io/v1/" and "docker.io" are the same: what a key of a file says of host and path. */
-static const char *plain_key(const char *key, struct arena *arena) {
-        const char *rest = str_after(key, "https://"), *plain;
+static const char *plain_key(const char *key, size_t *ret_len) {
+        static const char *const hub[] = { "index.docker.io", "registry-1.docker.io" };
+        const char *rest = str_after(key, "https://") ?: str_after(key, "http://");
 
-        if (!rest)
-                rest = str_after(key, "http://");
-        plain = rest ? arena_strndup(arena, rest, strcspn(rest, "/")) : key;
-        if (str_eq(plain, "index.docker.io") || str_eq(plain, "registry-1.docker.io"))
-                return DOCKER_HUB;
-        return plain;
+        *ret_len = rest ? strcspn(rest, "/") : strlen(key);
+        for (size_t i = 0; i < ELEMENTSOF(hub); i++)
+                if (*ret_len == strlen(hub[i]) && strncmp(rest ?: key, hub[i], *ret_len) == 0) {
+                        *ret_len = strlen(DOCKER_HUB);
+                        return DOCKER_HUB;
+                }
+        return rest ?: key;
 }
 
 /* The key of @auths that says @name, as the file spells it; NULL when there is none. */
-static const char *find_key(json_t *auths, const char *name, struct arena *arena) {
-        const char *key;
+static const char *find_key(json_t *auths, const char *name) {
+        const char *key, *plain;
         json_t *value;
+        size_t len;
 
-        json_object_foreach(auths, key, value) if (str_eq(plain_key(key, arena), name)) return key;
+        json_object_foreach(auths, key, value) {
+                plain = plain_key(key, &len);
+                if (len == strlen(name) && strncmp(plain, name, len) == 0)
+                        return key;
+        }
         return NULL;
 }
 
@@ -128,9 +135,9 @@ static int take_entry(const json_t *entry, struct arena *arena, struct image_aut
 }
 
 /* Which helper keeps the credentials of @host; NULL: none, they are in the file. */
-static const char *helper_of(json_t *file, const char *host, struct arena *arena) {
+static const char *helper_of(json_t *file, const char *host) {
         json_t *helpers = json_object_get(file, "credHelpers");
-        const char *key = find_key(helpers, host, arena);
+        const char *key = find_key(helpers, host);
 
         return json_string_value(key ? json_object_get(helpers, key) : json_object_get(file, "credsStore"));
 }
@@ -144,7 +151,7 @@ static int find_in(json_t *file, const char *name, struct arena *arena, struct i
         char *prefix = arena_strdup(arena, name), *slash;
         const char *host = arena_strndup(arena, name, strcspn(name, "/")), *helper, *key;
 
-        helper = helper_of(file, host, arena);
+        helper = helper_of(file, host);
         if (helper) {
                 int r = auth_helper_get(helper, server_of(host), arena, ret, err);
 
@@ -154,7 +161,7 @@ static int find_in(json_t *file, const char *name, struct arena *arena, struct i
         for (;;) {
                 int r;
 
-                key = find_key(auths, prefix, arena);
+                key = find_key(auths, prefix);
                 r = key ? take_entry(json_object_get(auths, key), arena, ret, err) : 0;
                 slash = strrchr(prefix, '/');
                 if (r != 0 || !slash)
@@ -219,9 +226,15 @@ static int open_folder(const char *file, int *ret_fd, struct err *err) {
         return 0;
 }
 
-/* Where the file really is: a symlink stays one. */
-static const char *real_file(const char *file, char buf[PATH_MAX]) {
-        return realpath(file, buf) ? buf : file;
+/* Locks the folder, for as long as it is open, and reads @file, which becomes where it really is: a symlink stays one.
+ */
+static int open_to_write(const char **file, char real[PATH_MAX], int *ret_folder_fd, json_t **ret, struct err *err) {
+        int r;
+
+        if (realpath(*file, real))
+                *file = real;
+        r = open_folder(*file, ret_folder_fd, err);
+        return r < 0 ? r : load(*file, ret, err);
 }
 
 static int save(const char *file, const json_t *content, struct err *err) {
@@ -258,13 +271,10 @@ int auth_file_store(const char *file, const char *key, const char *username, con
         r = auth_key_check(key, err);
         if (r < 0)
                 return r;
-        file = real_file(file, real);
-        r = open_folder(file, &folder_fd, err);
-        if (r == 0)
-                r = load(file, &content, err);
+        r = open_to_write(&file, real, &folder_fd, &content, err);
         if (r < 0)
                 return r;
-        helper = strchr(key, '/') ? NULL : helper_of(content, key, arena);
+        helper = strchr(key, '/') ? NULL : helper_of(content, key);
         if (helper)
                 return auth_helper_store(helper, server_of(key), username, password, err);
         auths = json_object_get(content, "auths");
@@ -272,7 +282,7 @@ int auth_file_store(const char *file, const char *key, const char *username, con
                 auths = json_object();
                 (void) json_object_set_new(content, "auths", auths);
         }
-        spelled = find_key(auths, key, arena);
+        spelled = find_key(auths, key);
         auth = basic_auth(username, password);
         r = json_object_set_new(auths, spelled ? arena_strdup(arena, spelled) : key, json_pack("{s:s}", "auth", auth));
         explicit_bzero(auth, strlen(auth));
@@ -284,7 +294,7 @@ int auth_file_store(const char *file, const char *key, const char *username, con
 
 static int erase_one(json_t *content, const char *key, struct arena *arena, struct err *err) {
         json_t *auths = json_object_get(content, "auths");
-        const char *helper = strchr(key, '/') ? NULL : helper_of(content, key, arena), *spelled;
+        const char *helper = strchr(key, '/') ? NULL : helper_of(content, key), *spelled;
         int any = 0;
 
         if (helper) {
@@ -292,7 +302,7 @@ static int erase_one(json_t *content, const char *key, struct arena *arena, stru
                 if (any < 0)
                         return any;
         }
-        while ((spelled = find_key(auths, key, arena))) {
+        while ((spelled = find_key(auths, key))) {
                 (void) json_object_del(auths, arena_strdup(arena, spelled));
                 any = 1;
         }
@@ -301,19 +311,20 @@ static int erase_one(json_t *content, const char *key, struct arena *arena, stru
 
 static int erase_all(json_t *content, struct arena *arena, struct err *err) {
         json_t *auths = json_object_get(content, "auths"), *value;
-        const char *key;
         int r, any = json_object_size(auths) > 0;
+        const char *key, *plain;
+        size_t len;
 
         json_object_foreach(json_object_get(content, "credHelpers"), key, value) {
-                r = erase_one(content, plain_key(key, arena), arena, err);
+                plain = plain_key(key, &len);
+                r = erase_one(content, arena_strndup(arena, plain, len), arena, err);
                 if (r < 0)
                         return r;
                 any = any || r;
         }
         while ((key = json_object_iter_key(json_object_iter(auths)))) {
-                const char *name = plain_key(key, arena);
-
-                r = erase_one(content, arena_strdup(arena, name), arena, err);
+                plain = plain_key(key, &len);
+                r = erase_one(content, arena_strndup(arena, plain, len), arena, err);
                 if (r < 0)
                         return r;
         }
@@ -334,10 +345,7 @@ int auth_file_erase(const char *file, const char *key, struct err *err) {
         }
         if (access(file, F_OK) < 0 && errno == ENOENT)
                 return 0;
-        file = real_file(file, real);
-        r = open_folder(file, &folder_fd, err);
-        if (r == 0)
-                r = load(file, &content, err);
+        r = open_to_write(&file, real, &folder_fd, &content, err);
         if (r < 0)
                 return r;
         any = key ? erase_one(content, key, arena, err) : erase_all(content, arena, err);
