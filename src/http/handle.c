@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include "base/alloc.h"
@@ -327,12 +328,29 @@ static void set_transfer(CURL *c, const struct http *h, struct exchange *x, cons
         }
 }
 
-/* A proxy is of no use for what is on this machine, whatever the environment says; Go's clients do the same. */
-static void set_proxy(CURL *c, const char *url) {
-        const char *host = strstr(url, "://");
+/* The variable of the environment that names a proxy for @url; NULL: none. As with Go's clients, whose unit files
+ * people copy, a proxy is of no use for what is on this machine, and HTTP_PROXY counts, too, which curl reads in small
+ * letters only (in a CGI program it is a header of the client's; we are none). */
+static const char *proxy_variable(const char *url) {
+        static const char *const names[] = { "http_proxy",  "HTTP_PROXY", "https_proxy",
+                                             "HTTPS_PROXY", "all_proxy",  "ALL_PROXY" };
+        const char *rest = str_after(url, "https://");
+        size_t first = rest ? 2 : 0;
 
-        if (host && url_host_is_loopback(host + 3))
-                (void) curl_easy_setopt(c, CURLOPT_PROXY, "");
+        rest = rest ?: str_after(url, "http://");
+        if (!rest || url_host_is_loopback(rest))
+                return NULL;
+        for (size_t i = first; i < ELEMENTSOF(names); i += i == 1 ? 3 : 1)
+                if (!str_empty(getenv(names[i])))
+                        return names[i];
+        return NULL;
+}
+
+/* NO_PROXY is curl's to read. */
+static void set_proxy(CURL *c, const char *url) {
+        const char *variable = proxy_variable(url);
+
+        (void) curl_easy_setopt(c, CURLOPT_PROXY, variable ? getenv(variable) : "");
 }
 
 /* Milliseconds to wait at most, at @now; 0 when the deadline has passed. */
@@ -393,7 +411,7 @@ static enum http_failure failure_of(CURLcode code) {
 
 static int report(CURLcode code, char *error, const char *url, const struct handle *handle, struct exchange *x) {
         _cleanup_(arena_freep) struct arena *arena = arena_new(4 * URL_MAX);
-        const char *host = url_host(url, arena) ?: "?";
+        const char *host = url_host(url, arena) ?: "?", *variable;
 
         if (x->stopped)
                 return -(int) x->err->code;
@@ -414,7 +432,9 @@ static int report(CURLcode code, char *error, const char *url, const struct hand
                                tls_pin_text(&handle->met, arena));
         if (code == CURLE_ABORTED_BY_CALLBACK)
                 return err_set(x->err, ERR_UNAVAILABLE, "%s: the connection broke before the answer", host);
-        return err_set(x->err, ERR_UNAVAILABLE, "%s: %s", host, *error ? error : curl_easy_strerror(code));
+        variable = failure_of(code) == HTTP_FAILURE_CONNECT ? proxy_variable(url) : NULL;
+        return err_set(x->err, ERR_UNAVAILABLE, "%s: %s%s%s%s", host, *error ? error : curl_easy_strerror(code),
+                       variable ? " (the environment names a proxy: " : "", variable ?: "", variable ? ")" : "");
 }
 
 int handle_exchange(struct handle *handle, const struct http_request *req, const char *url, bool is_first_origin,

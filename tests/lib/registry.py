@@ -17,12 +17,12 @@ def free_port():
         return s.getsockname()[1]
 
 
-def make_certificate(directory, name='localhost'):
-    """A self-signed certificate for loopback, which is its own CA: (certificate, key)."""
+def make_certificate(directory, name='localhost', ip='127.0.0.1'):
+    """A self-signed certificate for an address, which is its own CA: (certificate, key)."""
     cert, key = os.path.join(directory, 'registry.crt'), os.path.join(directory, 'registry.key')
     subprocess.run(['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt',
                     'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2', '-subj', '/CN=' + name,
-                    '-addext', f'subjectAltName=DNS:{name},IP:127.0.0.1', '-keyout', key,
+                    '-addext', f'subjectAltName=DNS:{name},IP:{ip}', '-keyout', key,
                     '-out', cert], check=True, stderr=subprocess.DEVNULL)
     return cert, key
 
@@ -30,14 +30,14 @@ def make_certificate(directory, name='localhost'):
 class Registry:
     """A running registry; `clients` is the certificate authority of those who may ask it. `address` is host:port. Stop it with stop() or use it in `with`."""
 
-    def __init__(self, directory, user=None, password=None, tls=False, clients=None):
+    def __init__(self, directory, user=None, password=None, tls=False, clients=None, host='127.0.0.1'):
         os.makedirs(directory, exist_ok=True)
         self.directory, self.tls = directory, tls
-        self.address = f'127.0.0.1:{free_port()}'
+        self.address = f'{host}:{free_port()}'
         self.ca_file = self.client = None
         http_part = f'http:\n  addr: {self.address}\n  secret: tests\n'
         if tls:
-            self.ca_file, key = make_certificate(directory)
+            self.ca_file, key = make_certificate(directory, ip=host)
             http_part += f'  tls:\n    certificate: {self.ca_file}\n    key: {key}\n'
             if clients:
                 http_part += f'    clientcas: [{clients}]\n'
