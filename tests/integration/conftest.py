@@ -340,6 +340,12 @@ def pytest_runtest_makereport(item, call):
                 break
 
 
+def pytest_runtest_logreport(report):
+    """Where the run takes an hour, LXCRI_TEST_AT_ONCE has failures told as they come, too."""
+    if report.failed and 'LXCRI_TEST_AT_ONCE' in os.environ:
+        print(f'\n{report.nodeid}, {report.when}:\n{report.longreprtext}')
+
+
 @pytest.fixture(scope='session')
 def criu():
     """CRIU, where it works with this kernel."""
