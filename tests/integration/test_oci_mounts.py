@@ -6,6 +6,7 @@ import re
 import socket
 import stat
 import subprocess
+import tempfile
 import time
 
 import pytest
@@ -17,23 +18,47 @@ def host_mount(*args):
     subprocess.run(['mount', *args], check=True)
 
 
-@pytest.fixture
-def tree(oci):
-    """A folder of the host with a file and a mount below it, `sub`; what the test leaves mounted is unmounted."""
+def mount_tmpfs(path):
+    host_mount('-t', 'tmpfs', 'none', path)
+
+
+def mount_idmappable(path):
+    """tmpfs has idmapped mounts from Linux 6.3 on; before it, an ext4 in a file that nobody else has."""
+    if kernel() >= (6, 3):
+        mount_tmpfs(path)
+        return
+    with tempfile.NamedTemporaryFile(dir=os.environ['LXCRI_TEST_TMP']) as image:
+        subprocess.run(['mkfs.ext4', '-q', image.name, '2M'], check=True, stderr=subprocess.DEVNULL)
+        host_mount('-o', 'loop', image.name, path)
+
+
+def made_tree(oci, mount):
     path = os.path.join(oci.folder, 'tree')
     os.makedirs(path)
-    host_mount('-t', 'tmpfs', 'none', path)
+    mount(path)
     host_mount('--make-private', path)
     os.makedirs(path + '/sub')
     with open(path + '/file', 'w', encoding='utf-8') as f:
         f.write('on the host\n')
-    host_mount('-t', 'tmpfs', 'none', path + '/sub')
+    mount(path + '/sub')
     with open(path + '/sub/below', 'w', encoding='utf-8') as f:
         f.write('below\n')
     yield path
     for container in oci.containers:
         oci.result('delete', '--force', container.id)
     subprocess.run(['umount', '-R', path], check=True)
+
+
+@pytest.fixture
+def tree(oci):
+    """A folder of the host with a file and a mount below it, `sub`; what the test leaves mounted is unmounted."""
+    yield from made_tree(oci, mount_tmpfs)
+
+
+@pytest.fixture
+def idmappable(oci):
+    """The same, of a file system whose mounts this kernel can map."""
+    yield from made_tree(oci, mount_idmappable)
 
 
 def options_of(box, point):
@@ -437,15 +462,14 @@ def mapping(inside, outside, size=65536):
     return [{'containerID': inside, 'hostID': outside, 'size': size}]
 
 
-@pytest.mark.skipif(kernel() < (6, 3), reason='tmpfs has idmapped mounts from Linux 6.3 on')
 @pytest.mark.ours
 @pytest.mark.parametrize('option,sub', [('idmap', 0), ('ridmap', 7)])
-def test_idmapped_mounts(oci, tree, option, sub):
+def test_idmapped_mounts(oci, idmappable, option, sub):
     """The files' owners are seen through the mapping, those of mounts below only with ridmap."""
-    os.chown(tree + '/file', 0, 0)
-    os.chown(tree + '/sub/below', 0, 0)
+    os.chown(idmappable + '/file', 0, 0)
+    os.chown(idmappable + '/sub/below', 0, 0)
     box = oci.container().sh('stat -c "%u %g" /mnt/file /mnt/sub/below; exec sleep 1000')
-    box.mount(tree, '/mnt', 'rbind', option, uidMappings=mapping(0, 7), gidMappings=mapping(0, 8))
+    box.mount(idmappable, '/mnt', 'rbind', option, uidMappings=mapping(0, 7), gidMappings=mapping(0, 8))
     box.up()
     until(lambda: box.output_text().count('\n') == 2)
     first, second = box.output_text().splitlines()
@@ -453,25 +477,23 @@ def test_idmapped_mounts(oci, tree, option, sub):
     assert second == ('7 8' if sub else '0 0')
 
 
-@pytest.mark.skipif(kernel() < (6, 3), reason='tmpfs has idmapped mounts from Linux 6.3 on')
 @pytest.mark.ours
-def test_idmapped_mounts_by_an_option(oci, tree):
+def test_idmapped_mounts_by_an_option(oci, idmappable):
     """As crun has them."""
     box = oci.container().sh('stat -c "%u %g" /mnt/file')
-    box.mount(tree, '/mnt', 'bind', 'idmap=uids=0-7-1;gids=0-8-1')
+    box.mount(idmappable, '/mnt', 'bind', 'idmap=uids=0-7-1;gids=0-8-1')
     assert box.run() == '7 8\n'
 
 
-@pytest.mark.skipif(kernel() < (6, 3), reason='tmpfs has idmapped mounts from Linux 6.3 on')
 @pytest.mark.ours
-def test_idmapped_mounts_in_a_user_namespace(oci, tree):
+def test_idmapped_mounts_in_a_user_namespace(oci, idmappable):
     """Without mappings of its own a mount has the container's: its root owns what root owns."""
-    os.chown(tree + '/file', 0, 0)
+    os.chown(idmappable + '/file', 0, 0)
     box = oci.container().sh('stat -c %u /mnt/file; echo x >/mnt/made; stat -c %u /mnt/made')
     box.user_namespace()
-    box.mount(tree, '/mnt', 'rbind', 'ridmap')
+    box.mount(idmappable, '/mnt', 'rbind', 'ridmap')
     assert box.run() == '0\n0\n'
-    assert os.stat(tree + '/made').st_uid == 0
+    assert os.stat(idmappable + '/made').st_uid == 0
 
 
 @pytest.mark.ours
