@@ -13,6 +13,7 @@ import pytest
 
 import bundle
 from bundle import ID, Refused, until
+from patience import SLOW
 from runtime import has_systemd
 
 pytestmark = pytest.mark.skipif(bundle.NAME != 'lxcri', reason='this runtime\'s own')
@@ -604,6 +605,7 @@ def test_exit_status_of_run(oci):
     assert done.returncode == 1 and 'no-such-program' in done.stderr
 
 
+@pytest.mark.skipif(SLOW > 1, reason='an emulated processor\'s times say nothing')
 def test_time_of_what_engines_ask_for_all_the_time(oci, box):
     """Less than 2 ms of CPU, the kernel's for a fork, an exec and an exit included."""
     for words in (['state', box.id], ['list'], ['kill', box.id, 'CONT']):

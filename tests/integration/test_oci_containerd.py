@@ -59,7 +59,8 @@ def test_on_a_terminal(ctr, busybox):
     _, command = ctr.run_command('--rm', '--tty', busybox, 'sh')
     shell = Terminal(['/usr/bin/env', *ctr.command(*command)])
     shell.expect('# ', 30 * SLOW)
-    shell.type('tty; stty size\n')
+    # ctr gives the size to a program that has started.
+    shell.type('tty; while [ "$(stty size 2>/dev/null)" = "" ]; do sleep 0.1; done; stty size\n')
     shell.expect(r'/dev/pts/0\r+\n50 132\r+\n', 10 * SLOW)
     shell.type('exit 5\n')
     assert shell.wait(30 * SLOW) == 5

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # stage.sh - the folder that goes to the guest, for the scripts that run tests there. Sourced, not executed.
 #
-# Only what the tests need goes over, and only tests/ and docs/ are copied in the guest: programs run from 9p as well, while sockets
-# and overlays lie on the guest's own disk, in /var/tmp.
+# Only what the tests need goes over, and only tests/, docs/ and src/ are copied in the guest: programs run from 9p as well,
+# while sockets and overlays lie on the guest's own disk, in /var/tmp.
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 repo=$(realpath "$here/../..")
@@ -11,6 +11,7 @@ trap 'rm -rf "$stage"' EXIT
 mkdir -p "$stage"/{build,programs,proto,tools}
 protoc -I "$repo/src/proto" --python_out "$stage/proto" cri.proto admin.proto
 cp -r "$repo/tests" "$repo/docs" "$stage/"
+(cd "$repo" && cp --parents src/security/seccomp-words.h "$stage/") # a test reads it
 
 stage_programs() {
 	cp "${LXCRI_BUILD:-$repo/build}"/proxmox-lxcri{,d,-admin,-keeper,-init} "$stage/build/"
@@ -49,7 +50,7 @@ stage_run() {
 		set -euo pipefail
 		mkdir /var/tmp/repo
 		cd /var/tmp/repo
-		cp -r /mnt/host/tests /mnt/host/docs .
+		cp -r /mnt/host/tests /mnt/host/docs /mnt/host/src .
 		ln -s /mnt/host/build /mnt/host/tools .
 		[ ! -e /mnt/host/images ] || cp -r /mnt/host/images .
 		export LXCRI_CRI_PYTHON=/mnt/host/proto LXCRI_CRI_TOOLS=/mnt/host/tools
