@@ -17,7 +17,7 @@
 #include "http/tls.h"
 #include "http/url.h"
 
-enum { ATTEMPTS = 5, CONNECT_ATTEMPTS = 3, BACKOFF_MS = 200, BACKOFF_MAX_MS = 10000, RETRY_AFTER_MAX_S = 30 };
+enum { ATTEMPTS = 5, CONNECT_ATTEMPTS = 3, BACKOFF_MS = 200, BACKOFF_MAX_MS = 10000 };
 
 static void global_init(void) {
         if (memory_global_init() != CURLE_OK)
@@ -166,6 +166,8 @@ static int follow(struct handle *handle, const struct http_request *req, struct 
         for (unsigned hop = 0; r == 0; hop++) {
                 if (!url_is_https(url) && !req->allow_http)
                         return err_set(err, ERR_PRECONDITION, "plain http to %s is not allowed", url_host(url, arena));
+                if (req->stream && (r = req->stream->rewind(req->stream->userdata, err)) < 0)
+                        return r;
                 r = handle_exchange(handle, req, url, url_same_origin(first, url), ret, err);
                 if (r < 0 || !is_redirect(ret->status) || req->no_redirects)
                         return r;
@@ -186,8 +188,8 @@ static int follow(struct handle *handle, const struct http_request *req, struct 
         return r;
 }
 
-/* Seconds from a Retry-After header: a number or a date. */
-static unsigned retry_after_s(const struct http_response *resp) {
+/* A number or a date. */
+unsigned http_retry_after_s(const struct http_response *resp) {
         const char *value = http_response_header(resp, "retry-after", NULL);
         uint64_t seconds;
         time_t when, now = time(NULL);
@@ -230,7 +232,7 @@ unsigned http_backoff_ms(unsigned attempt) {
 static bool worth_another_try(const struct http_response *resp, unsigned attempt, unsigned attempts) {
         switch (resp->failure) {
         case HTTP_FAILURE_NONE:
-                return attempt + 1 < attempts && retry_after_s(resp) <= RETRY_AFTER_MAX_S &&
+                return attempt + 1 < attempts && http_retry_after_s(resp) <= HTTP_RETRY_AFTER_MAX_S &&
                        (resp->status == 429 || resp->status == 408 || (resp->status >= 500 && resp->status != 501));
         case HTTP_FAILURE_CONNECT:
         case HTTP_FAILURE_TLS:
@@ -254,7 +256,7 @@ int http_perform(struct http *h, const struct http_request *req, struct http_res
                 r = follow(handle, req, arena, ret, err);
                 if ((req->once && ret->sent) || !worth_another_try(ret, attempt, attempts))
                         break;
-                ms = MAX_OF(http_backoff_ms(attempt), retry_after_s(ret) * 1000);
+                ms = MAX_OF(http_backoff_ms(attempt), http_retry_after_s(ret) * 1000);
                 log_debug("request will be tried again", "url", url_for_people(req->url, arena), "status",
                           LOG_U64(ret->status), "wait_ms", LOG_U64(ms), "error", r < 0 ? err->msg : "", NULL);
                 r = http_pause(req->cancel_fd, req->deadline_ns, ms, err);

@@ -42,20 +42,30 @@ struct http_part {
         const char *file, *filename; /* where it is, and what the server is told that it is called */
 };
 
+/* A body that is made while it is sent. */
+struct http_body {
+        int (*rewind)(void *userdata, struct err *err); /* to its first byte; called before each attempt */
+        /* At least one byte; fewer than were announced in all are an error. Failing stops the request and is returned
+         * with what it put into @err. It may wait, and has to see to it that cancelling ends that. */
+        int (*read)(void *data, size_t size, size_t *ret_len, void *userdata, struct err *err);
+        void *userdata;
+};
+
 struct http_request {
-        const char *method; /* NULL: GET; HEAD, POST, PUT and DELETE are the others */
+        const char *method; /* NULL: GET; HEAD, POST, PUT, PATCH and DELETE are the others */
         const char *url;
         const char *const *headers; /* "Name: value", NULL-terminated, sent on every hop; may be NULL */
         const char *authorization;  /* value of that header; only ever sent to the origin of @url; may be NULL */
         const char *body;           /* POST and PUT: a form, unless @headers name another Content-Type */
         size_t body_len;
-        const struct http_part *parts; /* POST: multipart/form-data instead of @body; may be NULL */
-        const char *ca_file;           /* trusted as well as the system's; may be NULL */
-        const char *cert_file;         /* PEM: who we are, for the origin of @url alone; may be NULL */
-        const char *key_file;          /* PEM, its private key; NULL: it is in @cert_file */
-        bool allow_http;               /* plain http for @url, and for redirects as long as no hop was https */
-        uint64_t offset;               /* ask for the body from here on (Range) */
-        unsigned attempts;             /* 0: 5; for connection errors at most 3 of them */
+        const struct http_body *stream; /* PUT and PATCH: makes the @body_len bytes in place of @body; may be NULL */
+        const struct http_part *parts;  /* POST: multipart/form-data instead of @body; may be NULL */
+        const char *ca_file;            /* trusted as well as the system's; may be NULL */
+        const char *cert_file;          /* PEM: who we are, for the origin of @url alone; may be NULL */
+        const char *key_file;           /* PEM, its private key; NULL: it is in @cert_file */
+        bool allow_http;                /* plain http for @url, and for redirects as long as no hop was https */
+        uint64_t offset;                /* ask for the body from here on (Range) */
+        unsigned attempts;              /* 0: 5; for connection errors at most 3 of them */
         bool once;            /* must not arrive twice: no other attempt, not even curl's own, once it was sent */
         bool no_redirects;    /* 3xx are statuses as any other */
         int cancel_fd;        /* readable: stop, ERR_CANCELLED; -1: none */
@@ -100,6 +110,10 @@ const char *http_response_header(const struct http_response *r, const char *name
 
 /* Its Date, in seconds since 1970; 0 when it has none. */
 int64_t http_response_date_s(const struct http_response *r);
+
+/* Seconds that the server wants to be left alone (Retry-After); 0: it does not say. */
+unsigned http_retry_after_s(const struct http_response *r);
+enum { HTTP_RETRY_AFTER_MAX_S = 30 }; /* those that we wait */
 
 /* For loops of the caller's own: how long to wait before try number @attempt (from 0), partly random; and the wait,
  * which ends early with ERR_CANCELLED or ERR_DEADLINE. */

@@ -11,7 +11,7 @@
 #include "base/str.h"
 #include "http/url.h"
 
-enum { BUFFER_BYTES = 256 * 1024, SLOW_BYTES_PER_S = 512, CONNECTIONS_MAX = 4 };
+enum { BUFFER_BYTES = 256 * 1024, UPLOAD_BYTES = 256 * 1024, SLOW_BYTES_PER_S = 512, CONNECTIONS_MAX = 4 };
 
 /* One exchange, seen by curl's callbacks. */
 struct exchange {
@@ -213,6 +213,27 @@ static size_t on_body(char *data, size_t size, size_t n, void *userdata) {
         return len;
 }
 
+static size_t on_read(char *data, size_t size, size_t n, void *userdata) {
+        struct exchange *x = userdata;
+        const struct http_body *body = x->req->stream;
+        size_t len = 0;
+
+        if (body->read(data, size * n, &len, body->userdata, x->err) < 0) {
+                stop(x);
+                return CURL_READFUNC_ABORT;
+        }
+        return len;
+}
+
+/* Without a way back: curl must not begin anew by itself when a kept connection breaks on the way. */
+static void set_stream(CURL *c, const struct http_request *req, struct exchange *x) {
+        (void) curl_easy_setopt(c, CURLOPT_UPLOAD, 1L);
+        (void) curl_easy_setopt(c, CURLOPT_INFILESIZE_LARGE, (curl_off_t) req->body_len);
+        (void) curl_easy_setopt(c, CURLOPT_UPLOAD_BUFFERSIZE, (long) UPLOAD_BYTES);
+        (void) curl_easy_setopt(c, CURLOPT_READFUNCTION, on_read);
+        (void) curl_easy_setopt(c, CURLOPT_READDATA, x);
+}
+
 /* Headers carry secrets. */
 static void header_list_free(struct curl_slist *list) {
         for (struct curl_slist *at = list; at; at = at->next)
@@ -265,8 +286,9 @@ static int fill_mime(curl_mime *mime, const struct http_part *parts, struct err 
 }
 
 /* @ret_mime: curl_mime_free() it after the exchange. */
-static int set_method(CURL *c, const struct http_request *req, curl_mime **ret_mime, struct err *err) {
-        bool put = str_eq(req->method, "PUT");
+static int set_method(CURL *c, const struct http_request *req, struct exchange *x, curl_mime **ret_mime,
+                      struct err *err) {
+        bool put = str_eq(req->method, "PUT"), patch = str_eq(req->method, "PATCH");
 
         if (str_eq(req->method, "HEAD")) {
                 (void) curl_easy_setopt(c, CURLOPT_NOBODY, 1L);
@@ -274,14 +296,16 @@ static int set_method(CURL *c, const struct http_request *req, curl_mime **ret_m
                 *ret_mime = curl_mime_init(c);
                 (void) curl_easy_setopt(c, CURLOPT_MIMEPOST, *ret_mime);
                 return fill_mime(*ret_mime, req->parts, err);
-        } else if (put || str_eq(req->method, "POST")) {
+        } else if (req->stream) {
+                set_stream(c, req, x);
+        } else if (put || patch || str_eq(req->method, "POST")) {
                 (void) curl_easy_setopt(c, CURLOPT_POST, 1L);
                 (void) curl_easy_setopt(c, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t) req->body_len);
                 (void) curl_easy_setopt(c, CURLOPT_POSTFIELDS, req->body ?: "");
         } else {
                 (void) curl_easy_setopt(c, CURLOPT_HTTPGET, 1L);
         }
-        if (put || str_eq(req->method, "DELETE"))
+        if (put || patch || str_eq(req->method, "DELETE"))
                 (void) curl_easy_setopt(c, CURLOPT_CUSTOMREQUEST, req->method);
         return 0;
 }
@@ -456,7 +480,7 @@ int handle_exchange(struct handle *handle, const struct http_request *req, const
         set_transfer(handle->easy, handle->http, &x, url, error);
         set_proxy(handle->easy, url);
         tls_set(handle, req, is_first_origin);
-        r = set_method(handle->easy, req, &mime, err);
+        r = set_method(handle->easy, req, &x, &mime, err);
         if (r == 0) {
                 if (curl_multi_add_handle(handle->multi, handle->easy) != CURLM_OK)
                         abort();
