@@ -12,7 +12,13 @@
 #include "http/url.h"
 #include "image/json.h"
 
-enum { TOKEN_REPLY_MAX = 256 * 1024, TOKEN_MAX = 64 * 1024, SECRET_MAX = 64 * 1024, CACHE_MAX = 256 };
+enum {
+        TOKEN_REPLY_MAX = 256 * 1024,
+        TOKEN_MAX = 64 * 1024,
+        SECRET_MAX = 64 * 1024,
+        CACHE_MAX = 256,
+        QUERY_MAX = 64 * 1024
+};
 enum { TOKEN_TTL_S = 60, TOKEN_TTL_MAX_S = 3600, BASIC_TTL_S = 300, TOKEN_MARGIN_S = 10 };
 
 /* --- credentials ------------------------------------------------------------------------------------------------ */
@@ -233,22 +239,46 @@ static int read_token(const struct http_response *resp, char **ret_header, uint6
         return 0;
 }
 
-/* The challenge's parameters as a query or form: service and scope. */
-static const char *token_query(const struct auth_request *req, const struct challenge *c, struct arena *arena) {
+/* Scopes stand in a challenge with blanks between them; in a query each is a parameter of its own. */
+static void add_scope(struct strbuf *out, const char *scope, size_t len, bool form, struct arena *arena) {
+        const char *one = url_encode(arena_strndup(arena, scope, len), arena), *last = strrchr(strbuf_str(out), '&');
+
+        if (len == 0)
+                return;
+        if (form && last && str_after(last, "&scope="))
+                strbuf_printf(out, "%%20%s", one);
+        else
+                strbuf_printf(out, "&scope=%s", one);
+}
+
+/* The challenge's parameters as a query or form: service and scopes. */
+static const char *token_query(const struct auth_request *req, const struct challenge *c, bool form,
+                               struct arena *arena) {
         const char *service = challenge_param(c, "service"), *scope = challenge_param(c, "scope");
+        _cleanup_strbuf_ struct strbuf out = STRBUF(QUERY_MAX);
 
         if (str_empty(scope) && *req->repository)
                 scope = arena_printf(arena, "repository:%s:pull", req->repository);
-        return arena_printf(arena, "%s%s%s%s%s", service ? "service=" : "", service ? url_encode(service, arena) : "",
-                            service && !str_empty(scope) ? "&" : "",
-                            str_empty(scope) ? "" : "scope=", str_empty(scope) ? "" : url_encode(scope, arena));
+        if (service)
+                strbuf_printf(&out, "&service=%s", url_encode(service, arena));
+        for (const char *s = scope ?: ""; *s; s += strspn(s, " ")) {
+                size_t len = strcspn(s, " ");
+
+                add_scope(&out, s, len, form, arena);
+                s += len;
+        }
+        for (const char *const *s = req->scopes; s && *s; s++)
+                if (!scope || !strstr(scope, *s))
+                        add_scope(&out, *s, strlen(*s), form, arena);
+        return arena_strdup(arena, out.len ? strbuf_str(&out) + 1 : "");
 }
 
-static int ask_token_server(const struct auth_request *req, const char *realm, const char *query, struct arena *arena,
-                            struct http_response *resp, struct err *err) {
+static int ask_token_server(const struct auth_request *req, const char *realm, const struct challenge *challenge,
+                            struct arena *arena, struct http_response *resp, struct err *err) {
         static const char *const form_headers[] = { "Content-Type: application/x-www-form-urlencoded",
                                                     "Accept: application/json", NULL };
         const struct credentials *c = req->credentials;
+        const char *query = token_query(req, challenge, c && c->identity_token, arena);
         _cleanup_(secret_freep) char *basic = NULL, *form = NULL;
         struct http_request http = { .headers = form_headers + 1,
                                      .ca_file = req->ca_file,
@@ -285,7 +315,7 @@ static int answer_bearer(const struct auth_request *req, const struct challenge 
         host = url_host(realm, arena);
         if (!url_is_https(realm) && !req->allow_http)
                 return err_set(err, ERR_PRECONDITION, "the registry's token server %s is not on https", host);
-        r = ask_token_server(req, realm, token_query(req, c, arena), arena, &resp, err);
+        r = ask_token_server(req, realm, c, arena, &resp, err);
         if (r < 0)
                 err_wrap(err, "get a token from %s", host);
         else if (resp.status == 200)

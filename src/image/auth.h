@@ -35,6 +35,7 @@ struct auth_request {
         struct http *http;
         const struct credentials *credentials; /* NULL: none for this endpoint */
         const char *repository;                /* for the scope when the challenge names none; "": without one */
+        const char *const *scopes;             /* wanted besides the challenge's, NULL-terminated; may be NULL */
         const char *ca_file;
         bool allow_http; /* the registry itself may be asked over plain http */
         int cancel_fd;

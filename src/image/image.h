@@ -55,7 +55,8 @@ struct image_remote {
 struct image_progress {
         const char *digest; /* layer's blob digest */
         uint64_t total_bytes, done_bytes;
-        enum { LAYER_WAITING, LAYER_DOWNLOADING, LAYER_DONE, LAYER_EXISTS } state;
+        /* In a push: a blob is UPLOADING, there already (EXISTS), or MOUNTED from another repository. */
+        enum { LAYER_WAITING, LAYER_DOWNLOADING, LAYER_DONE, LAYER_EXISTS, LAYER_MOUNTED, LAYER_UPLOADING } state;
 };
 
 struct image_pull_args {
@@ -106,6 +107,20 @@ _must_use_ int images_untag(struct images *s, const char *const *names, struct e
  * ERR_NOT_FOUND; ERR_EXHAUSTED past 20000, which fit into 8 MiB of @arena. @ret: NULL-terminated. */
 _must_use_ int images_remote_tags(struct images *s, const struct image_remote *remote, struct arena *arena,
                                   const char ***ret, struct err *err);
+struct image_copy_args {
+        const char *from, *to;                        /* references of registries, as people write them */
+        const struct image_auth *from_auth, *to_auth; /* may be NULL */
+        bool all;                                     /* an index with all its builds, else this machine's */
+        int cancel_fd;        /* an eventfd: readable: stop, ERR_CANCELLED; a part that fails stops the others by it */
+        uint64_t deadline_ns; /* CLOCK_MONOTONIC, UINT64_MAX: none */
+        /* As image_pull_args; counts blobs. May be NULL. */
+        void (*progress)(const struct image_progress *p, size_t layer, size_t n_layers, void *userdata);
+        void *userdata;
+};
+/* From one registry to another, byte for byte: digests stay what they are. @ret_digest: of what @to now names. Nothing
+ * is kept here. */
+_must_use_ int images_copy(struct images *s, const struct image_copy_args *args, struct arena *arena,
+                           const char **ret_digest, struct err *err);
 /* Remove the image behind @ref with all its names; missing is fine. Layers that a snapshot or another image uses stay.
  */
 _must_use_ int images_remove(struct images *s, const char *ref, struct err *err);

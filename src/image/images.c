@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "base/fs.h"
 #include "base/str.h"
+#include "image/copy.h"
 #include "image/flights.h"
 #include "image/mountpoint.h"
 #include "image/snapshot.h"
@@ -24,6 +25,7 @@ struct images {
         struct registries *registries;
         struct claims *claims;
         struct flights *flights;
+        unsigned max_parallel; /* layers of one pull or push */
 };
 
 static int open_root(struct images *s, const char *root, struct err *err) {
@@ -63,6 +65,7 @@ int images_new(const struct images_args *args, struct images **ret, struct err *
         r = open_parts(s, args, err);
         if (r < 0)
                 return err_wrap(err, "images");
+        s->max_parallel = env.max_parallel_layers;
         env.layers = s->layers;
         env.content = s->content;
         env.records = s->records;
@@ -146,6 +149,48 @@ int images_remote_tags(struct images *s, const struct image_remote *remote, stru
         source = source_of(s, remote, &ref, creds);
         r = source_list_tags(source, arena, ret, err);
         return r < 0 ? err_wrap(err, "list the tags of %s", ref_name(&ref, arena)) : 0;
+}
+
+/* @args: its ref and creds come from @name and @auth. */
+static int open_source(struct images *s, const char *name, const struct image_auth *auth, struct source_args *args,
+                       struct credentials **ret_creds, struct source **ret, struct err *err) {
+        int r = credentials_new(auth, ret_creds, err);
+
+        args->creds = *ret_creds;
+        if (r == 0)
+                *ret = source_new(s->registries, args);
+        return r < 0 ? err_wrap(err, "%.300s", name) : 0;
+}
+
+int images_copy(struct images *s, const struct image_copy_args *args, struct arena *arena, const char **ret_digest,
+                struct err *err) {
+        _cleanup_(credentials_freep) struct credentials *from_creds = NULL, *to_creds = NULL;
+        _cleanup_(source_freep) struct source *from = NULL, *to = NULL;
+        struct ref from_ref, to_ref;
+        struct copy_args copy = { .from_ref = &from_ref,
+                                  .to_ref = &to_ref,
+                                  .all = args->all,
+                                  .max_parallel = s->max_parallel,
+                                  .caller = args };
+        struct source_args at = { .cancel_fd = args->cancel_fd, .deadline_ns = args->deadline_ns, .ref = &from_ref };
+        int r = ref_parse(args->from, arena, &from_ref, err);
+
+        if (r == 0)
+                r = ref_parse(args->to, arena, &to_ref, err);
+        if (r == 0)
+                r = open_source(s, args->from, args->from_auth, &at, &from_creds, &from, err);
+        if (r < 0)
+                return r;
+        copy.mount = registry_is_same(from_ref.host, to_ref.host);
+        at.ref = &to_ref;
+        at.push = true;
+        at.mount_from = copy.mount ? from_ref.path : NULL;
+        r = open_source(s, args->to, args->to_auth, &at, &to_creds, &to, err);
+        copy.from = from;
+        copy.to = to;
+        if (r == 0)
+                r = copy_run(&copy, arena, ret_digest, err);
+        return r < 0 ? err_wrap(err, "copy %s to %s", ref_string(&from_ref, arena), ref_string(&to_ref, arena)) : 0;
 }
 
 /* --- what is here ----------------------------------------------------------------------------------------------- */

@@ -83,6 +83,11 @@ static int check_config_type(const struct descriptor *config, struct err *err) {
                        config->media_type);
 }
 
+bool layer_is_foreign(const char *media_type) {
+        return str_after(media_type, OCI "layer.nondistributable.") ||
+               str_after(media_type, DOCKER "image.rootfs.foreign.");
+}
+
 static int check_layer_type(const struct descriptor *layer, struct err *err) {
         static const char *const types[] = { OCI "layer.v1.tar",
                                              OCI "layer.v1.tar+gzip",
@@ -94,31 +99,30 @@ static int check_layer_type(const struct descriptor *layer, struct err *err) {
 
         if (among(layer->media_type, types))
                 return 0;
-        if (str_after(layer->media_type, OCI "layer.nondistributable.") ||
-            str_after(layer->media_type, DOCKER "image.rootfs.foreign."))
+        if (layer_is_foreign(layer->media_type))
                 return err_set(err, ERR_UNIMPLEMENTED,
                                "the image has foreign layers, which registries don't hold (%.100s)", layer->media_type);
         return err_set(err, ERR_UNIMPLEMENTED, "unknown kind of layer \"%.100s\"", layer->media_type);
 }
 
-static int image_decode(const json_t *doc, struct arena *arena, struct manifest *ret, struct err *err) {
+static int image_decode(const json_t *doc, bool any, struct arena *arena, struct manifest *ret, struct err *err) {
         const json_t *list = NULL;
         int r;
 
         r = descriptor_decode(json_object_get(doc, "config"), "config", arena, &ret->config, err);
-        if (r == 0)
+        if (r == 0 && !any)
                 r = check_config_type(&ret->config, err);
         if (r == 0)
                 r = json_get_array(doc, "layers", LAYERS_MAX, &list, err);
         if (r < 0)
                 return r;
-        if (ret->config.size > CONFIG_BYTES_MAX)
+        if (!any && ret->config.size > CONFIG_BYTES_MAX)
                 return err_set(err, ERR_EXHAUSTED, "the config is larger than %d bytes", CONFIG_BYTES_MAX);
         ret->n_layers = json_array_size(list);
         ret->layers = arena_array(arena, struct descriptor, ret->n_layers + 1);
         for (size_t i = 0; r == 0 && i < ret->n_layers; i++) {
                 r = descriptor_decode(json_array_get(list, i), "layer", arena, &ret->layers[i], err);
-                if (r == 0)
+                if (r == 0 && !any)
                         r = check_layer_type(&ret->layers[i], err);
         }
         return r;
@@ -130,7 +134,7 @@ static const char *bare_type(const char *media_type, struct arena *arena) {
 }
 
 /* What the document is: its own word first (it is covered by the digest), then the registry's, then its members. */
-static int kind_of(const json_t *doc, const char *content_type, struct arena *arena, bool *ret_is_index,
+static int kind_of(const json_t *doc, const char *content_type, struct arena *arena, struct manifest *ret,
                    struct err *err) {
         const char *type = "";
         uint64_t version = 0;
@@ -148,18 +152,20 @@ static int kind_of(const json_t *doc, const char *content_type, struct arena *ar
                                "current tool");
         if (version != 2)
                 return err_set(err, ERR_INVALID, "schemaVersion is %llu, not 2", (unsigned long long) version);
-        *ret_is_index = str_eq(type, oci_index) || str_eq(type, docker_list);
-        if (*ret_is_index || str_eq(type, oci_manifest) || str_eq(type, docker_manifest))
+        ret->is_index = str_eq(type, oci_index) || str_eq(type, docker_list);
+        ret->media_type = type;
+        if (ret->is_index || str_eq(type, oci_manifest) || str_eq(type, docker_manifest))
                 return 0;
         if (*type && !str_eq(type, "application/json") && !str_eq(type, "text/plain") &&
             !str_eq(type, "application/octet-stream"))
                 return err_set(err, ERR_UNIMPLEMENTED, "unknown kind of manifest \"%.100s\"", type);
-        *ret_is_index = json_object_get(doc, "manifests") != NULL;
+        ret->is_index = json_object_get(doc, "manifests") != NULL;
+        ret->media_type = ret->is_index ? oci_index : oci_manifest;
         return 0;
 }
 
-int manifest_parse(const char *data, size_t len, const char *media_type, struct arena *arena, struct manifest *ret,
-                   struct err *err) {
+static int parse(const char *data, size_t len, const char *media_type, bool any, struct arena *arena,
+                 struct manifest *ret, struct err *err) {
         _cleanup_(json_unrefp) json_t *doc = NULL;
         struct manifest m = { 0 };
         int r;
@@ -168,16 +174,26 @@ int manifest_parse(const char *data, size_t len, const char *media_type, struct 
                 return err_set(err, ERR_EXHAUSTED, "the manifest is larger than %d bytes", MANIFEST_BYTES_MAX);
         r = json_parse(data, len, "the manifest", &doc, err);
         if (r == 0)
-                r = kind_of(doc, media_type, arena, &m.is_index, err);
+                r = kind_of(doc, media_type, arena, &m, err);
         if (r < 0)
                 return r;
         /* One document that is both would be read differently by different programs (CVE-2021-41190). */
         if (json_object_get(doc, "manifests") && (json_object_get(doc, "layers") || json_object_get(doc, "config")))
                 return err_set(err, ERR_INVALID, "the manifest is ambiguous: both an index and an image");
-        r = m.is_index ? index_decode(doc, arena, &m, err) : image_decode(doc, arena, &m, err);
+        r = m.is_index ? index_decode(doc, arena, &m, err) : image_decode(doc, any, arena, &m, err);
         if (r == 0)
                 *ret = m;
         return r;
+}
+
+int manifest_parse(const char *data, size_t len, const char *media_type, struct arena *arena, struct manifest *ret,
+                   struct err *err) {
+        return parse(data, len, media_type, false, arena, ret, err);
+}
+
+int manifest_parse_any(const char *data, size_t len, const char *media_type, struct arena *arena, struct manifest *ret,
+                       struct err *err) {
+        return parse(data, len, media_type, true, arena, ret, err);
 }
 
 int manifest_choose(const struct manifest *index, const struct platform *host, const struct descriptor **ret,

@@ -30,6 +30,7 @@ struct descriptor {
 };
 
 struct manifest {
+        const char *media_type; /* its own word, else how it was served */
         bool is_index;
         struct descriptor *entries; /* index: the manifests */
         size_t n_entries;
@@ -54,6 +55,12 @@ extern const char manifest_accept[];
  * ERR_INVALID malformed, ERR_EXHAUSTED past a limit, ERR_UNIMPLEMENTED schema 1, foreign layers, artifacts. */
 _must_use_ int manifest_parse(const char *data, size_t len, const char *media_type, struct arena *arena,
                               struct manifest *ret, struct err *err);
+/* As manifest_parse, but of anything that registries hold: artifacts, foreign layers and unknown kinds of them, too.
+ * For those who pass it on as it is. */
+_must_use_ int manifest_parse_any(const char *data, size_t len, const char *media_type, struct arena *arena,
+                                  struct manifest *ret, struct err *err);
+/* Is a blob of that type one that registries don't hold? */
+bool layer_is_foreign(const char *media_type);
 /* The best entry of @index for @host; the first of equals. ERR_NOT_FOUND with what there is. */
 _must_use_ int manifest_choose(const struct manifest *index, const struct platform *host, const struct descriptor **ret,
                                struct err *err);

@@ -141,7 +141,8 @@ class Bad:
                     self.send_header(k.replace('_', '-'), v)
                 self.send_header('Content-Length', len(body))
                 self.end_headers()
-                self.wfile.write(body)
+                if self.command != 'HEAD':
+                    self.wfile.write(body)
 
             def do_POST(self):
                 self.form = self.rfile.read(int(self.headers.get('Content-Length', 0))).decode()
@@ -155,6 +156,8 @@ class Bad:
                         outer.serve(self)
                 except (BrokenPipeError, ConnectionResetError):
                     self.close_connection = True
+
+            do_HEAD = do_PUT = do_PATCH = do_DELETE = do_GET
 
         class Server(http.server.ThreadingHTTPServer):
             daemon_threads = True
@@ -221,6 +224,126 @@ class Bad:
     def __exit__(self, *_):
         self.server.shutdown()
         self.server.server_close()
+
+
+class Uploads(Bad):
+    """One that takes uploads, and can be told to spoil them. What it did is in `steps`: (method, bytes it took)."""
+
+    def __init__(self, tls=None):
+        self.sessions, self.steps, self.lock, self.n = {}, [], threading.Lock(), 0
+        self.limit = self.min_chunk = None  # of a body
+        self.cuts = []  # how much of the next bodies arrives before the connection breaks
+        self.statuses = []  # of the next bodies, which are not looked at; None: as usual
+        self.mounts = True
+        self.forgets = 0  # uploads that are gone after their first bytes
+        self.tells = True  # how far an upload is
+        self.lost_answers = 0  # closed uploads whose answer does not arrive
+        self.location = lambda path: path
+        self.put_manifests = []
+        super().__init__(tls)
+
+    def took(self, what, n):
+        with self.lock:
+            self.steps.append((what, n))
+
+    def body(self, h, session):
+        """Takes the body; False when that has ended the request."""
+        size, status = int(h.headers.get('Content-Length', 0)), None
+        with self.lock:
+            if size and self.statuses:
+                status = self.statuses.pop(0)
+            cut = self.cuts.pop(0) if self.cuts and size > self.cuts[0] else None
+        if self.limit and size > self.limit:
+            status = 413
+        if status:
+            self.took(status, 0)
+            h.rfile.read(size)
+            h.send(status)
+            return False
+        start = h.headers.get('Content-Range', '0-').split('-')[0]
+        if size and int(start) != len(session):
+            h.rfile.read(size)
+            self.took(416, 0)
+            h.send(416)
+            return False
+        while size and (cut is None or cut > 0):
+            got = h.rfile.read(min(size, 65536 if cut is None else min(cut, 65536)))
+            if not got:
+                break
+            session += got
+            size -= len(got)
+            if cut is not None:
+                cut -= len(got)
+        if size:
+            self.took('cut', len(session))
+            h.close_connection = True
+            h.connection.shutdown(2)
+            return False
+        return True
+
+    def serve(self, h):
+        url = urllib.parse.urlsplit(h.path)
+        query = urllib.parse.parse_qs(url.query)
+        m = re.fullmatch(r'/v2/(.+)/(blobs/uploads|blobs|manifests)/([^/]*)', url.path)
+        if not m:
+            h.send(404)
+        elif m[2] == 'blobs/uploads':
+            self.serve_upload(h, m, query)
+        elif m[2] == 'manifests' and h.command == 'PUT':
+            data = h.rfile.read(int(h.headers['Content-Length']))
+            for name in (m[3], oci.digest(data)):
+                self.manifests[m[1], name] = (data, h.headers['Content-Type'])
+            self.put_manifests.append(m[3])
+            h.send(201, Docker_Content_Digest=oci.digest(data))
+        elif m[2] == 'blobs' and h.command == 'HEAD':
+            h.send(200 if (m[1], m[3]) in self.blobs else 404)
+        elif m[2] == 'blobs':
+            self.serve_blob(h, self.blobs[m[1], m[3]])
+        else:
+            super().serve(h)
+
+    def serve_upload(self, h, m, query):
+        if h.command == 'POST':
+            blob = 'mount' in query and self.blobs.get((query['from'][0], query['mount'][0]))
+            if blob and self.mounts:
+                self.blobs[m[1], query['mount'][0]] = blob
+                h.send(201, Location=f'/v2/{m[1]}/blobs/{query["mount"][0]}')
+                return
+            with self.lock:
+                self.n += 1
+                name = f'u{self.n}'
+            self.sessions[name] = bytearray()
+            more = {'OCI_Chunk_Min_Length': self.min_chunk} if self.min_chunk else {}
+            h.send(202, Location=self.location(f'/v2/{m[1]}/blobs/uploads/{name}'), **more)
+            return
+        session = self.sessions.get(m[3])
+        if session is None:
+            h.rfile.read(int(h.headers.get('Content-Length', 0)))
+            h.send(404)
+        elif h.command == 'GET':
+            h.send(204 if self.tells else 405, Range=f'0-{max(len(session) - 1, 0)}')
+        elif h.command == 'DELETE':
+            del self.sessions[m[3]]
+            h.send(204)
+        elif self.body(h, session):
+            self.took(h.command, len(session))
+            if self.forgets:
+                self.forgets -= 1
+                del self.sessions[m[3]]
+                h.send(404)
+            elif h.command == 'PATCH':
+                h.send(202, Location=self.location(f'/v2/{m[1]}/blobs/uploads/{m[3]}'))
+            elif oci.digest(bytes(session)) != query['digest'][0]:
+                h.send(400, b'{"errors":[{"code":"DIGEST_INVALID","message":"not that one"}]}')
+            else:
+                self.blobs[m[1], query['digest'][0]] = bytes(session)
+                del self.sessions[m[3]]
+                if self.lost_answers:
+                    self.lost_answers -= 1
+                    h.close_connection = True
+                    h.connection.shutdown(2)
+                    return
+                h.send(201)
 
 
 class TokenServer:

@@ -134,7 +134,7 @@ static const char *canonical_host(const char *host) {
         return host;
 }
 
-static bool same_registry(const char *a, const char *b) {
+bool registry_is_same(const char *a, const char *b) {
         return strcasecmp(canonical_host(a), canonical_host(b)) == 0;
 }
 
@@ -170,17 +170,18 @@ static void endpoint_init(struct endpoint *e, const struct source *s, const stru
         e->query = is_mirror ? xprintf("?ns=%s", args->ref->host) : xstrdup("");
         /* A mirror gets credentials only when they were given for the mirror. */
         to = args->creds->server ?: args->ref->host;
-        e->creds = same_registry(to, e->host) && !credentials_are_empty(args->creds) ? args->creds : NULL;
+        e->creds = registry_is_same(to, e->host) && !credentials_are_empty(args->creds) ? args->creds : NULL;
         if (!e->creds && s->registries->auth_file) {
                 _cleanup_(freep) char *name = xprintf("%s/%s", address, args->ref->path);
 
                 e->creds = e->own_creds = own_credentials(s->registries, name);
         }
-        if (!is_mirror && same_registry(e->host, "docker.io")) {
+        if (!is_mirror && registry_is_same(e->host, "docker.io")) {
                 free(e->host);
                 e->host = xstrdup("registry-1.docker.io");
         }
-        e->auth_key = xprintf("%s %s %s", e->host, e->base, e->creds ? e->creds->fingerprint : "-");
+        e->auth_key = xprintf("%s %s %s%s%s", e->host, e->base, e->creds ? e->creds->fingerprint : "-",
+                              args->push ? " push " : "", args->mount_from ?: "");
 }
 
 struct source *source_new(struct registries *r, const struct source_args *args) {
@@ -194,6 +195,10 @@ struct source *source_new(struct registries *r, const struct source_args *args) 
         s->repository = xstrdup(args->ref->path);
         s->cancel_fd = args->cancel_fd;
         s->deadline_ns = args->deadline_ns;
+        if (args->push)
+                s->scopes[0] = xprintf("repository:%s:pull,push", args->ref->path);
+        if (args->mount_from)
+                s->scopes[1] = xprintf("repository:%s:pull", args->mount_from);
         s->n_endpoints = n + 1;
         s->endpoints = xcalloc(n + 1, sizeof(*s->endpoints));
         for (size_t i = 0; i < n; i++)
@@ -213,6 +218,8 @@ struct source *source_free(struct source *s) {
                 (void) credentials_free(s->endpoints[i].own_creds);
         }
         free(s->endpoints);
+        free((char *) s->scopes[0]);
+        free((char *) s->scopes[1]);
         free(s->repository);
         free(s);
         return NULL;

@@ -27,6 +27,8 @@ struct source_args {
         const struct credentials *creds; /* borrowed */
         int cancel_fd;
         uint64_t deadline_ns;
+        bool push;              /* tokens are to allow that, too */
+        const char *mount_from; /* with @push: a repository there whose blobs are to be had; NULL: none */
 };
 struct source *source_new(struct registries *r, const struct source_args *args);
 struct source *source_free(struct source *s);
@@ -42,6 +44,7 @@ struct blob_sink {
         /* Takes the blob's bytes, each once and in order, however often the connection breaks. */
         int (*write)(const void *data, size_t len, void *userdata, struct err *err);
         void *userdata;
+        uint64_t have; /* bytes that it has already: the first ones are not asked for */
 };
 /* Exactly @size bytes, else ERR_DATA_LOSS; the digest is for the sink to check. @no_mirrors: only from the registry
  * itself. */
@@ -52,4 +55,6 @@ _must_use_ int source_get_blob(struct source *s, const char *digest, uint64_t si
 _must_use_ int source_log_in(struct source *s, struct err *err);
 /* As images_remote_tags; mirrors are not asked, which may have but some. */
 _must_use_ int source_list_tags(struct source *s, struct arena *arena, const char ***ret, struct err *err);
+/* Do two hosts, as they stand in references, mean one registry? */
+bool registry_is_same(const char *a, const char *b);
 bool source_has_mirrors(const struct source *s);

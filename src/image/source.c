@@ -2,14 +2,11 @@
 #include "image/source.h"
 
 #include <assert.h>
-#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/str.h"
-#include "http/url.h"
-#include "image/json.h"
 #include "image/manifest.h"
 
 enum {
@@ -18,147 +15,8 @@ enum {
         PROGRESS_BYTES = 1024 * 1024, /* what counts as bringing something */
 };
 
-/* --- errors ----------------------------------------------------------------------------------------------------- */
-
-/* ": CODE: message" of the API's error body, printable and short; "" when there is none. */
-static const char *api_error(const struct http_response *resp, struct arena *arena) {
-        _cleanup_(json_unrefp) json_t *doc = NULL;
-        const json_t *first;
-        const char *code, *message;
-        struct err err;
-        char *text;
-
-        if (json_parse(strbuf_str(&resp->body), resp->body.len, "", &doc, &err) < 0)
-                return "";
-        first = json_array_get(json_object_get(doc, "errors"), 0);
-        code = json_string_value(json_object_get(first, "code"));
-        message = json_string_value(json_object_get(first, "message"));
-        if (!code)
-                return "";
-        text = arena_printf(arena, ": %.60s%s%.200s", code, message ? ": " : "", message ?: "");
-        for (char *p = text; *p; p++)
-                if (!isprint((unsigned char) *p))
-                        *p = '?';
-        return text;
-}
-
-static enum err_code code_of(unsigned status) {
-        switch (status) {
-        case 401:
-                return ERR_UNAUTHENTICATED;
-        case 403:
-                return ERR_DENIED;
-        case 404:
-                return ERR_NOT_FOUND;
-        case 408:
-        case 429:
-                return ERR_UNAVAILABLE;
-        default:
-                return status >= 500 ? ERR_UNAVAILABLE : ERR_UNKNOWN;
-        }
-}
-
-int source_status_error(const struct http_response *resp, struct arena *arena, struct err *err) {
-        return err_set(err, code_of(resp->status), "HTTP %u%s", resp->status, api_error(resp, arena));
-}
-
 static bool gives_up(int r) {
         return r == -ERR_CANCELLED || r == -ERR_DEADLINE;
-}
-
-/* --- one request ------------------------------------------------------------------------------------------------ */
-
-static int with_scheme(struct http *http, const struct endpoint *e, char scheme, const char *path,
-                       struct http_request *req, struct http_response *resp, struct err *err) {
-        _cleanup_(freep) char *url = NULL;
-
-        if (asprintf(&url, "%s://%s%s%s%s", scheme == 'p' ? "http" : "https", e->host, e->base, path, e->query) < 0)
-                abort();
-        req->url = url;
-        return http_perform(http, req, resp, err);
-}
-
-/* Where plain http is allowed, https is tried first and what answers is remembered. */
-static int ask(struct source *s, const struct endpoint *e, const char *path, struct http_request *req,
-               struct http_response *resp, struct err *err) {
-        char scheme = e->allow_http ? registries_scheme(s->registries, e->host) : 't';
-        unsigned attempts = req->attempts;
-        int r;
-
-        if (scheme == 0) {
-                req->attempts = 1;
-                r = with_scheme(s->registries->http, e, 't', path, req, resp, err);
-                req->attempts = attempts;
-                if (resp->failure == HTTP_FAILURE_NONE)
-                        registries_set_scheme(s->registries, e->host, 't');
-                if (resp->failure != HTTP_FAILURE_TLS && resp->failure != HTTP_FAILURE_CONNECT)
-                        return r;
-                http_response_done(resp);
-                scheme = 'p';
-        }
-        r = with_scheme(s->registries->http, e, scheme, path, req, resp, err);
-        if (scheme == 'p' && resp->failure == HTTP_FAILURE_NONE)
-                registries_set_scheme(s->registries, e->host, 'p');
-        else if (e->allow_http && (resp->failure == HTTP_FAILURE_CONNECT || resp->failure == HTTP_FAILURE_TLS))
-                registries_set_scheme(s->registries, e->host, 0);
-        return r;
-}
-
-/* Answers the 401 in @resp. */
-static int log_in(struct source *s, const struct endpoint *e, const struct http_response *resp, char **ret_header,
-                  struct err *err) {
-        _cleanup_(arena_freep) struct arena *arena = arena_new(512 * 1024);
-        const struct auth_request req = { .http = s->registries->http,
-                                          .credentials = e->creds,
-                                          .repository = s->repository,
-                                          .ca_file = e->ca_file,
-                                          .allow_http = e->allow_http,
-                                          .cancel_fd = s->cancel_fd,
-                                          .deadline_ns = s->deadline_ns };
-        struct challenges challenges = { 0 };
-        const char *value = NULL;
-        uint64_t ttl_s;
-        int r;
-
-        while ((value = http_response_header(resp, "www-authenticate", value)))
-                if (challenge_parse(value, arena, &challenges, err) < 0)
-                        break;
-        r = auth_answer(&req, &challenges, ret_header, &ttl_s, err);
-        if (r == 0)
-                auth_cache_put(s->registries->auth, e->auth_key, *ret_header, ttl_s);
-        return r;
-}
-
-int source_request(struct source *s, const struct endpoint *e, const char *path, struct http_request *req,
-                   struct http_response *resp, struct err *err) {
-        _cleanup_(secret_freep) char *header = NULL;
-        bool direct = e->creds && e->creds->registry_token;
-        int r;
-
-        if (direct) {
-                if (asprintf(&header, "Bearer %s", e->creds->registry_token) < 0)
-                        abort();
-        } else {
-                header = auth_cache_get(s->registries->auth, e->auth_key);
-        }
-        req->ca_file = e->ca_file;
-        req->cert_file = e->cert_file;
-        req->key_file = e->key_file;
-        req->allow_http = e->allow_http;
-        req->cancel_fd = s->cancel_fd;
-        req->deadline_ns = s->deadline_ns;
-        req->authorization = header;
-        r = ask(s, e, path, req, resp, err);
-        if (r < 0 || resp->status != 401)
-                return r;
-        auth_cache_drop(s->registries->auth, e->auth_key);
-        if (direct)
-                return 0;
-        header = secret_free(header);
-        r = log_in(s, e, resp, &header, err);
-        req->authorization = header;
-        http_response_done(resp);
-        return r < 0 ? r : ask(s, e, path, req, resp, err);
 }
 
 int source_log_in(struct source *s, struct err *err) {
@@ -312,12 +170,12 @@ static int blob_from(struct source *s, const struct endpoint *e, const char *pat
 
 int source_get_blob(struct source *s, const char *digest, uint64_t size, const struct blob_sink *sink, bool no_mirrors,
                     struct err *err) {
-        struct transfer t = { .sink = sink, .size = size };
+        struct transfer t = { .sink = sink, .size = size, .done = sink->have };
         char path[16 + DIGEST_LEN];
         size_t first = no_mirrors ? s->n_endpoints - 1 : s->first;
         int r = 0;
 
-        if (size == 0)
+        if (size == sink->have)
                 return 0;
         (void) snprintf(path, sizeof(path), "/blobs/%s", digest);
         /* The one that served the manifest, then those behind it: the last is the registry itself. */

@@ -33,6 +33,7 @@ struct source {
         size_t n_endpoints;
         _Atomic size_t first; /* the one that served the manifest */
         char *repository;
+        const char *scopes[3]; /* wanted of a token besides what the registry asks for; NULL-terminated */
         int cancel_fd;
         uint64_t deadline_ns;
 };
@@ -41,8 +42,10 @@ struct source {
 char registries_scheme(struct registries *r, const char *host);
 void registries_set_scheme(struct registries *r, const char *host, char scheme); /* 0 forgets */
 
+/* "https://HOST/v2/NAME" and @path (behind that), as far as it is known what the host speaks. */
+const char *source_url(struct source *s, const struct endpoint *e, const char *path, struct arena *arena);
 /* A request to @e with the credentials it takes: those that worked before, then those of a fresh log-in, once. @path is
- * behind "/v2/NAME". */
+ * behind "/v2/NAME"; or a whole URL that the registry has named: credentials don't leave the registry's own origin. */
 _must_use_ int source_request(struct source *s, const struct endpoint *e, const char *path, struct http_request *req,
                               struct http_response *resp, struct err *err);
 /* Raises what a status that is no success means, with what the registry says. */

@@ -45,7 +45,7 @@ struct pull {
         int r;
         struct err err;
         char id[80];
-        atomic_uint reports, done, exists;
+        atomic_uint reports, done, exists, mounted;
         atomic_bool returned, late_report;
 };
 
@@ -56,6 +56,7 @@ static void on_progress(const struct image_progress *p, size_t layer, size_t n, 
         pull->reports++;
         pull->done += p->state == LAYER_DONE;
         pull->exists += p->state == LAYER_EXISTS;
+        pull->mounted += p->state == LAYER_MOUNTED;
         if (pull->returned)
                 pull->late_report = true;
 }
@@ -161,6 +162,37 @@ static void do_pulls(size_t n, char **words) {
         free(pulls);
 }
 
+/* "copy FROM TO [all] [option ...]": the options are for both. */
+static void do_copy(char **words, struct arena *arena) {
+        struct pull p = { .cancel_fd = eventfd(0, EFD_CLOEXEC) };
+        struct image_copy_args args = { .from = words[0],
+                                        .to = words[1],
+                                        .from_auth = &p.auth,
+                                        .to_auth = &p.auth,
+                                        .cancel_fd = p.cancel_fd,
+                                        .deadline_ns = UINT64_MAX,
+                                        .progress = on_progress,
+                                        .userdata = &p };
+        const char *digest = "";
+        pthread_t cancel;
+        json_t *o;
+
+        for (char **w = words + 2; *w; w++) {
+                args.all |= str_eq(*w, "all");
+                option(&p, *w);
+        }
+        if (p.cancel_ms)
+                assert(pthread_create(&cancel, NULL, cancel_later, &p) == 0);
+        p.r = images_copy(images, &args, arena, &digest, &p.err);
+        if (p.cancel_ms)
+                (void) pthread_join(cancel, NULL);
+        (void) close(p.cancel_fd);
+        o = pull_result(&p);
+        (void) json_object_set_new(o, "digest", json_string(digest));
+        (void) json_object_set_new(o, "mounted", json_integer(p.mounted));
+        answer(o);
+}
+
 static json_t *strings(const char **list) {
         json_t *a = json_array();
 
@@ -226,6 +258,8 @@ static void command(char **words) {
         } else if (str_eq(words[0], "pulls") && words[1] && words[2]) {
                 assert(str_to_u64(words[1], &n));
                 do_pulls(n, words + 2);
+        } else if (str_eq(words[0], "copy") && words[1] && words[2]) {
+                do_copy(words + 1, arena);
         } else if (str_eq(words[0], "get") && words[1]) {
                 do_get(words[1], arena);
         } else if (str_eq(words[0], "list")) {
@@ -328,6 +362,8 @@ int main(int argc, char **argv) {
                 return serve_commands(argc, argv);
         if (readlink("/proc/self/exe", self, sizeof(self) - 1) < 0)
                 return 1;
-        (void) execl("/usr/bin/python3", "python3", "src/image/test-pull.py", self, (char *) NULL);
+        (void) execl("/usr/bin/python3", "python3",
+                     str_ends_with(self, "-push") ? "src/image/test-push.py" : "src/image/test-pull.py", self,
+                     (char *) NULL);
         return EXIT_SKIPPED;
 }
