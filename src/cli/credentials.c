@@ -12,7 +12,7 @@ static int from_creds(struct cli *cli, const char *creds, struct image_auth *ret
 
         ret->username = arena_strndup(cli->arena, creds, colon ? (size_t) (colon - creds) : strlen(creds));
         ret->password = colon ? colon + 1 : getenv("REGISTRY_PASSWORD");
-        return ret->password ? 0 : err_set(err, ERR_INVALID, "--creds without a password: set REGISTRY_PASSWORD");
+        return ret->password ? 0 : err_set(err, ERR_INVALID, "credentials without a password: set REGISTRY_PASSWORD");
 }
 
 static int from_files(struct cli *cli, const char *file, const char *name, struct image_auth *ret, struct err *err) {
@@ -30,12 +30,10 @@ static char *field(const char *s) {
         return (char *) (uintptr_t) (s ?: "");
 }
 
-int cli_credentials(struct cli *cli, const struct cli_args *args, const char *name, Proxmoxlxcri__V1__Credentials *ret,
-                    struct err *err) {
-        const char *creds = args_value(args, "creds");
+int cli_credentials_from(struct cli *cli, const char *creds, const char *file, const char *name,
+                         Proxmoxlxcri__V1__Credentials *ret, struct err *err) {
         struct image_auth auth = { 0 };
-        int r = creds ? from_creds(cli, creds, &auth, err)
-                      : from_files(cli, args_value(args, "authfile"), name, &auth, err);
+        int r = creds ? from_creds(cli, creds, &auth, err) : from_files(cli, file, name, &auth, err);
 
         proxmoxlxcri__v1__credentials__init(ret);
         ret->username = field(auth.username);
@@ -43,4 +41,9 @@ int cli_credentials(struct cli *cli, const struct cli_args *args, const char *na
         ret->identity_token = field(auth.identity_token);
         ret->registry_token = field(auth.registry_token);
         return r;
+}
+
+int cli_credentials(struct cli *cli, const struct cli_args *args, const char *name, Proxmoxlxcri__V1__Credentials *ret,
+                    struct err *err) {
+        return cli_credentials_from(cli, args_value(args, "creds"), args_value(args, "authfile"), name, ret, err);
 }

@@ -10,6 +10,9 @@
                 0, "authfile", "FILE", "credentials (default: those of \"image login\", Podman and Docker)"            \
         }
 
-/* For what @name, "host/path" with or without tag, is the name of; all empty when there are none. */
+/* From @creds, USER[:PASSWORD], else from @file or, where that is NULL, from the user's files. */
+_must_use_ int cli_credentials_from(struct cli *cli, const char *creds, const char *file, const char *name,
+                                    Proxmoxlxcri__V1__Credentials *ret, struct err *err);
+/* By those options: for what @name, "host/path" with or without tag, is the name of; all empty when there are none. */
 _must_use_ int cli_credentials(struct cli *cli, const struct cli_args *args, const char *name,
                                Proxmoxlxcri__V1__Credentials *ret, struct err *err);

@@ -32,9 +32,28 @@ static const char *state_name(Proxmoxlxcri__V1__LayerState s) {
                 return "done";
         case PROXMOXLXCRI__V1__LAYER_STATE__LAYER_EXISTS:
                 return "already here";
+        case PROXMOXLXCRI__V1__LAYER_STATE__LAYER_MOUNTED:
+                return "mounted from another repository";
+        case PROXMOXLXCRI__V1__LAYER_STATE__LAYER_UPLOADING:
+                return "uploading";
         default:
                 return "waiting";
         }
+}
+
+static bool is_moving(const Proxmoxlxcri__V1__LayerProgress *l) {
+        return l->state == PROXMOXLXCRI__V1__LAYER_STATE__LAYER_DOWNLOADING ||
+               l->state == PROXMOXLXCRI__V1__LAYER_STATE__LAYER_UPLOADING;
+}
+
+/* It costs nothing. */
+static bool is_had(const Proxmoxlxcri__V1__LayerProgress *l) {
+        return l->state == PROXMOXLXCRI__V1__LAYER_STATE__LAYER_EXISTS ||
+               l->state == PROXMOXLXCRI__V1__LAYER_STATE__LAYER_MOUNTED;
+}
+
+static bool is_through(const Proxmoxlxcri__V1__LayerProgress *l) {
+        return is_had(l) || l->state == PROXMOXLXCRI__V1__LAYER_STATE__LAYER_DONE;
 }
 
 static void measure(struct progress *p, const Proxmoxlxcri__V1__PullProgress *m, uint64_t now_ns) {
@@ -73,7 +92,7 @@ static const char *amounts(struct arena *a, uint64_t done, uint64_t total, doubl
 static const char *layer_line(struct progress *p, struct arena *a, const Proxmoxlxcri__V1__LayerProgress *l, size_t i) {
         const char *id = format_id(a, l->digest);
 
-        if (l->state == PROXMOXLXCRI__V1__LAYER_STATE__LAYER_DOWNLOADING)
+        if (is_moving(l))
                 return arena_printf(a, "  %-12s  %s", id,
                                     amounts(a, l->done_bytes, l->total_bytes,
                                             i < PROGRESS_LAYERS_MAX ? p->layer[i].bytes_per_s : 0));
@@ -86,16 +105,18 @@ static const char *total_line(struct progress *p, struct arena *a, const Proxmox
         double speed = 0;
 
         for (size_t i = 0; i < m->n_layers; i++) {
-                if (m->layers[i]->state == PROXMOXLXCRI__V1__LAYER_STATE__LAYER_EXISTS)
+                if (is_had(m->layers[i]))
                         continue;
                 total += m->layers[i]->total_bytes;
                 done += m->layers[i]->state == PROXMOXLXCRI__V1__LAYER_STATE__LAYER_DONE ? m->layers[i]->total_bytes
                                                                                          : m->layers[i]->done_bytes;
-                if (i < PROGRESS_LAYERS_MAX && m->layers[i]->state == PROXMOXLXCRI__V1__LAYER_STATE__LAYER_DOWNLOADING)
+                if (i < PROGRESS_LAYERS_MAX && is_moving(m->layers[i]))
                         speed += p->layer[i].bytes_per_s;
         }
         return arena_printf(a, "%.200s: %s", p->reference,
-                            total ? amounts(a, done, total, speed) : "every layer is here");
+                            total      ? amounts(a, done, total, speed)
+                            : p->sends ? "everything is there"
+                                       : "every layer is here");
 }
 
 /* Over what was drawn before. Layers that are through make room first when the screen is short of it. */
@@ -106,7 +127,7 @@ static void draw(struct progress *p, struct arena *a, const Proxmoxlxcri__V1__Pu
         if (p->shown)
                 strbuf_printf(&out, "\033[%zuA", p->shown);
         for (size_t i = 0; i < m->n_layers && lines < room; i++) {
-                if (hidden > 0 && m->layers[i]->state >= PROXMOXLXCRI__V1__LAYER_STATE__LAYER_DONE) {
+                if (hidden > 0 && is_through(m->layers[i])) {
                         hidden--;
                         continue;
                 }

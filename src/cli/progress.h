@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* progress - how far a pull is: a live line per layer on a terminal, plain lines elsewhere. Writes to standard error.
+/* progress - how far a pull or push is: a live line per layer on a terminal, plain lines elsewhere. Writes to standard
+ * error.
  */
 #pragma once
 #include <stdbool.h>
@@ -10,7 +11,7 @@
 enum { PROGRESS_LAYERS_MAX = 256 };
 
 struct progress {
-        bool live;
+        bool live, sends; /* sends: to a registry, not from one; for the caller to set */
         const char *reference;
         size_t shown; /* lines on the screen that the next drawing goes over */
         size_t rows, columns;

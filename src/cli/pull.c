@@ -9,7 +9,7 @@ struct follower {
         struct cli *cli;
         struct progress progress;
         bool quiet;
-        const char *image_id;
+        struct transfer_result *result;
 };
 
 static int each(const ProtobufCMessage *message, void *userdata) {
@@ -19,35 +19,51 @@ static int each(const ProtobufCMessage *message, void *userdata) {
         if (!f->quiet)
                 progress_show(&f->progress, m, clock_monotonic_ns());
         if (!str_empty(m->image_id))
-                f->image_id = arena_strdup(f->cli->arena, m->image_id);
+                f->result->image_id = arena_strdup(f->cli->arena, m->image_id);
+        if (!str_empty(m->digest))
+                f->result->digest = arena_strdup(f->cli->arena, m->digest);
         return cli_interrupted();
+}
+
+int cli_transfer(struct cli *cli, const struct transfer *t, struct transfer_result *ret, struct err *err) {
+        struct follower f = { .cli = cli, .quiet = t->quiet, .result = ret };
+        int r = cli_connect(cli, err);
+
+        *ret = (struct transfer_result){ 0 };
+        if (r < 0)
+                return r;
+        progress_init(&f.progress, t->name);
+        f.progress.sends = t->sends;
+        r = grpc_client_stream(cli->client, t->method, t->request, &proxmoxlxcri__v1__pull_progress__descriptor,
+                               cli->timeout_ms, each, &f, err);
+        if (cli_interrupted())
+                return err_set(err, ERR_CANCELLED, "%s: interrupted", t->name);
+        if (r == 0 && !ret->image_id && !ret->digest)
+                return err_set(err, ERR_INTERNAL, "%s: the daemon ended without an image", t->name);
+        return r;
 }
 
 int pull_image(struct cli *cli, const struct pull_args *args, const char **ret_id, struct err *err) {
         Proxmoxlxcri__V1__PullRequest req = PROXMOXLXCRI__V1__PULL_REQUEST__INIT;
-        struct follower f = { .cli = cli, .quiet = args->quiet };
+        const struct transfer t = { .method = "/proxmoxlxcri.v1.Admin/PullImage",
+                                    .request = &req.base,
+                                    .name = args->reference,
+                                    .quiet = args->quiet };
         Proxmoxlxcri__V1__Credentials creds;
+        struct transfer_result result;
         int r = cli_credentials(cli, args->options, args->reference, &creds, err);
 
-        if (r == 0)
-                r = cli_connect(cli, err);
         if (r < 0)
                 return r;
-        progress_init(&f.progress, args->reference);
         req.reference = (char *) (uintptr_t) args->reference;
         req.username = creds.username;
         req.password = creds.password;
         req.identity_token = creds.identity_token;
         req.registry_token = creds.registry_token;
-        r = grpc_client_stream(cli->client, "/proxmoxlxcri.v1.Admin/PullImage", &req.base,
-                               &proxmoxlxcri__v1__pull_progress__descriptor, cli->timeout_ms, each, &f, err);
-        if (cli_interrupted())
-                return err_set(err, ERR_CANCELLED, "pull %s: interrupted", args->reference);
+        r = cli_transfer(cli, &t, &result, err);
         if (r < 0)
                 return err_wrap(err, "pull %s", args->reference);
-        if (!f.image_id)
-                return err_set(err, ERR_INTERNAL, "pull %s: the daemon ended without an image", args->reference);
-        *ret_id = f.image_id;
+        *ret_id = result.image_id;
         return 0;
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* pull - fetch an image with progress; used by "image pull" and "pod run". */
+/* pull - fetch an image with progress, for "image pull" and "pod run"; and what else moves images. */
 #pragma once
 #include "cli/cri.h"
 #include "cli/options.h"
@@ -9,6 +9,18 @@ struct pull_args {
         const struct cli_args *options; /* with CLI_CREDENTIALS_OPTIONS */
         bool quiet;
 };
+
+/* A method of the daemon's that answers with PullProgress. */
+struct transfer {
+        const char *method;
+        const ProtobufCMessage *request;
+        const char *name; /* of what is moved, for people */
+        bool quiet, sends;
+};
+struct transfer_result {
+        const char *image_id, *digest; /* NULL: the other is there */
+};
+_must_use_ int cli_transfer(struct cli *cli, const struct transfer *t, struct transfer_result *ret, struct err *err);
 
 _must_use_ int pull_image(struct cli *cli, const struct pull_args *args, const char **ret_id, struct err *err);
 /* The image as the daemon has it, @ret NULL when it has not. */

@@ -26,6 +26,7 @@
         X(verb_image_tag)                                                                                              \
         X(verb_image_untag)                                                                                            \
         X(verb_image_tags)                                                                                             \
+        X(verb_image_copy)                                                                                             \
         X(verb_status)                                                                                                 \
         X(verb_info)                                                                                                   \
         X(verb_version)                                                                                                \

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A pull, push or copy runs in a thread of its own, so that the handler's can tell the client how it goes: a client
+ * that reads slowly must not slow it down, so progress is sent from a snapshot and what came between two sends is left
+ * out. */
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+#include "base/alloc.h"
+#include "base/str.h"
+#include "base/thread.h"
+#include "cri/admin.h"
+#include "proto/admin.pb-c.h"
+
+enum { LAYERS_MAX = 1024, DIGEST_MAX = 160, SEND_EVERY_MS = 100 };
+
+struct layer {
+        char digest[DIGEST_MAX];
+        uint64_t total_bytes, done_bytes;
+        int state;
+};
+
+struct transfer {
+        /* Does the work, on the thread; sets image_id or digest. */
+        int (*run)(struct transfer *t, struct err *err);
+        struct admin *admin;
+        const ProtobufCMessage *request;
+        uint64_t deadline_ns;
+        int cancel_fd; /* eventfds */
+        int done_fd;
+        pthread_mutex_t lock; /* for what follows */
+        struct layer *layers;
+        size_t n_layers;
+        bool changed;
+        int result; /* of run(), when done */
+        struct arena *arena;
+        const char *image_id, *digest;
+        struct err err;
+};
+
+static void ring(int fd) {
+        uint64_t one = 1;
+
+        while (write(fd, &one, sizeof(one)) < 0 && errno == EINTR)
+                ;
+}
+
+/* The states have the same numbers. */
+_Static_assert((int) LAYER_UPLOADING == (int) PROXMOXLXCRI__V1__LAYER_STATE__LAYER_UPLOADING, "states of layers");
+
+static void note_progress(const struct image_progress *p, size_t layer, size_t n_layers, void *userdata) {
+        struct transfer *t = userdata;
+
+        if (n_layers > LAYERS_MAX || layer >= n_layers)
+                return;
+        (void) pthread_mutex_lock(&t->lock);
+        if (n_layers > t->n_layers) {
+                t->layers = xrealloc(t->layers, n_layers, sizeof(*t->layers));
+                memset(t->layers + t->n_layers, 0, (n_layers - t->n_layers) * sizeof(*t->layers));
+                t->n_layers = n_layers;
+        }
+        (void) snprintf(t->layers[layer].digest, DIGEST_MAX, "%s", p->digest ? p->digest : "");
+        t->layers[layer].total_bytes = p->total_bytes;
+        t->layers[layer].done_bytes = p->done_bytes;
+        t->layers[layer].state = (int) p->state;
+        t->changed = true;
+        (void) pthread_mutex_unlock(&t->lock);
+}
+
+static void *run_transfer(void *userdata) {
+        struct transfer *t = userdata;
+
+        t->result = t->run(t, &t->err);
+        ring(t->done_fd);
+        return NULL;
+}
+
+/* One message with the layers as they are now. */
+static int send_progress(struct grpc_call *call, struct transfer *t, bool last, struct err *err) {
+        _cleanup_(arena_freep) struct arena *arena = arena_new(1 << 20);
+        Proxmoxlxcri__V1__PullProgress m = PROXMOXLXCRI__V1__PULL_PROGRESS__INIT;
+
+        (void) pthread_mutex_lock(&t->lock);
+        m.n_layers = t->n_layers;
+        m.layers = arena_array(arena, Proxmoxlxcri__V1__LayerProgress *, t->n_layers);
+        for (size_t i = 0; i < t->n_layers; i++) {
+                Proxmoxlxcri__V1__LayerProgress *l = m.layers[i] = arena_new_of(arena, Proxmoxlxcri__V1__LayerProgress);
+
+                proxmoxlxcri__v1__layer_progress__init(l);
+                l->digest = arena_strdup(arena, t->layers[i].digest);
+                l->total_bytes = t->layers[i].total_bytes;
+                l->done_bytes = t->layers[i].done_bytes;
+                l->state = (Proxmoxlxcri__V1__LayerState) t->layers[i].state;
+        }
+        t->changed = false;
+        (void) pthread_mutex_unlock(&t->lock);
+        if (last) {
+                m.image_id = arena_strdup(arena, t->image_id ?: "");
+                m.digest = arena_strdup(arena, t->digest ?: "");
+        }
+        return grpc_call_send(call, &m.base, err);
+}
+
+static bool has_changed(struct transfer *t) {
+        bool changed;
+
+        (void) pthread_mutex_lock(&t->lock);
+        changed = t->changed;
+        (void) pthread_mutex_unlock(&t->lock);
+        return changed;
+}
+
+/* Until it has ended; a client that is gone cancels it. */
+static void follow(struct grpc_call *call, struct transfer *t) {
+        struct pollfd p[2] = { { .fd = t->done_fd, .events = POLLIN },
+                               { .fd = grpc_call_cancel_fd(call), .events = POLLIN } };
+        struct err ignored;
+
+        for (;;) {
+                (void) poll(p, 2, SEND_EVERY_MS);
+                if (p[0].revents)
+                        return;
+                if (p[1].revents || (has_changed(t) && send_progress(call, t, false, &ignored) < 0)) {
+                        ring(t->cancel_fd);
+                        p[1].fd = -1; /* then only wait for its end */
+                        p[1].revents = 0;
+                        (void) poll(p, 1, -1);
+                }
+        }
+}
+
+static int transfer(struct grpc_call *call, const ProtobufCMessage *request, struct admin *admin,
+                    int (*run)(struct transfer *t, struct err *err), struct err *err) {
+        _cleanup_(fd_closep) int cancel = eventfd(0, EFD_CLOEXEC), done = eventfd(0, EFD_CLOEXEC);
+        struct transfer t = { .run = run,
+                              .admin = admin,
+                              .request = request,
+                              .deadline_ns = grpc_call_deadline_ns(call),
+                              .lock = PTHREAD_MUTEX_INITIALIZER };
+        pthread_t thread;
+        int r;
+
+        if (cancel < 0 || done < 0)
+                return err_sys(err, errno, "eventfd");
+        t.cancel_fd = cancel;
+        t.done_fd = done;
+        t.arena = arena_new(1 << 20);
+        r = thread_start(0, run_transfer, &t, &thread);
+        if (r != 0) {
+                (void) arena_free(t.arena);
+                return err_sys(err, r, "start a thread");
+        }
+        follow(call, &t);
+        (void) pthread_join(thread, NULL);
+        if (t.result < 0) {
+                *err = t.err;
+                r = t.result;
+        } else {
+                r = send_progress(call, &t, true, err);
+        }
+        free(t.layers);
+        (void) arena_free(t.arena);
+        (void) pthread_mutex_destroy(&t.lock);
+        return r;
+}
+
+static int run_pull(struct transfer *t, struct err *err) {
+        const Proxmoxlxcri__V1__PullRequest *req = (const Proxmoxlxcri__V1__PullRequest *) t->request;
+        const struct image_auth auth = { .username = req->username,
+                                         .password = req->password,
+                                         .identity_token = req->identity_token,
+                                         .registry_token = req->registry_token };
+        const struct image_pull_args args = { .reference = req->reference,
+                                              .auth = &auth,
+                                              .cancel_fd = t->cancel_fd,
+                                              .deadline_ns = t->deadline_ns,
+                                              .progress = note_progress,
+                                              .userdata = t };
+
+        return images_pull(t->admin->images, &args, t->arena, &t->image_id, err);
+}
+
+int admin_pull_image(struct grpc_call *call, const ProtobufCMessage *request, void *userdata, struct err *err) {
+        const Proxmoxlxcri__V1__PullRequest *req = (const Proxmoxlxcri__V1__PullRequest *) request;
+
+        if (str_empty(req->reference))
+                return err_set(err, ERR_INVALID, "no image named");
+        return transfer(call, request, userdata, run_pull, err);
+}
+
+static struct image_auth auth_of(const Proxmoxlxcri__V1__Credentials *c) {
+        if (!c)
+                return (struct image_auth){ 0 };
+        return (struct image_auth){ .username = c->username,
+                                    .password = c->password,
+                                    .identity_token = c->identity_token,
+                                    .registry_token = c->registry_token };
+}
+
+static int run_copy(struct transfer *t, struct err *err) {
+        const Proxmoxlxcri__V1__CopyRequest *req = (const Proxmoxlxcri__V1__CopyRequest *) t->request;
+        const struct image_auth from = auth_of(req->source_credentials), to = auth_of(req->destination_credentials);
+        const struct image_copy_args args = { .from = req->source,
+                                              .to = req->destination,
+                                              .from_auth = &from,
+                                              .to_auth = &to,
+                                              .all = req->all,
+                                              .cancel_fd = t->cancel_fd,
+                                              .deadline_ns = t->deadline_ns,
+                                              .progress = note_progress,
+                                              .userdata = t };
+
+        return images_copy(t->admin->images, &args, t->arena, &t->digest, err);
+}
+
+int admin_copy_image(struct grpc_call *call, const ProtobufCMessage *request, void *userdata, struct err *err) {
+        const Proxmoxlxcri__V1__CopyRequest *req = (const Proxmoxlxcri__V1__CopyRequest *) request;
+
+        if (str_empty(req->source) || str_empty(req->destination))
+                return err_set(err, ERR_INVALID, "source and destination are wanted");
+        return transfer(call, request, userdata, run_copy, err);
+}
