@@ -27,6 +27,7 @@
         X(verb_image_untag)                                                                                            \
         X(verb_image_tags)                                                                                             \
         X(verb_image_copy)                                                                                             \
+        X(verb_image_referrers)                                                                                        \
         X(verb_status)                                                                                                 \
         X(verb_info)                                                                                                   \
         X(verb_version)                                                                                                \

@@ -71,3 +71,49 @@ int admin_list_tags(struct grpc_call *call, const ProtobufCMessage *request, Pro
         *ret = &res->base;
         return 0;
 }
+
+static Proxmoxlxcri__V1__Referrer *referrer_message(const struct image_referrer *from, struct arena *arena) {
+        Proxmoxlxcri__V1__Referrer *m = arena_new_of(arena, Proxmoxlxcri__V1__Referrer);
+        size_t n = 0;
+
+        proxmoxlxcri__v1__referrer__init(m);
+        m->digest = (char *) (uintptr_t) from->digest;
+        m->media_type = (char *) (uintptr_t) from->media_type;
+        m->artifact_type = (char *) (uintptr_t) from->artifact_type;
+        m->size_bytes = from->size_bytes;
+        while (from->annotations[2 * n])
+                n++;
+        m->annotations = arena_array(arena, Proxmoxlxcri__V1__Referrer__AnnotationsEntry *, n + 1);
+        for (m->n_annotations = 0; m->n_annotations < n; m->n_annotations++) {
+                Proxmoxlxcri__V1__Referrer__AnnotationsEntry *e = m->annotations[m->n_annotations] =
+                        arena_new_of(arena, Proxmoxlxcri__V1__Referrer__AnnotationsEntry);
+
+                proxmoxlxcri__v1__referrer__annotations_entry__init(e);
+                e->key = (char *) (uintptr_t) from->annotations[2 * m->n_annotations];
+                e->value = (char *) (uintptr_t) from->annotations[2 * m->n_annotations + 1];
+        }
+        return m;
+}
+
+int admin_list_referrers(struct grpc_call *call, const ProtobufCMessage *request, ProtobufCMessage **ret,
+                         void *userdata, struct err *err) {
+        const Proxmoxlxcri__V1__ListReferrersRequest *req = (const Proxmoxlxcri__V1__ListReferrersRequest *) request;
+        struct arena *arena = grpc_call_arena(call);
+        Proxmoxlxcri__V1__ListReferrersResponse *res = arena_new_of(arena, Proxmoxlxcri__V1__ListReferrersResponse);
+        struct image_auth auth = { 0 };
+        const struct image_remote remote = remote_of(call, req->reference, req->credentials, &auth);
+        const struct admin *a = userdata;
+        struct image_referrer *list;
+        size_t n;
+        int r = images_referrers(a->images, &remote, str_empty(req->artifact_type) ? NULL : req->artifact_type, arena,
+                                 &list, &n, err);
+
+        if (r < 0)
+                return r;
+        proxmoxlxcri__v1__list_referrers_response__init(res);
+        res->referrers = arena_array(arena, Proxmoxlxcri__V1__Referrer *, n + 1);
+        for (size_t i = 0; i < n; i++)
+                res->referrers[res->n_referrers++] = referrer_message(&list[i], arena);
+        *ret = &res->base;
+        return 0;
+}

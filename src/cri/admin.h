@@ -24,7 +24,7 @@ struct admin {
         void *userdata;
 };
 
-enum { ADMIN_N_METHODS = 9 };
+enum { ADMIN_N_METHODS = 10 };
 /* Fills @ret with the service's methods. */
 void admin_methods(struct admin *admin, struct grpc_method ret[ADMIN_N_METHODS]);
 
@@ -39,5 +39,7 @@ int admin_tag_image(struct grpc_call *call, const ProtobufCMessage *request, Pro
                     struct err *err);
 int admin_list_tags(struct grpc_call *call, const ProtobufCMessage *request, ProtobufCMessage **ret, void *userdata,
                     struct err *err);
+int admin_list_referrers(struct grpc_call *call, const ProtobufCMessage *request, ProtobufCMessage **ret,
+                         void *userdata, struct err *err);
 int admin_check_proxmox(struct grpc_call *call, const ProtobufCMessage *request, ProtobufCMessage **ret, void *userdata,
                         struct err *err);

@@ -5,6 +5,7 @@
 #include "base/map.h"
 #include "base/str.h"
 #include "image/manifest.h"
+#include "image/referrers.h"
 #include "image/relay.h"
 #include "image/send.h"
 
@@ -153,7 +154,7 @@ static int send(struct copy *c, const char **ret_digest, struct arena *arena, st
                         .media_type = m->media_type,
                 };
 
-                r = upload_manifest(args->to, &put, NULL, err);
+                r = referrers_put(args->to, &put, err);
         }
         if (r == 0)
                 *ret_digest = arena_strdup(arena, top);

@@ -107,6 +107,17 @@ _must_use_ int images_untag(struct images *s, const char *const *names, struct e
  * ERR_NOT_FOUND; ERR_EXHAUSTED past 20000, which fit into 8 MiB of @arena. @ret: NULL-terminated. */
 _must_use_ int images_remote_tags(struct images *s, const struct image_remote *remote, struct arena *arena,
                                   const char ***ret, struct err *err);
+struct image_referrer {
+        const char *digest, *media_type, *artifact_type; /* "" when absent */
+        uint64_t size_bytes;
+        const char **annotations; /* key, value, key, value ..., NULL */
+};
+/* What refers to the manifest that @remote's name leads to, with tag or digest: signatures, SBOMs, other artifacts; of
+ * @artifact_type alone, NULL: of all. ERR_NOT_FOUND: there is no such manifest. ERR_EXHAUSTED past 2000 of them. @arena
+ * holds 8 MiB or more. */
+_must_use_ int images_referrers(struct images *s, const struct image_remote *remote, const char *artifact_type,
+                                struct arena *arena, struct image_referrer **ret, size_t *ret_n, struct err *err);
+
 struct image_copy_args {
         const char *from, *to;                        /* references of registries, as people write them */
         const struct image_auth *from_auth, *to_auth; /* may be NULL */

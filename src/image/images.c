@@ -12,6 +12,7 @@
 #include "image/copy.h"
 #include "image/flights.h"
 #include "image/mountpoint.h"
+#include "image/referrers.h"
 #include "image/snapshot.h"
 
 struct images {
@@ -149,6 +150,30 @@ int images_remote_tags(struct images *s, const struct image_remote *remote, stru
         source = source_of(s, remote, &ref, creds);
         r = source_list_tags(source, arena, ret, err);
         return r < 0 ? err_wrap(err, "list the tags of %s", ref_name(&ref, arena)) : 0;
+}
+
+int images_referrers(struct images *s, const struct image_remote *remote, const char *artifact_type,
+                     struct arena *arena, struct image_referrer **ret, size_t *ret_n, struct err *err) {
+        _cleanup_(credentials_freep) struct credentials *creds = NULL;
+        _cleanup_(source_freep) struct source *source = NULL;
+        _cleanup_strbuf_ struct strbuf body = { 0 };
+        char digest[DIGEST_LEN + 1];
+        const char *type;
+        struct ref ref;
+        int r = ref_parse(remote->name, arena, &ref, err);
+
+        if (r == 0)
+                r = credentials_new(remote->auth, &creds, err);
+        if (r < 0)
+                return r;
+        source = source_of(s, remote, &ref, creds);
+        r = source_get_manifest(source, ref.digest ?: ref.tag, arena, &body, &type, err);
+        if (r == 0) {
+                digest_of(strbuf_str(&body), body.len, digest);
+                *ret = arena_array(arena, struct image_referrer, REFERRERS_MAX);
+                r = referrers_list(source, digest, artifact_type, arena, *ret, ret_n, err);
+        }
+        return r < 0 ? err_wrap(err, "list the referrers of %s", ref_string(&ref, arena)) : 0;
 }
 
 /* @args: its ref and creds come from @name and @auth. */

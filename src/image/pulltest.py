@@ -240,6 +240,7 @@ class Uploads(Bad):
         self.lost_answers = 0  # closed uploads whose answer does not arrive
         self.location = lambda path: path
         self.put_manifests = []
+        self.subjects = False  # has the API of referrers
         super().__init__(tls)
 
     def took(self, what, n):
@@ -294,7 +295,9 @@ class Uploads(Bad):
             for name in (m[3], oci.digest(data)):
                 self.manifests[m[1], name] = (data, h.headers['Content-Type'])
             self.put_manifests.append(m[3])
-            h.send(201, Docker_Content_Digest=oci.digest(data))
+            subject = json.loads(data).get('subject')
+            more = {'OCI_Subject': subject['digest']} if self.subjects and subject else {}
+            h.send(201, Docker_Content_Digest=oci.digest(data), **more)
         elif m[2] == 'blobs' and h.command == 'HEAD':
             h.send(200 if (m[1], m[3]) in self.blobs else 404)
         elif m[2] == 'blobs':

@@ -6,6 +6,7 @@
 """
 
 import concurrent.futures
+import json
 import os
 import shutil
 import sys
@@ -343,6 +344,46 @@ def test_artifacts_and_foreign_layers():
         got = im.ok('copy', src.add_raw('a', '1', document, oci.MANIFEST), f'{dst.address}/b:1')
         assert got['digest'] == oci.digest(document) and got['done'] == 2, got
         assert dst.manifests['b', '1'] == (document, oci.MANIFEST)
+
+
+def artifact(subject, n, artifact_type='application/x.test'):
+    blobs = [b'{}', b'number %d' % n]
+    document = oci.canonical({'schemaVersion': 2, 'mediaType': oci.MANIFEST, 'artifactType': artifact_type,
+                              'config': oci.descriptor('application/vnd.oci.empty.v1+json', blobs[0]),
+                              'layers': [oci.descriptor('text/plain', blobs[1])], 'annotations': {'n': str(n)},
+                              'subject': oci.descriptor(oci.MANIFEST, subject)})
+    return blobs, document
+
+
+def test_subject_is_noted():
+    """A registry without the API of referrers: the index under the subject's tag gets them, each once, and none is lost."""
+    img = image('x')
+    with Bad() as src, registry.Registry(tempfile.mkdtemp(dir=WORK)) as dst, Images() as im:
+        im.ok('copy', src.add('a', 'img', img), f'{dst.address}/b:img')
+        documents = []
+        for n in range(2):
+            blobs, document = artifact(img.manifest, n)
+            src.blobs.update({oci.digest(b): b for b in blobs})
+            documents.append(document)
+            for _ in range(2):
+                im.ok('copy', src.add_raw('a', str(n), document, oci.MANIFEST), f'{dst.address}/b:{n}')
+        index = json.loads(manifest(dst, 'b', img.digest().replace(':', '-'))[0])
+        assert index['manifests'] == [oci.descriptor(oci.MANIFEST, d, artifactType='application/x.test', annotations={'n': str(n)})
+                                      for n, d in enumerate(documents)], index
+        # What is there under that tag is no index: it stays, and the error says so.
+        oci.Pusher(dst.address).manifest('b', img.digest().replace(':', '-'), img.manifest, img.media_type())
+        im.fails('INVALID_ARGUMENT', 'copy', f'{src.address}/a:1', f'{dst.address}/b:3', text='no index')
+        assert manifest(dst, 'b', img.digest().replace(':', '-'))[0] == img.manifest
+
+
+def test_subject_is_known():
+    img = image('x')
+    blobs, document = artifact(img.manifest, 1)
+    with Bad() as src, Uploads() as dst, Images() as im:
+        src.blobs.update({oci.digest(b): b for b in blobs})
+        dst.subjects = True
+        im.ok('copy', src.add_raw('a', '1', document, oci.MANIFEST), f'{dst.address}/b:1')
+        assert dst.put_manifests == ['1'], dst.put_manifests
 
 
 def test_indexes_without_end():
