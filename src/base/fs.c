@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "base/alloc.h"
@@ -118,21 +119,23 @@ int fs_mkdir_p(const char *path, mode_t mode, struct err *err) {
         char buf[4096];
         size_t len = strlen(path);
         struct stat st;
+        int r;
 
         if (len >= sizeof(buf))
                 return err_sys(err, ENAMETOOLONG, "create folder %s", path);
         memcpy(buf, path, len + 1);
-        for (char *p = buf + 1;; p++) {
-                char c = *p;
-                if (c != '/' && c != '\0')
-                        continue;
-                *p = '\0';
-                if (mkdir(buf, mode) < 0 && errno != EEXIST)
-                        return err_sys(err, errno, "create folder %s", buf);
-                *p = c;
-                if (c == '\0')
-                        break;
+        r = mkdir(path, mode); /* usually it is there, or its parent is */
+        if (r < 0 && errno == ENOENT) {
+                for (char *p = strchr(buf + (len > 0), '/'); p; p = strchr(p + 1, '/')) {
+                        *p = '\0';
+                        if (mkdir(buf, mode) < 0 && errno != EEXIST)
+                                return err_sys(err, errno, "create folder %s", buf);
+                        *p = '/';
+                }
+                r = mkdir(path, mode);
         }
+        if (r < 0 && errno != EEXIST)
+                return err_sys(err, errno, "create folder %s", path);
         if (stat(path, &st) < 0)
                 return err_sys(err, errno, "look at %s", path);
         if (!S_ISDIR(st.st_mode))
@@ -141,21 +144,25 @@ int fs_mkdir_p(const char *path, mode_t mode, struct err *err) {
 }
 
 int fs_sealed_copy(const char *path, const char *name, int *ret_fd, struct err *err) {
-        _cleanup_(fd_closep) int fd = -1;
-        _cleanup_(freep) char *program = NULL;
+        _cleanup_(fd_closep) int fd = -1, program = open(path, O_RDONLY | O_CLOEXEC);
         char self[64];
-        size_t len;
-        int r;
+        size_t len = 0;
+        ssize_t n;
 
-        r = fs_read_file(AT_FDCWD, path, PROGRAM_MAX, &program, &len, err);
-        if (r < 0)
-                return r;
+        if (program < 0)
+                return err_sys(err, errno, "open %s", path);
         fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
         if (fd < 0)
                 return err_sys(err, errno, "create a memfd for %s", path);
-        r = fs_write_all(fd, program, len);
-        if (r < 0)
-                return err_sys(err, -r, "copy %s to a memfd", path);
+        while ((n = sendfile(fd, program, NULL, PROGRAM_MAX + 1 - len)) != 0) {
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n < 0)
+                        return err_sys(err, errno, "copy %s to a memfd", path);
+                len += (size_t) n;
+                if (len > PROGRAM_MAX)
+                        return err_set(err, ERR_EXHAUSTED, "%s is larger than %d bytes", path, PROGRAM_MAX);
+        }
         if (fchmod(fd, 0555) < 0 ||
             fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
                 return err_sys(err, errno, "seal the memfd of %s", path);

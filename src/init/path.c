@@ -42,11 +42,31 @@ struct walk {
         int n_links;
 };
 
+/* Most often that is the last one. False: a walk from the root on tells. */
+static bool find_last(struct walk *w) {
+        char saved;
+
+        w->end = strlen(w->path);
+        while (w->end > 0 && w->path[w->end - 1] == '/')
+                w->end--;
+        for (w->start = w->end; w->start > 0 && w->path[w->start - 1] != '/';)
+                w->start--;
+        if (w->start == 0)
+                return false;
+        saved = w->path[w->start];
+        w->path[w->start] = '\0';
+        w->parent_fd = path_open(w->root_fd, w->path, O_PATH | O_DIRECTORY);
+        w->path[w->start] = saved;
+        return w->parent_fd >= 0;
+}
+
 /* Find the first missing component. 1: there is one; 0: nothing is missing (any more). */
 static int find_missing(struct walk *w) {
         size_t at = 0;
         int fd;
 
+        if (find_last(w))
+                return 1;
         w->parent_fd = openat(w->root_fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
         if (w->parent_fd < 0)
                 return -errno;

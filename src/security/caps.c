@@ -74,9 +74,13 @@ static pthread_once_t bounding_once = PTHREAD_ONCE_INIT;
 static uint64_t bounding;
 
 static void read_bounding(void) {
-        for (int cap = 0; cap < 64; cap++)
-                if (prctl(PR_CAPBSET_READ, (unsigned long) cap, 0, 0, 0) == 1)
+        int has = 0;
+
+        for (int cap = 0; cap < 64 && has >= 0; cap++) { /* -1: past the kernel's last */
+                has = prctl(PR_CAPBSET_READ, (unsigned long) cap, 0, 0, 0);
+                if (has == 1)
                         bounding |= BIT(cap);
+        }
 }
 
 /* Our own bounding set, which we never change, is the limit: on some hosts root lacks a few, and what we lack we can't
