@@ -14,6 +14,7 @@
 #include "base/str.h"
 #include "oci/console.h"
 #include "oci/creation.h"
+#include "oci/launcher.h"
 
 void creation_done(struct creation *c) {
         c->start_socket = fd_close(c->start_socket);
@@ -82,18 +83,23 @@ int creation_finish(struct creation *c, struct err *err) {
 }
 
 static int make(struct creation *c, void *userdata, struct err *err) {
-        int r = creation_read(c, err);
+        _cleanup_(launcher_done) struct launcher launcher = LAUNCHER_EMPTY;
+        int r = launcher_needs_group(c) ? 0 : launcher_fork(&launcher, c, err);
 
+        if (r == 0)
+                r = creation_read(c, err);
         if (r == 0)
                 r = creation_connect_console(c, err);
         if (r == 0)
                 r = creation_make_cgroup(c, err);
+        if (r == 0 && launcher_needs_group(c))
+                r = launcher_fork(&launcher, c, err);
         if (r == 0)
                 r = creation_make_rdt(c, err);
         if (r == 0)
                 r = creation_listen_for_start(c, err);
         if (r == 0)
-                r = creation_spawn(c, err);
+                r = creation_spawn(c, &launcher, err);
         if (r == 0 && *c->state.rdt_tasks)
                 r = intel_rdt_add(c->state.rdt_tasks, c->state.pid, err);
         cgroup_holder_end(&c->cgroup);

@@ -1,30 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* creation-spawn - the launcher, in which liblxc starts init, and what is said with init until it is READY. */
+/* creation-spawn - what the launcher is to start, and what is said with init until it is READY. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
-#include <linux/sched.h>
 #include <poll.h>
-#include <sched.h>
-#include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 #include "base/fs.h"
 #include "base/proc.h"
 #include "base/sock.h"
 #include "base/str.h"
-#include "base/strbuf.h"
 #include "init/plan.h"
 #include "net/net-device.h"
-#include "oci/creation.h"
-#include "oci/lost.h"
+#include "oci/launcher.h"
 #include "runtime/hooks/hooks.h"
 #include "runtime/lxc/config.h"
 #include "runtime/lxc/launch.h"
@@ -35,19 +26,15 @@
 #define OPEN_TREE_CLONE 1
 #endif
 
-enum {
-        WATCHER_TIMEOUT_MS = 20000, /* for liblxc to enter its loop once init is there */
-        CONFIG_TEXT_MAX = 64 << 10
-};
+enum { WATCHER_TIMEOUT_MS = 20000 }; /* for liblxc to enter its loop once init is there */
 
 /* What one creation needs of descriptors while it lasts. */
 struct spawning {
         struct creation *c;
+        struct launcher *launcher;
         struct plan plan;
         struct lxc_config lxc;
-        int rootfs, init_fd, log_fd, home, null_fd;
-        int init[2], watcher[2]; /* sockets: ours, the other's */
-        pid_t launcher;
+        int rootfs, init_fd, null_fd;
 };
 
 static void spawning_done(struct spawning *s) {
@@ -55,17 +42,7 @@ static void spawning_done(struct spawning *s) {
         lxc_config_done(&s->lxc);
         s->rootfs = fd_close(s->rootfs);
         s->init_fd = fd_close(s->init_fd);
-        s->log_fd = fd_close(s->log_fd);
-        s->home = fd_close(s->home);
         s->null_fd = fd_close(s->null_fd);
-        for (int i = 0; i < 2; i++) {
-                s->init[i] = fd_close(s->init[i]);
-                s->watcher[i] = fd_close(s->watcher[i]);
-        }
-        if (s->launcher > 0) { /* it failed, or has not let go of init */
-                (void) kill(s->launcher, SIGKILL);
-                (void) waitpid(s->launcher, NULL, 0);
-        }
 }
 
 /* --- what it is made of ---------------------------------------------------------------------------------------------
@@ -97,27 +74,12 @@ static int open_rootfs(struct spawning *s, struct err *err) {
 static int build_plan(struct spawning *s, struct err *err) {
         struct spec *spec = &s->c->config.spec;
         struct plan_host host;
-        int r = plan_host_init(&host, s->c->cgroups, err);
 
-        if (r < 0)
-                return r;
+        plan_host_init(&host, s->c->cgroups);
         host.hooks_root = s->c->config.root_path;
         host.bundle = s->c->config.bundle;
         spec->start_socket = s->c->start_socket;
         return plan_build_init(spec, &host, &s->plan, err);
-}
-
-static int make_channels(struct spawning *s, struct err *err) {
-        int one = 1;
-
-        if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, s->init) < 0 ||
-            socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, s->watcher) < 0 ||
-            setsockopt(s->init[0], SOL_SOCKET, SO_PASSCRED, &one, sizeof(one)) < 0 ||
-            setsockopt(s->watcher[0], SOL_SOCKET, SO_PASSCRED, &one, sizeof(one)) < 0)
-                return err_sys(err, errno, "create sockets to the container's first process");
-        s->log_fd = memfd_create(lost_mark(&s->c->dir, s->c->oci->arena), MFD_CLOEXEC);
-        s->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-        return s->log_fd < 0 || s->null_fd < 0 ? err_sys(err, errno, "open a log for liblxc") : 0;
 }
 
 int creation_send_plan(const struct creation *c, const struct plan *plan, int null_fd, int sock, struct err *err) {
@@ -136,63 +98,13 @@ int creation_send_plan(const struct creation *c, const struct plan *plan, int nu
         return r < 0 ? err_sys(err, -r, "hand init its plan") : 0;
 }
 
-/* "@3@" -> "/proc/self/fd/17". */
-static int expand_config(const struct spawning *s, struct strbuf *out, struct err *err) {
-        char *end;
-        unsigned long n;
-
-        for (const char *p = strbuf_str(&s->lxc.text); *p;) {
-                n = *p == '@' ? strtoul(p + 1, &end, 10) : s->lxc.n_fds;
-                if (n >= s->lxc.n_fds || *end != '@') {
-                        strbuf_putc(out, *p++);
-                        continue;
-                }
-                strbuf_printf(out, "/proc/self/fd/%d", s->lxc.fds[n]);
-                p = end + 1;
-        }
-        return out->overflow ? err_set(err, ERR_EXHAUSTED, "the container's configuration for liblxc is too long") : 0;
-}
-
-/* Returns like fork. */
-static pid_t fork_in_cgroup(int folder) {
-        struct clone_args args = { .flags = CLONE_INTO_CGROUP, .exit_signal = SIGCHLD, .cgroup = (uint64_t) folder };
-
-        return folder < 0 ? fork() : (pid_t) syscall(SYS_clone3, &args, sizeof(args));
-}
-
-static int fork_launcher(struct spawning *s, struct err *err) {
-        _cleanup_strbuf_ struct strbuf config = STRBUF(CONFIG_TEXT_MAX);
+static int order(struct spawning *s, struct err *err) {
         char log_path[64];
-        struct launch_args args = { .id = s->c->args->id,
-                                    .lxc_path = arena_printf(s->c->oci->arena, LAUNCH_LXC_PATH "%s", s->c->dir.root),
-                                    .rootfs_fd = s->rootfs,
-                                    .init_fd = s->init_fd,
-                                    .init_socket = s->init[1],
-                                    .watcher_socket = s->watcher[1],
-                                    .log_fd = s->log_fd,
-                                    .home_fd = -1 };
         int r;
 
-        (void) snprintf(log_path, sizeof(log_path), "/proc/self/fd/%d", s->log_fd);
+        (void) snprintf(log_path, sizeof(log_path), "/proc/self/fd/%d", s->launcher->log_fd);
         r = lxc_config_build(&s->c->config.spec, 0, log_path, LAUNCH_ROOTFS_DIR, &s->lxc, err);
-        if (r == 0)
-                r = expand_config(s, &config, err);
-        if (r == 0 && s->plan.cgroup_fd >= 0)
-                r = cgroup_open_home(s->c->cgroups, &s->home, err);
-        if (r < 0)
-                return r;
-        args.config = strbuf_str(&config);
-        args.config_fds = s->lxc.fds;
-        args.n_config_fds = s->lxc.n_fds;
-        args.home_fd = s->home;
-        s->launcher = fork_in_cgroup(s->plan.cgroup_fd);
-        if (s->launcher < 0)
-                return err_sys(err, errno, "fork a process for liblxc");
-        if (s->launcher == 0)
-                launch_run(&args);
-        s->init[1] = fd_close(s->init[1]);
-        s->watcher[1] = fd_close(s->watcher[1]);
-        return 0;
+        return r < 0 ? r : launcher_order(s->launcher, &s->lxc, s->rootfs, s->init_fd, err);
 }
 
 /* --- until READY
@@ -232,7 +144,7 @@ static bool is_shut_for_root(const struct spawning *s, struct stat *ret, uint32_
 
 static int explain_end(const struct spawning *s, struct err *err) {
         char log[4096] = "";
-        const char *error = pread(s->log_fd, log, sizeof(log) - 1, 0) > 0 ? first_error(log) : NULL;
+        const char *error = pread(s->launcher->log_fd, log, sizeof(log) - 1, 0) > 0 ? first_error(log) : NULL;
         struct stat st;
         uint32_t uid;
 
@@ -283,7 +195,7 @@ static int run_create_hooks(struct spawning *s, pid_t pid, struct err *err) {
                 r = hooks_run(hooks, SPEC_HOOK_CREATE_RUNTIME, &state, pid, err);
         if (r < 0)
                 return r;
-        r = sock_send(s->init[0], &go, 1, NULL, 0);
+        r = sock_send(s->launcher->init[0], &go, 1, NULL, 0);
         return r < 0 ? err_sys(err, -r, "let init go on after hooks") : 0;
 }
 
@@ -315,7 +227,7 @@ static int take_message(struct spawning *s, bool *ret_ready, struct err *err) {
                 struct plan_error error;
         } m = { 0 };
         _cleanup_(sock_msg_done) struct sock_msg msg = { 0 };
-        int r = sock_recv(s->init[0], &m, sizeof(m) - 1, &msg);
+        int r = sock_recv(s->launcher->init[0], &m, sizeof(m) - 1, &msg);
 
         if (r == -ECONNRESET || (r == 0 && msg.len == 0))
                 return explain_end(s, err);
@@ -337,7 +249,7 @@ static int take_message(struct spawning *s, bool *ret_ready, struct err *err) {
 /* liblxc's loop goes on in a process of its own, which is told what to wait for; the launcher ends, and init goes to
  * who adopts our children. */
 static int take_watcher(struct spawning *s, struct err *err) {
-        struct pollfd p = { .fd = s->watcher[0], .events = POLLIN };
+        struct pollfd p = { .fd = s->launcher->watcher[0], .events = POLLIN };
         _cleanup_(sock_msg_done) struct sock_msg msg = { 0 };
         char byte = 0;
         int r;
@@ -345,42 +257,36 @@ static int take_watcher(struct spawning *s, struct err *err) {
         if (poll(&p, 1, WATCHER_TIMEOUT_MS) == 0)
                 return err_set(err, ERR_INTERNAL,
                                "liblxc does not enter its loop through epoll_wait(): this version of it can't be used");
-        r = sock_recv(s->watcher[0], &byte, 1, &msg);
+        r = sock_recv(s->launcher->watcher[0], &byte, 1, &msg);
         if (r < 0 || msg.len == 0)
                 return explain_end(s, err);
         s->c->state.watcher_pid = msg.pid;
         s->c->state.watcher_start = proc_start_time(msg.pid);
-        r = sock_send(s->watcher[0], &byte, 1, &s->c->pidfd, 1);
+        r = sock_send(s->launcher->watcher[0], &byte, 1, &s->c->pidfd, 1);
         if (r < 0)
                 return err_sys(err, -r, "tell the watcher which process is init");
-        (void) waitpid(s->launcher, NULL, 0);
-        s->launcher = 0;
+        launcher_wait(s->launcher);
         return 0;
 }
 
-int creation_spawn(struct creation *c, struct err *err) {
+int creation_spawn(struct creation *c, struct launcher *launcher, struct err *err) {
         _cleanup_(spawning_done) struct spawning s = { .c = c,
+                                                       .launcher = launcher,
                                                        .plan = PLAN_EMPTY,
                                                        .rootfs = -1,
                                                        .init_fd = -1,
-                                                       .log_fd = -1,
-                                                       .home = -1,
-                                                       .null_fd = -1,
-                                                       .init = { -1, -1 },
-                                                       .watcher = { -1, -1 } };
+                                                       .null_fd = open("/dev/null", O_RDWR | O_CLOEXEC) };
         bool ready = false;
-        int r = open_rootfs(&s, err);
+        int r = s.null_fd < 0 ? err_sys(err, errno, "open /dev/null") : open_rootfs(&s, err);
 
         if (r == 0)
                 r = build_plan(&s, err);
         if (r == 0)
                 r = fs_sealed_copy(c->oci->init_path, "lxcri-init", &s.init_fd, err);
-        if (r == 0)
-                r = make_channels(&s, err);
         if (r == 0) /* queued before init exists: it finds all of it when it looks */
-                r = creation_send_plan(c, &s.plan, s.null_fd, s.init[0], err);
+                r = creation_send_plan(c, &s.plan, s.null_fd, launcher->init[0], err);
         if (r == 0)
-                r = fork_launcher(&s, err);
+                r = order(&s, err);
         while (r == 0 && !ready)
                 r = take_message(&s, &ready, err);
         return r < 0 ? r : take_watcher(&s, err);

@@ -36,8 +36,9 @@ _must_use_ int creation_make_cgroup(struct creation *c, struct err *err);
 _must_use_ int creation_make_rdt(struct creation *c, struct err *err);
 /* Where it is, for what comes after. */
 struct cgroup_place oci_cgroup_place(const struct oci_state *s);
-/* Init, up to READY; hooks on the way. */
-_must_use_ int creation_spawn(struct creation *c, struct err *err);
+/* Init, up to READY, by @launcher, which has been forked; hooks on the way. */
+struct launcher;
+_must_use_ int creation_spawn(struct creation *c, struct launcher *launcher, struct err *err);
 
 /* All of it; on failure nothing stays. Release with creation_done(), which does not touch the container. */
 _must_use_ int creation_run(struct creation *c, const struct oci *o, const struct oci_create_args *args, bool detached,

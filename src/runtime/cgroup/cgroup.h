@@ -18,6 +18,8 @@ struct cgroups;
 
 _must_use_ int cgroups_new(struct cgroups **ret, struct err *err); /* finds the mounts in /proc/self/mountinfo */
 struct cgroups *cgroups_free(struct cgroups *c);
+/* The lines of mountinfo in which those mounts were found, and all others of these types; borrowed. */
+const char *cgroups_mounts(const struct cgroups *c);
 DEFINE_CLEANUP(struct cgroups *, cgroups_free)
 enum cgroup_mode cgroups_mode(const struct cgroups *c);
 const char *cgroup_mode_name(enum cgroup_mode mode);

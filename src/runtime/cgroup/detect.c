@@ -14,6 +14,7 @@
 #include "base/alloc.h"
 #include "base/fs.h"
 #include "base/str.h"
+#include "base/strbuf.h"
 #include "runtime/cgroup/internal.h"
 
 static const struct {
@@ -222,6 +223,7 @@ static void find_page_sizes(struct cgroups *c) {
 
 int cgroups_new_from(const char *mountinfo, struct cgroups **ret, struct err *err) {
         _cleanup_(cgroups_freep) struct cgroups *c = xnew(struct cgroups);
+        _cleanup_strbuf_ struct strbuf mounts = STRBUF(1 << 20);
         _cleanup_(freep) char *text = NULL;
         char *rest, *line;
         int r;
@@ -234,6 +236,10 @@ int cgroups_new_from(const char *mountinfo, struct cgroups **ret, struct err *er
                 return r;
         rest = text;
         while ((line = strsep(&rest, "\n"))) {
+                if (!strstr(line, " - cgroup"))
+                        continue;
+                strbuf_puts(&mounts, line);
+                strbuf_putc(&mounts, '\n');
                 r = take_line(c, line, err);
                 if (r < 0)
                         return err_wrap(err, "find control groups");
@@ -242,10 +248,16 @@ int cgroups_new_from(const char *mountinfo, struct cgroups **ret, struct err *er
                 return err_set(
                         err, ERR_PRECONDITION,
                         "no control groups are mounted: mount them, e.g. \"mount -t cgroup2 none /sys/fs/cgroup\"");
+        c->mounts = strbuf_take(&mounts);
         settle(c);
-        find_page_sizes(c);
+        if (c->of[CTL_HUGETLB] >= 0)
+                find_page_sizes(c);
         *ret = TAKE_PTR(c);
         return 0;
+}
+
+const char *cgroups_mounts(const struct cgroups *c) {
+        return c->mounts;
 }
 
 int cgroups_new(struct cgroups **ret, struct err *err) {
@@ -264,6 +276,7 @@ struct cgroups *cgroups_free(struct cgroups *c) {
                 free(c->programs[i].insns);
         }
         (void) pthread_mutex_destroy(&c->lock);
+        free(c->mounts);
         free(c);
         return NULL;
 }

@@ -51,6 +51,7 @@ struct cgroups {
         struct hier hiers[HIER_MAX]; /* [0] is the first to be made and the last to be removed: what it lacks exists
                                         nowhere */
         size_t n;
+        char *mounts;        /* cgroups_mounts() */
         int8_t of[CTL_MAX];  /* hierarchy of a controller, -1: none */
         int unified;         /* index of the v2 hierarchy, -1: none */
         bool seed_hierarchy; /* v1 kernels before 5.11: memory.use_hierarchy must be set on new groups */

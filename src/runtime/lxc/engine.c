@@ -611,8 +611,7 @@ int engine_lxc_new(const struct engine_lxc_args *args, struct engine **ret, stru
         e->containers_fd = e->home_fd = -1;
         items_init(&e->items);
         r = prepare(e, args->state_dir, err);
-        if (r == 0)
-                r = plan_host_init(&e->host, args->cgroups, err);
+        plan_host_init(&e->host, args->cgroups);
         e->host.hooks_root = e->hooks_root;
         e->host.bundles = e->bundles_dir;
         if (r == 0)

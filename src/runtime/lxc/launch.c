@@ -27,6 +27,7 @@
 #include "base/fs.h"
 #include "base/sock.h"
 #include "base/str.h"
+#include "base/strbuf.h"
 #include "runtime/lxc/child.h"
 
 #ifndef OPEN_TREE_CLONE
@@ -38,11 +39,11 @@
 
 #define LIBLXC "liblxc.so.1"
 
-enum { MOVE_EVERY_NS = 250000000 };
+enum { MOVE_EVERY_NS = 250000000, LAUNCH_ORDER_MAX = 64 << 10 };
 
 /* Of the process in which liblxc starts a container, then of its watcher; NULL in every other. */
 static const struct launch_args *launching;
-static int init_pidfd = -1;
+static int program_fd = -1, init_pidfd = -1;
 static bool is_watcher;
 
 /* --- a place of its own --------------------------------------------------------------------------------------------
@@ -120,7 +121,6 @@ static void isolate(const struct launch_args *args) {
         if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
                 child_fail(args->init_socket, errno, "make mounts private");
         make_root(args);
-        child_attach_rootfs(args->init_socket, args->rootfs_fd, LAUNCH_ROOTFS_DIR);
 }
 
 /* --- the watcher
@@ -171,7 +171,7 @@ static void become_watcher(void) {
 
         is_watcher = true;
         (void) prctl(PR_SET_NAME, "lxcri-watch");
-        (void) close(launching->init_fd);
+        (void) close(program_fd);
         (void) close(launching->init_socket);
         if (sock_send(launching->watcher_socket, &hello, 1, NULL, 0) < 0)
                 _exit(1);
@@ -236,9 +236,8 @@ static int let_go(struct dl_phdr_info *info, size_t size, void *userdata) {
         return 0;
 }
 
-/* To link seven libraries their symbols are read, then liblxc's parser reads each line; text is mapped with it that
- * nobody needs any more, an eighth of this process' peak. They are clean pages of files; what is needed once more comes
- * by itself. */
+/* To link seven libraries their symbols are read; text is mapped with it that nobody needs any more, an eighth of this
+ * process' peak. They are clean pages of files; what is needed once more comes by itself. */
 static void let_go_of_text(void) {
         (void) dl_iterate_phdr(let_go, NULL);
 }
@@ -260,17 +259,50 @@ static struct lxc_container *new_container(const struct launch_args *args) {
 }
 
 static void settle_descriptors(const struct launch_args *args) {
-        int keep[LAUNCH_CONFIG_FDS_MAX + 8], n = 0;
+        int keep[] = { args->init_socket, args->watcher_socket, args->log_fd, args->home_fd };
 
-        for (size_t i = 0; i < args->n_config_fds; i++)
-                keep[n++] = args->config_fds[i];
-        keep[n++] = args->rootfs_fd;
-        keep[n++] = args->init_fd;
-        keep[n++] = args->init_socket;
-        keep[n++] = args->watcher_socket;
-        keep[n++] = args->log_fd;
-        keep[n++] = args->home_fd;
-        child_settle_descriptors(args->init_socket, args->init_fd, keep, (size_t) n);
+        child_settle_descriptors(args->init_socket, args->init_socket, keep, ELEMENTSOF(keep));
+}
+
+/* --- the order
+ * ---------------------------------------------------------------------------------------------------------- */
+
+/* "@3@" -> "/proc/self/fd/17". */
+static void expand(const struct launch_args *args, const char *p, const struct sock_msg *msg, struct strbuf *out) {
+        const size_t n_fds = msg->n_fds - LAUNCH_FD_CONFIG;
+        unsigned long n;
+        char *end;
+
+        while (*p) {
+                n = *p == '@' ? strtoul(p + 1, &end, 10) : n_fds;
+                if (n >= n_fds || *end != '@') {
+                        strbuf_putc(out, *p++);
+                        continue;
+                }
+                strbuf_printf(out, "/proc/self/fd/%d", msg->fds[LAUNCH_FD_CONFIG + n]);
+                p = end + 1;
+        }
+        if (out->overflow)
+                child_fail(args->init_socket, 0, "the container's configuration for liblxc is too long");
+}
+
+/* Whoever has gone before saying what to start says no more why. */
+static void take_order(const struct launch_args *args, struct lxc_container *c) {
+        static char text[LAUNCH_ORDER_MAX];
+        _cleanup_strbuf_ struct strbuf config = STRBUF(2 * LAUNCH_ORDER_MAX);
+        struct sock_msg msg;
+        int r = sock_recv(args->watcher_socket, text, sizeof(text) - 1, &msg);
+
+        if (r == 0 && msg.len == 0)
+                _exit(1);
+        if (r < 0 || msg.n_fds < LAUNCH_FD_CONFIG)
+                child_fail(args->init_socket, -r, "hear what to start");
+        expand(args, text, &msg, &config);
+        program_fd = msg.fds[LAUNCH_FD_INIT];
+        if (fcntl(program_fd, F_SETFD, 0) < 0)
+                child_fail(args->init_socket, errno, "let init inherit its program");
+        child_attach_rootfs(args->init_socket, msg.fds[LAUNCH_FD_ROOTFS], LAUNCH_ROOTFS_DIR);
+        child_configure(args->init_socket, strbuf_str(&config), c);
 }
 
 void launch_run(const struct launch_args *args) {
@@ -290,12 +322,11 @@ void launch_run(const struct launch_args *args) {
         (void) setenv("PATH", "/nonexistent", 1);
         isolate(args);
         c = new_container(args);
-        child_configure(args->init_socket, args->config, c);
-        (void) snprintf(program, sizeof(program), "/proc/self/fd/%d", args->init_fd);
+        take_order(args, c);
+        (void) snprintf(program, sizeof(program), "/proc/self/fd/%d", program_fd);
         (void) snprintf(sock, sizeof(sock), "%d", args->init_socket);
         (void) c->want_daemonize(c, false);
-        child_set_program(args->init_fd);
-        let_go_of_text();
+        child_set_program(program_fd);
         launching = args;
         (void) c->start(c, 0, argv);
         /* Before its loop: it failed, and what it had to say is in its log. After it: the container has ended. */

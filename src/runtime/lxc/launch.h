@@ -10,8 +10,6 @@
 #include <stddef.h>
 #include "base/attr.h"
 
-enum { LAUNCH_CONFIG_FDS_MAX = 16 };
-
 /* Where the root file system is attached in the launcher's mount namespace. */
 #define LAUNCH_ROOTFS_DIR "/run/rootfs"
 /* In its /run, which is its own, too. */
@@ -22,17 +20,20 @@ enum { LAUNCH_CONFIG_FDS_MAX = 16 };
 
 struct launch_args {
         const char *id;
-        const char *lxc_path;  /* what liblxc's command socket is called after */
-        const char *config;    /* "key = value" lines, placeholders replaced already */
-        const int *config_fds; /* that the config names */
-        size_t n_config_fds;
-        int rootfs_fd;      /* detached mount */
-        int init_fd;        /* sealed memfd of the init program, opened read-only */
-        int init_socket;    /* init's end */
-        int watcher_socket; /* the watcher sends one byte when it is there, and gets one with init's pidfd (SCM_RIGHTS);
-                               EOF without that ends it */
-        int log_fd;         /* for liblxc's errors: named in config */
-        int home_fd;        /* cgroup.procs to go back to from the container's group in which it was forked; -1: none */
+        const char *lxc_path; /* what liblxc's command socket is called after */
+        int init_socket;      /* init's end */
+        int watcher_socket;   /* gets the order (below); then the watcher sends one byte when it is there, and gets one
+                                 with init's pidfd (SCM_RIGHTS); EOF without that ends it */
+        int log_fd;           /* for liblxc's errors: named in the order */
+        int home_fd; /* cgroup.procs to go back to from the container's group in which it was forked; -1: none */
+};
+
+/* What to start, one message: "key = value" lines for liblxc, in which "@N@" stands for descriptor N of those from
+ * LAUNCH_FD_CONFIG on. */
+enum launch_fd {
+        LAUNCH_FD_ROOTFS, /* detached mount */
+        LAUNCH_FD_INIT,   /* sealed memfd of the init program, opened read-only */
+        LAUNCH_FD_CONFIG
 };
 
 /* In the forked child; never returns. */

@@ -28,7 +28,6 @@
 #endif
 
 enum {
-        MAX_MOUNTINFO = 64 << 20,
         MAX_STATE = 16 << 20,
         OVERFLOW_UID = 65534,
         PIDS_TO_BE_BORN = 8, /* monitor, its helpers, init */
@@ -95,20 +94,15 @@ static void add_hierarchy(struct plan_host *host, char *line) {
         host->n_hierarchies++;
 }
 
-int plan_host_init(struct plan_host *ret, struct cgroups *cgroups, struct err *err) {
-        _cleanup_(freep) char *mountinfo = NULL;
+void plan_host_init(struct plan_host *ret, struct cgroups *cgroups) {
+        _cleanup_(freep) char *mounts = xstrdup(cgroups_mounts(cgroups));
         char *rest, *line;
-        int r;
 
         *ret = (struct plan_host){ .cgroups = cgroups, .mode = cgroups_mode(cgroups) };
         if (ret->mode == CGROUP_V2)
-                return 0;
-        r = fs_read_file(-1, "/proc/thread-self/mountinfo", MAX_MOUNTINFO, &mountinfo, NULL, err);
-        if (r < 0)
-                return r;
-        for (rest = mountinfo; (line = strsep(&rest, "\n"));)
+                return;
+        for (rest = mounts; (line = strsep(&rest, "\n"));)
                 add_hierarchy(ret, line);
-        return 0;
 }
 
 /* --- parts ------------------------------------------------------------------------------------------------------- */

@@ -45,7 +45,7 @@ struct plan_host {
         const char *bundles; /* the folder of their bundles */
         const char *bundle;  /* of one container, instead; NULL: not given */
 };
-_must_use_ int plan_host_init(struct plan_host *ret, struct cgroups *cgroups, struct err *err);
+void plan_host_init(struct plan_host *ret, struct cgroups *cgroups);
 
 /* A missing source of a bind, or one whose mount lacks the propagation that was asked for, is ERR_INVALID and named. */
 _must_use_ int plan_build_init(const struct spec *spec, const struct plan_host *host, struct plan *ret,
