@@ -83,8 +83,9 @@ void table_print(const struct table *t, FILE *out) {
                 size_t column = i % t->columns;
 
                 if (*t->cells[i]) {
-                        fprintf(out, "%*s%s", (int) blanks, "", t->cells[i]);
-                        blanks = 0;
+                        for (; blanks > 0; blanks--)
+                                (void) putc_unlocked(' ', out);
+                        (void) fputs(t->cells[i], out);
                 }
                 /* No blanks at the end of a line whose last cells are empty. */
                 blanks += widths[column] - width(t->cells[i]) + 2;

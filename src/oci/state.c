@@ -292,11 +292,15 @@ static bool is_listening(const struct sockaddr_un *address) {
         return fd >= 0 && connect(fd, (const struct sockaddr *) address, sizeof(*address)) < 0 && errno == EPROTOTYPE;
 }
 
-static bool waits_for_start(const struct oci_dir *d) {
-        struct sockaddr_un address;
+/* Init alone has that socket once its number is written down, so where it listens it lives: nobody else is asked. */
+static enum oci_status look_at(const struct oci_state *s, const struct sockaddr_un *start, struct cgroups *cgroups) {
+        bool waits = is_listening(start);
 
-        (void) oci_start_socket_address(d, &address);
-        return is_listening(&address);
+        if (!waits && !proc_is_alive_by(s->pid, s->start_time, s->identity))
+                return OCI_STOPPED;
+        if (cgroups && *s->cgroup_path && cgroup_is_frozen(cgroups, s->cgroup_path))
+                return OCI_PAUSED;
+        return waits ? OCI_CREATED : OCI_RUNNING;
 }
 
 static bool is_being_made(const struct oci_dir *d) {
@@ -306,13 +310,12 @@ static bool is_being_made(const struct oci_dir *d) {
 }
 
 enum oci_status oci_dir_status(const struct oci_dir *d, const struct oci_state *s, struct cgroups *cgroups) {
+        struct sockaddr_un address;
+
         if (s->pid <= 0)
                 return is_being_made(d) ? OCI_CREATING : OCI_STOPPED;
-        if (!proc_is_alive_by(s->pid, s->start_time, s->identity))
-                return OCI_STOPPED;
-        if (cgroups && *s->cgroup_path && cgroup_is_frozen(cgroups, s->cgroup_path))
-                return OCI_PAUSED;
-        return waits_for_start(d) ? OCI_CREATED : OCI_RUNNING;
+        (void) oci_start_socket_address(d, &address);
+        return look_at(s, &address, cgroups);
 }
 
 /* A state.json that is read at once, whole. */
@@ -346,10 +349,7 @@ bool oci_glance(const struct oci_dir *at, const char *id, struct cgroups *cgroup
             *s->engine || !start_socket_path(at, id, &address))
                 return false;
         s->exit_status = -1;
-        ret->status = !proc_is_alive_by(s->pid, s->start_time, s->identity)          ? OCI_STOPPED
-                      : *s->cgroup_path && cgroup_is_frozen(cgroups, s->cgroup_path) ? OCI_PAUSED
-                      : is_listening(&address)                                       ? OCI_CREATED
-                                                                                     : OCI_RUNNING;
+        ret->status = look_at(s, &address, cgroups);
         return true;
 }
 
