@@ -115,6 +115,10 @@ int json_load_bounded(const char *data, size_t len, size_t max_values, const cha
         return load(data, len, 0, max_values, what, ret, err);
 }
 
+int json_load_unique(const char *data, size_t len, size_t max_values, const char *what, json_t **ret, struct err *err) {
+        return load(data, len, JSON_REJECT_DUPLICATES, max_values, what, ret, err);
+}
+
 int json_load_bounded_nul(const char *data, size_t len, size_t max_values, const char *what, json_t **ret,
                           struct err *err) {
         return load(data, len, JSON_ALLOW_NUL, max_values, what, ret, err);

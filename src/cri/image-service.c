@@ -133,8 +133,9 @@ CRI_HANDLER(PullImage) {
         if (r < 0) {
                 if (grpc_call_cancelled(call))
                         return grpc_call_cancel_err(call, err);
-                /* The kubelet finds the message's prefix "RegistryUnavailable" only behind this code. */
-                if (err->code == ERR_UNAVAILABLE)
+                /* Only behind this code does the kubelet find "RegistryUnavailable" and "SignatureValidationFailed",
+                 * which the message begins with. */
+                if (err->code == ERR_UNAVAILABLE || err->kind == IMAGE_ERR_SIGNATURE)
                         err->code = ERR_UNKNOWN;
                 return -(int) err->code;
         }

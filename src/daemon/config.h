@@ -64,6 +64,9 @@ struct config_proxmox {
         } layers;
 };
 
+/* Where Podman, Skopeo and CRI-O look, too. */
+#define HOST_SIGNATURE_POLICY "/etc/containers/policy.json"
+
 /* X(key, field, C type, enum config_type, default, min, max, help). The first line of a help is its summary. */
 #define CONFIG_KEYS(X)                                                                                                 \
         X("root", root, const char *, CONFIG_PATH, "/var/lib/proxmox-lxcri", 0, 0,                                     \
@@ -192,7 +195,12 @@ struct config_proxmox {
         X("auth-file", auth_file, const char *, CONFIG_FILE, "", 0, 0,                                                 \
           "Credentials of registries, in the form of Podman's auth.json or Docker's config.json, for pulls that\n"     \
           "bring none and for mirrors; whoever may run pods on this node can pull with them. Empty: none.\n"           \
-          "\"proxmox-lxcri image login --authfile\" writes it; it is read again at each pull.")
+          "\"proxmox-lxcri image login --authfile\" writes it; it is read again at each pull.")                        \
+        X("signature-policy", signature_policy, const char *, CONFIG_FILE, "", 0, 0,                                   \
+          "Which images may be pulled, signed by whom: a file as containers-policy.json(5) says. Empty: the host's\n"  \
+          "" HOST_SIGNATURE_POLICY                                                                                     \
+          ", where there is one, else all. It is read at each pull; one that can't be read or\n"                       \
+          "obeyed lets no image in. \"proxmox-lxcri image trust\" shows it and tries it.")
 
 struct config {
         struct arena *arena;

@@ -86,12 +86,15 @@ static int open_store(struct daemon *d, struct err *err) {
 }
 
 static int open_images(struct daemon *d, struct err *err) {
+        const char *policy = str_empty(d->conf->signature_policy) ? HOST_SIGNATURE_POLICY : d->conf->signature_policy;
         struct images_args args = {
                 .root = d->conf->root,
                 .store = d->store,
                 .registries = d->conf->registries.list,
                 .n_registries = d->conf->registries.n,
                 .auth_file = d->conf->auth_file,
+                .signature_policy = policy,
+                .signature_policy_optional = str_empty(d->conf->signature_policy),
                 .max_layer_bytes = d->conf->max_layer_size,
                 .max_parallel_layers = (unsigned) d->conf->max_parallel_layers,
         };

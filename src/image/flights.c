@@ -311,6 +311,8 @@ int flights_pull(struct flights *f, const struct image_pull_args *args, struct a
         (void) pthread_mutex_unlock(&f->lock);
         if (r < 0)
                 (void) err_wrap(err, "pull %s", name);
-        /* kubelet tells an unreachable registry by this prefix. */
+        /* The kubelet tells both by these prefixes. */
+        if (r < 0 && err->kind == IMAGE_ERR_SIGNATURE)
+                return err_wrap(err, "SignatureValidationFailed");
         return r == -ERR_UNAVAILABLE ? err_wrap(err, "RegistryUnavailable") : r;
 }

@@ -14,6 +14,12 @@
 
 struct images;
 
+/* struct err's kind, where its code says too little. */
+enum image_err_kind {
+        IMAGE_ERR_SIGNATURE = 1, /* ERR_DENIED: the signature policy refuses the image; the message begins with
+                                    "SignatureValidationFailed", which the kubelet looks for */
+};
+
 struct registry_conf {
         const char *host;           /* "registry.example:5000" as it stands in references; "*" is the default for all */
         const char *const *mirrors; /* NULL-terminated "host[:port][/prefix]" tried first in order; may be NULL */
@@ -27,10 +33,12 @@ struct images_args {
         struct store *store;
         const struct registry_conf *registries;
         size_t n_registries;
-        const char *auth_file;        /* credentials for pulls that bring none, and for mirrors; NULL or "": none */
-        uint64_t max_layer_bytes;     /* decompressed, per layer; 0: 64 GiB */
-        uint64_t max_layer_entries;   /* 0: 10 million */
-        unsigned max_parallel_layers; /* 0: 4 per pull */
+        const char *auth_file;          /* credentials for pulls that bring none, and for mirrors; NULL or "": none */
+        const char *signature_policy;   /* as containers-policy.json(5) says, read at each pull; NULL: all is taken */
+        bool signature_policy_optional; /* nor is anything refused when that file is missing */
+        uint64_t max_layer_bytes;       /* decompressed, per layer; 0: 64 GiB */
+        uint64_t max_layer_entries;     /* 0: 10 million */
+        unsigned max_parallel_layers;   /* 0: 4 per pull */
 };
 
 _must_use_ int images_new(const struct images_args *args, struct images **ret, struct err *err);

@@ -25,6 +25,8 @@ struct images {
         struct records *records;
         struct registries *registries;
         struct claims *claims;
+        char *signature_policy;
+        struct pull_env pull_env;
         struct flights *flights;
         unsigned max_parallel; /* layers of one pull or push */
 };
@@ -55,24 +57,29 @@ static int open_parts(struct images *s, const struct images_args *args, struct e
 
 int images_new(const struct images_args *args, struct images **ret, struct err *err) {
         _cleanup_(images_freep) struct images *s = xnew(struct images);
-        struct pull_env env = { .max_layer_bytes = args->max_layer_bytes ?: 64ull << 30,
-                                .max_layer_entries = args->max_layer_entries ?: 10000000,
-                                .max_parallel_layers = args->max_parallel_layers ?: 4 };
+        struct pull_env *env = &s->pull_env;
         int r;
 
+        *env = (struct pull_env){ .max_layer_bytes = args->max_layer_bytes ?: 64ull << 30,
+                                  .max_layer_entries = args->max_layer_entries ?: 10000000,
+                                  .max_parallel_layers = args->max_parallel_layers ?: 4 };
+
         s->store = args->store;
+        s->signature_policy = args->signature_policy ? xstrdup(args->signature_policy) : NULL;
         s->root_fd = -1;
         s->claims = claims_new();
         r = open_parts(s, args, err);
         if (r < 0)
                 return err_wrap(err, "images");
-        s->max_parallel = env.max_parallel_layers;
-        env.layers = s->layers;
-        env.content = s->content;
-        env.records = s->records;
-        env.registries = s->registries;
-        env.claims = s->claims;
-        s->flights = flights_new(&env);
+        s->max_parallel = env->max_parallel_layers;
+        env->layers = s->layers;
+        env->content = s->content;
+        env->records = s->records;
+        env->registries = s->registries;
+        env->claims = s->claims;
+        env->signature_policy = s->signature_policy;
+        env->signature_policy_optional = args->signature_policy_optional;
+        s->flights = flights_new(env);
         *ret = TAKE_PTR(s);
         return 0;
 }
@@ -87,6 +94,7 @@ struct images *images_free(struct images *s) {
         (void) content_free(s->content);
         (void) claims_free(s->claims);
         (void) fd_close(s->root_fd);
+        free(s->signature_policy);
         free(s->mountpoint);
         free(s->root);
         free(s);

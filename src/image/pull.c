@@ -8,12 +8,14 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "image/manifest.h"
+#include "image/trust.h"
 
 struct pull {
         const struct pull_env *env;
         const struct pull_args *args;
         struct arena *arena;
         struct source *source;
+        struct trust trust;
         const char *top_digest;                        /* of what the reference led to: an index or a manifest */
         struct record_blob blobs[INDEX_DEPTH_MAX + 2]; /* held: indexes, manifest, config */
         size_t n_blobs;
@@ -169,18 +171,48 @@ static void let_go(struct pull *p) {
         (void) source_free(p->source);
 }
 
+static struct source_args source_args_of(const struct pull_args *args) {
+        return (struct source_args){
+                .ref = args->ref, .creds = args->creds, .cancel_fd = args->cancel_fd, .deadline_ns = UINT64_MAX
+        };
+}
+
+/* Indexes and manifest are known, nothing else was asked for yet. */
+static int check_trust(struct pull *p, struct err *err) {
+        const struct source_args source = source_args_of(p->args);
+        const char *digests[ELEMENTSOF(p->blobs)], *signers;
+        struct pull_verdict *verdict = p->args->only_check;
+        int r;
+
+        for (size_t i = 0; i < p->n_blobs; i++)
+                digests[i] = p->blobs[i].digest;
+        r = trust_check(&p->trust, p->env->registries, &source, digests, p->n_blobs, p->arena, &signers, err);
+        if (r == 0 && verdict)
+                *verdict = (struct pull_verdict){ .policy = p->trust.file,
+                                                  .scope = p->trust.file ? p->trust.scope->name : NULL,
+                                                  .digest = p->top_digest,
+                                                  .signers = signers };
+        return r;
+}
+
 int pull_run(const struct pull_env *env, const struct pull_args *args, struct arena *arena, const char **ret_id,
              struct err *err) {
         struct pull p = { .env = env, .args = args, .arena = arena };
+        const struct source_args source = source_args_of(args);
         int r;
 
-        p.source = source_new(env->registries, &(struct source_args){ .ref = args->ref,
-                                                                      .creds = args->creds,
-                                                                      .cancel_fd = args->cancel_fd,
-                                                                      .deadline_ns = UINT64_MAX });
+        r = trust_read(env->signature_policy, env->signature_policy_optional, args->ref, arena, &p.trust, err);
+        if (r < 0)
+                return r;
+        p.source = source_new(env->registries, &source);
         r = resolve(&p, err);
         if (r == 0)
-                r = get_config(&p, err);
+                r = check_trust(&p, err);
+        if (r < 0 || args->only_check) {
+                let_go(&p);
+                return r;
+        }
+        r = get_config(&p, err);
         if (r == 0)
                 r = check_config(&p, err);
         if (r == 0) {

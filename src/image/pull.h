@@ -11,6 +11,7 @@
 #include "image/content.h"
 #include "image/image.h"
 #include "image/layer.h"
+#include "image/policy.h"
 #include "image/records.h"
 #include "image/registry.h"
 
@@ -20,6 +21,8 @@ struct pull_env {
         struct records *records;
         struct registries *registries;
         struct claims *claims;
+        const char *signature_policy; /* NULL: none */
+        bool signature_policy_optional;
         uint64_t max_layer_bytes, max_layer_entries;
         unsigned max_parallel_layers;
 };
@@ -30,9 +33,15 @@ struct pull_args {
         int cancel_fd; /* an eventfd: the pull also writes to it to stop its own threads */
         void (*progress)(const struct image_progress *p, size_t layer, size_t n_layers, void *userdata);
         void *userdata;
+        struct pull_verdict *only_check; /* go no further than the signature policy; NULL: pull */
+};
+struct pull_verdict {
+        const char *policy, *scope; /* NULL: there is none */
+        const char *digest;         /* of what the reference leads to */
+        const char *signers;        /* NULL: no signature is asked for */
 };
 /* @ret_id in @arena, which is the pull's and must allow PULL_ARENA_MAX. */
-enum { PULL_ARENA_MAX = 64 * 1024 * 1024 };
+enum { PULL_ARENA_MAX = 64 * 1024 * 1024 + POLICY_ARENA_MAX };
 _must_use_ int pull_run(const struct pull_env *env, const struct pull_args *args, struct arena *arena,
                         const char **ret_id, struct err *err);
 

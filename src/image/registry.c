@@ -186,7 +186,7 @@ static void endpoint_init(struct endpoint *e, const struct source *s, const stru
 
 struct source *source_new(struct registries *r, const struct source_args *args) {
         const struct registry_conf *conf = conf_of(r, args->ref->host);
-        const char *const *mirrors = conf ? conf->mirrors : NULL;
+        const char *const *mirrors = conf && !args->no_mirrors ? conf->mirrors : NULL;
         struct source *s = xnew(struct source);
         size_t n = strv_len(mirrors);
 

@@ -29,6 +29,7 @@ struct source_args {
         uint64_t deadline_ns;
         bool push;              /* tokens are to allow that, too */
         const char *mount_from; /* with @push: a repository there whose blobs are to be had; NULL: none */
+        bool no_mirrors; /* the registry alone */
 };
 struct source *source_new(struct registries *r, const struct source_args *args);
 struct source *source_free(struct source *s);
@@ -39,6 +40,11 @@ DEFINE_CLEANUP(struct source *, source_free)
  * knows no such. */
 _must_use_ int source_get_manifest(struct source *s, const char *reference, struct arena *arena,
                                    struct strbuf *ret_body, const char **ret_type, struct err *err);
+
+/* What refers to the manifest @digest: an index (the first page of it, where it comes in pages) as it came, @ret_body
+ * (caller: strbuf_done). ERR_NOT_FOUND when the registry knows of none. */
+_must_use_ int source_get_referrers(struct source *s, const char *digest, struct arena *arena, struct strbuf *ret_body,
+                                    struct err *err);
 
 struct blob_sink {
         /* Takes the blob's bytes, each once and in order, however often the connection breaks. */
