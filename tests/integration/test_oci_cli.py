@@ -26,7 +26,7 @@ RFC3339 = r'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ'
 def call(*args, of=None, **popen):
     """A command that needs no container: the whole result."""
     return subprocess.run([of or bundle.program(), *args], **{
-        'stdin': subprocess.DEVNULL, 'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE, 'text': True, 'timeout': 60,
+        'stdin': subprocess.DEVNULL, 'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE, 'text': True, 'timeout': 60 * SLOW,
         'check': False, **popen})
 
 
@@ -476,7 +476,7 @@ def test_events_again_and_again_until_the_end(oci, box):
         box.stop()
         for line in run.stdout:
             json.loads(line)
-        assert run.wait(60) in (0, 1)
+        assert run.wait(60 * SLOW) in (0, 1)
     done = oci.result('events', box.id)
     assert done.returncode == 1 and 'not running' in done.stderr
 
@@ -600,7 +600,7 @@ def test_exit_status_of_run(oci):
     with subprocess.Popen(oci.command('run', '-b', made.bundle, made.id), stdin=subprocess.DEVNULL) as run:
         until(lambda: oci.knows(made.id) and made.status() == 'running')
         made.kill('KILL')
-        assert run.wait(60) == 128 + signal.SIGKILL
+        assert run.wait(60 * SLOW) == 128 + signal.SIGKILL
     done = oci.container('no-such-program').run(check=False)
     assert done.returncode == 1 and 'no-such-program' in done.stderr
 
@@ -784,7 +784,7 @@ def bash_completes(*words):
         _proxmox_lxcri; printf '%s\\n' "${{COMPREPLY[@]}}"
     """
     done = subprocess.run(['bash', '-c', script, 'bash', *words], check=True, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, text=True, timeout=60)
+                          stderr=subprocess.PIPE, text=True, timeout=60 * SLOW)
     return set(done.stdout.split())
 
 

@@ -10,6 +10,7 @@ import time
 import pytest
 
 from bundle import NAME, Refused, until
+from patience import SLOW
 
 ROUNDS = int(os.environ.get('LXCRI_OCI_CRASHES', '25'))  # of each
 SEED = random.Random(20250101)
@@ -37,9 +38,9 @@ def time_of(oci, box, *command):
 def check_and_clean(oci, box):
     """No command crashes or hangs on what is there, and delete --force leaves nothing; then the id works again."""
     for verb in ('state', 'list'):
-        done = oci.result(verb, *([box.id] if verb == 'state' else []), timeout=60)
+        done = oci.result(verb, *([box.id] if verb == 'state' else []), timeout=60 * SLOW)
         assert 0 <= done.returncode < 128, done
-    done = oci.result('delete', '--force', box.id, timeout=60)
+    done = oci.result('delete', '--force', box.id, timeout=60 * SLOW)
     assert done.returncode == 0, done.stderr
     oci.expect_nothing(10)
 

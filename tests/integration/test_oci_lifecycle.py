@@ -11,6 +11,7 @@ import subprocess
 import pytest
 
 from bundle import NAME, Refused, alive, cgroups, children, reap, until
+from patience import SLOW
 from runtime import has_systemd
 
 
@@ -70,7 +71,7 @@ def test_pid_file_and_output_of_create(oci):
     box.write()
     done = subprocess.run(oci.command('create', '-b', box.bundle, '--pid-file', box.pid_file, box.id), check=True,
                           stdin=subprocess.DEVNULL, stdout=open(box.out_path, 'w', encoding='utf-8'),
-                          stderr=subprocess.STDOUT, timeout=60)
+                          stderr=subprocess.STDOUT, timeout=60 * SLOW)
     oci.note(box)
     assert done.returncode == 0 and box.output_text() == ''
     with open(box.pid_file, encoding='ascii') as f:
@@ -394,7 +395,7 @@ def test_run_detached(oci):
     oci.note(box)
     with open(box.out_path, 'wb') as out:
         subprocess.run(oci.command('run', '--detach', '--bundle', box.bundle, '--pid-file', box.pid_file, box.id),
-                       check=True, stdin=subprocess.DEVNULL, stdout=out, stderr=out, timeout=60)
+                       check=True, stdin=subprocess.DEVNULL, stdout=out, stderr=out, timeout=60 * SLOW)
     assert box.status() == 'running'
     with open(box.pid_file, encoding='ascii') as f:
         box.pid = int(f.read())
@@ -424,7 +425,7 @@ def test_run_forwards_signals(oci):
             process.send_signal(sig)
             box.expect(f'got {sig:02d}')
         process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 7
+        assert process.wait(60 * SLOW) == 7
     assert not oci.knows(box.id)
 
 
