@@ -11,7 +11,9 @@ import time
 
 import pytest
 
-from bundle import NAME, Refused, alive, reap, until
+import images
+from bundle import NAME, OTHER_WAIT, Refused, alive, reap, until
+from patience import SLOW
 
 ROUNDS = int(os.environ.get('LXCRI_OCI_RACES', '100'))  # of each race
 
@@ -500,7 +502,7 @@ def test_a_flood_of_output(oci):
     total = 0
     while total < 200 << 20:
         total += len(os.read(read, 1 << 20))
-        assert time.monotonic() - before < 120
+        assert time.monotonic() - before < 120 * SLOW
     time.sleep(0.1)
     assert box.status() == 'running'
     box.delete('--force')
@@ -531,7 +533,7 @@ def test_forks_without_end(oci):
     before = time.monotonic()
     assert box.status() == 'running'
     box.delete('--force')
-    assert time.monotonic() - before < 60
+    assert time.monotonic() - before < 60 * SLOW
     box.wait()
     oci.expect_nothing()
 
@@ -662,7 +664,7 @@ def test_a_huge_configuration(oci):
 def test_a_configuration_that_is_no_file(oci):
     box = oci.container()
     os.mkfifo(os.path.join(box.bundle, 'config.json')) if NAME == 'lxcri' else os.mkdir(os.path.join(box.bundle, 'config.json'))
-    done = oci.result('create', '--bundle', box.bundle, box.id, timeout=60)
+    done = oci.result('create', '--bundle', box.bundle, box.id, timeout=60 * SLOW)
     assert done.returncode != 0
 
 
@@ -718,26 +720,15 @@ def test_a_state_that_is_damaged(oci, how, kind):
 
 # A liblxc that is not what we know.
 
-OTHER_WAIT = """
-long epoll_wai_(int fd, void *events, int max, int timeout) {
-        register long r10 asm("r10") = timeout;
-        long r;
-        asm volatile("syscall" : "=a"(r) : "0"(232L), "D"((long) fd), "S"(events), "d"((long) max), "r"(r10)
-                     : "rcx", "r11", "memory");
-        return r;
-}
-"""
-
-
 @pytest.mark.ours
 @pytest.mark.skipif(os.uname().machine != 'x86_64', reason='made of machine code')
 def test_a_liblxc_that_waits_otherwise(oci):
     """Nobody takes over its loop then: create says so in the end, and leaves nothing."""
     from bundle import program  # pylint: disable=import-outside-toplevel
-    build = os.path.dirname(program())
-    if os.stat(build).st_dev != os.stat('/').st_dev:
+    places = [path for path in (os.path.dirname(program()), '/var/tmp') if os.stat(path).st_dev == os.stat('/').st_dev]
+    if not places:
         pytest.skip('the launcher sees no more than the root')
-    with tempfile.TemporaryDirectory(dir=build, prefix='other-liblxc-') as folder:
+    with tempfile.TemporaryDirectory(dir=places[0], prefix='other-liblxc-') as folder:
         with_other_liblxc(oci, folder)
 
 
@@ -747,14 +738,13 @@ def with_other_liblxc(oci, folder):
     assert library.count(b'\0epoll_wait\0') == 1
     with open(folder + '/liblxc.so.1', 'wb') as f:
         f.write(library.replace(b'\0epoll_wait\0', b'\0epoll_wai_\0'))
-    with open(folder + '/wait.c', 'w', encoding='ascii') as f:
-        f.write(OTHER_WAIT)
-    subprocess.run(['cc', '-O', '-shared', '-fPIC', '-nostdlib', '-o', folder + '/wait.so', folder + '/wait.c'], check=True)
+    with open(folder + '/wait.so', 'wb') as f:
+        f.write(images.bare_library(OTHER_WAIT))
     box = oci.container()
     before = time.monotonic()
     with pytest.raises(Refused) as caught:
         box.create(env={**os.environ, 'LD_LIBRARY_PATH': folder, 'LD_PRELOAD': folder + '/wait.so'})
     assert 'epoll_wait()' in caught.value.text, caught.value.text
-    assert 15 < time.monotonic() - before < 40
+    assert 15 < time.monotonic() - before < 15 + 25 * SLOW
     oci.reap_all()
     oci.expect_nothing()

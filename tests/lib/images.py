@@ -122,17 +122,27 @@ http {{
                    StopSignal='SIGQUIT')
 
 
-def static_program(source):
-    """The C source as a static program (musl), as bytes. $LXCRI_TEST_PROGRAMS keeps it for a host without compiler."""
+def compiled(source, *command):
+    """What the compiler makes of the C source, as bytes. $LXCRI_TEST_PROGRAMS keeps it for a host without one."""
     with tempfile.TemporaryDirectory() as tmp:
         folder = os.environ.get('LXCRI_TEST_PROGRAMS', tmp)
-        program = os.path.join(folder, hashlib.sha256(source.encode()).hexdigest())
-        if not os.path.exists(program):
+        made = os.path.join(folder, hashlib.sha256('\n'.join([*command, source]).encode()).hexdigest())
+        if not os.path.exists(made):
             with open(os.path.join(tmp, 'a.c'), 'w', encoding='utf-8') as f:
                 f.write(source)
-            subprocess.run(['musl-gcc', '-static', '-Os', '-s', '-o', program, f.name], check=True)
-        with open(program, 'rb') as f:
+            subprocess.run([*command, '-o', made, f.name], check=True)
+        with open(made, 'rb') as f:
             return f.read()
+
+
+def static_program(source):
+    """A program that needs no library (musl)."""
+    return compiled(source, 'musl-gcc', '-static', '-Os', '-s')
+
+
+def bare_library(source):
+    """A shared library that needs no other."""
+    return compiled(source, 'cc', '-O', '-shared', '-fPIC', '-nostdlib')
 
 
 @functools.lru_cache(None)

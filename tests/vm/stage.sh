@@ -18,7 +18,7 @@ stage_programs() {
 	(cd "${LXCRI_BUILD:-$repo/build}" && cp --parents src/init/proxmox-lxcri-sandbox.tar.gz "$stage/build/")
 	# There is no compiler in the guest.
 	PYTHONPATH=$repo/tests/lib PYTHONDONTWRITEBYTECODE=1 LXCRI_TEST_PROGRAMS=$stage/programs \
-		/usr/bin/python3 -c 'import images, bundle; images.nonewprivs(); images.static_program(bundle.PROBE)'
+		/usr/bin/python3 -c 'import images, bundle; images.nonewprivs(); images.static_program(bundle.PROBE); images.bare_library(bundle.OTHER_WAIT)'
 }
 
 # stage_units NAME...: the programs of unit tests.
