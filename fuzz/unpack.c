@@ -47,7 +47,7 @@ static bool set_up(void) {
         assert(mkdir(outside, 0755) == 0 && close(open(secret, O_CREAT | O_WRONLY | O_CLOEXEC, 0600)) == 0);
         assert(lstat(outside, &before[0]) == 0 && lstat(secret, &before[1]) == 0);
         log_set_level(LOG_LEVEL_ERROR);
-        assert(layers_new(root, &layers, &err) == 0);
+        assert(layers_new(root, NULL, &layers, &err) == 0);
         return true;
 }
 

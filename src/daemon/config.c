@@ -445,6 +445,12 @@ static int settle_streaming(const struct config *c, struct err *err) {
         return 0;
 }
 
+static int settle_snapshotter(const struct config *c, struct err *err) {
+        return snapshotter_is_known(c->snapshotter) ? 0
+                                                    : err_set(err, ERR_INVALID, "snapshotter: '%.64s': it is auto, %s",
+                                                              c->snapshotter, SNAPSHOTTER_NAMES);
+}
+
 static int settle_oci_engine(const struct config *c, struct err *err) {
         if (!str_eq(c->oci_engine, "lxc") && !str_eq(c->oci_engine, "crun") && !str_eq(c->oci_engine, "proxmox"))
                 return err_set(err, ERR_INVALID, "oci-engine: '%.64s': it is lxc, crun or proxmox", c->oci_engine);
@@ -475,6 +481,8 @@ static int settle(struct config *c, struct err *err) {
                 r = config_settle_routes(c, err);
         if (r == 0)
                 r = settle_oci_engine(c, err);
+        if (r == 0)
+                r = settle_snapshotter(c, err);
         return r < 0 ? r : settle_streaming(c, err);
 }
 

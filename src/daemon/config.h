@@ -103,6 +103,11 @@ struct config_proxmox {
           "Layers of one image that are fetched at the same time.")                                                    \
         X("max-layer-size", max_layer_size, uint64_t, CONFIG_BYTES, "64G", 1 << 20, INT64_MAX,                         \
           "Largest layer, unpacked; units k, M, G, T are powers of 1024. Stops archive bombs.")                        \
+        X("snapshotter", snapshotter, const char *, CONFIG_NAME, "auto", 0, 0,                                         \
+          "How layers and containers' file systems lie on disk: overlay, btrfs (subvolumes and snapshots),\n"          \
+          "plain (whole copies, which share their blocks where the file system can), or auto: overlay where\n"         \
+          "it works, tried at the first start, else what the file system of root has. Only to be changed while\n"      \
+          "there are no images and containers.")                                                                       \
         X("pinned-images", pinned_images, const char *const *, CONFIG_WORDS, "", 0, 0,                                 \
           "Images that the kubelet's garbage collection is to leave: names in full, * and ? allowed.\n"                \
           "A list, or separated by commas, like registry.example/tools/*,docker.io/library/busybox:1.36.\n"            \
@@ -216,7 +221,7 @@ DEFINE_CLEANUP(struct config *, config_free)
 struct config_flags {
         const char *file; /* --config; NULL: the default file, which may be missing */
         bool help, version;
-        const char *values[32]; /* by number of the key; NULL: not given */
+        const char *values[48]; /* by number of the key; NULL: not given */
         char *const *rest;      /* arguments from the first that is no flag, NULL-terminated */
 };
 _must_use_ int config_parse_flags(int argc, char *const *argv, struct config_flags *ret, struct err *err);

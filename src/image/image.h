@@ -28,6 +28,15 @@ struct registry_conf {
         const char *cert_file, *key_file; /* PEM: our own certificate, both or neither */
 };
 
+struct snapshotter_conf {
+        const char *name;        /* "overlay", "plain", "btrfs", "zfs"; "auto" or NULL: what fits the file system */
+        const char *zfs_dataset; /* below which layers become datasets, "pool/name"; NULL or "": none */
+        uint64_t quota_bytes;    /* of a container's writable layer, ZFS alone; 0: none */
+};
+
+#define SNAPSHOTTER_NAMES "overlay, plain or btrfs"
+bool snapshotter_is_known(const char *name); /* one of those, or "auto" */
+
 struct images_args {
         const char *root; /* "/var/lib/proxmox-lxcri": blobs/, layers/, snapshots/, tmp/ live below */
         struct store *store;
@@ -39,6 +48,7 @@ struct images_args {
         uint64_t max_layer_bytes;       /* decompressed, per layer; 0: 64 GiB */
         uint64_t max_layer_entries;     /* 0: 10 million */
         unsigned max_parallel_layers;   /* 0: 4 per pull */
+        struct snapshotter_conf snapshotter;
 };
 
 _must_use_ int images_new(const struct images_args *args, struct images **ret, struct err *err);

@@ -49,7 +49,7 @@ static int open_parts(struct images *s, const struct images_args *args, struct e
         if (r == 0)
                 r = content_new(args->root, &s->content, err);
         if (r == 0)
-                r = layers_new(args->root, &s->layers, err);
+                r = layers_new(args->root, &args->snapshotter, &s->layers, err);
         if (r == 0)
                 r = records_new(s->store, s->layers, s->content, &s->records, err);
         return r == 0 ? registries_new(args->registries, args->n_registries, args->auth_file, &s->registries, err) : r;

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* layer-internal - the folder of layers as its files share it. Private to layer*.
  *
- *   layers/N/                        a layer: an overlay lower folder; N is a number, never used twice
+ *   layers/N/                        a layer; N is a number, never used twice. Of overlay a lower folder, of the other
+ *                                    snapshotters a whole tree; of ZFS an empty folder, its dataset being elsewhere
+ *   layers/snapshotter               whose layers these are; overlay's when it is missing
  *   layers/by-chain/sha256-HEX       -> ../N; a layer exists once this does
  *   layers/tmp/N/                    being made or being removed; of no worth after a restart
  *   layers/unsynced/N                holds the boot id: what the layer holds may not be on disk yet
@@ -19,6 +21,7 @@ enum { LAYER_NAME_SIZE = 32, LAYER_CHAIN_NAME_SIZE = 72 };
 
 struct layers {
         char *path; /* ".../layers" */
+        struct snapshotter *how;
         int dirfd, chain_fd, tmp_fd, unsynced_fd;
         char boot_id[40];
 
@@ -36,6 +39,9 @@ struct layers {
 };
 
 uint64_t layers_take_number(struct layers *l);
+/* What is under the short @name in tmp/. */
+struct tree layer_tmp_tree(const struct layers *l, const char *name);
+_must_use_ int layer_drop_tmp(struct layers *l, const char *name, struct err *err); /* missing is fine */
 /* "sha256:HEX" -> "sha256-HEX". */
 _must_use_ int layer_chain_name(const char *chain_id, char ret[LAYER_CHAIN_NAME_SIZE], struct err *err);
 

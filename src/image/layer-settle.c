@@ -237,17 +237,15 @@ static int open_lower(struct layers *l, const char *const *lower, size_t n, int 
                 .layers_fd = l->dirfd, .layers_path = l->path, .layers = lower, .n_layers = n
         };
 
-        if (n > 1)
-                return overlay_mount(&args, ret, err);
-        *ret = openat(l->dirfd, lower[0], O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        return *ret < 0 ? err_sys(err, errno, "open lower layer") : 0;
+        return n > 1 ? overlay_mount(&args, ret, err) : layer_open(l, lower[0], ret, err);
 }
 
 /* The root had no entry: it is as the layer below has it. */
 static int settle_root(struct layers *l, int root_fd, const char *top, struct err *err) {
-        _cleanup_(fd_closep) int fd = openat(l->dirfd, top, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        _cleanup_(fd_closep) int fd = -1;
+        int r = layer_open(l, top, &fd, err);
 
-        return fd < 0 ? err_sys(err, errno, "open lower layer") : layer_copy_meta(fd, root_fd, err);
+        return r < 0 ? r : layer_copy_meta(fd, root_fd, err);
 }
 
 int layer_settle(struct layers *l, int root_fd, struct unpack_rest *rest, const char *const *lower, size_t n_lower,

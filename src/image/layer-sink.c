@@ -8,11 +8,12 @@
 #include <string.h>
 #include <sys/stat.h>
 #include "base/alloc.h"
-#include "base/fs.h"
+#include "base/log.h"
 #include "base/str.h"
 #include "image/inflate.h"
 #include "image/layer-feed.h"
 #include "image/layer-internal.h"
+#include "image/layer-merge.h"
 #include "image/ref.h"
 
 enum { DIGEST_SIZE = sizeof("sha256:") + 64 };
@@ -39,6 +40,8 @@ struct layer_sink {
         uint64_t tar_bytes;
         EVP_MD_CTX *tar_hash;
         struct unpack *unpack;
+
+        uint64_t bytes, inodes; /* of the layer, when unpack is gone */
 };
 
 static int take_tar(void *userdata, const void *data, size_t len, struct err *err) {
@@ -73,19 +76,23 @@ static EVP_MD_CTX *hash_new(void) {
         return c;
 }
 
-static int make_root(struct layer_sink *s, struct err *err) {
+/* In tmp/, under the next number: empty, or a copy of the layer @from. */
+static int make_tree(struct layer_sink *s, const char *from, struct err *err) {
         struct layers *l = s->layers;
+        struct tree lower = layer_tree(l, from), tree;
+        int r;
 
+        s->number = layers_take_number(l);
         (void) snprintf(s->name, sizeof(s->name), "%llu", (unsigned long long) s->number);
-        if (mkdirat(l->tmp_fd, s->name, 0700) < 0) {
-                int e = errno;
-                s->name[0] = '\0';
-                return err_sys(err, e, "create folder of layer");
-        }
-        s->root_fd = openat(l->tmp_fd, s->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        if (s->root_fd < 0 || fchmod(s->root_fd, 0755) < 0)
-                return err_sys(err, errno, "open folder of layer");
-        return 0;
+        tree = layer_tmp_tree(l, s->name);
+        r = l->how->ops->make(l->how, &tree, from ? &lower : NULL, err);
+        return r == 0 ? l->how->ops->open(l->how, &tree, false, &s->root_fd, err) : r;
+}
+
+static int make_root(struct layer_sink *s, struct err *err) {
+        int r = make_tree(s, NULL, err);
+
+        return r == 0 && fchmod(s->root_fd, 0755) < 0 ? err_sys(err, errno, "set mode of the layer's root") : r;
 }
 
 int layer_sink_new(struct layers *l, const struct layer_sink_args *args, struct layer_sink **ret, struct err *err) {
@@ -108,7 +115,6 @@ int layer_sink_new(struct layers *l, const struct layer_sink_args *args, struct 
         s->blob_hash = hash_new();
         s->tar_hash = hash_new();
         s->inflate = inflate_new(kind);
-        s->number = layers_take_number(l);
         r = make_root(s, err);
         if (r == 0)
                 r = unpack_new(s->root_fd, args->max_entries, &s->unpack, err);
@@ -132,7 +138,7 @@ struct layer_sink *layer_sink_free(struct layer_sink *s) {
         EVP_MD_CTX_free(s->tar_hash);
         fd_close(s->root_fd);
         if (*s->name) /* else it is in place; what can't be removed now is at the next start */
-                (void) !fs_remove_tree(s->layers->tmp_fd, s->name, &err);
+                (void) !layer_drop_tmp(s->layers, s->name, &err);
         free(s);
         return NULL;
 }
@@ -221,19 +227,64 @@ int layer_sink_end(struct layer_sink *s, struct err *err) {
         return remember(s, r, err);
 }
 
+static void end_unpacking(struct layer_sink *s) {
+        const struct unpack_rest *rest = unpack_get_rest(s->unpack);
+
+        s->bytes = rest->bytes;
+        s->inodes = rest->inodes;
+        s->unpack = unpack_free(s->unpack);
+}
+
+/* Onto a copy of the layer below, @top (NULL: there is none), which takes the place of what was unpacked. */
+static int make_whole(struct layer_sink *s, const char *top, struct err *err) {
+        const struct unpack_rest *rest = unpack_get_rest(s->unpack);
+        _cleanup_(fd_closep) int from = -1;
+        char name[LAYER_NAME_SIZE];
+        struct err later;
+        int r;
+
+        if (!top && rest->whiteouts.len == 0 && !rest->any_opaque) /* it is whole */
+                return 0;
+        from = TAKE_FD(s->root_fd);
+        end_unpacking(s); /* it has the folder open, too */
+        memcpy(name, s->name, sizeof(name));
+        r = make_tree(s, top, err);
+        if (r == 0)
+                r = layer_merge(from, s->root_fd, true, err);
+        from = fd_close(from);
+        if (layer_drop_tmp(s->layers, name, &later) < 0 && r == 0)
+                log_warn("what a layer was made from stays behind until the next start", "layer", s->name, "error",
+                         later.msg, NULL);
+        return r < 0 ? err_wrap(err, "put the layer onto those below") : 0;
+}
+
 static int settle(struct layer_sink *s, const char *const *lower, size_t n, struct err *err) {
         _cleanup_(freep) char *names = xcalloc(n + 1, LAYER_NAME_SIZE);
         _cleanup_(freep) const char **list = xcalloc(n + 1, sizeof(*list));
+        bool whole = s->layers->how->ops->whole;
+        int r;
 
         for (size_t i = 0; i < n; i++) {
                 char *name = names + i * LAYER_NAME_SIZE;
-                int r = layer_short_name(s->layers, lower[i], name, err);
 
+                r = layer_short_name(s->layers, lower[i], name, err);
                 if (r < 0) /* no look-up of the caller's */
                         return err_set(err, ERR_PRECONDITION, "lower layer %.80s is not in place", lower[i]);
                 list[i] = name;
         }
-        return layer_settle(s->layers, s->root_fd, unpack_get_rest(s->unpack), list, n, err);
+        if (!whole)
+                return layer_settle(s->layers, s->root_fd, unpack_get_rest(s->unpack), list, n, err);
+        /* The one below has in it what is below it. */
+        r = layer_settle(s->layers, s->root_fd, unpack_get_rest(s->unpack), n ? list + n - 1 : list, n ? 1 : 0, err);
+        return r == 0 ? make_whole(s, n ? list[n - 1] : NULL, err) : r;
+}
+
+static int seal(struct layer_sink *s, struct err *err) {
+        struct layers *l = s->layers;
+        const struct tree tree = layer_tree(l, s->name);
+
+        s->root_fd = fd_close(s->root_fd);
+        return l->how->ops->seal ? l->how->ops->seal(l->how, &tree, err) : 0;
 }
 
 /* Into layers/, then the name. Another pull may have been faster: then tmp/ is where it stays, to be removed. */
@@ -248,12 +299,14 @@ static int put_in_place(struct layer_sink *s, const char *chain_name, struct err
         if (renameat(l->tmp_fd, s->name, l->dirfd, s->name) < 0)
                 return err_sys(err, errno, "put layer in place");
         (void) snprintf(target, sizeof(target), "../%s", s->name);
-        if (symlinkat(target, l->chain_fd, chain_name) == 0) {
+        r = seal(s, err);
+        if (r == 0 && symlinkat(target, l->chain_fd, chain_name) == 0) {
                 layer_sync_later(l, s->number);
                 s->name[0] = '\0';
                 return 0;
         }
-        r = errno == EEXIST ? 0 : err_sys(err, errno, "name layer");
+        if (r == 0)
+                r = errno == EEXIST ? 0 : err_sys(err, errno, "name layer");
         if (renameat(l->dirfd, s->name, l->tmp_fd, s->name) < 0)
                 r = r < 0 ? r : err_sys(err, errno, "put aside layer");
         layer_sync_forget(l, s->name);
@@ -277,7 +330,9 @@ int layer_sink_finish(struct layer_sink *s, const char *chain_id, const char *co
         }
         if (r < 0)
                 return remember(s, r, err);
-        *ret_bytes = unpack_get_rest(s->unpack)->bytes;
-        *ret_inodes = unpack_get_rest(s->unpack)->inodes;
+        if (s->unpack)
+                end_unpacking(s);
+        *ret_bytes = s->bytes;
+        *ret_inodes = s->inodes;
         return 0;
 }

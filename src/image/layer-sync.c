@@ -81,7 +81,7 @@ static void tidy_up(struct layers *l) {
         while (d && (e = readdir(d))) {
                 if (!str_to_u64(e->d_name, &n) || n >= l->sync.tidy_below)
                         continue;
-                if (fs_remove_tree(l->tmp_fd, e->d_name, &err) < 0)
+                if (layer_drop_tmp(l, e->d_name, &err) < 0)
                         log_warn("can't remove a left-over layer", "layer", e->d_name, "error", err.msg, NULL);
         }
 }

@@ -111,10 +111,12 @@ static int match_names(struct layers *l, struct err *err) {
         return 0;
 }
 
-static int open_all(struct layers *l, struct err *err) {
+static int open_all(struct layers *l, const struct snapshotter_conf *conf, struct err *err) {
         int r;
 
         r = open_dir(AT_FDCWD, l->path, &l->dirfd, err);
+        if (r == 0)
+                r = snapshotter_new(conf, l->dirfd, &l->how, err);
         if (r == 0)
                 r = open_dir(l->dirfd, "by-chain", &l->chain_fd, err);
         if (r == 0)
@@ -130,7 +132,7 @@ static int open_all(struct layers *l, struct err *err) {
         return r == 0 ? match_names(l, err) : r;
 }
 
-int layers_new(const char *root, struct layers **ret, struct err *err) {
+int layers_new(const char *root, const struct snapshotter_conf *conf, struct layers **ret, struct err *err) {
         _cleanup_(layers_freep) struct layers *l = xnew(struct layers);
         size_t len = strlen(root) + sizeof("/layers");
         int r;
@@ -141,7 +143,7 @@ int layers_new(const char *root, struct layers **ret, struct err *err) {
         l->next = 1;
         l->path = xcalloc(1, len);
         (void) snprintf(l->path, len, "%s/layers", root);
-        r = open_all(l, err);
+        r = open_all(l, conf, err);
         if (r < 0)
                 return err_wrap(err, "%s", l->path);
         layer_sync_start(l);
@@ -159,6 +161,7 @@ struct layers *layers_free(struct layers *l) {
         fd_close(l->dirfd);
         (void) pthread_cond_destroy(&l->sync.changed);
         (void) pthread_mutex_destroy(&l->lock);
+        (void) snapshotter_free(l->how);
         free(l->path);
         free(l);
         return NULL;
@@ -199,7 +202,7 @@ int layer_remove(struct layers *l, const char *chain_id, struct err *err) {
         layer_sync_forget(l, number);
         if (renameat(l->dirfd, number, l->tmp_fd, number) < 0)
                 return errno == ENOENT ? 0 : err_sys(err, errno, "remove layer %s", chain_id);
-        r = fs_remove_tree(l->tmp_fd, number, err);
+        r = layer_drop_tmp(l, number, err);
         return r < 0 ? err_wrap(err, "remove layer %s", chain_id) : 0;
 }
 
@@ -227,4 +230,32 @@ int layer_list(struct layers *l, struct arena *arena, const char ***ret, struct 
 
 int layers_dirfd(const struct layers *l) {
         return l->dirfd;
+}
+
+struct snapshotter *layers_snapshotter(const struct layers *l) {
+        return l->how;
+}
+
+static struct tree tree_in(int dirfd, const char *name) {
+        return (struct tree){ .dirfd = dirfd, .name = name, .kind = "layer", .id = name };
+}
+
+struct tree layer_tree(const struct layers *l, const char *name) {
+        return tree_in(l->dirfd, name);
+}
+
+struct tree layer_tmp_tree(const struct layers *l, const char *name) {
+        return tree_in(l->tmp_fd, name);
+}
+
+int layer_open(struct layers *l, const char *name, int *ret_fd, struct err *err) {
+        const struct tree tree = layer_tree(l, name);
+
+        return l->how->ops->open(l->how, &tree, true, ret_fd, err);
+}
+
+int layer_drop_tmp(struct layers *l, const char *name, struct err *err) {
+        const struct tree tree = layer_tmp_tree(l, name);
+
+        return l->how->ops->remove(l->how, &tree, err);
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* layer - unpacked layers on disk as overlay lower folders, and the one-pass sink that makes them: bytes of the blob go
- * in as they arrive, are hashed, decompressed (gzip by ISA-L, zstd, none), hashed again (DiffID) and unpacked, all in
- * one go and safely against hostile archives. Layers of one image are filled in parallel and independent of each other;
- * what needs the layers below (implicit parent folders, hardlinks into lower layers, paths through lower symlinks) is
- * settled by layer_sink_finish(), which is called lowest layer first. A sink belongs to one thread at a time. Private
- * to image/. */
+/* layer - unpacked layers on disk as the snapshotter (snapshotter.h) wants them, and the one-pass sink that makes them:
+ * bytes of the blob go in as they arrive, are hashed, decompressed (gzip by ISA-L, zstd, none), hashed again (DiffID)
+ * and unpacked, all in one go and safely against hostile archives. Layers of one image are filled in parallel and
+ * independent of each other; what needs the layers below (implicit parent folders, hardlinks into lower layers, paths
+ * through lower symlinks) is settled by layer_sink_finish(), which is called lowest layer first. A sink belongs to one
+ * thread at a time. Private to image/. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -12,13 +12,17 @@
 #include "base/arena.h"
 #include "base/cleanup.h"
 #include "base/err.h"
+#include "image/snapshotter.h"
 
 struct layers; /* the folder of layers; thread-safe */
 struct layer_sink;
 
-_must_use_ int layers_new(const char *root, struct layers **ret, struct err *err);
+/* @conf: NULL: overlay. */
+_must_use_ int layers_new(const char *root, const struct snapshotter_conf *conf, struct layers **ret, struct err *err);
 struct layers *layers_free(struct layers *l);
 DEFINE_CLEANUP(struct layers *, layers_free)
+
+struct snapshotter *layers_snapshotter(const struct layers *l); /* borrowed */
 
 struct layer_sink_args {
         const char *digest;              /* expected sha256 of the blob, "sha256:..." */
@@ -49,3 +53,6 @@ _must_use_ int layer_list(struct layers *l, struct arena *arena, const char ***r
 /* Short name of the layer's folder, relative to layers_dir(), for overlay's lowerdir option. */
 _must_use_ int layer_short_name(struct layers *l, const char *chain_id, char out[32], struct err *err);
 int layers_dirfd(const struct layers *l); /* borrowed */
+/* The layer of that short name. @name is borrowed. */
+struct tree layer_tree(const struct layers *l, const char *name);
+_must_use_ int layer_open(struct layers *l, const char *name, int *ret_fd, struct err *err); /* its folder */

@@ -7,16 +7,14 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/xattr.h>
 #include "base/alloc.h"
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/map.h"
 #include "base/str.h"
 #include "image/images.h"
-#include "image/layer-copy.h"
 #include "image/record-json.h"
-#include "image/snapshot-mount.h"
+#include "image/snapshotter.h"
 
 enum { ARENA_BYTES = 1 << 20, MAX_ID = 128 };
 
@@ -118,6 +116,10 @@ int layers_name(struct images *s, const char *const *layers, struct arena *arena
                                        layers[i]);
                 names[i] = arena_strdup(arena, name);
         }
+        if (n && layers_snapshotter(images_layers(s))->ops->whole) { /* the top one is all */
+                names += n - 1;
+                n = 1;
+        }
         *ret = names;
         *ret_n = n;
         return 0;
@@ -125,36 +127,31 @@ int layers_name(struct images *s, const char *const *layers, struct arena *arena
 
 /* --- folders ----------------------------------------------------------------------------------------------------- */
 
-static int map_owner(int fd, const struct id_maps *maps, struct err *err) {
-        struct stat st;
-        uint32_t uid, gid;
-
-        if (fstat(fd, &st) < 0)
-                return err_sys(err, errno, "look at folder of snapshot");
-        /* Nobody's in there is its root's. */
-        if (!id_map_find(maps->uids, maps->n_uids, st.st_uid, &uid))
-                uid = maps->uids[0].outside;
-        if (!id_map_find(maps->gids, maps->n_gids, st.st_gid, &gid))
-                gid = maps->gids[0].outside;
-        return fchown(fd, uid, gid) < 0 ? err_sys(err, errno, "give away folder of snapshot") : 0;
+static int open_snapshot(int snapshots_fd, const char *id, int *ret, struct err *err) {
+        *ret = openat(snapshots_fd, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (*ret >= 0)
+                return 0;
+        return errno == ENOENT ? err_set(err, ERR_NOT_FOUND, "no snapshot %s", id)
+                               : err_sys(err, errno, "open snapshot %s", id);
 }
 
-/* The root folder of a container looks as upper does: give it what the image's root has. */
-static int make_upper(struct images *s, int dir, const char *top_layer, const struct id_maps *maps, struct err *err) {
-        _cleanup_(fd_closep) int upper = -1, root = -1;
-        int r = 0;
+static struct tree tree_of(const char *id, int dirfd) {
+        return (struct tree){ .dirfd = dirfd, .name = "upper", .kind = "snapshot", .id = id };
+}
 
-        if (mkdirat(dir, "work", 0700) < 0 || mkdirat(dir, "upper", 0755) < 0)
-                return err_sys(err, errno, "create folders of snapshot");
-        upper = openat(dir, "upper", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        if (upper < 0 || fchmod(upper, 0755) < 0)
-                return err_sys(err, errno, "open folder of snapshot");
-        if (top_layer) {
-                root = openat(layers_dirfd(images_layers(s)), top_layer,
-                              O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-                r = root < 0 ? err_sys(err, errno, "open top layer") : layer_copy_meta(root, upper, err);
-        }
-        return r == 0 && maps ? map_owner(upper, maps, err) : r;
+/* Who keeps the writable layer: on a file system of others overlay does. */
+static const struct snapshotter_ops *keeper(struct images *s, bool at_home) {
+        return at_home ? &snapshotter_overlay : layers_snapshotter(images_layers(s))->ops;
+}
+
+/* The folder @name, which is that of the snapshot @id or was, and all in it. */
+static int drop(struct images *s, int snapshots_fd, const char *name, const char *id, struct err *err) {
+        struct snapshotter *how = layers_snapshotter(images_layers(s));
+        _cleanup_(fd_closep) int dir = openat(snapshots_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        struct tree tree = tree_of(id, dir);
+        int r = dir < 0 ? 0 : how->ops->remove(how, &tree, err);
+
+        return r < 0 ? r : fs_remove_tree(snapshots_fd, name, err);
 }
 
 struct creation {
@@ -165,16 +162,20 @@ struct creation {
 };
 
 static int fill(struct images *s, int snapshots_fd, const struct creation *c, struct arena *arena, struct err *err) {
-        _cleanup_(fd_closep) int dir = openat(snapshots_fd, c->id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        _cleanup_(fd_closep) int dir = -1;
+        struct writable w = { .id = c->id, .maps = c->maps, .home_fd = c->home_fd };
         const char **names;
-        size_t n;
         int r;
 
-        if (dir < 0)
-                return err_sys(err, errno, "open folder of snapshot");
-        r = layers_name(s, c->layers, arena, &names, &n, err);
+        r = open_snapshot(snapshots_fd, c->id, &dir, err);
         if (r == 0)
-                r = make_upper(s, c->home_fd >= 0 ? c->home_fd : dir, n ? names[n - 1] : NULL, c->maps, err);
+                r = layers_name(s, c->layers, arena, &names, &w.n_layers, err);
+        if (r < 0)
+                return r;
+        w.dirfd = dir;
+        w.tree = tree_of(c->id, dir);
+        w.layers = names;
+        r = keeper(s, c->home_fd >= 0)->writable_make(s, &w, err);
         return r == 0 ? put_record(s, c->id, c->image_id, c->layers, err) : r;
 }
 
@@ -200,7 +201,7 @@ int snapshot_create_at(struct images *s, const char *id, const char *image_id, c
                 struct creation c = { id, image_id, layers, maps, home_fd };
 
                 r = fill(s, fd, &c, arena, err);
-                if (r < 0 && fs_remove_tree(fd, id, &later) < 0)
+                if (r < 0 && drop(s, fd, id, id, &later) < 0)
                         log_warn("can't remove a half-made snapshot", "snapshot", id, "error", later.msg, NULL);
                 if (r < 0)
                         (void) err_wrap(err, "create snapshot %s", id);
@@ -232,122 +233,76 @@ int snapshot_remove(struct images *s, const char *id, struct err *err) {
                 return known;
         /* Out of sight at once; what a crash leaves of it goes at the next start. */
         (void) snprintf(gone, sizeof(gone), ".gone-%s", id);
-        r = fs_remove_tree(fd, gone, err);
+        r = drop(s, fd, gone, id, err);
         if (r < 0)
                 return err_wrap(err, "remove snapshot %s", id);
         if (renameat(fd, id, fd, gone) < 0 && errno != ENOENT)
                 return err_sys(err, errno, "remove snapshot %s", id);
-        r = store_delete(images_store(s), STORE_SNAPSHOT, id, err);
+        r = drop(s, fd, gone, id, err); /* before its layers, of which it may be a clone */
+        if (r == 0)
+                r = store_delete(images_store(s), STORE_SNAPSHOT, id, err);
         if (r == 0 && known == 0)
                 r = images_release(s, layers, err);
         if (r == 0 && known == 0 && *volumes)
                 r = images_release(s, volumes, err);
-        if (r == 0)
-                r = fs_remove_tree(fd, gone, err);
         return r < 0 ? err_wrap(err, "remove snapshot %s", id) : 0;
 }
 
-/* Overlay refuses a volatile upper that was mounted before. Within one boot its pages are all there, mounted or not; of
- * an earlier boot some may be missing. */
-static int allow_again(int snapshots_fd, const char *id, struct err *err) {
-        _cleanup_(freep) char *boot = NULL, *said = NULL;
-        char mark[MAX_ID + 40], note[MAX_ID + 8];
-        struct stat st;
-        int r;
-
-        (void) snprintf(mark, sizeof(mark), "%s/work/work/incompat/volatile", id);
-        (void) snprintf(note, sizeof(note), "%s/boot", id);
-        r = fs_read_file(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 64, &boot, NULL, err);
-        if (r < 0)
-                return r;
-        if (fs_read_file(snapshots_fd, note, 64, &said, NULL, err) < 0)
-                return fs_write_atomic(snapshots_fd, note, boot, strlen(boot), 0600, false, err);
-        if (fstatat(snapshots_fd, mark, &st, AT_SYMLINK_NOFOLLOW) < 0)
-                return str_eq(said, boot) ? 0
-                                          : fs_write_atomic(snapshots_fd, note, boot, strlen(boot), 0600, false, err);
-        if (!str_eq(said, boot))
-                return err_set(err, ERR_DATA_LOSS,
-                               "the machine stopped while its writable layer was in use: what it holds "
-                               "may be incomplete; remove the container and make it anew");
-        return fs_remove_tree(snapshots_fd, mark, err);
-}
-
-static int mount_snapshot(struct images *s, const char *id, const struct snapshot_args *how, int *ret_mount_fd,
-                          struct err *err) {
-        _cleanup_(arena_freep) struct arena *arena = arena_new(ARENA_BYTES);
-        struct overlay_args args = { .layers_fd = layers_dirfd(images_layers(s)),
-                                     .userns_fd = how->userns_fd,
-                                     .label = how->label,
-                                     .upper_mount_fd = how->home_mount_fd };
-        _cleanup_(fd_closep) int fd = -1;
+/* The snapshot @id as it was made: @ret's folder is the caller's to close, the rest lives in @arena. */
+static int load(struct images *s, const char *id, struct arena *arena, struct writable *ret, struct err *err) {
+        _cleanup_(fd_closep) int fd = -1, dir = -1;
         const char **layers, **names;
-        int r;
-
-        r = open_snapshots(s, &fd, err);
-        if (r == 0)
-                r = get_record(s, id, arena, &layers, NULL, err);
-        if (r == 0)
-                r = layers_name(s, layers, arena, &names, &args.n_layers, err);
-        if (r == 0 && how->home_mount_fd <= 0)
-                r = allow_again(fd, id, err);
-        if (r < 0)
-                return r;
-        if (args.n_layers == 0)
-                return err_set(err, ERR_PRECONDITION, "image has no layers");
-        args.layers = names;
-        args.layers_path = arena_printf(arena, "%s/layers", images_root(s));
-        args.upper = arena_printf(arena, "../snapshots/%s/upper", id);
-        args.work = arena_printf(arena, "../snapshots/%s/work", id);
-        args.upper_place = arena_printf(arena, "../snapshots/%s", id);
-        return how->home_mount_fd > 0 ? snapshot_mount_at_home(&args, ret_mount_fd, err)
-                                      : overlay_mount(&args, ret_mount_fd, err);
-}
-
-int snapshot_mount(struct images *s, const char *id, const struct snapshot_args *args, int *ret_mount_fd,
-                   struct err *err) {
-        int r = check_id(id, err);
-
-        if (r < 0)
-                return r;
-        r = mount_snapshot(s, id, args, ret_mount_fd, err);
-        return r < 0 && r != -ERR_NOT_FOUND ? err_wrap(err, "mount snapshot %s", id) : r;
-}
-
-/* Two folders that are there in any case. */
-int snapshots_check_idmap(struct images *s, int userns_fd, struct err *err) {
-        static const char *const layers[] = { "tmp", "by-chain" };
-        _cleanup_(arena_freep) struct arena *arena = arena_new(ARENA_BYTES);
-        struct overlay_args args = {
-                .layers_fd = layers_dirfd(images_layers(s)),
-                .layers_path = arena_printf(arena, "%s/layers", images_root(s)),
-                .layers = layers,
-                .n_layers = ELEMENTSOF(layers),
-                .userns_fd = userns_fd,
-        };
-        int fd, r = overlay_mount(&args, &fd, err);
-
-        if (r == 0)
-                (void) fd_close(fd);
-        return r;
-}
-
-int snapshot_usage(struct images *s, const char *id, const atomic_bool *give_up, uint64_t *ret_bytes,
-                   uint64_t *ret_inodes, struct err *err) {
-        _cleanup_(fd_closep) int fd = -1, upper = -1;
-        char path[MAX_ID + 8];
+        size_t n;
         int r;
 
         r = check_id(id, err);
         if (r == 0)
                 r = open_snapshots(s, &fd, err);
+        if (r == 0)
+                r = get_record(s, id, arena, &layers, NULL, err);
+        if (r == 0)
+                r = open_snapshot(fd, id, &dir, err);
+        if (r == 0)
+                r = layers_name(s, layers, arena, &names, &n, err);
         if (r < 0)
                 return r;
-        (void) snprintf(path, sizeof(path), "%s/upper", id);
-        upper = openat(fd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        if (upper < 0)
-                return errno == ENOENT ? err_set(err, ERR_NOT_FOUND, "no snapshot %s", id)
-                                       : err_sys(err, errno, "open snapshot %s", id);
-        return fs_usage(upper, &(struct fs_until){ .stop = give_up }, ret_bytes, ret_inodes, err);
+        if (n == 0)
+                return err_set(err, ERR_PRECONDITION, "image has no layers");
+        *ret = (struct writable){
+                .id = id, .dirfd = dir, .tree = tree_of(id, dir), .layers = names, .n_layers = n, .home_fd = -1
+        };
+        (void) TAKE_FD(dir);
+        return 0;
+}
+
+int snapshot_mount(struct images *s, const char *id, const struct snapshot_args *args, int *ret_mount_fd,
+                   struct err *err) {
+        _cleanup_(arena_freep) struct arena *arena = arena_new(ARENA_BYTES);
+        struct writable w;
+        int r = load(s, id, arena, &w, err);
+
+        if (r == 0) {
+                r = keeper(s, args->home_mount_fd > 0)->writable_mount(s, &w, args, ret_mount_fd, err);
+                fd_close(w.dirfd);
+        }
+        return r < 0 && r != -ERR_NOT_FOUND ? err_wrap(err, "mount snapshot %s", id) : r;
+}
+
+int snapshots_check_idmap(struct images *s, int userns_fd, struct err *err) {
+        return layers_snapshotter(images_layers(s))->ops->check_idmap(s, userns_fd, err);
+}
+
+int snapshot_usage(struct images *s, const char *id, const atomic_bool *give_up, uint64_t *ret_bytes,
+                   uint64_t *ret_inodes, struct err *err) {
+        _cleanup_(arena_freep) struct arena *arena = arena_new(ARENA_BYTES);
+        struct writable w;
+        int r = load(s, id, arena, &w, err);
+
+        if (r == 0) {
+                r = keeper(s, false)->writable_usage(s, &w, give_up, ret_bytes, ret_inodes, err);
+                fd_close(w.dirfd);
+        }
+        return r;
 }
 
 int snapshot_list(struct images *s, struct arena *arena, const char ***ret, struct err *err) {
@@ -425,7 +380,7 @@ static int note_record(const char *key, const void *value, size_t len, void *use
 }
 
 /* Folders without a record go; of @records those stay that have no folder. */
-static int match_folders(int fd, struct map *records, struct err *err) {
+static int match_folders(struct images *s, int fd, struct map *records, struct err *err) {
         int copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         _cleanup_(closedirp) DIR *d = copy < 0 ? NULL : fdopendir(copy);
         struct dirent *e;
@@ -438,7 +393,7 @@ static int match_folders(int fd, struct map *records, struct err *err) {
         }
         while (r == 0 && (e = readdir(d)))
                 if (!str_eq(e->d_name, ".") && !str_eq(e->d_name, "..") && !map_take(records, e->d_name))
-                        r = fs_remove_tree(fd, e->d_name, err);
+                        r = drop(s, fd, e->d_name, str_after(e->d_name, ".gone-") ?: e->d_name, err);
         return r;
 }
 
@@ -452,7 +407,7 @@ int snapshots_reconcile(struct images *s, struct err *err) {
         if (r == 0)
                 r = store_each(images_store(s), STORE_SNAPSHOT, note_record, records, err);
         if (r == 0)
-                r = match_folders(fd, records, err);
+                r = match_folders(s, fd, records, err);
         for (size_t it = 0; r == 0 && map_next(records, &it, &id, NULL);)
                 r = snapshot_remove(s, id, err);
         return r < 0 ? err_wrap(err, "tidy up snapshots") : 0;

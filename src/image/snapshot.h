@@ -6,7 +6,8 @@
 #include "image/image.h"
 #include "image/snapshot-mount.h"
 
-/* Short names of @layers (chain ids, lowest first), in @arena. */
+/* Short names of those of @layers (chain ids, lowest first) that make up the image: all, or where a layer is a whole
+ * tree the top one. In @arena. All must be there. */
 _must_use_ int layers_name(struct images *s, const char *const *layers, struct arena *arena, const char ***ret,
                            size_t *ret_n, struct err *err);
 /* volume.c: an image whose layers the caller holds for the snapshot @id, or a part of it, as a detached read-only

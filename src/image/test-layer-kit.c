@@ -5,17 +5,20 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/loop.h>
 #include <openssl/evp.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
 #include "base/alloc.h"
 #include "base/fs.h"
+#include "base/proc.h"
 #include "base/str.h"
 #include "image/snapshot-mount.h"
 
@@ -28,8 +31,66 @@ void kit_tmpfs(char ret[64], const char *size) {
         }
         snprintf(ret, 64, "/tmp/test-layer.XXXXXX");
         assert(mkdtemp(ret));
+        kit_conf = (struct snapshotter_conf){ .name = "overlay" };
         snprintf(options, sizeof(options), "size=%s,mode=0700", size);
         assert(mount("tmpfs", ret, "tmpfs", 0, options) == 0);
+}
+
+const char *const kit_snapshotters[] = { "overlay", "plain", "btrfs", NULL };
+struct snapshotter_conf kit_conf;
+
+static int run(const char *const *argv) {
+        struct err err;
+        int status;
+
+        if (proc_run(&(struct proc_run_args){ .argv = argv, .envp = (const char *const *) environ }, &status, &err) < 0)
+                return -1;
+        return status;
+}
+
+/* In the tmpfs at @place: all goes with it, whatever happens to this program. */
+static bool place_btrfs(const char *place) {
+        char file[100];
+        struct loop_config config = { .info.lo_flags = LO_FLAGS_AUTOCLEAR };
+        _cleanup_(fd_closep) int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC), loop = -1, fd = -1;
+        char device[32];
+
+        snprintf(file, sizeof(file), "%s/disk", place);
+        fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        assert(fd >= 0 && ftruncate(fd, 256 << 20) == 0);
+        if (run((const char *const[]){ "mkfs.btrfs", "-q", file, NULL }) != 0 || control < 0)
+                return false;
+        do { /* others take devices, too */
+                snprintf(device, sizeof(device), "/dev/loop%d", ioctl(control, LOOP_CTL_GET_FREE));
+                fd_close(loop);
+                loop = open(device, O_RDWR | O_CLOEXEC);
+                if (loop < 0)
+                        return false;
+                config.fd = (uint32_t) fd;
+        } while (ioctl(loop, LOOP_CONFIGURE, &config) < 0 && errno == EBUSY);
+        return mount(device, place, "btrfs", 0, "") == 0;
+}
+
+bool kit_place(char ret[64], const char *size, const char *snapshotter) {
+        bool btrfs = str_eq(snapshotter, "btrfs");
+
+        kit_tmpfs(ret, btrfs ? "300m" : size);
+        kit_conf.name = snapshotter;
+        if (!btrfs || place_btrfs(ret))
+                return true;
+        fprintf(stderr, "skipped: %s can't be had here\n", snapshotter);
+        kit_place_done(ret);
+        return false;
+}
+
+void kit_place_done(const char *place) {
+        while (umount2(place, MNT_DETACH) == 0)
+                ;
+        assert(rmdir(place) == 0);
+}
+
+bool kit_is_whole(const struct kit_image *image) {
+        return layers_snapshotter(image->layers)->ops->whole;
 }
 
 static void octal(char *field, size_t len, unsigned long long v) {
@@ -180,7 +241,32 @@ void kit_top(struct kit_image *image, char ret[128]) {
         struct err err;
 
         assert(layer_short_name(image->layers, image->chains[image->n - 1], name, &err) == 0);
-        snprintf(ret, 128, "/proc/self/fd/%d/%s", layers_dirfd(image->layers), name);
+        if (image->top_fd > 0)
+                fd_close(image->top_fd);
+        assert(layer_open(image->layers, name, &image->top_fd, &err) == 0);
+        snprintf(ret, 128, "/proc/self/fd/%d/.", image->top_fd);
+}
+
+static struct tree writable(const struct kit_image *image, const char *name) {
+        return (struct tree){ .dirfd = image->root_fd, .name = name, .kind = "snapshot", .id = name };
+}
+
+static int mount_whole(struct kit_image *image) {
+        struct snapshotter *how = layers_snapshotter(image->layers);
+        char *name = image->writables[image->n_writables++], number[32];
+        struct err err = { 0 };
+        struct tree from, to;
+        int fd = -1;
+
+        assert(image->n_writables <= ELEMENTSOF(image->writables));
+        snprintf(name, sizeof(image->writables[0]), "writable%zu", image->n_writables);
+        assert(layer_short_name(image->layers, image->chains[image->n - 1], number, &err) == 0);
+        from = layer_tree(image->layers, number);
+        to = writable(image, name);
+        if (how->ops->make(how, &to, &from, &err) < 0 || how->ops->mount(how, &to, false, NULL, &fd, &err) < 0)
+                fprintf(stderr, "mount: %s\n", err.msg);
+        assert(err.code == 0 && fd >= 0);
+        return fd;
 }
 
 int kit_mount(struct kit_image *image, const char *root, int way) {
@@ -190,6 +276,8 @@ int kit_mount(struct kit_image *image, const char *root, int way) {
         struct err err = { 0 };
         int fd = -1;
 
+        if (kit_is_whole(image))
+                return mount_whole(image);
         for (size_t i = 0; i < image->n; i++) {
                 assert(layer_short_name(image->layers, image->chains[i], names[i], &err) == 0);
                 list[i] = names[i];
@@ -212,16 +300,38 @@ int kit_mount(struct kit_image *image, const char *root, int way) {
         return fd;
 }
 
+void kit_drop_mounts(struct kit_image *image) {
+        struct snapshotter *how = layers_snapshotter(image->layers);
+        struct err err = { 0 };
+
+        for (size_t i = 0; i < image->n_writables; i++) {
+                struct tree tree = writable(image, image->writables[i]);
+
+                if (how->ops->remove(how, &tree, &err) < 0)
+                        fprintf(stderr, "%s\n", err.msg);
+                assert(err.code == 0);
+        }
+        image->n_writables = 0;
+}
+
 void kit_image_init(struct kit_image *image, const char *root) {
         struct err err;
 
         memset(image, 0, sizeof(*image));
-        assert(layers_new(root, &image->layers, &err) == 0);
+        if (layers_new(root, &kit_conf, &image->layers, &err) < 0)
+                fprintf(stderr, "%s\n", err.msg);
+        assert(image->layers);
+        image->root_fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        assert(image->root_fd >= 0);
 }
 
 void kit_image_done(struct kit_image *image) {
         struct err err;
 
+        kit_drop_mounts(image);
+        if (image->top_fd > 0)
+                image->top_fd = fd_close(image->top_fd);
+        image->root_fd = fd_close(image->root_fd);
         for (size_t i = image->n; i-- > 0;)
                 assert(layer_remove(image->layers, image->chains[i], &err) == 0);
         assert(kit_is_empty(layers_dirfd(image->layers), "tmp"));

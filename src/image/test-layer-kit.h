@@ -9,6 +9,13 @@
 /* A tmpfs of our own at *ret (in a mount namespace of our own); exits 77 where that can't be had. @size: "64m". */
 void kit_tmpfs(char ret[64], const char *size);
 
+/* Such a place on a file system that @snapshotter wants: for btrfs one of its own in a loop device. False, and said
+ * why, where it can't be had. Layers made by kit_image_init() are @snapshotter's from then on. */
+bool kit_place(char ret[64], const char *size, const char *snapshotter);
+void kit_place_done(const char *place);
+extern const char *const kit_snapshotters[]; /* all, NULL-terminated */
+extern struct snapshotter_conf kit_conf;
+
 /* --- archives --- */
 struct kit_entry {
         char type; /* '0'... */
@@ -39,6 +46,9 @@ struct kit_image {
         char chains[200][80];
         const char *list[200];
         size_t n;
+        char writables[16][32]; /* in its root: those of kit_mount(), where layers are whole */
+        size_t n_writables;
+        int root_fd, top_fd; /* top_fd: of kit_top(); 0: none */
 };
 struct kit_blob {
         const void *data;
@@ -55,12 +65,16 @@ int kit_try(struct kit_image *image, struct strbuf *tar, struct err *err);
 void kit_push(struct kit_image *image, struct strbuf *tar); /* must work */
 /* Path of the image's top layer folder, by /proc/self/fd. */
 void kit_top(struct kit_image *image, char ret[128]);
-/* Descriptor of a mount of the whole image, with an upper folder below @root. */
+/* Descriptor of a mount of the whole image, with a writable layer below @root. */
 int kit_mount(struct kit_image *image, const char *root, int way);
+/* Remove what kit_mount() made of whole layers; nothing of it may be mounted any more. */
+void kit_drop_mounts(struct kit_image *image);
 void kit_image_init(struct kit_image *image, const char *root);
 void kit_image_done(struct kit_image *image);
 
 bool kit_is_empty(int dirfd, const char *path);
+/* As "snapshotter" in the configuration: kit_conf's are whole trees. */
+bool kit_is_whole(const struct kit_image *image);
 /* fstatat's result must be there. */
 struct stat kit_stat(int dirfd, const char *path);
 void kit_expect_file(int dirfd, const char *path, const char *text);

@@ -168,7 +168,7 @@ int main(int argc, char **argv) {
         n = strtoul(argv[4], NULL, 10);
         n_layers = (size_t) (argc - 5) / 3;
         list = xcalloc(n_layers + 1, sizeof(*list));
-        if (layers_new(argv[1], &layers, &err) < 0) {
+        if (layers_new(argv[1], NULL, &layers, &err) < 0) {
                 fprintf(stderr, "%s\n", err.msg);
                 return 1;
         }

@@ -5,15 +5,36 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/capability.h>
 #include <pthread.h>
 #include <sched.h>
 #include <string.h>
+#include <sys/fsuid.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #include "base/fs.h"
 #include "pod/specgen.h"
 
 enum { MAX_VOLUMES = 256 };
+
+/* By somebody who is the pod's root: to an idmapped mount ours is nobody. This thread's capabilities stay, which would
+ * go with its being root. */
+static int mkdir_as(int at, const char *name, uint32_t uid, uint32_t gid) {
+        struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+        struct __user_cap_data_struct caps[_LINUX_CAPABILITY_U32S_3];
+        int r;
+
+        if (syscall(SYS_capget, &head, caps) < 0)
+                return -errno;
+        (void) setfsgid(gid);
+        (void) setfsuid(uid);
+        r = syscall(SYS_capset, &head, caps) < 0 || mkdirat(at, name, 0755) < 0 ? -errno : 0;
+        (void) setfsuid(0);
+        (void) setfsgid(0);
+        return r;
+}
 
 /* mkdir -p inside the root; links of the image are followed, but never out of it. An open folder or -errno. */
 static int make_folder(const struct spec *spec, const char *path, struct arena *arena) {
@@ -29,14 +50,11 @@ static int make_folder(const struct spec *spec, const char *path, struct arena *
 
                 if (fd == -ENOENT) {
                         const char *leaf = arena_strndup(arena, name, next ? (size_t) (next - name) : strlen(name));
-                        if (mkdirat(at >= 0 ? at : rootfs_fd, leaf, 0755) < 0 && errno != EEXIST)
-                                return -errno;
+                        int r = mkdir_as(at >= 0 ? at : rootfs_fd, leaf, uid, gid);
+
+                        if (r < 0 && r != -EEXIST)
+                                return r;
                         fd = fs_open_in_root(rootfs_fd, prefix, O_PATH | O_DIRECTORY, 0);
-                        if (fd >= 0 && uid && fchownat(fd, "", uid, gid, AT_EMPTY_PATH) < 0) {
-                                int e = errno;
-                                (void) close(fd);
-                                return -e;
-                        }
                 }
                 if (fd < 0)
                         return fd;

@@ -119,7 +119,7 @@ class Lxcri(Runtime):
         self.cgroup_parent = cgroup_parent or os.environ.get('LXCRI_TEST_ID', 'lxcri-test')
         self.config = os.path.join(directory, 'config.yaml')
         self.args = list(args)
-        write(self.config, config + engine_config(config) + daemon_config(self.build) + registries_yaml(registries))
+        write(self.config, config + engine_config(config) + snapshotter_config(config) + daemon_config(self.build) + registries_yaml(registries))
         write_cni(self.cni_conf, bridge=bridge, subnet=subnet,
                   data_dir=os.path.join(directory, 'ipam'))
 
@@ -148,6 +148,12 @@ def engine_config(own):
     if not engine or 'runtime-handler' in own:
         return ''
     return f'default-runtime-handler: other\nruntime-handlers: {{other: {{engine: {engine}}}}}\n'
+
+
+def snapshotter_config(own):
+    """For tests/integration/run --snapshotter."""
+    name = os.environ.get('LXCRI_TEST_SNAPSHOTTER')
+    return f'snapshotter: {name}\n' if name and 'snapshotter' not in own else ''
 
 
 def registries_yaml(registries):
