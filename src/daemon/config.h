@@ -108,6 +108,10 @@ struct config_proxmox {
           "plain (whole copies, which share their blocks where the file system can), or auto: overlay where\n"         \
           "it works, tried at the first start, else what the file system of root has. Only to be changed while\n"      \
           "there are no images and containers.")                                                                       \
+        X("keep-layer-blobs", keep_layer_blobs, bool, CONFIG_BOOL, "true", 0, 0,                                       \
+          "Keep layers as they came, compressed, beside what was unpacked of them, as containerd does: pushing and\n"  \
+          "saving an image need them, and a pull goes on where a killed one stopped. They take about a third more\n"   \
+          "disk.")                                                                                                     \
         X("pinned-images", pinned_images, const char *const *, CONFIG_WORDS, "", 0, 0,                                 \
           "Images that the kubelet's garbage collection is to leave: names in full, * and ? allowed.\n"                \
           "A list, or separated by commas, like registry.example/tools/*,docker.io/library/busybox:1.36.\n"            \

@@ -98,6 +98,7 @@ static int open_images(struct daemon *d, struct err *err) {
                 .max_layer_bytes = d->conf->max_layer_size,
                 .max_parallel_layers = (unsigned) d->conf->max_parallel_layers,
                 .snapshotter = { .name = d->conf->snapshotter },
+                .discard_blobs = !d->conf->keep_layer_blobs,
         };
         int r;
 

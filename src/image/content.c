@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include "base/alloc.h"
 #include "base/fs.h"
 #include "base/log.h"
@@ -44,6 +45,35 @@ struct content *content_free(struct content *c) {
 /* File name of @digest; NULL for what is no digest, which then leads nowhere. */
 static const char *name_of(const char *digest) {
         return digest_is_valid(digest) ? digest + strlen("sha256:") : NULL;
+}
+
+int content_dirfd(const struct content *c) {
+        return c->dirfd;
+}
+
+bool content_has(struct content *c, const char *digest, uint64_t size) {
+        const char *name = name_of(digest);
+        struct stat st;
+
+        return name && fstatat(c->dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
+               (uint64_t) st.st_size == size;
+}
+
+int content_open(struct content *c, const char *digest, uint64_t size, int *ret_fd, struct err *err) {
+        const char *name = name_of(digest);
+        int fd = name ? openat(c->dirfd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
+        struct stat st;
+
+        if (fd >= 0 && fstat(fd, &st) == 0 && (uint64_t) st.st_size == size) {
+                *ret_fd = fd;
+                return 0;
+        }
+        if (fd >= 0) {
+                log_warn("removed a blob of the wrong size", "digest", digest, NULL);
+                (void) unlinkat(c->dirfd, name, 0);
+                (void) fd_close(fd);
+        }
+        return err_set(err, ERR_NOT_FOUND, "blob %.80s is not kept here", digest);
 }
 
 int content_put(struct content *c, const char *digest, const void *data, size_t len, struct err *err) {
@@ -104,10 +134,13 @@ int content_sweep(struct content *c, bool (*keep)(const char *digest, void *user
                 if (str_eq(e->d_name, ".") || str_eq(e->d_name, ".."))
                         continue;
                 (void) snprintf(digest, sizeof(digest), "sha256:%.64s", e->d_name);
-                if (strlen(e->d_name) == 64 && keep(digest, userdata))
+                if ((strlen(e->d_name) == 64 && keep(digest, userdata)) || str_ends_with(e->d_name, ".part"))
                         continue;
                 if (unlinkat(c->dirfd, e->d_name, 0) < 0 && errno != ENOENT)
                         return err_sys(err, errno, "remove blob %.64s", e->d_name);
         }
-        return errno ? err_sys(err, errno, "read the folder of blobs") : 0;
+        if (errno)
+                return err_sys(err, errno, "read the folder of blobs");
+        content_trim_parts(c);
+        return 0;
 }

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* content - manifests and configs on disk: blobs/sha256/HEX, written under a temporary name, synced, renamed; read back
- * with their digest checked. Layers' blobs are never kept: they are unpacked as they arrive. Thread-safe. Private to
- * image/. */
+/* content - blobs on disk: blobs/sha256/HEX, written under a temporary name, then renamed. Manifests and configs are
+ * synced before, and read back with their digest checked. Layers' blobs are a cache beside the unpacked layers
+ * (docs/decisions/0022): one may be missing, or damaged by a crash of the machine; who reads one checks the digest.
+ * Thread-safe. Private to image/. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include "base/arena.h"
 #include "base/cleanup.h"
 #include "base/err.h"
@@ -21,6 +23,35 @@ _must_use_ int content_put(struct content *c, const char *digest, const void *da
 /* False when it is missing, larger than @max, or damaged (then it is removed, so that it is fetched anew). */
 _must_use_ bool content_read(struct content *c, const char *digest, size_t max, char **ret, size_t *ret_len);
 _must_use_ int content_remove(struct content *c, const char *digest, struct err *err); /* missing is fine */
-/* Removes all but those that @keep answers true for, half-written ones too. */
+/* Removes all but those that @keep answers true for, half-written ones too, save parts that a writer may go on with. */
 _must_use_ int content_sweep(struct content *c, bool (*keep)(const char *digest, void *userdata), void *userdata,
                              struct err *err);
+/* The folder of blobs, borrowed. */
+int content_dirfd(const struct content *c);
+
+/* --- big blobs --------------------------------------------------------------------------------------------------- */
+
+/* Is it here, with so many bytes? */
+bool content_has(struct content *c, const char *digest, uint64_t size);
+/* Of so many bytes, to be read (caller closes). ERR_NOT_FOUND: not kept, or of another size, and then removed. */
+_must_use_ int content_open(struct content *c, const char *digest, uint64_t size, int *ret_fd, struct err *err);
+
+struct content_writer; /* of one thread at a time; one for each blob */
+
+/* @digest and @c are borrowed. With @resume, what an earlier try left counts: @ret_have bytes, the
+ * first of content_writer_fd()'s (borrowed; read by pread), and the caller checks the digest; without, it starts anew
+ * and commit checks. ERR_EXISTS: somebody else writes this blob just now. */
+_must_use_ int content_writer_new(struct content *c, const char *digest, uint64_t size, bool resume,
+                                  struct content_writer **ret, uint64_t *ret_have, struct err *err);
+int content_writer_fd(const struct content_writer *w);
+/* ERR_DATA_LOSS: more than @size; ERR_EXHAUSTED: the disk is full. */
+_must_use_ int content_writer_write(struct content_writer *w, const void *data, size_t len, struct err *err);
+/* Gives the blob its name; ERR_DATA_LOSS. @durable: it is on disk when this returns, as one must be that comes from
+ * nowhere else. */
+_must_use_ int content_writer_commit(struct content_writer *w, bool durable, struct err *err);
+/* What has not been committed goes, unless @keep_part: a later try may go on with it, if it is some MiB. NULL ok. */
+struct content_writer *content_writer_free(struct content_writer *w, bool keep_part);
+/* What an earlier try left is no good. */
+void content_forget_part(struct content *c, const char *digest);
+/* Removes parts that are old, too many or too much: 24 hours, 16, 8 GiB. */
+void content_trim_parts(struct content *c);

@@ -49,6 +49,7 @@ struct images_args {
         uint64_t max_layer_entries;     /* 0: 10 million */
         unsigned max_parallel_layers;   /* 0: 4 per pull */
         struct snapshotter_conf snapshotter;
+        bool discard_blobs;             /* keep no layers' blobs beside what was unpacked of them */
 };
 
 _must_use_ int images_new(const struct images_args *args, struct images **ret, struct err *err);

@@ -62,7 +62,8 @@ int images_new(const struct images_args *args, struct images **ret, struct err *
 
         *env = (struct pull_env){ .max_layer_bytes = args->max_layer_bytes ?: 64ull << 30,
                                   .max_layer_entries = args->max_layer_entries ?: 10000000,
-                                  .max_parallel_layers = args->max_parallel_layers ?: 4 };
+                                  .max_parallel_layers = args->max_parallel_layers ?: 4,
+                                  .keep_blobs = !args->discard_blobs };
 
         s->store = args->store;
         s->signature_policy = args->signature_policy ? xstrdup(args->signature_policy) : NULL;

@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The layers of one pull: a few threads download and unpack, each its own layer; the calling thread finishes them in
  * order, since a layer settles against those below it. */
+#include <errno.h>
 #include <poll.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <unistd.h>
 #include "base/alloc.h"
+#include "base/log.h"
 #include "base/str.h"
 #include "base/thread.h"
 #include "image/pull.h"
 
-enum { REPORT_MS = 100, STACK_BYTES = 1024 * 1024 };
+enum { REPORT_MS = 100, STACK_BYTES = 1024 * 1024, READ_BYTES = 256 * 1024 };
 
 enum job_state { JOB_WAITING, JOB_UNPACKED, JOB_EXISTS, JOB_FAILED };
 
@@ -19,8 +22,9 @@ struct job {
         const struct pull_layer *layer;
         size_t number;
         enum job_state state; /* guarded by all->lock */
-        bool claimed;
+        bool claimed, resumed;
         struct layer_sink *sink;
+        struct content_writer *blob; /* NULL: it is not kept */
         uint64_t done_bytes, reported_ns;
 };
 
@@ -49,8 +53,17 @@ static void report(struct job *j, int state) {
         j->all->args->progress(&p, j->number, j->all->n, j->all->args->userdata);
 }
 
-static int write_layer(const void *data, size_t len, void *userdata, struct err *err) {
-        struct job *j = userdata;
+/* The blob is but a cache: when it can't be written, the layer comes none the less. */
+static void keep_bytes(struct job *j, const void *data, size_t len) {
+        struct err err;
+
+        if (!j->blob || content_writer_write(j->blob, data, len, &err) == 0)
+                return;
+        log_warn("a layer's blob is not kept", "error", err.msg, NULL);
+        j->blob = content_writer_free(j->blob, false);
+}
+
+static int unpack_bytes(struct job *j, const void *data, size_t len, struct err *err) {
         int r = layer_sink_write(j->sink, data, len, err);
 
         j->done_bytes += len;
@@ -59,7 +72,20 @@ static int write_layer(const void *data, size_t len, void *userdata, struct err 
         return r;
 }
 
-static int download(struct job *j, bool no_mirrors, struct err *err) {
+static int take_bytes(const void *data, size_t len, void *userdata, struct err *err) {
+        struct job *j = userdata;
+
+        keep_bytes(j, data, len);
+        return unpack_bytes(j, data, len, err);
+}
+
+static bool is_cancelled(const struct jobs *all) {
+        struct pollfd p = { .fd = all->args->cancel_fd, .events = POLLIN };
+
+        return poll(&p, 1, 0) > 0;
+}
+
+static int new_sink(struct job *j, struct err *err) {
         const struct pull_env *env = j->all->env;
         const struct descriptor *blob = j->layer->blob;
         const struct layer_sink_args args = { .digest = blob->digest,
@@ -68,24 +94,88 @@ static int download(struct job *j, bool no_mirrors, struct err *err) {
                                               .diff_id = j->layer->diff_id,
                                               .max_bytes = env->max_layer_bytes,
                                               .max_entries = env->max_layer_entries };
-        const struct blob_sink sink = { write_layer, j };
-        int r;
 
         j->sink = layer_sink_free(j->sink);
         j->done_bytes = 0;
         report(j, LAYER_DOWNLOADING);
-        r = layer_sink_new(env->layers, &args, &j->sink, err);
-        if (r == 0)
-                r = source_get_blob(j->all->source, blob->digest, blob->size, &sink, no_mirrors, err);
-        return r == 0 ? layer_sink_end(j->sink, err) : r;
+        return layer_sink_new(env->layers, &args, &j->sink, err);
 }
 
-/* A mirror that serves rubbish costs a second download, not the pull. */
-static int download_from_somewhere(struct job *j, struct err *err) {
-        int r = download(j, false, err);
+/* The first @size bytes, from disk. */
+static int unpack_file(struct job *j, int fd, uint64_t size, struct err *err) {
+        _cleanup_(freep) char *buf = xcalloc(1, READ_BYTES);
+        int r = 0;
 
-        if ((r == -ERR_DATA_LOSS || r == -ERR_INVALID) && source_has_mirrors(j->all->source))
-                r = download(j, true, err);
+        for (uint64_t at = 0; r == 0 && at < size;) {
+                ssize_t n = pread(fd, buf, (size_t) MIN_OF((uint64_t) READ_BYTES, size - at), (off_t) at);
+
+                if (is_cancelled(j->all))
+                        return err_set(err, ERR_CANCELLED, "cancelled");
+                if (n <= 0)
+                        return err_sys(err, n < 0 ? errno : EIO, "read a kept blob");
+                r = unpack_bytes(j, buf, (size_t) n, err);
+                at += (uint64_t) n;
+        }
+        return r;
+}
+
+static int download(struct job *j, bool no_mirrors, bool resume, struct err *err) {
+        const struct pull_env *env = j->all->env;
+        const struct descriptor *d = j->layer->blob;
+        struct blob_sink sink = { .write = take_bytes, .userdata = j };
+        struct err not_kept;
+        int r = new_sink(j, err);
+
+        if (r == 0 && env->keep_blobs) {
+                if (!resume)
+                        content_forget_part(env->content, d->digest);
+                if (content_writer_new(env->content, d->digest, d->size, true, &j->blob, &sink.have, &not_kept) < 0)
+                        log_debug("a layer's blob is not kept", "error", not_kept.msg, NULL);
+        }
+        j->resumed = sink.have > 0;
+        if (r == 0 && j->resumed)
+                r = unpack_file(j, content_writer_fd(j->blob), sink.have, err);
+        if (r == 0)
+                r = source_get_blob(j->all->source, d->digest, d->size, &sink, no_mirrors, err);
+        if (r == 0)
+                r = layer_sink_end(j->sink, err);
+        if (r == 0 && j->blob && content_writer_commit(j->blob, false, &not_kept) < 0)
+                log_warn("a layer's blob is not kept", "error", not_kept.msg, NULL);
+        j->blob = content_writer_free(j->blob, r == -ERR_UNAVAILABLE || r == -ERR_CANCELLED || r == -ERR_DEADLINE);
+        return r;
+}
+
+/* 1: not kept, or worth nothing. */
+static int from_kept_blob(struct job *j, struct err *err) {
+        const struct pull_env *env = j->all->env;
+        const struct descriptor *d = j->layer->blob;
+        _cleanup_(fd_closep) int fd = -1;
+        int r;
+
+        if (content_open(env->content, d->digest, d->size, &fd, err) < 0)
+                return 1;
+        r = new_sink(j, err);
+        if (r == 0)
+                r = unpack_file(j, fd, d->size, err);
+        if (r == 0)
+                r = layer_sink_end(j->sink, err);
+        if (r == -ERR_DATA_LOSS || r == -ERR_INVALID) {
+                log_warn("a kept blob is damaged and comes anew", "digest", d->digest, "error", err->msg, NULL);
+                return content_remove(env->content, d->digest, err) < 0 ? -(int) err->code : 1;
+        }
+        return r;
+}
+
+/* What was kept is tried first. A mirror that serves rubbish, or a part that is none, costs a second download, not the
+ * pull. */
+static int bring(struct job *j, struct err *err) {
+        int r = from_kept_blob(j, err);
+
+        if (r > 0) {
+                r = download(j, false, true, err);
+                if ((r == -ERR_DATA_LOSS || r == -ERR_INVALID) && (j->resumed || source_has_mirrors(j->all->source)))
+                        r = download(j, !j->resumed, false, err);
+        }
         return r < 0 ? err_wrap(err, "layer %s", j->layer->blob->digest) : 0;
 }
 
@@ -104,7 +194,7 @@ static int run_job(struct job *j, enum job_state *ret, struct err *err) {
                 return 0;
         }
         *ret = JOB_UNPACKED;
-        return download_from_somewhere(j, err);
+        return bring(j, err);
 }
 
 /* Stops the other threads of this pull, wherever they wait. */
@@ -147,12 +237,6 @@ static size_t start_workers(struct jobs *all, pthread_t *threads, size_t max) {
         while (n < max && thread_start(STACK_BYTES, worker, all, &threads[n]) == 0)
                 n++;
         return n;
-}
-
-static bool is_cancelled(const struct jobs *all) {
-        struct pollfd p = { .fd = all->args->cancel_fd, .events = POLLIN };
-
-        return poll(&p, 1, 0) > 0;
 }
 
 static int finish_one(struct job *j, const char *const *lower, struct err *err) {

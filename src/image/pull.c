@@ -10,14 +10,16 @@
 #include "image/manifest.h"
 #include "image/trust.h"
 
+enum { DOCUMENTS_MAX = INDEX_DEPTH_MAX + 2 }; /* indexes, manifest, config */
+
 struct pull {
         const struct pull_env *env;
         const struct pull_args *args;
         struct arena *arena;
         struct source *source;
         struct trust trust;
-        const char *top_digest;                        /* of what the reference led to: an index or a manifest */
-        struct record_blob blobs[INDEX_DEPTH_MAX + 2]; /* held: indexes, manifest, config */
+        const char *top_digest;    /* of what the reference led to: an index or a manifest */
+        struct record_blob *blobs; /* held: indexes, manifest, config; then the layers' */
         size_t n_blobs;
         struct manifest manifest;
         struct image_config config;
@@ -26,7 +28,7 @@ struct pull {
 };
 
 static int keep_blob(struct pull *p, const char *digest, const char *data, size_t len, struct err *err) {
-        assert(p->n_blobs < ELEMENTSOF(p->blobs));
+        assert(p->n_blobs < DOCUMENTS_MAX);
         records_hold_blob(p->env->records, digest);
         p->blobs[p->n_blobs++] = (struct record_blob){ arena_strdup(p->arena, digest), len };
         return content_put(p->env->content, digest, data, len, err);
@@ -119,11 +121,23 @@ static int check_config(const struct pull *p, struct err *err) {
         return 0;
 }
 
-/* Chain ids, and a hold for each. */
+/* A layer's blob, which may come to be kept. */
+static void hold_layer_blob(struct pull *p, const struct descriptor *d) {
+        for (size_t i = 0; i < p->n_blobs; i++)
+                if (str_eq(p->blobs[i].digest, d->digest))
+                        return;
+        records_hold_blob(p->env->records, d->digest);
+        p->blobs[p->n_blobs++] = (struct record_blob){ d->digest, 0 };
+}
+
+/* Chain ids, and holds on layers and their blobs. */
 static void plan_layers(struct pull *p) {
         char text[2 * DIGEST_LEN + 2];
         size_t n = p->manifest.n_layers;
+        const struct record_blob *documents = p->blobs;
 
+        p->blobs = arena_array(p->arena, struct record_blob, p->n_blobs + n);
+        memcpy(p->blobs, documents, p->n_blobs * sizeof(*p->blobs));
         p->layers = arena_array(p->arena, struct pull_layer, n + 1);
         for (size_t i = 0; i < n; i++) {
                 struct pull_layer *l = &p->layers[i];
@@ -138,6 +152,7 @@ static void plan_layers(struct pull *p) {
                 }
                 records_hold_layer(p->env->records, l->chain_id);
                 p->n_held_layers++;
+                hold_layer_blob(p, l->blob);
         }
 }
 
@@ -153,6 +168,11 @@ static int commit(struct pull *p, struct err *err) {
 
         for (size_t i = 0; i < p->n_held_layers; i++)
                 layers[i] = p->layers[i].chain_id;
+        for (size_t i = 0; i < p->n_blobs; i++)
+                for (size_t k = 0; k < p->n_held_layers && !p->blobs[i].size; k++)
+                        if (str_eq(p->layers[k].blob->digest, p->blobs[i].digest) &&
+                            content_has(p->env->content, p->blobs[i].digest, p->layers[k].blob->size))
+                                p->blobs[i].size = p->layers[k].blob->size;
         names[0] = ref_with_digest(ref, p->top_digest, p->arena);
         names[1] = ref->digest ? NULL : ref_string(ref, p->arena);
         return records_commit(p->env->records, &record, names, err);
@@ -180,7 +200,7 @@ static struct source_args source_args_of(const struct pull_args *args) {
 /* Indexes and manifest are known, nothing else was asked for yet. */
 static int check_trust(struct pull *p, struct err *err) {
         const struct source_args source = source_args_of(p->args);
-        const char *digests[ELEMENTSOF(p->blobs)], *signers;
+        const char *digests[DOCUMENTS_MAX], *signers;
         struct pull_verdict *verdict = p->args->only_check;
         int r;
 
@@ -204,6 +224,7 @@ int pull_run(const struct pull_env *env, const struct pull_args *args, struct ar
         r = trust_read(env->signature_policy, env->signature_policy_optional, args->ref, arena, &p.trust, err);
         if (r < 0)
                 return r;
+        p.blobs = arena_array(arena, struct record_blob, DOCUMENTS_MAX);
         p.source = source_new(env->registries, &source);
         r = resolve(&p, err);
         if (r == 0)

@@ -25,6 +25,7 @@ struct pull_env {
         bool signature_policy_optional;
         uint64_t max_layer_bytes, max_layer_entries;
         unsigned max_parallel_layers;
+        bool keep_blobs; /* of layers */
 };
 
 struct pull_args {

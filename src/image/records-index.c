@@ -34,19 +34,26 @@ void index_layer_size(struct records *r, struct layer *l, uint64_t bytes, uint64
         l->inodes = inodes;
 }
 
+/* A layer's blob has a size only where it is kept. */
+static void size_blob(struct records *r, struct blob *b, uint64_t size) {
+        r->bytes += size - b->size;
+        b->size = size;
+}
+
 static void add_blob(struct records *r, struct entry *e, const struct record_blob *blob) {
         struct blob *b = index_blob(r, blob->digest);
 
-        for (size_t i = 0; i < e->n_blobs; i++)
-                if (str_eq(e->blobs[i].digest, blob->digest))
-                        return;
+        if (!b->size)
+                size_blob(r, b, blob->size);
+        for (size_t i = 0; i < e->n_blobs; i++) {
+                if (!str_eq(e->blobs[i].digest, blob->digest))
+                        continue;
+                e->blobs[i].size = blob->size;
+                return;
+        }
         e->blobs = xrealloc(e->blobs, e->n_blobs + 1, sizeof(*e->blobs));
         e->blobs[e->n_blobs++] = (struct record_blob){ xstrdup(blob->digest), blob->size };
         b->holds++;
-        if (!b->size) {
-                b->size = blob->size;
-                r->bytes += blob->size;
-        }
 }
 
 struct entry *index_image(struct records *r, const struct image_record *image) {

@@ -106,12 +106,14 @@ static void merge_blobs(const struct entry *known, const struct image_record *im
         for (size_t i = 0; i < n; i++)
                 blobs[i] = known->blobs[i];
         for (size_t i = 0; i < image->n_blobs; i++) {
-                bool have = false;
+                size_t k = 0;
 
-                for (size_t k = 0; k < n; k++)
-                        have |= str_eq(blobs[k].digest, image->blobs[i].digest);
-                if (!have)
+                while (k < n && !str_eq(blobs[k].digest, image->blobs[i].digest))
+                        k++;
+                if (k == n)
                         blobs[n++] = image->blobs[i];
+                else
+                        blobs[k].size = MAX_OF(blobs[k].size, image->blobs[i].size);
         }
         ret->blobs = blobs;
         ret->n_blobs = n;

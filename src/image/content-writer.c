@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Big blobs, written as they come: HEX.part, locked by who writes it, then renamed. What a killed daemon or a broken
+ * transfer left of one is where the next try goes on. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+#include "base/alloc.h"
+#include "base/fs.h"
+#include "base/str.h"
+#include "image/content.h"
+#include "image/ref.h"
+
+enum {
+        PARTS_MAX = 16,             /* left behind at once */
+        PART_AGE_MAX_S = 24 * 3600, /* and so long */
+        PART_MIN = 1024 * 1024,     /* less is not worth keeping */
+};
+static const uint64_t parts_bytes_max = 8ull << 30;
+
+struct content_writer {
+        int dirfd; /* borrowed */
+        int fd;
+        char name[64 + sizeof(".part")];
+        const char *digest; /* borrowed */
+        uint64_t size, done;
+        EVP_MD_CTX *hash; /* NULL: the caller checks */
+};
+
+static int open_part(struct content_writer *w, bool resume, struct err *err) {
+        struct stat st;
+        int fd = openat(w->dirfd, w->name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+        if (fd < 0)
+                return err_sys(err, errno, "make a file for blob %s", w->digest);
+        w->fd = fd;
+        /* The lock's last holder may have taken the file away just now. */
+        if (flock(fd, LOCK_EX | LOCK_NB) < 0 || fstat(fd, &st) < 0 || st.st_nlink == 0)
+                return err_set(err, ERR_EXISTS, "blob %s is being written by somebody else", w->digest);
+        if (resume && st.st_size > 0 && (uint64_t) st.st_size <= w->size) {
+                w->done = (uint64_t) st.st_size;
+                if (lseek(fd, st.st_size, SEEK_SET) >= 0)
+                        return 0;
+        }
+        w->done = 0;
+        return ftruncate(fd, 0) < 0 ? err_sys(err, errno, "empty the file of blob %s", w->digest) : 0;
+}
+
+int content_writer_new(struct content *c, const char *digest, uint64_t size, bool resume, struct content_writer **ret,
+                       uint64_t *ret_have, struct err *err) {
+        struct content_writer *w;
+        int r;
+
+        if (!digest_is_valid(digest))
+                return err_set(err, ERR_INVALID, "\"%.80s\" is no digest", digest);
+        w = xnew(struct content_writer);
+        w->dirfd = content_dirfd(c);
+        w->fd = -1;
+        w->digest = digest;
+        w->size = size;
+        (void) snprintf(w->name, sizeof(w->name), "%s.part", digest + strlen("sha256:"));
+        r = open_part(w, resume, err);
+        if (r < 0) {
+                (void) fd_close(w->fd);
+                free(w);
+                return r;
+        }
+        if (!resume) {
+                w->hash = EVP_MD_CTX_new();
+                if (!w->hash || EVP_DigestInit_ex(w->hash, EVP_sha256(), NULL) != 1)
+                        abort();
+        }
+        *ret_have = w->done;
+        *ret = w;
+        return 0;
+}
+
+int content_writer_fd(const struct content_writer *w) {
+        return w->fd;
+}
+
+int content_writer_write(struct content_writer *w, const void *data, size_t len, struct err *err) {
+        int r;
+
+        if (len > w->size - w->done)
+                return err_set(err, ERR_DATA_LOSS, "blob %s has more than the %llu bytes that were promised", w->digest,
+                               (unsigned long long) w->size);
+        r = fs_write_all(w->fd, data, len);
+        if (r < 0)
+                return err_sys(err, -r, "write blob %s", w->digest);
+        w->done += len;
+        if (w->hash && EVP_DigestUpdate(w->hash, data, len) != 1)
+                abort();
+        return 0;
+}
+
+static int check(struct content_writer *w, struct err *err) {
+        unsigned char md[EVP_MAX_MD_SIZE];
+        char have[2 * EVP_MAX_MD_SIZE + 1];
+        unsigned n = 0;
+
+        if (w->done != w->size)
+                return err_set(err, ERR_DATA_LOSS, "blob %s has %llu bytes, not the %llu that were promised", w->digest,
+                               (unsigned long long) w->done, (unsigned long long) w->size);
+        if (!w->hash)
+                return 0;
+        if (EVP_DigestFinal_ex(w->hash, md, &n) != 1)
+                abort();
+        hex_encode(md, n, have);
+        return str_eq(have, w->digest + strlen("sha256:"))
+                       ? 0
+                       : err_set(err, ERR_DATA_LOSS, "the blob's digest is sha256:%s, not %s", have, w->digest);
+}
+
+int content_writer_commit(struct content_writer *w, bool durable, struct err *err) {
+        int r = check(w, err);
+
+        if (r < 0)
+                return r;
+        if (durable && fdatasync(w->fd) < 0)
+                return err_sys(err, errno, "sync blob %s", w->digest);
+        if (renameat(w->dirfd, w->name, w->dirfd, w->digest + strlen("sha256:")) < 0)
+                return err_sys(err, errno, "name blob %s", w->digest);
+        if (durable && fsync(w->dirfd) < 0)
+                return err_sys(err, errno, "sync the folder of blobs");
+        w->name[0] = '\0';
+        return 0;
+}
+
+void content_forget_part(struct content *c, const char *digest) {
+        char name[64 + sizeof(".part")];
+
+        if (!digest_is_valid(digest))
+                return;
+        (void) snprintf(name, sizeof(name), "%s.part", digest + strlen("sha256:"));
+        (void) unlinkat(content_dirfd(c), name, 0);
+}
+
+/* Which part goes next, when too many or too much of them is here: the oldest that nobody writes. */
+static bool part_to_drop(int dirfd, char ret[80]) {
+        int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        _cleanup_(closedirp) DIR *d = fd < 0 ? NULL : fdopendir(fd);
+        uint64_t bytes = 0;
+        const struct dirent *e;
+        size_t n = 0;
+        struct stat st;
+        time_t oldest = 0;
+
+        ret[0] = '\0';
+        while (d && (e = readdir(d))) {
+                if (strlen(e->d_name) >= 80 || !str_ends_with(e->d_name, ".part") ||
+                    fstatat(dirfd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+                        continue;
+                n++;
+                bytes += (uint64_t) st.st_size;
+                if (!ret[0] || st.st_mtime < oldest) {
+                        (void) snprintf(ret, 80, "%s", e->d_name);
+                        oldest = st.st_mtime;
+                }
+        }
+        if (!d && fd >= 0)
+                (void) fd_close(fd);
+        return n > PARTS_MAX || bytes > parts_bytes_max || (n > 0 && time(NULL) - oldest > PART_AGE_MAX_S);
+}
+
+void content_trim_parts(struct content *c) {
+        int dirfd = content_dirfd(c);
+        char name[80];
+
+        for (size_t i = 0; i < 1024 && part_to_drop(dirfd, name); i++) {
+                int fd = openat(dirfd, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+                bool busy = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0;
+
+                if (!busy)
+                        (void) unlinkat(dirfd, name, 0);
+                (void) fd_close(fd);
+                if (busy)
+                        return;
+        }
+}
+
+struct content_writer *content_writer_free(struct content_writer *w, bool keep_part) {
+        if (!w)
+                return NULL;
+        if (w->name[0] && (!keep_part || w->done < PART_MIN || w->hash))
+                (void) unlinkat(w->dirfd, w->name, 0);
+        (void) fd_close(w->fd);
+        EVP_MD_CTX_free(w->hash);
+        free(w);
+        return NULL;
+}
