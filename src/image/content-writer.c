@@ -142,7 +142,7 @@ void content_forget_part(struct content *c, const char *digest) {
         (void) unlinkat(content_dirfd(c), name, 0);
 }
 
-/* Which part goes next, when too many or too much of them is here: the oldest that nobody writes. */
+/* Which part goes next: one that is too small, or when too many or too much of them is here, the oldest. */
 static bool part_to_drop(int dirfd, char ret[80]) {
         int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         _cleanup_(closedirp) DIR *d = fd < 0 ? NULL : fdopendir(fd);
@@ -157,6 +157,10 @@ static bool part_to_drop(int dirfd, char ret[80]) {
                 if (strlen(e->d_name) >= 80 || !str_ends_with(e->d_name, ".part") ||
                     fstatat(dirfd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
                         continue;
+                if (st.st_size < PART_MIN) {
+                        (void) snprintf(ret, 80, "%s", e->d_name);
+                        return true;
+                }
                 n++;
                 bytes += (uint64_t) st.st_size;
                 if (!ret[0] || st.st_mtime < oldest) {
@@ -173,7 +177,7 @@ void content_trim_parts(struct content *c) {
         int dirfd = content_dirfd(c);
         char name[80];
 
-        for (size_t i = 0; i < 1024 && part_to_drop(dirfd, name); i++) {
+        for (size_t i = 0; i < 65536 && part_to_drop(dirfd, name); i++) {
                 int fd = openat(dirfd, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
                 bool busy = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0;
 

@@ -53,5 +53,6 @@ _must_use_ int content_writer_commit(struct content_writer *w, bool durable, str
 struct content_writer *content_writer_free(struct content_writer *w, bool keep_part);
 /* What an earlier try left is no good. */
 void content_forget_part(struct content *c, const char *digest);
-/* Removes parts that are old, too many or too much: 24 hours, 16, 8 GiB. */
+/* Removes parts that are not worth it, old, too many or too much: 1 MiB, 24 hours, 16, 8 GiB. Before anything is
+ * written. */
 void content_trim_parts(struct content *c);

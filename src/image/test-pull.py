@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 
@@ -570,6 +571,90 @@ def test_kill_and_restart():
                     assert again.ok('get', ref)['layers'] == chain_ids(img)
                     again.ok('rm', ref)
                 again.expect_empty()
+
+
+def test_resume_after_a_kill():
+    """What had come when the daemon was killed is not asked for again; when it is wrong, all of it is."""
+    big = oci.Layer('').file('big', os.urandom(4 << 20))
+    img = oci.Image([big], config={'Cmd': ['x']})
+    name = oci.digest(big.blob())
+    with Bad() as bad:
+        ref, asked, killed = bad.add('a', 'x', img), [], threading.Event()
+
+        def stuck(h):
+            if name not in h.path:
+                return False
+            bad.serve_blob(h, big.blob(), 3000000)
+            h.wfile.flush()
+            killed.wait(60)
+            return True
+        for damage in (False, True):
+            bad.hook = stuck
+            killed.clear()
+            im = Images()
+            im.process.stdin.write(f'pull {ref}\n')
+            im.process.stdin.flush()
+            part = os.path.join(im.root, 'blobs/sha256', name[7:] + '.part')
+            while not os.path.exists(part) or os.path.getsize(part) < 2500000:
+                time.sleep(0.01)
+            im.kill()
+            killed.set()
+            have = os.path.getsize(part)
+            if damage:
+                with open(part, 'r+b') as f:
+                    f.seek(2000000)
+                    f.write(b'damage')
+            asked.clear()
+
+            def watch(h):
+                if name in h.path:
+                    asked.append(h.headers.get('Range'))
+                return False
+            bad.hook = watch
+            with Images(root=im.root) as again:
+                again.ok('pull', ref)
+                assert asked == [f'bytes={have}-'] + [None] * damage, asked
+                assert not os.path.exists(part)
+                with open(part[:-5], 'rb') as f:
+                    assert f.read() == big.blob()
+                again.ok('rm', ref)
+                again.expect_empty()
+
+
+def test_kept_blobs():
+    """They are what the registry has; the same blob on top of other layers is not fetched again, if it is sound."""
+    images = {name: image(name, 'shared') for name in 'abc'}
+    shared = images['a'].layers[1].blob()
+    with Bad() as bad, Images() as im:
+        for name, img in images.items():
+            ref = bad.add(name, 'x', img)
+            im.ok('pull', ref)
+            path = os.path.join(im.root, 'blobs/sha256', oci.digest(shared)[7:])
+            with open(path, 'rb') as f:
+                assert f.read() == shared
+            assert bad.count(oci.digest(shared)) == 1 + (name == 'c')
+            assert im.ok('get', ref)['size'] >= sum(len(layer.blob()) for layer in img.layers)
+            if name == 'b':
+                with open(path, 'r+b') as f:
+                    f.seek(30)
+                    f.write(b'damage')
+        for name in images:
+            im.ok('rm', f'{bad.address}/{name}:x')
+        im.expect_empty()
+
+
+def test_parts_are_bounded():
+    with Images() as im:
+        im.ok('usage')
+    blobs = os.path.join(im.root, 'blobs/sha256')
+    for n in range(20):
+        with open(os.path.join(blobs, f'{n:064x}.part'), 'wb') as f:
+            f.truncate((2 << 20) if n else 100)
+        os.utime(f.name, (time.time() - 100 + n,) * 2)
+    os.utime(f.name, (time.time() - 25 * 3600,) * 2)
+    with Images(root=im.root) as im:
+        im.ok('usage')
+        assert sorted(os.listdir(blobs)) == [f'{n:064x}.part' for n in range(3, 19)]
 
 
 def test_damage():
