@@ -50,13 +50,9 @@ static void check_signatures(const char *text, size_t len, struct arena *arena) 
         struct public_key *key;
         struct signature_claim claim;
         struct signature *list;
-        const char **digests;
         struct err err;
         size_t n;
 
-        if (signatures_parse_referrers(text, len, arena, &digests, &err) == 0)
-                for (n = 0; digests[n]; n++)
-                        assert(n < SIGNATURES_MAX && digest_is_valid(digests[n]));
         if (signatures_parse(text, len, arena, &list, &n, &err) < 0)
                 return;
         assert(n <= SIGNATURES_MAX && public_key_new(pem, &key, &err) == 0);

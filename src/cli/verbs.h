@@ -25,6 +25,8 @@
         X(verb_image_inspect)                                                                                          \
         X(verb_image_tag)                                                                                              \
         X(verb_image_untag)                                                                                            \
+        X(verb_image_trust_show)                                                                                       \
+        X(verb_image_trust_test)                                                                                       \
         X(verb_image_tags)                                                                                             \
         X(verb_image_copy)                                                                                             \
         X(verb_image_referrers)                                                                                        \

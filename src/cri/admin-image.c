@@ -2,10 +2,11 @@
 /* What the command line asks about images and registries, but for pulls. */
 #include "cri/admin.h"
 
+#include "base/alloc.h"
 #include "base/str.h"
 #include "proto/admin.pb-c.h"
 
-enum { TAGS_BYTES_MAX = 8 << 20, NAMES_MAX = 256 };
+enum { TAGS_BYTES_MAX = 8 << 20, NAMES_MAX = 256, TRUST_ARENA_MAX = 32 << 20, TRUST_RULES_MAX = 1000 };
 
 static struct image_remote remote_of(struct grpc_call *call, const char *name,
                                      const Proxmoxlxcri__V1__Credentials *creds, struct image_auth *auth) {
@@ -114,6 +115,69 @@ int admin_list_referrers(struct grpc_call *call, const ProtobufCMessage *request
         res->referrers = arena_array(arena, Proxmoxlxcri__V1__Referrer *, n + 1);
         for (size_t i = 0; i < n; i++)
                 res->referrers[res->n_referrers++] = referrer_message(&list[i], arena);
+        *ret = &res->base;
+        return 0;
+}
+
+static char *text(const char *s) {
+        return (char *) (uintptr_t) (s ?: "");
+}
+
+int admin_show_trust(struct grpc_call *call, const ProtobufCMessage *request, ProtobufCMessage **ret, void *userdata,
+                     struct err *err) {
+        struct arena *arena = grpc_call_arena(call);
+        Proxmoxlxcri__V1__ShowTrustResponse *res = arena_new_of(arena, Proxmoxlxcri__V1__ShowTrustResponse);
+        _cleanup_(arena_freep) struct arena *own = arena_new(TRUST_ARENA_MAX);
+        const struct admin *a = userdata;
+        struct image_trust_rule *rules;
+        const char *file;
+        size_t n;
+        int r = images_trust(a->images, own, &file, &rules, &n, err);
+
+        if (r < 0)
+                return r;
+        if (n > TRUST_RULES_MAX)
+                return err_set(err, ERR_EXHAUSTED, "%s has more than %d requirements: too many to be shown", file,
+                               TRUST_RULES_MAX);
+        proxmoxlxcri__v1__show_trust_response__init(res);
+        res->policy = text(file);
+        res->rules = arena_array(arena, Proxmoxlxcri__V1__TrustRule *, n + 1);
+        for (; res->n_rules < n; res->n_rules++) {
+                Proxmoxlxcri__V1__TrustRule *m = arena_new_of(arena, Proxmoxlxcri__V1__TrustRule);
+                const struct image_trust_rule *from = &rules[res->n_rules];
+                size_t n_keys = strv_len(from->keys);
+
+                proxmoxlxcri__v1__trust_rule__init(m);
+                m->scope = arena_strdup(arena, from->scope);
+                m->type = text(from->type);
+                m->identity = arena_strdup(arena, from->identity);
+                m->keys = arena_array(arena, char *, n_keys + 1);
+                for (; m->n_keys < n_keys; m->n_keys++)
+                        m->keys[m->n_keys] = arena_strdup(arena, from->keys[m->n_keys]);
+                res->rules[res->n_rules] = m;
+        }
+        *ret = &res->base;
+        return 0;
+}
+
+int admin_test_trust(struct grpc_call *call, const ProtobufCMessage *request, ProtobufCMessage **ret, void *userdata,
+                     struct err *err) {
+        const Proxmoxlxcri__V1__TestTrustRequest *req = (const Proxmoxlxcri__V1__TestTrustRequest *) request;
+        struct arena *arena = grpc_call_arena(call);
+        Proxmoxlxcri__V1__TestTrustResponse *res = arena_new_of(arena, Proxmoxlxcri__V1__TestTrustResponse);
+        struct image_auth auth = { 0 };
+        const struct image_remote remote = remote_of(call, req->reference, req->credentials, &auth);
+        const struct admin *a = userdata;
+        struct image_verdict verdict;
+        int r = images_trust_test(a->images, &remote, arena, &verdict, err);
+
+        if (r < 0)
+                return r;
+        proxmoxlxcri__v1__test_trust_response__init(res);
+        res->policy = text(verdict.policy);
+        res->scope = text(verdict.scope);
+        res->digest = text(verdict.digest);
+        res->signers = text(verdict.signers);
         *ret = &res->base;
         return 0;
 }

@@ -93,6 +93,24 @@ struct image_pull_args {
  */
 _must_use_ int images_log_in(struct images *s, const struct image_remote *remote, struct err *err);
 
+struct image_trust_rule {
+        const char *scope, *type; /* as in the policy */
+        const char **keys;        /* paths, or "keyData"; NULL-terminated, may be empty */
+        const char *identity;     /* "" where no signature is wanted */
+};
+/* The signature policy; @ret_file NULL: there is none. ERR_DENIED as a pull when it can't be obeyed. */
+_must_use_ int images_trust(struct images *s, struct arena *arena, const char **ret_file, struct image_trust_rule **ret,
+                            size_t *ret_n, struct err *err);
+/* What it says of one image, without a pull. */
+struct image_verdict {
+        const char *policy, *scope; /* NULL: there is none */
+        const char *digest;         /* of what the reference leads to */
+        const char *signers;        /* "DIGEST by KEY, ..."; NULL: no signature is asked for */
+};
+/* ERR_DENIED with the kind IMAGE_ERR_SIGNATURE when it is refused. */
+_must_use_ int images_trust_test(struct images *s, const struct image_remote *remote, struct arena *arena,
+                                 struct image_verdict *ret, struct err *err);
+
 /* What is known of an image. Lives in the arena it was asked into. */
 struct image {
         const char *id;         /* "sha256:<hex of the config blob>" */

@@ -25,7 +25,7 @@ struct images {
         struct records *records;
         struct registries *registries;
         struct claims *claims;
-        char *signature_policy;
+        char *signature_policy; /* NULL: none */
         struct pull_env pull_env;
         struct flights *flights;
         unsigned max_parallel; /* layers of one pull or push */
@@ -285,6 +285,10 @@ int images_fs_info(struct images *s, struct arena *arena, struct image_fs_info *
         ret->mountpoint = arena_strdup(arena, s->mountpoint);
         records_usage(s->records, &ret->used_bytes, &ret->inodes_used);
         return 0;
+}
+
+const struct pull_env *images_pull_env(const struct images *s) {
+        return &s->pull_env;
 }
 
 struct layers *images_layers(struct images *s) {

@@ -8,6 +8,9 @@
 #include "image/image.h"
 #include "image/layer.h"
 
+struct pull_env;
+
+const struct pull_env *images_pull_env(const struct images *s);
 struct layers *images_layers(struct images *s);
 struct store *images_store(struct images *s);
 /* The root folder of the image service ("/var/lib/proxmox-lxcri"): path and descriptor, both borrowed. */

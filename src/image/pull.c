@@ -201,17 +201,17 @@ static struct source_args source_args_of(const struct pull_args *args) {
 static int check_trust(struct pull *p, struct err *err) {
         const struct source_args source = source_args_of(p->args);
         const char *digests[DOCUMENTS_MAX], *signers;
-        struct pull_verdict *verdict = p->args->only_check;
+        struct image_verdict *verdict = p->args->only_check;
         int r;
 
         for (size_t i = 0; i < p->n_blobs; i++)
                 digests[i] = p->blobs[i].digest;
         r = trust_check(&p->trust, p->env->registries, &source, digests, p->n_blobs, p->arena, &signers, err);
         if (r == 0 && verdict)
-                *verdict = (struct pull_verdict){ .policy = p->trust.file,
-                                                  .scope = p->trust.file ? p->trust.scope->name : NULL,
-                                                  .digest = p->top_digest,
-                                                  .signers = signers };
+                *verdict = (struct image_verdict){ .policy = p->trust.file,
+                                                   .scope = p->trust.file ? p->trust.scope->name : NULL,
+                                                   .digest = p->top_digest,
+                                                   .signers = signers };
         return r;
 }
 

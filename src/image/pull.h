@@ -34,12 +34,7 @@ struct pull_args {
         int cancel_fd; /* an eventfd: the pull also writes to it to stop its own threads */
         void (*progress)(const struct image_progress *p, size_t layer, size_t n_layers, void *userdata);
         void *userdata;
-        struct pull_verdict *only_check; /* go no further than the signature policy; NULL: pull */
-};
-struct pull_verdict {
-        const char *policy, *scope; /* NULL: there is none */
-        const char *digest;         /* of what the reference leads to */
-        const char *signers;        /* NULL: no signature is asked for */
+        struct image_verdict *only_check; /* go no further than the signature policy; NULL: pull */
 };
 /* @ret_id in @arena, which is the pull's and must allow PULL_ARENA_MAX. */
 enum { PULL_ARENA_MAX = 64 * 1024 * 1024 + POLICY_ARENA_MAX };

@@ -41,11 +41,6 @@ DEFINE_CLEANUP(struct source *, source_free)
 _must_use_ int source_get_manifest(struct source *s, const char *reference, struct arena *arena,
                                    struct strbuf *ret_body, const char **ret_type, struct err *err);
 
-/* What refers to the manifest @digest: an index (the first page of it, where it comes in pages) as it came, @ret_body
- * (caller: strbuf_done). ERR_NOT_FOUND when the registry knows of none. */
-_must_use_ int source_get_referrers(struct source *s, const char *digest, struct arena *arena, struct strbuf *ret_body,
-                                    struct err *err);
-
 struct blob_sink {
         /* Takes the blob's bytes, each once and in order, however often the connection breaks. */
         int (*write)(const void *data, size_t len, void *userdata, struct err *err);

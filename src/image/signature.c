@@ -11,10 +11,9 @@
 #include "image/json.h"
 #include "image/ref.h"
 
-enum { LAYERS_MAX = 500, REFERRERS_MAX = 1000, RSA_BITS_MIN = 2048 };
+enum { LAYERS_MAX = 500, RSA_BITS_MIN = 2048 };
 
 static const char payload_type[] = "application/vnd.dev.cosign.simplesigning.v1+json";
-static const char artifact_type[] = "application/vnd.dev.cosign.artifact.sig.v1+json";
 static const char value_annotation[] = "dev.cosignproject.cosign/signature";
 static const char claim_type[] = "cosign container image signature";
 
@@ -70,31 +69,6 @@ int signatures_parse(const char *data, size_t len, struct arena *arena, struct s
         *ret = list;
         *ret_n = n;
         return 0;
-}
-
-int signatures_parse_referrers(const char *data, size_t len, struct arena *arena, const char ***ret, struct err *err) {
-        const char **list = arena_array(arena, const char *, SIGNATURES_MAX + 1), *type;
-        _cleanup_(json_unrefp) json_t *doc = NULL;
-        const json_t *entries = NULL;
-        size_t n = 0;
-        int r = json_parse(data, len, "the index of what refers to it", &doc, err);
-
-        if (r == 0)
-                r = json_get_array(doc, "manifests", REFERRERS_MAX, &entries, err);
-        for (size_t i = 0; r == 0 && i < json_array_size(entries) && n < SIGNATURES_MAX; i++) {
-                const json_t *entry = json_array_get(entries, i);
-
-                r = json_get_string(entry, "artifactType", arena, &type, err);
-                if (r < 0 || !str_eq(type, artifact_type))
-                        continue;
-                r = json_get_string(entry, "digest", arena, &list[n], err);
-                if (r == 0 && !digest_is_valid(list[n]))
-                        r = err_set(err, ERR_INVALID, "what refers to it has no valid digest");
-                n++;
-        }
-        if (r == 0)
-                *ret = list;
-        return r;
 }
 
 /* --- keys ------------------------------------------------------------------------------------------------------- */

@@ -10,8 +10,11 @@
 #include "base/cleanup.h"
 #include "base/err.h"
 
+/* The type of such manifests where they refer to the image. */
+#define SIGNATURES_ARTIFACT_TYPE "application/vnd.dev.cosign.artifact.sig.v1+json"
+
 enum {
-        SIGNATURES_MAX = 64, /* of one manifest; and manifests with some that refer to an image */
+        SIGNATURES_MAX = 64, /* of one manifest */
         SIGNATURE_PAYLOAD_MAX = 64 * 1024,
         SIGNATURE_VALUE_MAX = 4096, /* in base64 */
         SIGNATURE_KEY_MAX = 16 * 1024,
@@ -25,10 +28,6 @@ struct signature {
 /* Those in a manifest, in its order; layers that are something else are passed over. ERR_INVALID, ERR_EXHAUSTED. */
 _must_use_ int signatures_parse(const char *data, size_t len, struct arena *arena, struct signature **ret,
                                 size_t *ret_n, struct err *err);
-
-/* Digests of the manifests with signatures in an index of what refers to an image, NULL-terminated. */
-_must_use_ int signatures_parse_referrers(const char *data, size_t len, struct arena *arena, const char ***ret,
-                                          struct err *err);
 
 struct public_key;
 /* ERR_PRECONDITION for what is no public key in PEM, or one too weak. */

@@ -44,16 +44,15 @@ static int check_manifest(const struct http_response *resp, const char *referenc
         char have[DIGEST_LEN + 1];
 
         digest_of(strbuf_str(&resp->body), resp->body.len, have);
-        if (reference && digest_is_valid(reference) && !str_eq(reference, have))
+        if (digest_is_valid(reference) && !str_eq(reference, have))
                 return err_set(err, ERR_DATA_LOSS, "the manifest's digest is %s, not %s", have, reference);
         if (said && digest_is_valid(said) && !str_eq(said, have))
                 return err_set(err, ERR_DATA_LOSS, "the manifest's digest is %s, but the registry says %s", have, said);
         return 0;
 }
 
-/* @path of the API; @reference: whose digest it has to have, if it is one; NULL for no manifest. */
-static int document_from(struct source *s, const struct endpoint *e, const char *path, const char *reference,
-                         struct arena *arena, struct strbuf *ret_body, const char **ret_type, struct err *err) {
+static int manifest_from(struct source *s, const struct endpoint *e, const char *reference, struct arena *arena,
+                         struct strbuf *ret_body, const char **ret_type, struct err *err) {
         const char *const headers[] = { arena_printf(arena, "Accept: %s", manifest_accept), NULL };
         struct http_request req = { .headers = headers,
                                     .max_body = MANIFEST_BYTES_MAX,
@@ -61,7 +60,8 @@ static int document_from(struct source *s, const struct endpoint *e, const char 
         struct http_response resp = { 0 };
         int r;
 
-        r = source_request(s, e, path, &req, &resp, err);
+        assert(reference);
+        r = source_request(s, e, arena_printf(arena, "/manifests/%s", reference), &req, &resp, err);
         if (r == 0 && resp.status != 200)
                 r = source_status_error(&resp, arena, err);
         if (r == 0)
@@ -72,15 +72,15 @@ static int document_from(struct source *s, const struct endpoint *e, const char 
                 resp.body = STRBUF(0);
         }
         http_response_done(&resp);
-        return r < 0 ? err_wrap(err, "fetch %s from %s", reference ? "manifest" : "referrers", e->host) : 0;
+        return r < 0 ? err_wrap(err, "fetch manifest from %s", e->host) : 0;
 }
 
-static int get_document(struct source *s, const char *path, const char *reference, struct arena *arena,
-                        struct strbuf *ret_body, const char **ret_type, struct err *err) {
+int source_get_manifest(struct source *s, const char *reference, struct arena *arena, struct strbuf *ret_body,
+                        const char **ret_type, struct err *err) {
         int r = -1;
 
         for (size_t i = 0; i < s->n_endpoints; i++) {
-                r = document_from(s, &s->endpoints[i], path, reference, arena, ret_body, ret_type, err);
+                r = manifest_from(s, &s->endpoints[i], reference, arena, ret_body, ret_type, err);
                 if (r == 0)
                         s->first = i;
                 if (r == 0 || gives_up(r))
@@ -88,25 +88,6 @@ static int get_document(struct source *s, const char *path, const char *referenc
                 if (s->endpoints[i].is_mirror)
                         log_info("mirror passed over", "mirror", s->endpoints[i].host, "error", err->msg, NULL);
         }
-        return r;
-}
-
-int source_get_manifest(struct source *s, const char *reference, struct arena *arena, struct strbuf *ret_body,
-                        const char **ret_type, struct err *err) {
-        assert(reference);
-        return get_document(s, arena_printf(arena, "/manifests/%s", reference), reference, arena, ret_body, ret_type,
-                            err);
-}
-
-int source_get_referrers(struct source *s, const char *digest, struct arena *arena, struct strbuf *ret_body,
-                         struct err *err) {
-        const char *type;
-        int r = get_document(s, arena_printf(arena, "/referrers/%s", digest), NULL, arena, ret_body, &type, err);
-
-        /* A registry without the API has them as an index under this tag, if somebody has put it there. */
-        if (r == -ERR_NOT_FOUND)
-                r = source_get_manifest(s, arena_printf(arena, "sha256-%s", digest + strlen("sha256:")), arena,
-                                        ret_body, &type, err);
         return r;
 }
 

@@ -10,40 +10,59 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "image/manifest.h"
+#include "image/referrers.h"
 #include "image/signature.h"
 
 enum { WHY_MAX = 600, SIGNERS_MAX = 16 * 1024, REFUSALS_TOLD = 4 };
 
-static int refuse(const struct trust *t, struct err *err) {
-        log_warn("image refused by the signature policy", "image", t->ref->path, "registry", t->ref->host, "policy",
-                 t->file, "error", err->msg, NULL);
+/* --- the policy ------------------------------------------------------------------------------------------------- */
+
+static int denied(struct err *err) {
         err->code = ERR_DENIED;
         err->kind = IMAGE_ERR_SIGNATURE;
         return -ERR_DENIED;
 }
 
-/* --- the policy ------------------------------------------------------------------------------------------------- */
+static int refuse(const struct trust *t, struct err *err) {
+        log_warn("image refused by the signature policy", "image", t->ref->path, "registry", t->ref->host, "policy",
+                 t->file, "error", err->msg, NULL);
+        return denied(err);
+}
 
-int trust_read(const char *file, bool optional, const struct ref *ref, struct arena *arena, struct trust *ret,
-               struct err *err) {
-        struct policy *policy = arena_new_of(arena, struct policy);
-        struct trust t = { .file = file, .ref = ref };
+int trust_policy(const char *file, bool optional, struct arena *arena, struct policy *ret, const char **ret_file,
+                 struct err *err) {
         _cleanup_(freep) char *text = NULL;
         size_t len;
         int r;
 
-        *ret = (struct trust){ .ref = ref };
+        *ret_file = NULL;
         if (!file)
                 return 0;
         r = fs_read_file(AT_FDCWD, file, POLICY_BYTES_MAX, &text, &len, err);
         if (r < 0 && optional && err->sys_errno == ENOENT)
                 return 0;
         if (r == 0)
-                r = policy_parse(text, len, arena, policy, err);
+                r = policy_parse(text, len, arena, ret, err);
         if (r < 0) {
                 (void) err_wrap(err, "the signature policy %s can't be obeyed, so no image is pulled", file);
+                return denied(err);
+        }
+        *ret_file = file;
+        return 0;
+}
+
+int trust_read(const char *file, bool optional, const struct ref *ref, struct arena *arena, struct trust *ret,
+               struct err *err) {
+        struct policy *policy = arena_new_of(arena, struct policy);
+        struct trust t = { .file = file, .ref = ref };
+
+        if (trust_policy(file, optional, arena, policy, &t.file, err) < 0) {
+                t.file = file;
                 return refuse(&t, err);
         }
+        *ret = t;
+        if (!t.file)
+                return 0;
         t.scope = policy_find(policy, ref, arena);
         for (size_t i = 0; i < t.scope->n_reqs; i++)
                 if (t.scope->reqs[i].type == POLICY_REJECT) {
@@ -217,24 +236,22 @@ static int look_by_tag(struct check *c, struct err *err) {
 }
 
 static int look_by_referrers(struct check *c, struct err *err) {
-        _cleanup_(arena_freep) struct arena *arena = arena_new(4 * MANIFEST_BYTES_MAX);
-        _cleanup_strbuf_ struct strbuf index = { 0 };
-        const char **list = NULL, *type;
-        int r = source_get_referrers(c->source, c->digest, arena, &index, err);
+        _cleanup_(arena_freep) struct arena *arena = arena_new(REFERRERS_ARENA);
+        struct image_referrer *list = xcalloc(REFERRERS_MAX, sizeof(*list));
+        size_t n = 0;
+        int r = referrers_list(c->source, c->digest, SIGNATURES_ARTIFACT_TYPE, arena, list, &n, err);
 
-        if (r == -ERR_NOT_FOUND)
-                return 0;
-        if (r == 0)
-                r = signatures_parse_referrers(strbuf_str(&index), index.len, arena, &list, err);
-        for (; r == 0 && *list && !all_met(c); list++) {
+        for (size_t i = 0; r == 0 && i < MIN_OF(n, (size_t) SIGNATURES_MAX) && !all_met(c); i++) {
                 _cleanup_strbuf_ struct strbuf body = { 0 };
+                const char *type;
 
-                r = source_get_manifest(c->source, *list, arena, &body, &type, err);
+                r = source_get_manifest(c->source, list[i].digest, c->arena, &body, &type, err);
                 if (r == -ERR_NOT_FOUND) /* the list is older than its removal */
                         r = 0;
                 else if (r == 0)
                         r = look_at_manifest(c, &body, err);
         }
+        free(list);
         return r;
 }
 

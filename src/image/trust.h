@@ -18,6 +18,9 @@ struct trust {
         const struct policy_scope *scope;
 };
 
+/* The policy itself, in @arena; @ret_file NULL when there is none. Fails as trust_read(). */
+_must_use_ int trust_policy(const char *file, bool optional, struct arena *arena, struct policy *ret,
+                            const char **ret_file, struct err *err);
 /* Reads the policy and what it has for @ref, which is borrowed; all else lives in @arena, which must allow
  * POLICY_ARENA_MAX for it. @file NULL: no policy; with @optional, none either when the file is missing. ERR_DENIED with
  * the kind IMAGE_ERR_SIGNATURE when it rejects the image whoever signed it, or when it can't be read or obeyed. */

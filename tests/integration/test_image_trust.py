@@ -518,6 +518,28 @@ def test_the_hosts_own_policy(daemon, images, top, clean):
     daemon.cri.RemoveImage(image=daemon.pb.ImageSpec(image=ref))
 
 
+def test_the_command_line(trust):
+    image, ref = trust.push('shown'), f'{trust.host}/shown:1'
+    cli = trust.daemon.runtime.cli
+    trust.write({'default': REJECT, 'transports': {'docker': {'': ACCEPT, 'a.example': trust.signed(keyData=trust.key.data()) + trust.signed(
+        keyPaths=['/a', '/b'], signedIdentity={'type': 'exactRepository', 'dockerRepository': 'b.example/c'})}}})
+    rows = [' '.join(line.split()) for line in cli('image', 'trust', 'show').stdout.splitlines()]
+    assert set(rows[1:]) == {'(docker) insecureAcceptAnything', 'default reject', 'a.example sigstoreSigned matchRepoDigestOrExact keyData',
+                             'a.example sigstoreSigned exactRepository b.example/c /a /b'}, rows
+    shown = json.loads(cli('image', 'trust', 'show', '-o', 'json').stdout)
+    assert shown['policy'] == trust.policy and len(shown['rules']) == 4
+    assert cli('image', 'trust', 'test', ref).stdout == f'{image.digest()}: accepted, scope "" of {trust.policy} wants no signature\n'
+    trust.write({'default': trust.signed()})
+    done = cli('image', 'trust', 'test', ref, check=False)
+    assert done.returncode == 1 and 'there is none for ' + image.digest() in done.stderr and trust.key.public in done.stderr, done
+    cosign.sign(trust.pusher, trust.key, ref, image.digest())
+    assert f'signed: {image.digest()} by {trust.key.public}' in cli('image', 'trust', 'test', ref).stdout
+    trust.write('{')
+    for args in (['show'], ['test', ref]):
+        done = cli('image', 'trust', *args, check=False)
+        assert done.returncode == 1 and trust.policy in done.stderr and 'JSON' in done.stderr, done
+
+
 @pytest.mark.skipif(not os.environ.get('LXCRI_COSIGN'), reason='no cosign: LXCRI_COSIGN names it')
 @pytest.mark.parametrize('more', [[], ['--registry-referrers-mode=oci-1-1']], ids=['tag', 'referrers'])
 def test_the_real_cosign(trust, more, tmp_path):
