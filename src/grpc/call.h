@@ -3,6 +3,7 @@
  * Private to grpc/. */
 #pragma once
 #include <stdint.h>
+#include <sys/types.h>
 #include "grpc/frame.h"
 #include "grpc/hub.h"
 #include "grpc/request.h"
@@ -24,6 +25,7 @@ struct grpc_call {
         /* Set before the handler starts, then only read. */
         const struct grpc_method *method;
         uint64_t deadline_ns;      /* UINT64_MAX: none */
+        pid_t peer_pid;            /* 0: unknown */
         struct frame_parser frame; /* the request; the handler's thread frees its body */
 
         /* The handler's thread. */

@@ -167,6 +167,7 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
                                                  NGHTTP2_REFUSED_STREAM);
         call = call_new(c->hub);
         call->stream_id = frame->hd.stream_id;
+        call->peer_pid = c->peer_pid;
         call->give_up_ns = c->now_ns + REQUEST_NS;
         wake_by(c, call->give_up_ns);
         link_call(c, call);

@@ -3,6 +3,7 @@
  * and fuzzers can drive it; server.c has the socket. Loop thread only. Private to grpc/. */
 #pragma once
 #include <nghttp2/nghttp2.h>
+#include <sys/types.h>
 #include "grpc/call.h"
 
 /* How long a client may leave an answer that is complete where it is. */
@@ -12,6 +13,7 @@ struct conn {
         struct hub *hub;
         nghttp2_session *session;
         void *owner;             /* for the server: whose connection this is */
+        pid_t peer_pid;          /* who connected; 0: unknown */
         struct grpc_call *calls; /* all that are not over, each with a reference */
         size_t n_calls;
         size_t held_bytes;    /* requests and answers in memory */

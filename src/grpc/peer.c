@@ -20,6 +20,8 @@ enum {
 int peer_new(struct hub *hub, sd_event *loop, int fd, sd_event_io_handler_t on_io, struct grpc_server *server,
              struct peer **ret, struct err *err) {
         _cleanup_(peer_freep) struct peer *p = xnew(struct peer);
+        struct ucred who;
+        socklen_t who_len = sizeof(who);
         int r;
 
         p->fd = -1;
@@ -32,6 +34,7 @@ int peer_new(struct hub *hub, sd_event *loop, int fd, sd_event_io_handler_t on_i
         if (r < 0)
                 return r;
         p->conn->owner = p;
+        p->conn->peer_pid = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &who_len) == 0 ? who.pid : 0;
         r = sd_event_add_io(loop, &p->io, fd, p->events, on_io, p);
         if (r < 0)
                 return err_sys(err, -r, "watch a connection");

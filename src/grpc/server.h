@@ -67,6 +67,9 @@ bool grpc_call_cancelled(struct grpc_call *call); /* the client went away or the
 /* Fills @err with CANCELLED or DEADLINE_EXCEEDED. Call it when grpc_call_cancelled(). */
 int grpc_call_cancel_err(struct grpc_call *call, struct err *err);
 int grpc_call_cancel_fd(struct grpc_call *call); /* becomes readable when cancelled; borrowed; -1: no descriptor left */
+/* A copy of descriptor @number of the process at the other end, which waits for its answer. Its files are thus opened
+ * as it sees them, and pipes work. ERR_INVALID: it has no such descriptor. */
+_must_use_ int grpc_call_take_fd(struct grpc_call *call, int number, int *ret, struct err *err);
 uint64_t grpc_call_deadline_ns(struct grpc_call *call); /* CLOCK_MONOTONIC, UINT64_MAX: none */
 /* Server streaming: blocks while the peer's window is full (bounded buffer), for a minute at most, then ERR_EXHAUSTED.
  * ERR_CANCELLED when the stream is gone. */
