@@ -28,6 +28,8 @@
         X(verb_image_trust_show)                                                                                       \
         X(verb_image_trust_test)                                                                                       \
         X(verb_image_tags)                                                                                             \
+        X(verb_image_mount)                                                                                            \
+        X(verb_image_unmount)                                                                                          \
         X(verb_image_copy)                                                                                             \
         X(verb_image_referrers)                                                                                        \
         X(verb_status)                                                                                                 \

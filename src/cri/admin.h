@@ -24,7 +24,7 @@ struct admin {
         void *userdata;
 };
 
-enum { ADMIN_N_METHODS = 12 };
+enum { ADMIN_N_METHODS = 15 };
 /* Fills @ret with the service's methods. */
 void admin_methods(struct admin *admin, struct grpc_method ret[ADMIN_N_METHODS]);
 
@@ -47,3 +47,9 @@ int admin_test_trust(struct grpc_call *call, const ProtobufCMessage *request, Pr
                      struct err *err);
 int admin_check_proxmox(struct grpc_call *call, const ProtobufCMessage *request, ProtobufCMessage **ret, void *userdata,
                         struct err *err);
+int admin_mount_image(struct grpc_call *call, const ProtobufCMessage *request, ProtobufCMessage **ret, void *userdata,
+                      struct err *err);
+int admin_unmount_image(struct grpc_call *call, const ProtobufCMessage *request, ProtobufCMessage **ret, void *userdata,
+                        struct err *err);
+int admin_list_mounts(struct grpc_call *call, const ProtobufCMessage *request, ProtobufCMessage **ret, void *userdata,
+                      struct err *err);

@@ -295,15 +295,17 @@ int grpc_call_take_fd(struct grpc_call *call, int number, int *ret, struct err *
         _cleanup_(fd_closep) int pidfd = -1;
 
         if (call->peer_pid <= 0)
-                return err_set(err, ERR_PRECONDITION, "it isn't known which process asks: are its pids others than ours?");
+                return err_set(err, ERR_PRECONDITION,
+                               "it isn't known which process asks: are its pids others than ours?");
         pidfd = (int) syscall(SYS_pidfd_open, call->peer_pid, 0);
         if (pidfd < 0)
                 return err_sys(err, errno, "open process %d, which asks", (int) call->peer_pid);
         *ret = (int) syscall(SYS_pidfd_getfd, pidfd, number, 0);
         if (*ret >= 0)
                 return 0;
-        return errno == EBADF ? err_set(err, ERR_INVALID, "process %d has no descriptor %d", (int) call->peer_pid, number)
-                              : err_sys(err, errno, "take descriptor %d of process %d", number, (int) call->peer_pid);
+        return errno == EBADF
+                       ? err_set(err, ERR_INVALID, "process %d has no descriptor %d", (int) call->peer_pid, number)
+                       : err_sys(err, errno, "take descriptor %d of process %d", number, (int) call->peer_pid);
 }
 
 uint64_t grpc_call_deadline_ns(struct grpc_call *call) {

@@ -173,6 +173,30 @@ _must_use_ int images_copy(struct images *s, const struct image_copy_args *args,
  */
 _must_use_ int images_remove(struct images *s, const char *ref, struct err *err);
 
+/* --- images mounted on the host (image-mount.c) ----------------------------------------------------------------- */
+
+struct image_mount_args {
+        const char *image; /* as images_get() takes it */
+        int target_fd;     /* the folder to mount at, borrowed; -1: a new one of ours */
+        const char *path;  /* what target_fd is called */
+        bool writable;     /* what is written stays as long as the mount does */
+};
+/* Mount it in the mount namespace that we are in. Its layers stay until it is unmounted, also when we start anew. */
+_must_use_ int images_mount(struct images *s, const struct image_mount_args *args, struct arena *arena,
+                            const char **ret_path, struct err *err);
+/* Unmount the one at @what, a path from "/" on; or all of an image, as images_get() takes it; NULL: all. @ret_n: how
+ * many. ERR_NOT_FOUND: none is; ERR_PRECONDITION: in use. */
+_must_use_ int images_unmount(struct images *s, const char *what, size_t *ret_n, struct err *err);
+struct image_mount {
+        const char *image_id, *path;
+        bool writable;
+        bool mounted; /* else somebody else has unmounted it; images_unmount() forgets it, as the next start does */
+};
+_must_use_ int images_mounts(struct images *s, struct arena *arena, struct image_mount **ret, size_t *ret_n,
+                             struct err *err);
+/* Is the snapshot @id one of theirs? Then it is no container's. */
+bool snapshot_is_mounted_image(const char *id);
+
 struct image_fs_info {
         const char *mountpoint; /* where the root folder's file system is mounted */
         uint64_t used_bytes, inodes_used;

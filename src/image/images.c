@@ -106,6 +106,8 @@ int images_reconcile(struct images *s, struct err *err) {
         int r = snapshots_reconcile(s, err);
 
         if (r == 0)
+                r = images_mounts_reconcile(s, err);
+        if (r == 0)
                 r = records_reconcile(s->records, err);
         return r < 0 ? err_wrap(err, "tidy up images") : 0;
 }

@@ -27,35 +27,51 @@ static void unescape(char *s) {
         *to = '\0';
 }
 
-/* Fields of a line: id, parent, major:minor, root, mount point, ... */
-static char *mount_point_if(char *line, uint64_t wanted_id) {
+/* Fields of a line: id, parent, major:minor, root, mount point, ... @device: NULL: any. */
+static char *mount_point_if(char *line, uint64_t wanted_id, const char *device) {
         char *field = NULL;
         uint64_t id;
 
         for (int i = 0; i < 5; i++) {
                 field = strsep(&line, " ");
-                if (!field || (i == 0 && (!str_to_u64(field, &id) || id != wanted_id)))
+                if (!field || (i == 0 && (!str_to_u64(field, &id) || id != wanted_id)) ||
+                    (i == 2 && device && !str_eq(field, device)))
                         return NULL;
         }
         unescape(field);
         return xstrdup(field);
 }
 
-int mountpoint_of(int dirfd, char **ret, struct err *err) {
-        _cleanup_(fclosep) FILE *f = NULL;
+/* @ret NULL: it has no line. */
+static int look_up(uint64_t id, const char *device, char **ret, struct err *err) {
+        _cleanup_(fclosep) FILE *f = fopen("/proc/self/mountinfo", "re");
         _cleanup_(freep) char *line = NULL;
-        struct statx stx;
         size_t cap = 0;
-        char *found = NULL;
+
+        *ret = NULL;
+        if (!f)
+                return err_sys(err, errno, "open /proc/self/mountinfo");
+        while (!*ret && getline(&line, &cap, f) > 0)
+                *ret = mount_point_if(line, id, device);
+        return 0;
+}
+
+int mountpoint_of(int dirfd, char **ret, struct err *err) {
+        struct statx stx;
+        int r;
 
         if (statx(dirfd, "", AT_EMPTY_PATH, STATX_MNT_ID, &stx) < 0)
                 return err_sys(err, errno, "statx");
-        f = fopen("/proc/self/mountinfo", "re");
-        if (!f)
-                return err_sys(err, errno, "open /proc/self/mountinfo");
-        while (!found && getline(&line, &cap, f) > 0)
-                found = mount_point_if(line, stx.stx_mnt_id);
+        r = look_up(stx.stx_mnt_id, NULL, ret, err);
         /* Below a chroot the mount may have no line: then it is our root. */
-        *ret = found ?: xstrdup("/");
-        return 0;
+        if (r == 0 && !*ret)
+                *ret = xstrdup("/");
+        return r;
+}
+
+int mountpoint_of_id(const struct mount_id *mount, char **ret, struct err *err) {
+        char device[32];
+
+        (void) snprintf(device, sizeof(device), "%u:%u", mount->major, mount->minor);
+        return look_up(mount->id, device, ret, err);
 }
