@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/evp.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -24,9 +25,12 @@ enum {
 };
 static const uint64_t parts_bytes_max = 8ull << 30;
 
+/* Held while a part is found and locked, named or removed, so that the file that is locked is the one of that name. */
+static pthread_mutex_t parts_lock = PTHREAD_MUTEX_INITIALIZER;
+
 struct content_writer {
-        int dirfd; /* borrowed */
-        int fd;
+        struct content *content; /* borrowed, as is dirfd */
+        int dirfd, fd;
         char name[64 + sizeof(".part")];
         const char *digest; /* borrowed */
         uint64_t size, done;
@@ -40,8 +44,7 @@ static int open_part(struct content_writer *w, bool resume, struct err *err) {
         if (fd < 0)
                 return err_sys(err, errno, "make a file for blob %s", w->digest);
         w->fd = fd;
-        /* The lock's last holder may have taken the file away just now. */
-        if (flock(fd, LOCK_EX | LOCK_NB) < 0 || fstat(fd, &st) < 0 || st.st_nlink == 0)
+        if (flock(fd, LOCK_EX | LOCK_NB) < 0 || fstat(fd, &st) < 0)
                 return err_set(err, ERR_EXISTS, "blob %s is being written by somebody else", w->digest);
         if (resume && st.st_size > 0 && (uint64_t) st.st_size <= w->size) {
                 w->done = (uint64_t) st.st_size;
@@ -60,12 +63,15 @@ int content_writer_new(struct content *c, const char *digest, uint64_t size, boo
         if (!digest_is_valid(digest))
                 return err_set(err, ERR_INVALID, "\"%.80s\" is no digest", digest);
         w = xnew(struct content_writer);
+        w->content = c;
         w->dirfd = content_dirfd(c);
         w->fd = -1;
         w->digest = digest;
         w->size = size;
         (void) snprintf(w->name, sizeof(w->name), "%s.part", digest + strlen("sha256:"));
+        (void) pthread_mutex_lock(&parts_lock);
         r = open_part(w, resume, err);
+        (void) pthread_mutex_unlock(&parts_lock);
         if (r < 0) {
                 (void) fd_close(w->fd);
                 free(w);
@@ -118,6 +124,15 @@ static int check(struct content_writer *w, struct err *err) {
                        : err_set(err, ERR_DATA_LOSS, "the blob's digest is sha256:%s, not %s", have, w->digest);
 }
 
+static int rename_part(struct content_writer *w) {
+        int r;
+
+        (void) pthread_mutex_lock(&parts_lock);
+        r = renameat(w->dirfd, w->name, w->dirfd, w->digest + strlen("sha256:"));
+        (void) pthread_mutex_unlock(&parts_lock);
+        return r;
+}
+
 int content_writer_commit(struct content_writer *w, bool durable, struct err *err) {
         int r = check(w, err);
 
@@ -125,12 +140,18 @@ int content_writer_commit(struct content_writer *w, bool durable, struct err *er
                 return r;
         if (durable && fdatasync(w->fd) < 0)
                 return err_sys(err, errno, "sync blob %s", w->digest);
-        if (renameat(w->dirfd, w->name, w->dirfd, w->digest + strlen("sha256:")) < 0)
+        if (rename_part(w) < 0)
                 return err_sys(err, errno, "name blob %s", w->digest);
         if (durable && fsync(w->dirfd) < 0)
                 return err_sys(err, errno, "sync the folder of blobs");
         w->name[0] = '\0';
         return 0;
+}
+
+static bool is_written(int dirfd, const char *name) {
+        _cleanup_(fd_closep) int fd = openat(dirfd, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+
+        return fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0;
 }
 
 void content_forget_part(struct content *c, const char *digest) {
@@ -139,10 +160,14 @@ void content_forget_part(struct content *c, const char *digest) {
         if (!digest_is_valid(digest))
                 return;
         (void) snprintf(name, sizeof(name), "%s.part", digest + strlen("sha256:"));
-        (void) unlinkat(content_dirfd(c), name, 0);
+        (void) pthread_mutex_lock(&parts_lock);
+        if (!is_written(content_dirfd(c), name))
+                (void) unlinkat(content_dirfd(c), name, 0);
+        (void) pthread_mutex_unlock(&parts_lock);
 }
 
-/* Which part goes next: one that is too small, or when too many or too much of them is here, the oldest. */
+/* Which of those that nobody writes goes next: one that is too small, or when too many or too much of them is here, the
+ * oldest. */
 static bool part_to_drop(int dirfd, char ret[80]) {
         int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         _cleanup_(closedirp) DIR *d = fd < 0 ? NULL : fdopendir(fd);
@@ -155,7 +180,7 @@ static bool part_to_drop(int dirfd, char ret[80]) {
         ret[0] = '\0';
         while (d && (e = readdir(d))) {
                 if (strlen(e->d_name) >= 80 || !str_ends_with(e->d_name, ".part") ||
-                    fstatat(dirfd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+                    fstatat(dirfd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 || is_written(dirfd, e->d_name))
                         continue;
                 if (st.st_size < PART_MIN) {
                         (void) snprintf(ret, 80, "%s", e->d_name);
@@ -168,7 +193,7 @@ static bool part_to_drop(int dirfd, char ret[80]) {
                         oldest = st.st_mtime;
                 }
         }
-        if (!d && fd >= 0)
+        if (!d)
                 (void) fd_close(fd);
         return n > PARTS_MAX || bytes > parts_bytes_max || (n > 0 && time(NULL) - oldest > PART_AGE_MAX_S);
 }
@@ -177,24 +202,41 @@ void content_trim_parts(struct content *c) {
         int dirfd = content_dirfd(c);
         char name[80];
 
-        for (size_t i = 0; i < 65536 && part_to_drop(dirfd, name); i++) {
-                int fd = openat(dirfd, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-                bool busy = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0;
+        (void) pthread_mutex_lock(&parts_lock);
+        while (part_to_drop(dirfd, name) && unlinkat(dirfd, name, 0) == 0)
+                ;
+        (void) pthread_mutex_unlock(&parts_lock);
+}
 
-                if (!busy)
-                        (void) unlinkat(dirfd, name, 0);
-                (void) fd_close(fd);
-                if (busy)
-                        return;
-        }
+void content_retire(struct content *c, const char *digest) {
+        char part[64 + sizeof(".part")];
+        int dirfd = content_dirfd(c);
+        const char *name;
+
+        if (!digest_is_valid(digest))
+                return;
+        name = digest + strlen("sha256:");
+        (void) snprintf(part, sizeof(part), "%s.part", name);
+        (void) pthread_mutex_lock(&parts_lock);
+        if (is_written(dirfd, part) || renameat(dirfd, name, dirfd, part) < 0)
+                (void) unlinkat(dirfd, name, 0);
+        (void) pthread_mutex_unlock(&parts_lock);
+        content_trim_parts(c);
 }
 
 struct content_writer *content_writer_free(struct content_writer *w, bool keep_part) {
+        bool keep;
+
         if (!w)
                 return NULL;
-        if (w->name[0] && (!keep_part || w->done < PART_MIN || w->hash))
+        keep = keep_part && w->done >= PART_MIN && !w->hash;
+        (void) pthread_mutex_lock(&parts_lock);
+        if (w->name[0] && !keep)
                 (void) unlinkat(w->dirfd, w->name, 0);
         (void) fd_close(w->fd);
+        (void) pthread_mutex_unlock(&parts_lock);
+        if (w->name[0] && keep)
+                content_trim_parts(w->content);
         EVP_MD_CTX_free(w->hash);
         free(w);
         return NULL;

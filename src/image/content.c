@@ -136,7 +136,9 @@ int content_sweep(struct content *c, bool (*keep)(const char *digest, void *user
                 (void) snprintf(digest, sizeof(digest), "sha256:%.64s", e->d_name);
                 if ((strlen(e->d_name) == 64 && keep(digest, userdata)) || str_ends_with(e->d_name, ".part"))
                         continue;
-                if (unlinkat(c->dirfd, e->d_name, 0) < 0 && errno != ENOENT)
+                if (strlen(e->d_name) == 64 && digest_is_valid(digest))
+                        content_retire(c, digest);
+                else if (unlinkat(c->dirfd, e->d_name, 0) < 0 && errno != ENOENT)
                         return err_sys(err, errno, "remove blob %.64s", e->d_name);
         }
         if (errno)

@@ -23,7 +23,8 @@ _must_use_ int content_put(struct content *c, const char *digest, const void *da
 /* False when it is missing, larger than @max, or damaged (then it is removed, so that it is fetched anew). */
 _must_use_ bool content_read(struct content *c, const char *digest, size_t max, char **ret, size_t *ret_len);
 _must_use_ int content_remove(struct content *c, const char *digest, struct err *err); /* missing is fine */
-/* Removes all but those that @keep answers true for, half-written ones too, save parts that a writer may go on with. */
+/* Removes all but those that @keep answers true for, half-written ones too; what may be of use to a pull that was cut
+ * short becomes, or stays, a part that a writer may go on with. */
 _must_use_ int content_sweep(struct content *c, bool (*keep)(const char *digest, void *userdata), void *userdata,
                              struct err *err);
 /* The folder of blobs, borrowed. */
@@ -53,6 +54,8 @@ _must_use_ int content_writer_commit(struct content_writer *w, bool durable, str
 struct content_writer *content_writer_free(struct content_writer *w, bool keep_part);
 /* What an earlier try left is no good. */
 void content_forget_part(struct content *c, const char *digest);
-/* Removes parts that are not worth it, old, too many or too much: 1 MiB, 24 hours, 16, 8 GiB. Before anything is
- * written. */
+/* Removes parts that are not worth it, old, too many or too much, save those that are being written: 1 MiB, 24 hours,
+ * 16, 8 GiB. Done at a start, and whenever one is left. */
 void content_trim_parts(struct content *c);
+/* Nobody holds this blob, but what brought it may be tried again: makes it a part. */
+void content_retire(struct content *c, const char *digest);

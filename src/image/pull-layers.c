@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -23,6 +24,7 @@ struct job {
         size_t number;
         enum job_state state; /* guarded by all->lock */
         bool claimed, resumed;
+        bool kept; /* the blob, by this job; guarded by all->lock */
         struct layer_sink *sink;
         struct content_writer *blob; /* NULL: it is not kept */
         uint64_t done_bytes, reported_ns;
@@ -36,7 +38,8 @@ struct jobs {
         size_t n;
         pthread_mutex_t lock;
         pthread_cond_t changed;
-        size_t next; /* the first that no thread has taken up */
+        size_t next;         /* the first that no thread has taken up */
+        atomic_bool no_room; /* for blobs besides the layers */
         bool failed;
         struct err first_err; /* why; what came after it was only cancelled */
 };
@@ -57,9 +60,10 @@ static void report(struct job *j, int state) {
 static void keep_bytes(struct job *j, const void *data, size_t len) {
         struct err err;
 
-        if (!j->blob || content_writer_write(j->blob, data, len, &err) == 0)
+        if (!j->blob || (!j->all->no_room && content_writer_write(j->blob, data, len, &err) == 0))
                 return;
-        log_warn("a layer's blob is not kept", "error", err.msg, NULL);
+        if (!j->all->no_room)
+                log_warn("a layer's blob is not kept", "error", err.msg, NULL);
         j->blob = content_writer_free(j->blob, false);
 }
 
@@ -111,12 +115,25 @@ static int unpack_file(struct job *j, int fd, uint64_t size, struct err *err) {
 
                 if (is_cancelled(j->all))
                         return err_set(err, ERR_CANCELLED, "cancelled");
-                if (n <= 0)
-                        return err_sys(err, n < 0 ? errno : EIO, "read a kept blob");
+                if (n <= 0) /* a bad disk makes it worthless, as other damage does */
+                        return err_set(err, ERR_DATA_LOSS, "read a kept blob: %s", strerror(n < 0 ? errno : EIO));
                 r = unpack_bytes(j, buf, (size_t) n, err);
                 at += (uint64_t) n;
         }
         return r;
+}
+
+/* Under the lock: make_room() finds it, or it finds that there is none. */
+static void name_blob(struct job *j) {
+        struct err err;
+
+        (void) pthread_mutex_lock(&j->all->lock);
+        if (!j->all->no_room) {
+                j->kept = content_writer_commit(j->blob, false, &err) == 0;
+                if (!j->kept)
+                        log_warn("a layer's blob is not kept", "error", err.msg, NULL);
+        }
+        (void) pthread_mutex_unlock(&j->all->lock);
 }
 
 static int download(struct job *j, bool no_mirrors, bool resume, struct err *err) {
@@ -126,7 +143,7 @@ static int download(struct job *j, bool no_mirrors, bool resume, struct err *err
         struct err not_kept;
         int r = new_sink(j, err);
 
-        if (r == 0 && env->keep_blobs) {
+        if (r == 0 && env->keep_blobs && !j->all->no_room) {
                 if (!resume)
                         content_forget_part(env->content, d->digest);
                 if (content_writer_new(env->content, d->digest, d->size, true, &j->blob, &sink.have, &not_kept) < 0)
@@ -139,8 +156,8 @@ static int download(struct job *j, bool no_mirrors, bool resume, struct err *err
                 r = source_get_blob(j->all->source, d->digest, d->size, &sink, no_mirrors, err);
         if (r == 0)
                 r = layer_sink_end(j->sink, err);
-        if (r == 0 && j->blob && content_writer_commit(j->blob, false, &not_kept) < 0)
-                log_warn("a layer's blob is not kept", "error", not_kept.msg, NULL);
+        if (r == 0 && j->blob)
+                name_blob(j);
         j->blob = content_writer_free(j->blob, r == -ERR_UNAVAILABLE || r == -ERR_CANCELLED || r == -ERR_DEADLINE);
         return r;
 }
@@ -166,15 +183,48 @@ static int from_kept_blob(struct job *j, struct err *err) {
         return r;
 }
 
-/* What was kept is tried first. A mirror that serves rubbish, or a part that is none, costs a second download, not the
- * pull. */
+static bool is_rubbish(int r) {
+        return r == -ERR_DATA_LOSS || r == -ERR_INVALID;
+}
+
+/* A part that is none, or a mirror that serves rubbish, costs another download, not the pull. */
+static int download_from_somewhere(struct job *j, struct err *err) {
+        int r = download(j, false, true, err);
+
+        if (is_rubbish(r) && j->resumed)
+                r = download(j, false, false, err);
+        if (is_rubbish(r) && source_has_mirrors(j->all->source))
+                r = download(j, true, false, err);
+        return r;
+}
+
+/* Layers count more than their blobs: gives back what this pull has kept, and keeps no more. */
+static void make_room(struct jobs *all) {
+        struct err err;
+
+        (void) pthread_mutex_lock(&all->lock);
+        all->no_room = true;
+        for (size_t i = 0; i < all->n; i++) {
+                struct job *j = &all->list[i];
+
+                if (j->kept && content_remove(all->env->content, j->layer->blob->digest, &err) < 0)
+                        log_warn("a layer's blob takes room that is wanted", "error", err.msg, NULL);
+                j->kept = false;
+        }
+        (void) pthread_mutex_unlock(&all->lock);
+}
+
+/* What was kept is tried first. */
 static int bring(struct job *j, struct err *err) {
+        bool keeping = j->all->env->keep_blobs && !j->all->no_room;
         int r = from_kept_blob(j, err);
 
-        if (r > 0) {
-                r = download(j, false, true, err);
-                if ((r == -ERR_DATA_LOSS || r == -ERR_INVALID) && (j->resumed || source_has_mirrors(j->all->source)))
-                        r = download(j, !j->resumed, false, err);
+        if (r > 0)
+                r = download_from_somewhere(j, err);
+        if (r == -ERR_EXHAUSTED && keeping && (err->sys_errno == ENOSPC || err->sys_errno == EDQUOT)) {
+                log_warn("the disk is full: layers' blobs are not kept", "layer", j->layer->blob->digest, NULL);
+                make_room(j->all);
+                r = download_from_somewhere(j, err);
         }
         return r < 0 ? err_wrap(err, "layer %s", j->layer->blob->digest) : 0;
 }

@@ -179,7 +179,7 @@ static int commit(struct pull *p, struct err *err) {
 }
 
 /* Lets go of everything. What fails to be removed then is a matter for the log: the pull has its own outcome. */
-static void let_go(struct pull *p) {
+static void let_go(struct pull *p, bool failed) {
         struct err err;
 
         for (size_t i = p->n_held_layers; i-- > 0;)
@@ -187,7 +187,7 @@ static void let_go(struct pull *p) {
                         log_warn("a layer stays behind until the next start", "layer", p->layers[i].chain_id, "error",
                                  err.msg, NULL);
         for (size_t i = 0; i < p->n_blobs; i++)
-                records_release_blob(p->env->records, p->blobs[i].digest);
+                (failed ? records_retire_blob : records_release_blob)(p->env->records, p->blobs[i].digest);
         (void) source_free(p->source);
 }
 
@@ -230,7 +230,7 @@ int pull_run(const struct pull_env *env, const struct pull_args *args, struct ar
         if (r == 0)
                 r = check_trust(&p, err);
         if (r < 0 || args->only_check) {
-                let_go(&p);
+                let_go(&p, false);
                 return r;
         }
         r = get_config(&p, err);
@@ -244,6 +244,6 @@ int pull_run(const struct pull_env *env, const struct pull_args *args, struct ar
                 r = commit(&p, err);
         if (r == 0)
                 *ret_id = p.manifest.config.digest;
-        let_go(&p);
+        let_go(&p, r < 0);
         return r;
 }

@@ -52,7 +52,7 @@ void record_encode(const struct image_record *image, char **ret, size_t *ret_len
 static int blobs_decode(const json_t *o, struct arena *arena, struct image_record *ret, struct err *err) {
         const json_t *list;
         struct record_blob *blobs;
-        int r = json_get_array(o, "blobs", 1000, &list, err);
+        int r = json_get_array(o, "blobs", RECORD_BLOBS_MAX, &list, err);
 
         if (r < 0)
                 return r;

@@ -4,6 +4,8 @@
 #include "image/json.h"
 #include "image/records.h"
 
+enum { RECORD_BLOBS_MAX = 1000 }; /* what an image's record may name */
+
 /* @ret: caller frees. */
 void record_encode(const struct image_record *image, char **ret, size_t *ret_len);
 /* Layers, blobs and config of an image; @ret_config may be NULL. What it gives lives in @arena. */

@@ -21,7 +21,7 @@ void records_hold_blob(struct records *r, const char *digest) {
         (void) pthread_mutex_unlock(&r->lock);
 }
 
-static void release_blob_locked(struct records *r, const char *digest) {
+static void release_blob_locked(struct records *r, const char *digest, bool retire) {
         struct blob *b = map_get(r->blobs, digest);
         struct err err;
 
@@ -29,13 +29,21 @@ static void release_blob_locked(struct records *r, const char *digest) {
                 return;
         r->bytes -= b->size;
         free(map_take(r->blobs, digest));
-        if (content_remove(r->content, digest, &err) < 0)
+        if (retire)
+                content_retire(r->content, digest);
+        else if (content_remove(r->content, digest, &err) < 0)
                 log_warn("a blob stays behind until the next start", "digest", digest, "error", err.msg, NULL);
 }
 
 void records_release_blob(struct records *r, const char *digest) {
         (void) pthread_mutex_lock(&r->lock);
-        release_blob_locked(r, digest);
+        release_blob_locked(r, digest, false);
+        (void) pthread_mutex_unlock(&r->lock);
+}
+
+void records_retire_blob(struct records *r, const char *digest) {
+        (void) pthread_mutex_lock(&r->lock);
+        release_blob_locked(r, digest, true);
         (void) pthread_mutex_unlock(&r->lock);
 }
 
@@ -96,7 +104,8 @@ void records_layer_done(struct records *r, const char *chain_id, uint64_t bytes,
 
 /* --- commit ----------------------------------------------------------------------------------------------------- */
 
-/* Another manifest may lead to the same image (another registry's compression): the record names the blobs of both. */
+/* Another manifest may lead to the same image (another registry's compression): the record names the blobs of both, as
+ * long as there is room; what is not named is not kept. */
 static void merge_blobs(const struct entry *known, const struct image_record *image, struct image_record *ret,
                         struct arena *arena) {
         size_t n = known ? known->n_blobs : 0;
@@ -110,6 +119,8 @@ static void merge_blobs(const struct entry *known, const struct image_record *im
 
                 while (k < n && !str_eq(blobs[k].digest, image->blobs[i].digest))
                         k++;
+                if (k == n && n == RECORD_BLOBS_MAX)
+                        continue;
                 if (k == n)
                         blobs[n++] = image->blobs[i];
                 else

@@ -30,6 +30,8 @@ _must_use_ int records_reconcile(struct records *r, struct err *err);
 /* Holds: one release for each. The first hold of a layer waits while it is being removed. */
 void records_hold_blob(struct records *r, const char *digest);
 void records_release_blob(struct records *r, const char *digest);
+/* The same after a failure: what nobody else holds becomes a part (content.h), which the next try may start from. */
+void records_retire_blob(struct records *r, const char *digest);
 void records_hold_layer(struct records *r, const char *chain_id);
 _must_use_ int records_release_layer(struct records *r, const char *chain_id, struct err *err);
 /* Is the held layer complete on disk? */

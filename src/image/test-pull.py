@@ -657,6 +657,139 @@ def test_parts_are_bounded():
         assert sorted(os.listdir(blobs)) == [f'{n:064x}.part' for n in range(3, 19)]
 
 
+def stall(bad, data, at, until):
+    """A hook: of the blob @data so many bytes come, then nothing until the event."""
+    def hook(h):
+        if oci.digest(data) in h.path:
+            bad.serve_blob(h, data, at)
+            h.wfile.flush()
+            until.wait(60)
+            return True
+        return False
+    return hook
+
+
+def start_pull_until(im, ref, part, size):
+    im.process.stdin.write(f'pull {ref}\n')
+    im.process.stdin.flush()
+    while not os.path.exists(part) or os.path.getsize(part) < size:
+        time.sleep(0.01)
+
+
+def test_whole_blobs_of_a_pull_cut_short():
+    """Layers that were complete when the daemon was killed, or another one failed, are not asked for again."""
+    img = oci.Image([oci.Layer('').file(n, os.urandom(2 << 20)) for n in 'ab'], config={'Cmd': ['x']})
+    first, second = (layer.blob() for layer in img.layers)
+    with Bad() as bad:
+        ref, go_on = bad.add('a', 'x', img), threading.Event()
+        for kill in (True, False):
+            im = Images()
+            blobs = os.path.join(im.root, 'blobs/sha256')
+            if kill:
+                go_on.clear()
+                bad.hook = stall(bad, second, 1500000, go_on)
+                start_pull_until(im, ref, os.path.join(blobs, oci.digest(second)[7:] + '.part'), 1400000)
+                while not os.path.exists(os.path.join(blobs, oci.digest(first)[7:])):
+                    time.sleep(0.01)
+                im.kill()
+                go_on.set()
+                im = Images(root=im.root)
+            else:
+                def hook(h):
+                    if oci.digest(second) not in h.path:
+                        return False
+                    while not os.path.exists(os.path.join(blobs, oci.digest(first)[7:])):
+                        time.sleep(0.01)
+                    h.send(403)
+                    return True
+                bad.hook = hook
+                im.fails('PERMISSION_DENIED', 'pull', ref)
+                assert os.listdir(blobs) == [oci.digest(first)[7:] + '.part'], os.listdir(blobs)
+            bad.hook = lambda h: False
+            bad.requests.clear()
+            im.ok('pull', ref)
+            assert bad.count(oci.digest(first)) == 0 and bad.count(oci.digest(second)) == 1, bad.requests
+            im.ok('rm', ref)
+            im.expect_empty()
+            im.close()
+
+
+def test_part_of_a_mirror_that_lies():
+    """Neither the part that it left nor what it says then costs the pull."""
+    img = oci.Image([oci.Layer('').file('big', os.urandom(3 << 20))], config={'Cmd': ['x']})
+    data = img.layers[0].blob()
+    lie = data[:1000000] + bytes(100) + data[1000100:]
+    with Bad() as mirror, Bad() as origin:
+        mirror.add('a', 'x', img)
+        ref, go_on = origin.add('a', 'x', img), threading.Event()
+        conf = f'{origin.address},mirror={mirror.address}'
+
+        def hook(h):
+            if oci.digest(data) not in h.path:
+                return False
+            mirror.serve_blob(h, lie, None if go_on.is_set() else 2500000)
+            h.wfile.flush()
+            go_on.wait(60)
+            return True
+        mirror.hook = hook
+        im = Images(conf)
+        start_pull_until(im, ref, os.path.join(im.root, 'blobs/sha256', oci.digest(data)[7:] + '.part'), 2400000)
+        im.kill()
+        go_on.set()
+        with Images(conf, root=im.root) as im:
+            im.ok('pull', ref)
+            assert origin.count(oci.digest(data)) == 1
+            im.ok('rm', ref)
+            im.expect_empty()
+
+
+def test_parts_are_bounded_while_it_runs():
+    """However many pulls are given up."""
+    with Bad() as bad, Images() as im:
+        blobs, never = os.path.join(im.root, 'blobs/sha256'), threading.Event()
+        refs, stuck = [], {}
+        for n in range(20):
+            img = oci.Image([oci.Layer('').file('big', os.urandom(2 << 20))], config={'Cmd': [str(n)]})
+            refs.append(bad.add('a', f'v{n}', img))
+            stuck[oci.digest(img.layers[0].blob())] = stall(bad, img.layers[0].blob(), 1500000, never)
+        bad.hook = lambda h: stuck.get(h.path.split('/')[-1], lambda _: False)(h)
+        answer = im.ok('pulls', len(refs), ','.join(refs), 'timeout_ms=5000')
+        assert all('error' in one for one in answer['pulls']), answer
+        assert 0 < len(os.listdir(blobs)) <= 16, os.listdir(blobs)
+        never.set()
+
+
+def test_full_disk_costs_the_blobs():
+    """What fits without its blobs comes without them."""
+    img = oci.Image([oci.Layer('').file(n, os.urandom(5 << 20)) for n in 'abc'], config={'Cmd': ['x']})
+    if os.getuid() != 0:
+        return
+    with Bad() as bad, Images(tmpfs='size=20m,mode=755') as im:
+        ref = bad.add('a', 'x', img)
+        im.ok('pull', ref)
+        assert im.ok('get', ref)['layers'] == chain_ids(img)
+        im.ok('rm', ref)
+        im.expect_empty()
+
+
+def test_many_manifests_of_one_image():
+    """What their blobs are is remembered as far as there is room; the image lives on."""
+    img = image(*(f'layer {n}' for n in range(30)))
+    with Bad() as bad, Images() as im:
+        im.ok('pull', bad.add('a', 'x', img))
+        for n in range(40):
+            manifest = json.loads(img.manifest)
+            for k, layer in enumerate(manifest['layers']):
+                layer['digest'] = oci.digest(b'%d %d' % (n, k))
+            im.ok('pull', bad.add_raw('a', f'v{n}', oci.canonical(manifest), img.media_type()))
+        root = im.root
+        im.close()
+        with Images(root=root) as again:
+            assert len(again.ok('get', f'{bad.address}/a:v39')['tags']) == 41
+            again.ok('rm', img.id())
+            again.expect_empty()
+
+
 def test_damage():
     """Layers that vanished and blobs that rotted: the image goes, and can be pulled again."""
     img = image('1', '2')
