@@ -181,3 +181,37 @@ int admin_test_trust(struct grpc_call *call, const ProtobufCMessage *request, Pr
         *ret = &res->base;
         return 0;
 }
+
+struct verify_call {
+        struct grpc_call *call;
+        struct err err; /* the client is gone */
+};
+
+static void send_check(const struct image_check *check, void *userdata) {
+        Proxmoxlxcri__V1__ImageCheck m = PROXMOXLXCRI__V1__IMAGE_CHECK__INIT;
+        struct verify_call *v = userdata;
+
+        m.image = (char *) (uintptr_t) check->image;
+        m.kind = (char *) (uintptr_t) check->kind;
+        m.digest = (char *) (uintptr_t) check->digest;
+        m.state = (Proxmoxlxcri__V1__CheckState) check->state;
+        m.detail = (char *) (uintptr_t) check->detail;
+        if (!v->err.code)
+                (void) !grpc_call_send(v->call, &m.base, &v->err);
+}
+
+int admin_verify_images(struct grpc_call *call, const ProtobufCMessage *request, void *userdata, struct err *err) {
+        const Proxmoxlxcri__V1__VerifyImagesRequest *req = (const Proxmoxlxcri__V1__VerifyImagesRequest *) request;
+        struct image_auth auth = { 0 };
+        const struct image_remote remote = remote_of(call, NULL, req->credentials, &auth);
+        struct verify_call v = { .call = call };
+        const struct admin *a = userdata;
+        const struct image_verify_args args = { .reference = str_empty(req->image) ? NULL : req->image,
+                                                .auth = &auth,
+                                                .repair = req->repair,
+                                                .cancel_fd = remote.cancel_fd,
+                                                .report = send_check,
+                                                .userdata = &v };
+
+        return images_verify(a->images, &args, err);
+}

@@ -49,7 +49,7 @@ struct images_args {
         uint64_t max_layer_entries;     /* 0: 10 million */
         unsigned max_parallel_layers;   /* 0: 4 per pull */
         struct snapshotter_conf snapshotter;
-        bool discard_blobs;             /* keep no layers' blobs beside what was unpacked of them */
+        bool discard_blobs; /* keep no layers' blobs beside what was unpacked of them */
 };
 
 _must_use_ int images_new(const struct images_args *args, struct images **ret, struct err *err);
@@ -196,6 +196,31 @@ _must_use_ int images_mounts(struct images *s, struct arena *arena, struct image
                              struct err *err);
 /* Is the snapshot @id one of theirs? Then it is no container's. */
 bool snapshot_is_mounted_image(const char *id);
+
+enum image_check_state {
+        CHECK_SOUND,
+        CHECK_DAMAGED,
+        CHECK_REPAIRED, /* was damaged */
+        CHECK_UNKNOWN,  /* can't be checked */
+};
+struct image_check {
+        const char *image, *kind; /* id; "manifest", "config", "blob" (of a layer, as far as it is kept) or "layer" */
+        const char *digest;       /* of a layer its chain id */
+        enum image_check_state state;
+        const char *detail; /* what is wrong; "" */
+};
+struct image_verify_args {
+        const char *reference; /* as images_get takes it; NULL: all images */
+        const struct image_auth *auth;
+        bool repair; /* fetch and unpack anew what is damaged; a layer that containers use is only reported */
+        int cancel_fd;
+        /* Called for each thing that was checked, on the caller's thread. */
+        void (*report)(const struct image_check *check, void *userdata);
+        void *userdata;
+};
+/* Hash images' blobs, and compare their layers' folders with what their archives hold. Needs the room of one unpacked
+ * layer. What is found is reported; an error is one that ended the look. */
+_must_use_ int images_verify(struct images *s, const struct image_verify_args *args, struct err *err);
 
 struct image_fs_info {
         const char *mountpoint; /* where the root folder's file system is mounted */

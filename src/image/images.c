@@ -14,6 +14,7 @@
 #include "image/mountpoint.h"
 #include "image/referrers.h"
 #include "image/snapshot.h"
+#include "image/verify.h"
 
 struct images {
         struct store *store; /* borrowed */
@@ -227,6 +228,23 @@ int images_copy(struct images *s, const struct image_copy_args *args, struct are
         if (r == 0)
                 r = copy_run(&copy, arena, ret_digest, err);
         return r < 0 ? err_wrap(err, "copy %s to %s", ref_string(&from_ref, arena), ref_string(&to_ref, arena)) : 0;
+}
+
+int images_verify(struct images *s, const struct image_verify_args *args, struct err *err) {
+        _cleanup_(arena_freep) struct arena *arena = arena_new(64 << 20);
+        struct image **list;
+        size_t n;
+        int r;
+
+        if (args->reference)
+                return verify_run(&s->pull_env, args, args->reference, err);
+        r = records_list(s->records, arena, &list, &n, err);
+        for (size_t i = 0; r == 0 && i < n; i++) {
+                r = verify_run(&s->pull_env, args, list[i]->id, err);
+                if (r == -ERR_NOT_FOUND) /* removed meanwhile */
+                        r = 0;
+        }
+        return r;
 }
 
 /* --- what is here ----------------------------------------------------------------------------------------------- */

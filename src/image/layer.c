@@ -186,6 +186,28 @@ int layer_short_name(struct layers *l, const char *chain_id, char out[32], struc
         return r < 0 ? err_sys(err, -r, "look up layer %s", chain_id) : 0;
 }
 
+/* What has no name any more. */
+static int drop(struct layers *l, const char *number, struct err *err) {
+        layer_sync_forget(l, number);
+        if (renameat(l->dirfd, number, l->tmp_fd, number) < 0)
+                return errno == ENOENT ? 0 : err_sys(err, errno, "put aside layer %s", number);
+        return layer_drop_tmp(l, number, err);
+}
+
+int layer_replace(struct layers *l, const char *chain_id, const char *from, struct err *err) {
+        char name[LAYER_CHAIN_NAME_SIZE], from_name[LAYER_CHAIN_NAME_SIZE], number[LAYER_NAME_SIZE];
+        bool is_there = layer_short_name(l, chain_id, number, err) == 0;
+        int r = layer_chain_name(chain_id, name, err);
+
+        if (r == 0)
+                r = layer_chain_name(from, from_name, err);
+        if (r == 0 && renameat(l->chain_fd, from_name, l->chain_fd, name) < 0)
+                r = err_sys(err, errno, "rename");
+        if (r == 0 && is_there)
+                r = drop(l, number, err);
+        return r < 0 ? err_wrap(err, "replace layer %s", chain_id) : 0;
+}
+
 int layer_remove(struct layers *l, const char *chain_id, struct err *err) {
         char name[LAYER_CHAIN_NAME_SIZE], number[LAYER_NAME_SIZE];
         int r;
@@ -199,10 +221,7 @@ int layer_remove(struct layers *l, const char *chain_id, struct err *err) {
         /* The name goes first: what follows may take long, and may be cut short by a crash. */
         if (unlinkat(l->chain_fd, name, 0) < 0 && errno != ENOENT)
                 return err_sys(err, errno, "remove layer %s", chain_id);
-        layer_sync_forget(l, number);
-        if (renameat(l->dirfd, number, l->tmp_fd, number) < 0)
-                return errno == ENOENT ? 0 : err_sys(err, errno, "remove layer %s", chain_id);
-        r = layer_drop_tmp(l, number, err);
+        r = drop(l, number, err);
         return r < 0 ? err_wrap(err, "remove layer %s", chain_id) : 0;
 }
 

@@ -48,6 +48,8 @@ DEFINE_CLEANUP(struct layer_sink *, layer_sink_free)
 
 bool layer_exists(struct layers *l, const char *chain_id);
 _must_use_ int layer_remove(struct layers *l, const char *chain_id, struct err *err); /* missing is fine */
+/* What is @from becomes @chain_id, at once, and what was that goes. Nobody may use that one. */
+_must_use_ int layer_replace(struct layers *l, const char *chain_id, const char *from, struct err *err);
 _must_use_ int layer_list(struct layers *l, struct arena *arena, const char ***ret,
                           struct err *err); /* chain ids on disk */
 /* Short name of the layer's folder, relative to layers_dir(), for overlay's lowerdir option. */

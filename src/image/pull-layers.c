@@ -219,6 +219,8 @@ static int bring(struct job *j, struct err *err) {
         bool keeping = j->all->env->keep_blobs && !j->all->no_room;
         int r = from_kept_blob(j, err);
 
+        if (r > 0 && !j->all->source)
+                r = err_set(err, ERR_NOT_FOUND, "its blob is not kept, and nothing is known of where it is from");
         if (r > 0)
                 r = download_from_somewhere(j, err);
         if (r == -ERR_EXHAUSTED && keeping && (err->sys_errno == ENOSPC || err->sys_errno == EDQUOT)) {
@@ -367,4 +369,21 @@ int pull_layers(const struct pull_env *env, const struct pull_args *args, struct
         if (all.failed)
                 *err = all.first_err;
         return all.failed ? -(int) all.first_err.code : 0;
+}
+
+int pull_layer(const struct pull_env *env, const struct pull_args *args, struct source *source,
+               const struct pull_layer *layer, struct layer_sink **ret, struct err *err) {
+        struct job j = { .layer = layer };
+        struct jobs all = { .env = env, .args = args, .source = source, .n = 1, .list = &j };
+        int r;
+
+        j.all = &all;
+        (void) pthread_mutex_init(&all.lock, NULL);
+        r = bring(&j, err);
+
+        if (r == 0)
+                *ret = TAKE_PTR(j.sink);
+        (void) layer_sink_free(j.sink);
+        (void) pthread_mutex_destroy(&all.lock);
+        return r;
 }

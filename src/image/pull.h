@@ -50,3 +50,7 @@ struct pull_layer {
 /* Brings all @layers, lowest first in the array, which the caller holds. */
 _must_use_ int pull_layers(const struct pull_env *env, const struct pull_args *args, struct source *source,
                            const struct pull_layer *layers, size_t n, struct err *err);
+/* One of them into a sink of its own, complete but in no place yet: from its kept blob, else from @source (NULL: then
+ * ERR_NOT_FOUND). The caller has the claim on it, and frees the sink. */
+_must_use_ int pull_layer(const struct pull_env *env, const struct pull_args *args, struct source *source,
+                          const struct pull_layer *layer, struct layer_sink **ret, struct err *err);

@@ -79,6 +79,34 @@ int records_release_layer(struct records *r, const char *chain_id, struct err *e
         return ret;
 }
 
+bool records_freeze_layer(struct records *r, const char *chain_id) {
+        unsigned known = 1;
+        size_t it = 0;
+        const char *id;
+        void *value;
+        bool ret;
+
+        (void) pthread_mutex_lock(&r->lock);
+        while (map_next(r->images, &it, &id, &value)) {
+                const struct entry *e = value;
+
+                for (size_t i = 0; i < e->n_layers; i++)
+                        known += str_eq(e->layers[i], chain_id);
+        }
+        ret = !index_layer(r, chain_id)->removing && index_layer(r, chain_id)->holds == known;
+        if (ret)
+                index_layer(r, chain_id)->removing = true;
+        (void) pthread_mutex_unlock(&r->lock);
+        return ret;
+}
+
+void records_thaw_layer(struct records *r, const char *chain_id) {
+        (void) pthread_mutex_lock(&r->lock);
+        index_layer(r, chain_id)->removing = false;
+        (void) pthread_cond_broadcast(&r->removed);
+        (void) pthread_mutex_unlock(&r->lock);
+}
+
 bool records_layer_is_done(struct records *r, const char *chain_id) {
         const struct layer *l;
         bool done;
@@ -325,12 +353,40 @@ int records_list(struct records *r, struct arena *arena, struct image ***ret, si
         return 0;
 }
 
+int records_hold_blobs(struct records *r, const char *ref, struct arena *arena, const char ***ret, struct err *err) {
+        struct entry *e;
+        const char **list;
+        int ret_code;
+
+        (void) pthread_mutex_lock(&r->lock);
+        ret_code = find(r, ref, &e, err);
+        if (ret_code == 0) {
+                list = arena_array(arena, const char *, e->n_blobs + 1);
+                for (size_t i = 0; i < e->n_blobs; i++) {
+                        index_blob(r, e->blobs[i].digest)->holds++;
+                        list[i] = arena_strdup(arena, e->blobs[i].digest);
+                }
+                *ret = list;
+        }
+        (void) pthread_mutex_unlock(&r->lock);
+        return ret_code;
+}
+
+/* A layer that an image names is never removed, but may be frozen. */
+static bool any_removing(struct records *r, const struct entry *e) {
+        for (size_t i = 0; i < e->n_layers; i++)
+                if (index_layer(r, e->layers[i])->removing)
+                        return true;
+        return false;
+}
+
 int records_hold_image(struct records *r, const char *id, struct arena *arena, const char ***ret, struct err *err) {
         const struct entry *e;
         const char **list;
 
         (void) pthread_mutex_lock(&r->lock);
-        e = map_get(r->images, id);
+        while ((e = map_get(r->images, id)) && any_removing(r, e))
+                (void) pthread_cond_wait(&r->removed, &r->lock);
         if (!e) {
                 (void) pthread_mutex_unlock(&r->lock);
                 return err_set(err, ERR_NOT_FOUND, "image \"%.80s\" is not here", id);

@@ -39,6 +39,11 @@ bool records_layer_is_done(struct records *r, const char *chain_id);
 /* The held layer is complete on disk and holds so much. */
 void records_layer_done(struct records *r, const char *chain_id, uint64_t bytes, uint64_t inodes);
 
+/* A layer that only images hold, and the caller once: nobody else gets a hold of it before the thaw. False: somebody
+ * has one. */
+_must_use_ bool records_freeze_layer(struct records *r, const char *chain_id);
+void records_thaw_layer(struct records *r, const char *chain_id);
+
 struct record_blob {
         const char *digest;
         uint64_t size;
@@ -66,7 +71,11 @@ _must_use_ int records_get(struct records *r, const char *ref, struct arena *are
 _must_use_ int records_list(struct records *r, struct arena *arena, struct image ***ret, size_t *ret_n,
                             struct err *err);
 _must_use_ int records_remove(struct records *r, const char *ref, struct err *err);
-/* As images_hold. */
+/* The digests of an image's blobs (indexes, manifests, config, layers as far as they are kept), NULL-terminated, each
+ * with a hold for the caller to release. */
+_must_use_ int records_hold_blobs(struct records *r, const char *ref, struct arena *arena, const char ***ret,
+                                  struct err *err);
+/* As images_hold. Waits while one of its layers is frozen. */
 _must_use_ int records_hold_image(struct records *r, const char *id, struct arena *arena, const char ***ret,
                                   struct err *err);
 /* Sums over layers and blobs. */

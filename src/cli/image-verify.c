@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* image verify - are images on disk as they came? */
+#include <stdio.h>
+#include "base/str.h"
+#include "cli/credentials.h"
+#include "cli/json.h"
+#include "cli/verbs.h"
+
+enum { TIMEOUT_MS = 24 * 3600 * 1000 };
+
+static const struct cli_option options[] = {
+        { 'r', "repair", NULL, "unpack or fetch anew what is damaged" },
+        { 'v', "verbose", NULL, "show what is sound, too" },
+        CLI_CREDENTIALS_OPTIONS,
+        { 0 },
+};
+
+struct verify {
+        bool verbose;
+        json_t *list; /* NULL: lines */
+        size_t n[4];  /* by state */
+};
+
+static int show(const ProtobufCMessage *message, void *userdata) {
+        static const char *const words[] = { "sound", "DAMAGED", "repaired", "unknown" };
+        const Proxmoxlxcri__V1__ImageCheck *m = (const Proxmoxlxcri__V1__ImageCheck *) message;
+        struct verify *v = userdata;
+        size_t state = MIN_OF((size_t) m->state, ELEMENTSOF(words) - 1);
+
+        v->n[state]++;
+        if (v->list)
+                (void) json_array_append_new(v->list, json_of_message(message));
+        else if (state || v->verbose)
+                printf("%-8s %-8s %s of %.19s%s%s\n", words[state], m->kind, m->digest, m->image,
+                       str_empty(m->detail) ? "" : ": ", m->detail);
+        return cli_interrupted() ? -1 : 0;
+}
+
+static int check(struct cli *cli, const struct cli_args *args, const char *image, struct verify *v, struct err *err) {
+        Proxmoxlxcri__V1__VerifyImagesRequest req = PROXMOXLXCRI__V1__VERIFY_IMAGES_REQUEST__INIT;
+        Proxmoxlxcri__V1__Credentials creds;
+        int r = cli_connect(cli, err);
+
+        req.image = (char *) (uintptr_t) image;
+        req.repair = args_has(args, "repair");
+        if (r == 0 && *image) {
+                r = cli_credentials(cli, args, image, &creds, err);
+                req.credentials = &creds;
+        }
+        return r == 0 ? grpc_client_stream(cli->client, "/proxmoxlxcri.v1.Admin/VerifyImages", &req.base,
+                                           &proxmoxlxcri__v1__image_check__descriptor,
+                                           cli->timeout_ms ? cli->timeout_ms : TIMEOUT_MS, show, v, err)
+                      : r;
+}
+
+static int run(struct cli *cli, const struct cli_args *args) {
+        static const char *const all[] = { "" };
+        const char *const *images = args->n_rest ? args->rest : all;
+        struct verify v = { .verbose = args_has(args, "verbose"), .list = cli->json ? json_array() : NULL };
+        int status = EXIT_FINE;
+        struct err err;
+
+        cli_catch_signals();
+        for (size_t i = 0; i < MAX_OF(args->n_rest, (size_t) 1) && !cli_interrupted(); i++)
+                if (check(cli, args, images[i], &v, &err) < 0)
+                        status = cli_fail(&err);
+        if (v.list)
+                json_print(v.list);
+        else
+                printf("%zu checked, %zu damaged, %zu repaired, %zu could not be checked\n",
+                       v.n[0] + v.n[1] + v.n[2] + v.n[3], v.n[1], v.n[2], v.n[3]);
+        if (cli_interrupted())
+                return 130;
+        return v.n[1] || v.n[3] ? EXIT_FAILED : status;
+}
+
+const struct cli_verb verb_image_verify = {
+        .name = "image verify",
+        .args = "[IMAGE...]",
+        .help = "Are images on disk as they came? Without names: all",
+        .description = "Hashes manifests, configs and kept layers, and compares each unpacked layer with its archive, "
+                       "which is "
+                       "unpacked anew\n"
+                       "for that (and fetched, when it is not kept). With --repair what is damaged is replaced, but "
+                       "for a layer "
+                       "that containers\n"
+                       "use: remove them first. Exit status 1 when anything stays damaged, or can't be checked.",
+        .options = options,
+        .fn = run,
+        .max_args = CLI_ARGS_MAX,
+};

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tree-diff - are two unpacked trees the same: names, kinds, modes, owners, times (but folders' and
+ * whiteouts', which an archive need not tell), devices, links, extended attributes, contents? Nobody may write to them
+ * meanwhile. Private to image/. */
+#pragma once
+#include <stdatomic.h>
+#include <stdbool.h>
+#include "base/err.h"
+
+struct tree_diff {
+        bool same;
+        char path[256], what[64]; /* the first difference; path is cut */
+};
+/* Of the open folders @a_fd and @b_fd (borrowed). @give_up (may be NULL) becomes true: ERR_CANCELLED. */
+_must_use_ int tree_diff(int a_fd, int b_fd, const atomic_bool *give_up, struct tree_diff *ret, struct err *err);
