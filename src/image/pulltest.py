@@ -25,7 +25,7 @@ WORK = tempfile.mkdtemp(prefix='test-pull.')
 class Images:
     """A root folder and the program that serves it."""
 
-    def __init__(self, *registries, root=None, tmpfs=None):
+    def __init__(self, *registries, root=None, tmpfs=None, discard=False):
         self.root = root or tempfile.mkdtemp(dir=WORK)
         self.seen_at = self.root
         args = [PROGRAM]
@@ -33,6 +33,7 @@ class Images:
             # A small disk, in a mount namespace of the program's own.
             args = ['unshare', '-m', 'sh', '-c', 'mount -t tmpfs -o "$1" tmpfs "$2" && shift 2 && exec "$@"', 'sh',
                     tmpfs, self.root, PROGRAM]
+        args += ['-d'] * discard
         for r in registries:
             args += ['-r', r]
         env = {k: v for k, v in os.environ.items() if not k.lower().endswith('_proxy')}

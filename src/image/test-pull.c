@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Pulls, end to end. Without arguments it runs test-pull.py, which serves images well and badly and drives this
- * program: test-pull ROOT [-r HOST[,insecure][,ca=FILE][,mirror=M]]... < commands One command a line, one line of JSON
- * in answer: pull REF [KEY=VALUE ...]   user, password, auth, server, identity, token: credentials; timeout_ms,
+ * program: test-pull ROOT [-d] [-r HOST[,insecure][,ca=FILE][,mirror=M]]... < commands One command a line, one line of
+ * JSON in answer: pull REF [KEY=VALUE ...]   user, password, auth, server, identity, token: credentials; timeout_ms,
  * cancel_ms pulls N REF [...]          by N threads at once; REF may be N of them joined by commas, and "rm:REF"
  * removes get REF | list | rm REF | usage | reconcile | hold ID | release CHAIN... Words are split at blanks. */
 #undef NDEBUG
@@ -316,19 +316,26 @@ static int serve_commands(int argc, char **argv) {
         struct store *store;
         struct err err = { 0 };
         size_t cap = 0, n = 0, n_words;
+        bool discard_blobs = false;
         int opt;
 
         if (getenv("TEST_DEBUG"))
                 log_set_level(LOG_LEVEL_DEBUG);
-        while ((opt = getopt(argc, argv, "r:")) == 'r' && n < REGISTRIES_MAX)
-                confs[n++] = registry_of(optarg);
+        while ((opt = getopt(argc, argv, "dr:")) == 'd' || (opt == 'r' && n < REGISTRIES_MAX)) {
+                if (opt == 'd')
+                        discard_blobs = true;
+                else
+                        confs[n++] = registry_of(optarg);
+        }
         assert(optind < argc && argv[optind]);
         (void) snprintf(path, sizeof(path), "%s/store.db", argv[optind]);
         if (store_open(path, &store, &err) < 0 ||
-            images_new(
-                    &(struct images_args){
-                            .root = argv[optind], .store = store, .registries = confs, .n_registries = n },
-                    &images, &err) < 0 ||
+            images_new(&(struct images_args){ .root = argv[optind],
+                                              .store = store,
+                                              .registries = confs,
+                                              .n_registries = n,
+                                              .discard_blobs = discard_blobs },
+                       &images, &err) < 0 ||
             images_reconcile(images, &err) < 0) {
                 (void) fprintf(stderr, "%s\n", err.msg);
                 return 1;

@@ -643,6 +643,23 @@ def test_kept_blobs():
         im.expect_empty()
 
 
+def test_blobs_are_not_kept():
+    """With keep-layer-blobs: false; those that are here stay, and go with their images."""
+    img, other = image('1', '2'), image('1', '3')
+    with Bad() as bad:
+        with Images() as im:
+            im.ok('pull', bad.add('a', 'kept', img))
+        kept = set(os.listdir(os.path.join(im.root, 'blobs/sha256')))
+        assert {oci.digest(layer.blob())[7:] for layer in img.layers} < kept, kept
+        with Images(root=im.root, discard=True) as im:
+            im.ok('pull', bad.add('a', 'not', other))
+            new = set(os.listdir(os.path.join(im.root, 'blobs/sha256'))) - kept
+            assert new == {other.digest()[7:], other.id()[7:]}, new
+            im.ok('rm', img.id())
+            im.ok('rm', other.id())
+            im.expect_empty()
+
+
 def test_parts_are_bounded():
     with Images() as im:
         im.ok('usage')
