@@ -65,10 +65,11 @@ static void check_overlay(struct doctor *d) {
         if (has)
                 doctor_add(d, DOCTOR_OK, "overlay", NULL, "available");
         else
-                doctor_add(d, DOCTOR_FAIL, "overlay",
+                doctor_add(d, DOCTOR_WARN, "overlay",
                            "load it: \"modprobe overlay\", and for the next boot: \"echo overlay > "
                            "/etc/modules-load.d/overlay.conf\"",
-                           "not in /proc/filesystems");
+                           "not in /proc/filesystems: images that are not there yet will be kept in another way "
+                           "(snapshotter in the configuration), which takes longer or more room");
 }
 
 /* Calls with arguments that can't do anything: only "no such call" counts. */

@@ -163,13 +163,16 @@ static json_t *host(void) {
         return o;
 }
 
-/* What layers of images are put together with, where the kernel has it. */
+/* How layers of images can be kept: what the kernel has by now, and whole copies anywhere. */
 static json_t *snapshotters(void) {
+        static const char *const names[] = { "overlay", "zfs", "btrfs" };
         _cleanup_(json_unrefp) json_t *known = words_of_file("/proc/filesystems", " \t\n");
         json_t *list = json_array();
 
-        if (has_word(known, "overlay"))
-                (void) json_array_append_new(list, json_string("overlay"));
+        for (size_t i = 0; i < ELEMENTSOF(names); i++)
+                if (has_word(known, names[i]))
+                        (void) json_array_append_new(list, json_string(names[i]));
+        (void) json_array_append_new(list, json_string("plain"));
         return list;
 }
 

@@ -51,6 +51,7 @@ static int info(struct grpc_call *call, const ProtobufCMessage *request, Protobu
         pool = a->warm_pool(a->userdata);
         res->warm_pool = pool.size;
         res->warm_pool_ready = pool.ready;
+        res->snapshotter = copy(arena, images_snapshotter(a->images));
         *ret = &res->base;
         return 0;
 }

@@ -104,10 +104,16 @@ struct config_proxmox {
         X("max-layer-size", max_layer_size, uint64_t, CONFIG_BYTES, "64G", 1 << 20, INT64_MAX,                         \
           "Largest layer, unpacked; units k, M, G, T are powers of 1024. Stops archive bombs.")                        \
         X("snapshotter", snapshotter, const char *, CONFIG_NAME, "auto", 0, 0,                                         \
-          "How layers and containers' file systems lie on disk: overlay, btrfs (subvolumes and snapshots),\n"          \
-          "plain (whole copies, which share their blocks where the file system can), or auto: overlay where\n"         \
-          "it works, tried at the first start, else what the file system of root has. Only to be changed while\n"      \
-          "there are no images and containers.")                                                                       \
+          "How layers and containers' file systems lie on disk: overlay, zfs (datasets and clones), btrfs\n"           \
+          "(subvolumes and snapshots), plain (whole copies, which share their blocks where the file system\n"          \
+          "can), or auto: overlay where it works, tried at the first start, else what the file system of root\n"       \
+          "has. Only to be changed while there are no images and containers.")                                         \
+        X("zfs-dataset", zfs_dataset, const char *, CONFIG_NAME, "", 0, 0,                                             \
+          "ZFS dataset, \"pool/name\", for snapshotter zfs alone; it is made when it is missing. Empty:\n"             \
+          "\"proxmox-lxcri\" below the one that root is on.")                                                          \
+        X("container-quota", container_quota, uint64_t, CONFIG_BYTES, "0", 0, INT64_MAX,                               \
+          "How much a container may write into its own file system, by snapshotter zfs; with others only 0:\n"         \
+          "no limit.")                                                                                                 \
         X("keep-layer-blobs", keep_layer_blobs, bool, CONFIG_BOOL, "true", 0, 0,                                       \
           "Keep layers as they came, compressed, beside what was unpacked of them, as containerd does: pushing and\n"  \
           "saving an image need them, and a pull goes on where a killed one stopped. They take about a third more\n"   \

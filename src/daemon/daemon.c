@@ -97,7 +97,9 @@ static int open_images(struct daemon *d, struct err *err) {
                 .signature_policy_optional = str_empty(d->conf->signature_policy),
                 .max_layer_bytes = d->conf->max_layer_size,
                 .max_parallel_layers = (unsigned) d->conf->max_parallel_layers,
-                .snapshotter = { .name = d->conf->snapshotter },
+                .snapshotter = { .name = d->conf->snapshotter,
+                                 .zfs_dataset = d->conf->zfs_dataset,
+                                 .quota_bytes = d->conf->container_quota },
                 .discard_blobs = !d->conf->keep_layer_blobs,
         };
         int r;

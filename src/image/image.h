@@ -34,7 +34,7 @@ struct snapshotter_conf {
         uint64_t quota_bytes;    /* of a container's writable layer, ZFS alone; 0: none */
 };
 
-#define SNAPSHOTTER_NAMES "overlay, plain or btrfs"
+#define SNAPSHOTTER_NAMES "overlay, zfs, btrfs or plain"
 bool snapshotter_is_known(const char *name); /* one of those, or "auto" */
 
 struct images_args {
@@ -55,6 +55,8 @@ struct images_args {
 _must_use_ int images_new(const struct images_args *args, struct images **ret, struct err *err);
 struct images *images_free(struct images *s);
 DEFINE_CLEANUP(struct images *, images_free)
+/* How layers are kept: "overlay", "zfs", "btrfs" or "plain". */
+const char *images_snapshotter(const struct images *s);
 /* Removes half-written temporary files and layers and blobs no record names. Call once at start, before serving. */
 _must_use_ int images_reconcile(struct images *s, struct err *err);
 

@@ -319,6 +319,10 @@ struct store *images_store(struct images *s) {
         return s->store;
 }
 
+const char *images_snapshotter(const struct images *s) {
+        return layers_snapshotter(s->layers)->ops->name;
+}
+
 const char *images_root(const struct images *s) {
         return s->root;
 }

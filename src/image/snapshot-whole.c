@@ -24,7 +24,7 @@ int whole_writable_make(struct images *s, const struct writable *w, struct err *
         return how->ops->make(how, &w->tree, &top, err);
 }
 
-static int map_owners(int mount_fd, int userns_fd, struct err *err) {
+int whole_map_owners(int mount_fd, int userns_fd, struct err *err) {
         struct mount_attr attr = { .attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t) userns_fd };
 
         if (mount_setattr(mount_fd, "", AT_EMPTY_PATH, &attr, sizeof(attr)) == 0)
@@ -42,7 +42,7 @@ int whole_writable_mount(struct images *s, const struct writable *w, const struc
         int r = how->ops->mount(how, &w->tree, false, args->label, &fd, err);
 
         if (r == 0 && args->userns_fd >= 0)
-                r = map_owners(fd, args->userns_fd, err);
+                r = whole_map_owners(fd, args->userns_fd, err);
         if (r == 0)
                 *ret_fd = TAKE_FD(fd);
         return r;
@@ -52,7 +52,7 @@ int whole_check_idmap(struct images *s, int userns_fd, struct err *err) {
         _cleanup_(fd_closep) int fd =
                 open_tree(layers_dirfd(images_layers(s)), "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
 
-        return fd < 0 ? err_sys(err, errno, "clone the mount of the layers") : map_owners(fd, userns_fd, err);
+        return fd < 0 ? err_sys(err, errno, "clone the mount of the layers") : whole_map_owners(fd, userns_fd, err);
 }
 
 /* What the image's own tree holds, kept beside the snapshot: it changes no more. */

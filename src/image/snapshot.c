@@ -175,6 +175,10 @@ static int fill(struct images *s, int snapshots_fd, const struct creation *c, st
         w.dirfd = dir;
         w.tree = tree_of(c->id, dir);
         w.layers = names;
+        if (c->home_fd >= 0 && layers_snapshotter(images_layers(s))->ops->elsewhere)
+                return err_set(err, ERR_PRECONDITION,
+                               "writable layers inside Proxmox containers need images that overlay can stack: set "
+                               "snapshotter to overlay or plain");
         r = keeper(s, c->home_fd >= 0)->writable_make(s, &w, err);
         return r == 0 ? put_record(s, c->id, c->image_id, c->layers, err) : r;
 }

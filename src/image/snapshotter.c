@@ -21,7 +21,8 @@
 
 enum { BTRFS_MAGIC = 0x9123683E, ZFS_MAGIC = 0x2FC12FC1 };
 
-static const struct snapshotter_ops *const all[] = { &snapshotter_overlay, &snapshotter_plain, &snapshotter_btrfs };
+static const struct snapshotter_ops *const all[] = { &snapshotter_overlay, &snapshotter_plain, &snapshotter_btrfs,
+                                                     &snapshotter_zfs };
 
 static const struct snapshotter_ops *find(const char *name) {
         for (size_t i = 0; i < ELEMENTSOF(all); i++)
@@ -86,12 +87,16 @@ static bool overlay_works(int layers_fd) {
         return r == 0;
 }
 
-static const struct snapshotter_ops *choose(int layers_fd) {
+static const struct snapshotter_ops *choose(const struct snapshotter_conf *conf, int layers_fd) {
         struct statfs st;
 
         if (overlay_works(layers_fd))
                 return &snapshotter_overlay;
-        if (fstatfs(layers_fd, &st) == 0 && (unsigned) st.f_type == BTRFS_MAGIC)
+        if (fstatfs(layers_fd, &st) < 0)
+                return &snapshotter_plain;
+        if ((unsigned) st.f_type == ZFS_MAGIC || !str_empty(conf->zfs_dataset))
+                return &snapshotter_zfs;
+        if ((unsigned) st.f_type == BTRFS_MAGIC)
                 return &snapshotter_btrfs;
         return &snapshotter_plain;
 }
@@ -129,7 +134,7 @@ static int read_note(int layers_fd, char ret[16], struct err *err) {
 
 static int pick(const struct snapshotter_conf *conf, int layers_fd, const struct snapshotter_ops **ret,
                 struct err *err) {
-        const char *wanted = conf ? conf->name ?: "auto" : snapshotter_overlay.name;
+        const char *wanted = conf->name ?: "auto";
         bool automatic = str_eq(wanted, "auto");
         char said[16];
         int r = read_note(layers_fd, said, err);
@@ -141,7 +146,7 @@ static int pick(const struct snapshotter_conf *conf, int layers_fd, const struct
                                "snapshotter \"%s\" is wanted, but the images and containers here are \"%s\"'s: remove "
                                "them first, or leave it at \"%s\" or \"auto\"",
                                wanted, said, said);
-        *ret = automatic && !*said ? choose(layers_fd) : find(automatic ? said : wanted);
+        *ret = automatic && !*said ? choose(conf, layers_fd) : find(automatic ? said : wanted);
         if (!*ret)
                 return err_set(err, ERR_INVALID, "there is no snapshotter \"%s\"", automatic ? said : wanted);
         if (*ret == &snapshotter_overlay)
@@ -152,9 +157,19 @@ static int pick(const struct snapshotter_conf *conf, int layers_fd, const struct
 }
 
 int snapshotter_new(const struct snapshotter_conf *conf, int layers_fd, struct snapshotter **ret, struct err *err) {
+        static const struct snapshotter_conf overlay = { .name = "overlay" };
         _cleanup_(snapshotter_freep) struct snapshotter *s = xnew(struct snapshotter);
-        int r = pick(conf, layers_fd, &s->ops, err);
+        int r = pick(conf ?: &overlay, layers_fd, &s->ops, err);
 
+        (void) pthread_mutex_init(&s->lock, NULL);
+        s->waiting = map_new();
+        if (conf && !str_empty(conf->zfs_dataset))
+                s->dataset = xstrdup(conf->zfs_dataset);
+        s->quota_bytes = conf ? conf->quota_bytes : 0;
+        if (r == 0 && s->quota_bytes && s->ops != &snapshotter_zfs)
+                r = err_set(err, ERR_PRECONDITION,
+                            "container-quota: writable layers of snapshotter %s can't be limited, zfs' can",
+                            s->ops->name);
         if (r == 0 && s->ops->start)
                 r = s->ops->start(s, layers_fd, err);
         if (r < 0)
@@ -166,6 +181,10 @@ int snapshotter_new(const struct snapshotter_conf *conf, int layers_fd, struct s
 struct snapshotter *snapshotter_free(struct snapshotter *s) {
         if (!s)
                 return NULL;
+        if (s->ops && s->ops->stop)
+                s->ops->stop(s);
+        map_free(s->waiting);
+        (void) pthread_mutex_destroy(&s->lock);
         free(s->dataset);
         free(s);
         return NULL;

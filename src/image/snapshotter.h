@@ -5,9 +5,11 @@
  * container's writable layer is such a copy, too: by btrfs' and ZFS' snapshots, or file by file. Thread-safe. Private
  * to image/. */
 #pragma once
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include "base/err.h"
+#include "base/map.h"
 #include "image/image.h"
 
 struct layers;
@@ -35,8 +37,11 @@ struct writable {
 struct snapshotter_ops {
         const char *name;
         bool whole;
+        bool elsewhere; /* a tree's folder is empty: only open() and mount() lead to it */
         /* Can the store be here? ERR_PRECONDITION says why not. May be NULL. */
         int (*start)(struct snapshotter *s, int root_fd, struct err *err);
+
+        void (*stop)(struct snapshotter *s); /* may be NULL */
 
         /* --- trees --- */
         /* Make @what: a copy of @from, which is sealed, or empty (NULL). Its root may be anybody's, with any mode. */
@@ -65,6 +70,8 @@ struct snapshotter {
         const struct snapshotter_ops *ops;
         char *dataset;        /* ZFS: below which the trees' datasets are */
         uint64_t quota_bytes; /* of a writable layer; 0: none */
+        pthread_mutex_t lock;
+        struct map *waiting; /* ZFS: datasets to be removed once their clones are; under lock */
 };
 
 extern const struct snapshotter_ops snapshotter_overlay, snapshotter_plain, snapshotter_btrfs, snapshotter_zfs;
@@ -81,6 +88,8 @@ _must_use_ int tree_folder_open(struct snapshotter *s, const struct tree *what, 
                                 struct err *err);
 _must_use_ int tree_folder_mount(struct snapshotter *s, const struct tree *what, bool sealed, const char *label,
                                  int *ret_fd, struct err *err);
+/* A detached mount shows owners as ids of that user namespace. ERR_PRECONDITION: the file system can't. */
+_must_use_ int whole_map_owners(int mount_fd, int userns_fd, struct err *err);
 /* snapshot-whole.c; check_idmap is for trees that are folders */
 _must_use_ int whole_check_idmap(struct images *s, int userns_fd, struct err *err);
 _must_use_ int whole_writable_make(struct images *s, const struct writable *w, struct err *err);

@@ -8,12 +8,14 @@
 #include <linux/loop.h>
 #include <openssl/evp.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <zlib.h>
 #include "base/alloc.h"
@@ -36,15 +38,19 @@ void kit_tmpfs(char ret[64], const char *size) {
         assert(mount("tmpfs", ret, "tmpfs", 0, options) == 0);
 }
 
-const char *const kit_snapshotters[] = { "overlay", "plain", "btrfs", NULL };
+const char *const kit_snapshotters[] = { "overlay", "plain", "btrfs", "zfs", NULL };
 struct snapshotter_conf kit_conf;
 
 static int run(const char *const *argv) {
+        _cleanup_strbuf_ struct strbuf said = STRBUF(4096);
         struct err err;
         int status;
 
-        if (proc_run(&(struct proc_run_args){ .argv = argv, .envp = (const char *const *) environ }, &status, &err) < 0)
+        if (proc_run(&(struct proc_run_args){ .argv = argv, .envp = (const char *const *) environ, .err_out = &said },
+                     &status, &err) < 0)
                 return -1;
+        if (status != 0)
+                fprintf(stderr, "%s: %s", argv[0], strbuf_str(&said));
         return status;
 }
 
@@ -71,12 +77,50 @@ static bool place_btrfs(const char *place) {
         return mount(device, place, "btrfs", 0, "") == 0;
 }
 
+static char pool[32], pool_file[64];
+
+/* A pool outlives who made it: this program goes on in a child, and takes the pool away after it. */
+static void watch_pool(void) {
+        int status = 0;
+        pid_t pid = fork();
+
+        assert(pid >= 0);
+        if (pid == 0)
+                return;
+        assert(waitpid(pid, &status, 0) == pid);
+        if (run((const char *const[]){ "zpool", "list", pool, NULL }) == 0)
+                (void) run((const char *const[]){ "zpool", "destroy", "-f", pool, NULL });
+        (void) unlink(pool_file);
+        if (WIFSIGNALED(status))
+                (void) raise(WTERMSIG(status));
+        exit(WEXITSTATUS(status));
+}
+
+/* Its file is where ZFS itself sees it, not in the mount namespace of this program. */
+static bool place_zfs(void) {
+        static char dataset[64];
+        int fd;
+
+        if (access("/dev/zfs", R_OK) < 0)
+                return false;
+        snprintf(pool, sizeof(pool), "lxcri-test-%d", (int) getpid());
+        snprintf(dataset, sizeof(dataset), "%s/layers", pool);
+        snprintf(pool_file, sizeof(pool_file), "/var/tmp/%s", pool);
+        fd = open(pool_file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        assert(fd >= 0 && ftruncate(fd, 256 << 20) == 0);
+        fd_close(fd);
+        watch_pool();
+        kit_conf.zfs_dataset = dataset;
+        return run((const char *const[]){ "zpool", "create", "-O", "mountpoint=none", "-O", "compression=off", pool,
+                                          pool_file, NULL }) == 0;
+}
+
 bool kit_place(char ret[64], const char *size, const char *snapshotter) {
-        bool btrfs = str_eq(snapshotter, "btrfs");
+        bool btrfs = str_eq(snapshotter, "btrfs"), zfs = str_eq(snapshotter, "zfs");
 
         kit_tmpfs(ret, btrfs ? "300m" : size);
         kit_conf.name = snapshotter;
-        if (!btrfs || place_btrfs(ret))
+        if ((!btrfs && !zfs) || (btrfs && place_btrfs(ret)) || (zfs && place_zfs()))
                 return true;
         fprintf(stderr, "skipped: %s can't be had here\n", snapshotter);
         kit_place_done(ret);
@@ -84,6 +128,8 @@ bool kit_place(char ret[64], const char *size, const char *snapshotter) {
 }
 
 void kit_place_done(const char *place) {
+        if (*pool && run((const char *const[]){ "zpool", "destroy", pool, NULL }) == 0)
+                pool[0] = '\0';
         while (umount2(place, MNT_DETACH) == 0)
                 ;
         assert(rmdir(place) == 0);

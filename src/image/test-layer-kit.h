@@ -9,7 +9,8 @@
 /* A tmpfs of our own at *ret (in a mount namespace of our own); exits 77 where that can't be had. @size: "64m". */
 void kit_tmpfs(char ret[64], const char *size);
 
-/* Such a place on a file system that @snapshotter wants: for btrfs one of its own in a loop device. False, and said
+/* Such a place on a file system that @snapshotter wants: for btrfs one of its own in a loop device, for ZFS
+ * a pool. False, and said
  * why, where it can't be had. Layers made by kit_image_init() are @snapshotter's from then on. */
 bool kit_place(char ret[64], const char *size, const char *snapshotter);
 void kit_place_done(const char *place);

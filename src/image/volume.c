@@ -112,6 +112,35 @@ static int mount_layers(const char *id, struct overlay_args *args, const char *s
         return 0;
 }
 
+/* Where the layer is a mount by itself. */
+static int mount_elsewhere(struct images *s, const struct overlay_args *args, const struct snapshot_volume *v,
+                           int *ret_fd, struct err *err) {
+        struct snapshotter *how = layers_snapshotter(images_layers(s));
+        const struct tree top = layer_tree(images_layers(s), args->layers[0]);
+        _cleanup_(fd_closep) int root = -1, fd = -1;
+        int r = how->ops->mount(how, &top, true, args->label, &root, err);
+
+        if (r < 0)
+                return r;
+        if (str_empty(v->sub_path))
+                fd = TAKE_FD(root);
+        else
+                r = clone_part_of_detached(root, args->layers_path, v->sub_path, &fd, err);
+        if (r == 0 && v->args.userns_fd >= 0)
+                r = whole_map_owners(fd, v->args.userns_fd, err);
+        if (r == 0)
+                *ret_fd = TAKE_FD(fd);
+        return r;
+}
+
+static int mount_image(struct images *s, const char *id, struct overlay_args *args, const struct snapshot_volume *v,
+                       struct arena *arena, int *ret_fd, struct err *err) {
+        if (layers_snapshotter(images_layers(s))->ops->elsewhere)
+                return mount_elsewhere(s, args, v, ret_fd, err);
+        return args->n_layers == 1 && !args->label ? mount_one(s, args->layers[0], v, ret_fd, err)
+                                                   : mount_layers(id, args, v->sub_path, arena, ret_fd, err);
+}
+
 int volume_mount(struct images *s, const char *id, const char *const *layers, const struct snapshot_volume *volume,
                  int *ret_fd, struct err *err) {
         _cleanup_(arena_freep) struct arena *arena = arena_new(1 << 20);
@@ -128,8 +157,7 @@ int volume_mount(struct images *s, const char *id, const char *const *layers, co
         if (r == 0 && args.n_layers == 0)
                 r = err_set(err, ERR_PRECONDITION, "the image has no layers");
         if (r == 0)
-                r = args.n_layers == 1 && !args.label ? mount_one(s, names[0], volume, &fd, err)
-                                                      : mount_layers(id, &args, volume->sub_path, arena, &fd, err);
+                r = mount_image(s, id, &args, volume, arena, &fd, err);
         if (r < 0)
                 return r;
         /* What is below is the image itself, other containers' too: nobody may write to it. */

@@ -119,7 +119,7 @@ class Lxcri(Runtime):
         self.cgroup_parent = cgroup_parent or os.environ.get('LXCRI_TEST_ID', 'lxcri-test')
         self.config = os.path.join(directory, 'config.yaml')
         self.args = list(args)
-        write(self.config, config + engine_config(config) + snapshotter_config(config) + daemon_config(self.build) + registries_yaml(registries))
+        write(self.config, config + engine_config(config) + snapshotter_config(config, directory) + daemon_config(self.build) + registries_yaml(registries))
         write_cni(self.cni_conf, bridge=bridge, subnet=subnet,
                   data_dir=os.path.join(directory, 'ipam'))
 
@@ -150,10 +150,15 @@ def engine_config(own):
     return f'default-runtime-handler: other\nruntime-handlers: {{other: {{engine: {engine}}}}}\n'
 
 
-def snapshotter_config(own):
-    """For tests/integration/run --snapshotter."""
+def snapshotter_config(own, directory):
+    """For tests/integration/run --snapshotter. ZFS' pool is $LXCRI_TEST_ZFS; each store has a dataset of its own there."""
     name = os.environ.get('LXCRI_TEST_SNAPSHOTTER')
-    return f'snapshotter: {name}\n' if name and 'snapshotter' not in own else ''
+    if not name or 'snapshotter' in own:
+        return ''
+    text = f'snapshotter: {name}\n'
+    if name == 'zfs':
+        text += f'zfs-dataset: {os.environ["LXCRI_TEST_ZFS"]}/{directory.strip("/").replace("/", "-")}\n'
+    return text
 
 
 def registries_yaml(registries):
