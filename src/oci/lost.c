@@ -162,6 +162,23 @@ static void place_by_config(const struct oci *o, const struct oci_config *config
         ret->cgroup_made = true;
 }
 
+/* The group, or one above it, that is a scope of the container's. Without its unit systemd may never see that it has
+ * ended, and then nobody can make another of that name. */
+static bool place_by_scope(const struct oci *o, struct cgroups *cgroups, const char *group, struct oci_state *ret) {
+        char *path = arena_strdup(o->arena, group), *end;
+        struct cgroup_place place;
+
+        for (; strstr(path, ret->id) && (end = strrchr(path, '/')); *end = '\0') {
+                cgroup_place_by_path(path, o->arena, &place);
+                if (!place.unit || !strstr(place.unit, ret->id) || !is_the_containers(cgroups, place.path, ret->id))
+                        continue;
+                ret->cgroup_path = place.path;
+                ret->scope = place.unit;
+                return true;
+        }
+        return false;
+}
+
 /* "5:pids:/some/group", in which it is all the way down. */
 static void place_by_init(const struct oci *o, struct cgroups *cgroups, struct oci_state *ret) {
         _cleanup_(freep) char *text = NULL;
@@ -176,7 +193,8 @@ static void place_by_init(const struct oci *o, struct cgroups *cgroups, struct o
                 group = group ? strchr(group + 1, ':') : NULL;
                 if (!group || !is_the_containers(cgroups, group + 1, ret->id))
                         continue;
-                ret->cgroup_path = arena_strdup(o->arena, group + 1);
+                if (!place_by_scope(o, cgroups, group + 1, ret))
+                        ret->cgroup_path = arena_strdup(o->arena, group + 1);
                 ret->cgroup_made = true;
                 return;
         }

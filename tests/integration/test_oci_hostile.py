@@ -14,6 +14,7 @@ import pytest
 import images
 from bundle import NAME, OTHER_WAIT, Refused, alive, reap, until
 from patience import SLOW
+from runtime import has_systemd
 
 ROUNDS = int(os.environ.get('LXCRI_OCI_RACES', '100'))  # of each race
 
@@ -712,6 +713,10 @@ def test_a_state_that_is_damaged(oci, how, kind):
         oci.sweep_cgroups()
     else:
         assert box.wait() == -9
+        if has_systemd():
+            shown = subprocess.run(['systemctl', 'show', '--property=LoadState', '--value', os.path.basename(box.cgroup)],
+                                   check=True, stdout=subprocess.PIPE, text=True)
+            assert shown.stdout == 'not-found\n', 'its scope is still known'
     assert other.status() == 'running'
     other.delete('--force')
     other.wait()

@@ -240,3 +240,16 @@ int cgroup_place_update(struct cgroups *c, const struct cgroup_place *place, con
 int cgroup_place_remove(struct cgroups *c, const struct cgroup_place *place, struct err *err) {
         return place->unit ? systemd_remove(c, place, err) : cgroup_remove(c, place->path, err);
 }
+
+void cgroup_place_by_path(const char *path, struct arena *arena, struct cgroup_place *ret) {
+        _cleanup_(unit_bus_freep) struct unit_bus *bus = NULL;
+        const char *name = strrchr(path, '/'), *group;
+        struct err ignored;
+
+        *ret = (struct cgroup_place){ .path = arena_strdup(arena, path) };
+        if (!name || !str_ends_with(name, ".scope") || unit_bus_open(&bus, &ignored) < 0)
+                return;
+        /* A systemd in the container has scopes, too, maybe of the names of this host's. */
+        if (unit_group(bus, name + 1, arena, &group, &ignored) == 0 && str_eq(group, path))
+                ret->unit = arena_strdup(arena, name + 1);
+}

@@ -27,3 +27,5 @@ _must_use_ int cgroup_place_update(struct cgroups *c, const struct cgroup_place 
                                    struct err *err);
 /* The unit ends, and with it what still runs in it; then as cgroup_remove(). Missing is fine. */
 _must_use_ int cgroup_place_remove(struct cgroups *c, const struct cgroup_place *place, struct err *err);
+/* The place of a group that is there, of which nothing but the path is known: a scope's, if systemd says that it is. */
+void cgroup_place_by_path(const char *path, struct arena *arena, struct cgroup_place *ret);
