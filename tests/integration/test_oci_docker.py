@@ -90,7 +90,8 @@ def test_terminals(docker, busybox):
     env = [f'{k}={v}' for k, v in docker.env.items()]
     shell = Terminal(['/usr/bin/env', '-i', *env, *docker.command('run', '--rm', '-it', busybox, 'sh')])
     shell.expect('# ', 30 * SLOW)
-    shell.type('tty; stty size\n')
+    # docker gives the size to a program that has started.
+    shell.type('tty; while [ "$(stty size 2>/dev/null)" = "" ]; do sleep 0.1; done; stty size\n')
     shell.expect(r'/dev/pts/0\r\n50 132\r\n', 20 * SLOW)
     shell.type('exit 3\n')
     assert shell.wait(30 * SLOW) == 3

@@ -15,6 +15,8 @@ from runtime import has_systemd, oci_runtime, write
 
 PATH = os.environ.get('PATH', '') + ':/usr/sbin:/sbin'
 
+TOO_SLOW = 'timeout waiting for containerd to start\n'  # dockerd waits some seconds, which may be too few the first time
+
 
 def programs():
     """Are Docker's daemon and its command line there?"""
@@ -42,11 +44,16 @@ class Docker:
         self.process = None
         self.start()
 
-    def start(self):
+    def launch(self):
         with open(self.log_path, 'ab') as log:
             self.process = subprocess.Popen(self.arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.env)
+
+    def start(self):
+        self.launch()
         deadline = time.monotonic() + 60 * SLOW
         while self('version', check=False).returncode:
+            if self.process.poll() and self.log().endswith(TOO_SLOW):
+                self.launch()
             assert self.process.poll() is None and time.monotonic() < deadline, self.log()[-3000:]
             time.sleep(0.1)
 
