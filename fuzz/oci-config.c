@@ -3,6 +3,7 @@
  * reason, or a spec without holes. In a small arena, so that its end is met, too. */
 #include <assert.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include "base/json.h"
 #include "base/str.h"
@@ -89,6 +90,138 @@ static void check_all(const struct oci_config *c, const char *text, size_t size)
 
 static void check_error(int r, const struct err *err) {
         assert((r == -ERR_INVALID || r == -ERR_EXHAUSTED) && err->msg[0] && r == -(int) err->code);
+}
+
+/* --- mutations ------------------------------------------------------------------------------------------------------
+ * Bytes changed anywhere make most often no JSON at all, and what is refused by jansson shows nothing new of ours:
+ * every other time one value of the document is changed, and it stays one. */
+
+size_t LLVMFuzzerMutate(uint8_t *bytes, size_t size, size_t max);
+size_t LLVMFuzzerCustomMutator(uint8_t *bytes, size_t size, size_t max, unsigned seed);
+
+/* A place in a document: @parent has it by @key, or as its item @at. */
+struct place {
+        json_t *parent, *value;
+        const char *key;
+        size_t at;
+};
+
+static unsigned any(unsigned *seed, unsigned below) {
+        return (unsigned) rand_r(seed) % below;
+}
+
+/* The @left-th value below @parent; counts down to it. */
+static bool find(json_t *parent, unsigned *left, struct place *ret) {
+        const char *key;
+        json_t *v;
+        size_t i;
+
+        json_object_foreach(parent, key, v) {
+                *ret = (struct place){ .parent = parent, .value = v, .key = key };
+                if ((*left)-- == 0 || find(v, left, ret))
+                        return true;
+        }
+        json_array_foreach(parent, i, v) {
+                *ret = (struct place){ .parent = parent, .value = v, .at = i };
+                if ((*left)-- == 0 || find(v, left, ret))
+                        return true;
+        }
+        return false;
+}
+
+static bool find_any(json_t *root, unsigned *seed, struct place *ret) {
+        unsigned all = UINT_MAX, which;
+
+        (void) find(root, &all, ret);
+        all = UINT_MAX - all;
+        which = all ? any(seed, all) : 0;
+        return all && find(root, &which, ret);
+}
+
+static json_t *edge(unsigned *seed) {
+        static const json_int_t numbers[] = {
+                -1, 0, 1, 2, 3, 1000, 65535, INT32_MAX, UINT32_MAX, INT64_MAX, INT64_MIN
+        };
+        static const char *const words[] = {
+                "", "/", ".", "..", "a", "0", "-1", "0-1,3", "18446744073709551616", "host"
+        };
+
+        switch (any(seed, 8)) {
+        case 0:
+                return json_object();
+        case 1:
+                return json_array();
+        case 2:
+                return json_boolean(any(seed, 2));
+        case 3:
+                return json_null();
+        case 4:
+                return json_string(words[any(seed, sizeof(words) / sizeof(words[0]))]);
+        default:
+                return json_integer(numbers[any(seed, sizeof(numbers) / sizeof(numbers[0]))]);
+        }
+}
+
+/* As bytes are, or a long one. */
+static json_t *other_string(const json_t *old, unsigned *seed) {
+        uint8_t text[PATH_MAX + 64];
+        size_t n = json_string_length(old);
+
+        if (any(seed, 16) == 0) {
+                memset(text, 'a', sizeof(text));
+                text[0] = '/';
+                return json_stringn((const char *) text, sizeof(text));
+        }
+        if (n > 256)
+                return json_stringn(json_string_value(old), any(seed, (unsigned) n));
+        memcpy(text, json_string_value(old), n);
+        n = LLVMFuzzerMutate(text, n, 300);
+        return json_stringn((const char *) text, n); /* NULL: no UTF-8 */
+}
+
+static void put(const struct place *p, json_t *value) {
+        if (value && p->key)
+                (void) json_object_set_new(p->parent, p->key, value);
+        else if (value)
+                (void) json_array_set_new(p->parent, p->at, value);
+}
+
+static void change(json_t *root, unsigned *seed) {
+        struct place p, other;
+
+        if (!find_any(root, seed, &p) || !find_any(root, seed, &other))
+                return;
+        switch (any(seed, 6)) {
+        case 0:
+                (void) (p.key ? json_object_del(p.parent, p.key) : json_array_remove(p.parent, p.at));
+                return;
+        case 1:
+                put(&p, edge(seed));
+                return;
+        case 2: /* one like another */
+                put(&p, json_deep_copy(other.value));
+                return;
+        case 3: /* one more */
+                if (json_is_array(other.parent))
+                        (void) json_array_append_new(other.parent, json_deep_copy(other.value));
+                else if (json_is_object(p.value))
+                        (void) json_object_set_new(p.value, other.key, json_deep_copy(other.value));
+                return;
+        default:
+                put(&p, json_is_string(p.value) ? other_string(p.value, seed) : edge(seed));
+        }
+}
+
+size_t LLVMFuzzerCustomMutator(uint8_t *bytes, size_t size, size_t max, unsigned seed) {
+        _cleanup_(json_unrefp) json_t *root = any(&seed, 2) ? NULL : json_loadb((const char *) bytes, size, 0, NULL);
+        size_t n;
+
+        if (!root)
+                return LLVMFuzzerMutate(bytes, size, max);
+        for (unsigned times = 1 + any(&seed, 3); times > 0; times--)
+                change(root, &seed);
+        n = json_dumpb(root, (char *) bytes, max, JSON_COMPACT);
+        return n <= max ? n : LLVMFuzzerMutate(bytes, size, max);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
