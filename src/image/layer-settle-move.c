@@ -28,13 +28,21 @@ static bool is_opaque(int fd) {
         return fgetxattr(fd, "trusted.overlay.opaque", &v, 1) == 1 && v == 'y';
 }
 
+/* RENAME_NOREPLACE, which ZFS has only from 2.2 on: nobody else is in these folders. 0 or -errno. */
+static int move_if_free(int from, const char *from_name, int to, const char *to_name) {
+        struct stat st;
+
+        if (fstatat(to, to_name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+                return -EEXIST;
+        return errno != ENOENT || renameat(from, from_name, to, to_name) < 0 ? -errno : 0;
+}
+
 static int merge_child(int from, int to, const char *name, const struct emptied *emptied, struct err *err) {
         struct stat a, b;
+        int r = move_if_free(from, name, to, name);
 
-        if (renameat2(from, name, to, name, RENAME_NOREPLACE) == 0)
-                return 0;
-        if (errno != EEXIST)
-                return err_sys(err, errno, "move %.200s", name);
+        if (r != -EEXIST)
+                return r < 0 ? err_sys(err, -r, "move %.200s", name) : 0;
         if (fstatat(from, name, &a, AT_SYMLINK_NOFOLLOW) < 0 || fstatat(to, name, &b, AT_SYMLINK_NOFOLLOW) < 0)
                 return err_sys(err, errno, "look at %.200s", name);
         if (S_ISDIR(a.st_mode) != S_ISDIR(b.st_mode))
@@ -132,10 +140,11 @@ static int move_to(struct settle *s, struct settle_dir *from, const char *from_n
                 s->rest->any_opaque = true;
                 return r;
         }
-        if (renameat2(from->fd, from_name, to.fd, name, RENAME_NOREPLACE) == 0)
+        r = move_if_free(from->fd, from_name, to.fd, name);
+        if (r == 0)
                 return like_lower(s, path, to.fd, name, err);
-        if (errno != EEXIST)
-                return err_sys(err, errno, "move to %.200s", path);
+        if (r != -EEXIST)
+                return err_sys(err, -r, "move to %.200s", path);
         if (fstatat(to.fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
                 return err_sys(err, errno, "look at %.200s", path);
         if (!S_ISDIR(st.st_mode))
