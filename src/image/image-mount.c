@@ -135,7 +135,7 @@ static int list_records(struct images *s, struct arena *arena, struct listing *r
 /* Where the mount is by now; NULL: nowhere. */
 static int find_mount(const struct record *rec, struct arena *arena, char **ret, struct err *err) {
         const struct mount_id id = { rec->mount, (unsigned) rec->major, (unsigned) rec->minor };
-        const char *boot;
+        const char *boot = NULL;
         int r = boot_id(arena, &boot, err);
 
         *ret = NULL;
