@@ -137,10 +137,14 @@ def test_limits(docker, busybox):
 
 
 def test_running_out_of_memory_is_told(docker, busybox):
-    name = start(docker, '--memory=32m', '--memory-swap=32m', busybox, 'sh', '-c', 'tail /dev/zero')
-    soon(lambda: not docker.inspect(name)['State']['Running'])
-    state = docker.inspect(name)['State']
-    assert state['OOMKilled'] and state['ExitCode'] == 137
+    told = {}
+    for runtime in ('lxcri', 'runc'):
+        name = start(docker, f'--runtime={runtime}', '--memory=32m', '--memory-swap=32m', busybox, 'sh', '-c', 'tail /dev/zero')
+        soon(lambda name=name: not docker.inspect(name)['State']['Running'])
+        state = docker.inspect(name)['State']
+        assert state['ExitCode'] == 137
+        told[runtime] = state['OOMKilled']
+    assert told['lxcri'], told
 
 
 def test_pause(docker, busybox):

@@ -251,7 +251,10 @@ def test_delete_without_a_pid_namespace_ends_all(oci):
 
 @pytest.mark.parametrize('id_', ['a', 'A-Z_0.9+', '0', 'x' * 128])
 def test_good_ids(oci, id_):
-    assert oci.container(id_=id_).sh('echo yes').run() == 'yes\n'
+    box = oci.container(id_=id_)
+    if has_systemd():  # whose units have no "+" in their names; the bundle says the name
+        box.place('good-id')
+    assert box.sh('echo yes').run() == 'yes\n'
 
 
 @pytest.mark.parametrize('id_', ['', 'a/b', '../x', '.', '..', 'a b', 'ä', 'a:b', '-a\n', 'a%'])
