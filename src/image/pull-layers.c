@@ -216,7 +216,7 @@ static void make_room(struct jobs *all) {
 
 /* What was kept is tried first. */
 static int bring(struct job *j, struct err *err) {
-        bool keeping = j->all->env->keep_blobs && !j->all->no_room;
+        bool keeping = j->all->env->keep_blobs && j->all->source && !j->all->no_room;
         int r = from_kept_blob(j, err);
 
         if (r > 0 && !j->all->source)
