@@ -31,6 +31,7 @@
         X(verb_image_tags)                                                                                             \
         X(verb_image_mount)                                                                                            \
         X(verb_image_unmount)                                                                                          \
+        X(verb_image_push)                                                                                             \
         X(verb_image_copy)                                                                                             \
         X(verb_image_referrers)                                                                                        \
         X(verb_status)                                                                                                 \

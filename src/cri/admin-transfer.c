@@ -223,3 +223,27 @@ int admin_copy_image(struct grpc_call *call, const ProtobufCMessage *request, vo
                 return err_set(err, ERR_INVALID, "source and destination are wanted");
         return transfer(call, request, userdata, run_copy, err);
 }
+
+static int run_push(struct transfer *t, struct err *err) {
+        const Proxmoxlxcri__V1__PushRequest *req = (const Proxmoxlxcri__V1__PushRequest *) t->request;
+        const struct image_auth auth = auth_of(req->credentials), origin = auth_of(req->origin_credentials);
+        const struct image_push_args args = { .image = req->image,
+                                              .to = req->destination,
+                                              .auth = &auth,
+                                              .origin = str_empty(req->origin) ? NULL : req->origin,
+                                              .origin_auth = &origin,
+                                              .cancel_fd = t->cancel_fd,
+                                              .deadline_ns = t->deadline_ns,
+                                              .progress = note_progress,
+                                              .userdata = t };
+
+        return images_push(t->admin->images, &args, t->arena, &t->digest, err);
+}
+
+int admin_push_image(struct grpc_call *call, const ProtobufCMessage *request, void *userdata, struct err *err) {
+        const Proxmoxlxcri__V1__PushRequest *req = (const Proxmoxlxcri__V1__PushRequest *) request;
+
+        if (str_empty(req->image) || str_empty(req->destination))
+                return err_set(err, ERR_INVALID, "an image and a destination are wanted");
+        return transfer(call, request, userdata, run_push, err);
+}

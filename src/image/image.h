@@ -171,6 +171,23 @@ struct image_copy_args {
  * is kept here. */
 _must_use_ int images_copy(struct images *s, const struct image_copy_args *args, struct arena *arena,
                            const char **ret_digest, struct err *err);
+struct image_push_args {
+        const char *image;                    /* one that is here */
+        const char *to;                       /* a reference of a registry */
+        const struct image_auth *auth;        /* for @to; may be NULL */
+        const char *origin;                   /* a repository that has its layers, should one be wanted that is not
+                                                 kept here; NULL: where the image came from */
+        const struct image_auth *origin_auth; /* may be NULL */
+        int cancel_fd;                        /* these four as in image_copy_args */
+        uint64_t deadline_ns;
+        void (*progress)(const struct image_progress *p, size_t layer, size_t n_layers, void *userdata);
+        void *userdata;
+};
+/* An image to a registry, as it was pulled or made: the manifest is the same, byte for byte. What the registry has of
+ * it, there or in a repository that the image came from, is not sent; a layer that is not kept here comes from where
+ * the image came from. ERR_PRECONDITION: a layer is to be had nowhere. @ret_digest: the manifest's. */
+_must_use_ int images_push(struct images *s, const struct image_push_args *args, struct arena *arena,
+                           const char **ret_digest, struct err *err);
 /* Remove the image behind @ref with all its names; missing is fine. Layers that a snapshot or another image uses stay.
  */
 _must_use_ int images_remove(struct images *s, const char *ref, struct err *err);

@@ -12,6 +12,7 @@
 #include "image/copy.h"
 #include "image/flights.h"
 #include "image/mountpoint.h"
+#include "image/push.h"
 #include "image/referrers.h"
 #include "image/snapshot.h"
 #include "image/verify.h"
@@ -245,6 +246,16 @@ int images_verify(struct images *s, const struct image_verify_args *args, struct
                         r = 0;
         }
         return r;
+}
+
+int images_push(struct images *s, const struct image_push_args *args, struct arena *arena, const char **ret_digest,
+                struct err *err) {
+        const struct push_env env = { .records = s->records,
+                                      .content = s->content,
+                                      .registries = s->registries,
+                                      .max_parallel = s->max_parallel };
+
+        return push_run(&env, args, arena, ret_digest, err);
 }
 
 /* --- what is here ----------------------------------------------------------------------------------------------- */

@@ -72,6 +72,11 @@ static int send_one(struct sending *all, size_t i, struct err *err) {
         enum upload_outcome outcome;
         int r = upload_blob(args->to, blob->digest, blob->size, args->mount_from, &reader, &outcome, err);
 
+        if (r == -ERR_DATA_LOSS && j.reader.read && args->damaged && args->damaged(blob, &j.reader, args->userdata)) {
+                args->close(&j.reader);
+                j.reader = (struct blob_reader){ 0 };
+                r = upload_blob(args->to, blob->digest, blob->size, args->mount_from, &reader, &outcome, err);
+        }
         if (j.reader.read)
                 args->close(&j.reader);
         if (r == 0)

@@ -21,6 +21,8 @@ struct send_args {
         /* The reader of one blob, called on its thread, and its end. */
         int (*open)(const struct send_blob *blob, struct blob_reader *ret, void *userdata, struct err *err);
         void (*close)(struct blob_reader *reader);
+        /* What it read was not the blob: is there another reader for it? It is opened anew then. May be NULL. */
+        bool (*damaged)(const struct send_blob *blob, const struct blob_reader *reader, void *userdata);
         void *userdata;
         void (*progress)(const struct image_progress *p, size_t layer, size_t n_layers, void *userdata);
         void *progress_userdata;
