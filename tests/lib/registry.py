@@ -1,4 +1,4 @@
-"""Debian's docker-registry on a loopback port: plain, with a password, or with TLS."""
+"""Debian's docker-registry on a loopback port: plain, with a password, with tokens (token_server.py), or with TLS."""
 
 import ctypes
 import http.client
@@ -28,9 +28,9 @@ def make_certificate(directory, name='localhost', ip='127.0.0.1'):
 
 
 class Registry:
-    """A running registry; `clients` is the certificate authority of those who may ask it. `address` is host:port. Stop it with stop() or use it in `with`."""
+    """A running registry; `auth` is a part of its configuration in place of `user`; `clients` is the certificate authority of those who may ask it. `address` is host:port. Stop it with stop() or use it in `with`."""
 
-    def __init__(self, directory, user=None, password=None, tls=False, clients=None, host='127.0.0.1'):
+    def __init__(self, directory, user=None, password=None, tls=False, clients=None, host='127.0.0.1', auth=''):
         os.makedirs(directory, exist_ok=True)
         self.directory, self.tls = directory, tls
         self.address = f'{host}:{free_port()}'
@@ -42,7 +42,6 @@ class Registry:
             if clients:
                 http_part += f'    clientcas: [{clients}]\n'
                 self.client = (clients, clients.replace('.crt', '.key'))
-        auth = ''
         if user:
             auth = f'auth:\n  htpasswd:\n    realm: tests\n    path: {self._htpasswd(user, password)}\n'
         config = os.path.join(directory, 'config.yml')
