@@ -156,14 +156,18 @@ static json_t *registries_json(const struct config_registries *r) {
         json_t *list = json_array();
 
         for (size_t i = 0; i < r->n; i++) {
-                json_t *mirrors = json_array();
+                const struct registry_rewrite *w = r->list[i].rewrites;
+                json_t *mirrors = json_array(), *rewrites = json_object();
 
+                for (; w && w->pattern; w++)
+                        (void) json_object_set_new(rewrites, w->pattern, json_string(w->to));
                 for (size_t k = 0; r->list[i].mirrors && r->list[i].mirrors[k]; k++)
                         (void) json_array_append_new(mirrors, json_string(r->list[i].mirrors[k]));
-                (void) json_array_append_new(list, json_pack("{s:s s:o s:b s:s? s:s? s:s?}", "host", r->list[i].host,
-                                                             "mirrors", mirrors, "insecure", r->list[i].insecure,
-                                                             "ca-file", r->list[i].ca_file, "cert-file",
-                                                             r->list[i].cert_file, "key-file", r->list[i].key_file));
+                (void) json_array_append_new(list,
+                                             json_pack("{s:s s:o s:o s:b s:s? s:s? s:s?}", "host", r->list[i].host,
+                                                       "mirrors", mirrors, "rewrite", rewrites, "insecure",
+                                                       r->list[i].insecure, "ca-file", r->list[i].ca_file, "cert-file",
+                                                       r->list[i].cert_file, "key-file", r->list[i].key_file));
         }
         return list;
 }

@@ -14,6 +14,7 @@
 #include "base/fs.h"
 #include "base/str.h"
 #include "daemon/config-keys.h"
+#include "image/rewrite.h"
 #include "base/yaml.h"
 
 enum {
@@ -278,12 +279,38 @@ static int read_mirrors(struct config *c, const struct yaml_node *n, struct conf
         return 0;
 }
 
+/* "pattern: replacement", in the order in which they stand. Whether a pattern is one is found out with the registry. */
+static int read_rewrites(struct config *c, const struct yaml_node *n, struct config_place *p,
+                         const struct registry_rewrite **ret, struct err *err) {
+        struct registry_rewrite *list = arena_array(c->arena, struct registry_rewrite, REWRITES_MAX + 1);
+        _cleanup_(rewrites_freep) struct rewrites *tried = NULL;
+        struct err why;
+        size_t at = 0;
+
+        if (n->kind != YAML_MAP)
+                return config_bad(p, err, "expected a mapping of patterns to replacements, found %s",
+                                  yaml_kind_name(n->kind));
+        for (const struct yaml_node *m = n->child; m; m = m->next, at++) {
+                p->line = m->line;
+                if (at == REWRITES_MAX)
+                        return config_bad(p, err, "more than %d rewrites", REWRITES_MAX);
+                if (m->kind != YAML_SCALAR)
+                        return config_bad(p, err, "expected a replacement for \"%.100s\", found %s", m->key,
+                                          yaml_kind_name(m->kind));
+                list[at] = (struct registry_rewrite){ m->key, m->text };
+        }
+        if (rewrites_new(list, &tried, &why) < 0)
+                return config_bad(p, err, "%s", why.msg);
+        *ret = list;
+        return 0;
+}
+
 static int read_registry_key(struct config *c, const struct yaml_node *n, struct config_place *p,
                              struct registry_conf *reg, struct err *err) {
         const struct {
                 const char *key, **to;
         } files[] = { { "ca-file", &reg->ca_file }, { "cert-file", &reg->cert_file }, { "key-file", &reg->key_file } };
-        int r = str_eq(n->key, "mirrors") ? 0 : config_scalar_of(n, p, err);
+        int r = str_eq(n->key, "mirrors") || str_eq(n->key, "rewrite") ? 0 : config_scalar_of(n, p, err);
 
         if (r < 0)
                 return r;
@@ -295,6 +322,8 @@ static int read_registry_key(struct config *c, const struct yaml_node *n, struct
         }
         if (str_eq(n->key, "mirrors"))
                 return read_mirrors(c, n, p, &reg->mirrors, err);
+        if (str_eq(n->key, "rewrite"))
+                return read_rewrites(c, n, p, &reg->rewrites, err);
         if (str_eq(n->key, "insecure")) {
                 return config_set_bool(p, n->text, &reg->insecure, err);
         }
@@ -303,7 +332,8 @@ static int read_registry_key(struct config *c, const struct yaml_node *n, struct
                         *files[i].to = n->text;
                         return config_check_path(p, n->text, err);
                 }
-        return config_bad(p, err, "unknown key; an entry has host, mirrors, insecure, ca-file, cert-file and key-file");
+        return config_bad(
+                p, err, "unknown key; an entry has host, mirrors, rewrite, insecure, ca-file, cert-file and key-file");
 }
 
 static int read_registry(struct config *c, const struct yaml_node *n, struct config_place *p, struct registry_conf *reg,

@@ -203,6 +203,8 @@ struct config_proxmox {
           "Each entry:\n"                                                                                              \
           "  - host: registry.example:5000\n"                                                                          \
           "    mirrors: [mirror.example/prefix]  # tried first, in order\n"                                            \
+          "    rewrite:                          # what repositories are called there: the first that matches\n"       \
+          "      \"^library/(.*)\": \"hub/$1\"\n"                                                                      \
           "    insecure: false                   # true: plain HTTP is allowed\n"                                      \
           "    ca-file: /etc/ssl/example.pem     # certificates to trust besides the system's\n"                       \
           "    cert-file: /etc/ssl/node.pem      # our own certificate, where the registry wants one, and\n"           \

@@ -20,12 +20,18 @@ enum image_err_kind {
                                     "SignatureValidationFailed", which the kubelet looks for */
 };
 
+struct registry_rewrite {
+        const char *pattern, *to; /* POSIX extended regular expression; "$1" is its first group */
+};
+
 struct registry_conf {
         const char *host;           /* "registry.example:5000" as it stands in references; "*" is the default for all */
         const char *const *mirrors; /* NULL-terminated "host[:port][/prefix]" tried first in order; may be NULL */
-        bool insecure;              /* plain HTTP allowed */
-        const char *ca_file;        /* PEM, NULL: the system's */
-        const char *cert_file, *key_file; /* PEM: our own certificate, both or neither */
+        const struct registry_rewrite *rewrites; /* what repositories are called on the mirrors; the first that matches
+                                                    counts; ends with a NULL pattern; may be NULL */
+        bool insecure;                           /* plain HTTP allowed */
+        const char *ca_file;                     /* PEM, NULL: the system's */
+        const char *cert_file, *key_file;        /* PEM: our own certificate, both or neither */
 };
 
 struct snapshotter_conf {

@@ -39,7 +39,7 @@ static bool component_is_valid(const char *s, size_t len) {
         }
 }
 
-static bool path_is_valid(const char *path) {
+bool path_is_valid(const char *path) {
         for (;;) {
                 size_t len = strcspn(path, "/");
 

@@ -23,6 +23,7 @@ const char *ref_string(const struct ref *r, struct arena *arena); /* "host/path:
 const char *ref_with_digest(const struct ref *r, const char *digest, struct arena *arena); /* "host/path@digest" */
 
 bool tag_is_valid(const char *s);
+bool path_is_valid(const char *path); /* a repository, without its host */
 
 /* "sha256:" and 64 lower-case hex digits: the only digests that are taken. */
 bool digest_is_valid(const char *s);

@@ -9,6 +9,7 @@
 #include "base/str.h"
 #include "http/url.h"
 #include "image/auth-file.h"
+#include "image/rewrite.h"
 #include "image/source.h"
 
 enum { HOSTS_REMEMBERED_MAX = 1024 };
@@ -32,6 +33,9 @@ struct registries *registries_free(struct registries *r) {
                 return NULL;
         for (size_t i = 0; i < r->n_confs; i++)
                 conf_done(&r->confs[i]);
+        for (size_t i = 0; i < r->n_confs; i++)
+                (void) rewrites_free(r->rewrites[i]);
+        free(r->rewrites);
         free(r->confs);
         free(r->auth_file);
         (void) http_free(r->http);
@@ -76,11 +80,16 @@ int registries_new(const struct registry_conf *confs, size_t n, const char *auth
                                                       .cert_file = copy_or_null(confs[i].cert_file),
                                                       .key_file = copy_or_null(confs[i].key_file) };
         r->n_confs = n;
+        r->rewrites = xcalloc(n + 1, sizeof(*r->rewrites));
         r->auth_file = str_empty(auth_file) ? NULL : xstrdup(auth_file);
         r->auth = auth_cache_new();
         r->plain_hosts = map_new();
         r->tls_hosts = map_new();
-        ret_code = http_new(&(struct http_args){ 0 }, &r->http, err);
+        for (size_t i = 0; ret_code == 0 && i < n; i++)
+                if ((ret_code = rewrites_new(confs[i].rewrites, &r->rewrites[i], err)) < 0)
+                        (void) err_wrap(err, "registry %.200s", confs[i].host);
+        if (ret_code == 0)
+                ret_code = http_new(&(struct http_args){ 0 }, &r->http, err);
         if (ret_code < 0) {
                 (void) registries_free(r);
                 return ret_code;
@@ -152,9 +161,9 @@ static struct credentials *own_credentials(const struct registries *r, const cha
         return creds;
 }
 
-/* @address: "host[:port]" or, for mirrors, "host[:port]/prefix". */
+/* @address: "host[:port]" or, for mirrors, "host[:port]/prefix". @path: what the repository is called there. */
 static void endpoint_init(struct endpoint *e, const struct source *s, const struct source_args *args,
-                          const char *address, bool is_mirror) {
+                          const char *address, const char *path, bool is_mirror) {
         const struct registry_conf *conf;
         size_t host_len = strcspn(address, "/");
         const char *prefix = address + host_len, *to;
@@ -166,13 +175,13 @@ static void endpoint_init(struct endpoint *e, const struct source *s, const stru
         e->ca_file = conf ? conf->ca_file : NULL;
         e->cert_file = conf ? conf->cert_file : NULL;
         e->key_file = conf ? conf->key_file : NULL;
-        e->base = xprintf("/v2%s/%s", prefix, args->ref->path);
+        e->base = xprintf("/v2%s/%s", prefix, path);
         e->query = is_mirror ? xprintf("?ns=%s", args->ref->host) : xstrdup("");
         /* A mirror gets credentials only when they were given for the mirror. */
         to = args->creds->server ?: args->ref->host;
         e->creds = registry_is_same(to, e->host) && !credentials_are_empty(args->creds) ? args->creds : NULL;
         if (!e->creds && s->registries->auth_file) {
-                _cleanup_(freep) char *name = xprintf("%s/%s", address, args->ref->path);
+                _cleanup_(freep) char *name = xprintf("%s/%s", address, path);
 
                 e->creds = e->own_creds = own_credentials(s->registries, name);
         }
@@ -188,6 +197,8 @@ struct source *source_new(struct registries *r, const struct source_args *args) 
         const struct registry_conf *conf = conf_of(r, args->ref->host);
         const char *const *mirrors = conf && !args->no_mirrors ? conf->mirrors : NULL;
         struct source *s = xnew(struct source);
+        _cleanup_(arena_freep) struct arena *arena = arena_new(16 * 1024);
+        const char *there = conf ? rewrites_apply(r->rewrites[conf - r->confs], args->ref->path, arena) : NULL;
         size_t n = strv_len(mirrors);
 
         assert(args->ref->host);
@@ -202,8 +213,8 @@ struct source *source_new(struct registries *r, const struct source_args *args) 
         s->n_endpoints = n + 1;
         s->endpoints = xcalloc(n + 1, sizeof(*s->endpoints));
         for (size_t i = 0; i < n; i++)
-                endpoint_init(&s->endpoints[i], s, args, mirrors[i], true);
-        endpoint_init(&s->endpoints[n], s, args, args->ref->host, false);
+                endpoint_init(&s->endpoints[i], s, args, mirrors[i], there, true);
+        endpoint_init(&s->endpoints[n], s, args, args->ref->host, args->ref->path, false);
         return s;
 }
 

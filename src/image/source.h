@@ -6,7 +6,8 @@
 #include "image/registry.h"
 
 struct registries {
-        struct registry_conf *confs; /* own copies */
+        struct registry_conf *confs; /* own copies, but for the rewrites */
+        struct rewrites **rewrites;  /* of each */
         char *auth_file;             /* NULL: none */
         size_t n_confs;
         struct http *http;
