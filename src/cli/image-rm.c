@@ -2,12 +2,15 @@
 /* image rm - remove images. */
 #include <stdio.h>
 #include "base/str.h"
+#include "cli/credentials.h"
 #include "cli/pull.h"
 #include "cli/verbs.h"
 
 static const struct cli_option options[] = {
         { 'a', "all", NULL, "every image that no container uses" },
         { 'f', "force", NULL, "images that are not there are no error" },
+        { 0, "remote", NULL, "from their registries, with every tag that the manifest has; nothing here" },
+        CLI_CREDENTIALS_OPTIONS,
         { 0 },
 };
 
@@ -37,6 +40,22 @@ static int remove_named(struct cli *cli, const char *what, bool force, struct er
                              : err_set(err, ERR_NOT_FOUND, "no image \"%.128s\": \"proxmox-lxcri image ls\" lists them",
                                        what);
         return remove_image(cli, res->image->id, err);
+}
+
+static int remove_remote(struct cli *cli, const struct cli_args *args, const char *what, struct err *err) {
+        Proxmoxlxcri__V1__RemoveRemoteImageRequest req = PROXMOXLXCRI__V1__REMOVE_REMOTE_IMAGE_REQUEST__INIT;
+        Proxmoxlxcri__V1__RemoveRemoteImageResponse *res = NULL;
+        Proxmoxlxcri__V1__Credentials creds;
+        int r = cli_credentials(cli, args, what, &creds, err);
+
+        req.reference = (char *) (uintptr_t) what;
+        req.credentials = &creds;
+        if (r == 0)
+                r = cli_call(cli, "/proxmoxlxcri.v1.Admin/RemoveRemoteImage", &req.base,
+                             &proxmoxlxcri__v1__remove_remote_image_response__descriptor, CLI_TIMEOUT_MS, &res, err);
+        if (r == 0)
+                printf("%s\n", res->digest);
+        return r == -ERR_NOT_FOUND && args_has(args, "force") ? 0 : r;
 }
 
 static int remove_all(struct cli *cli) {
@@ -70,9 +89,11 @@ static int run(struct cli *cli, const struct cli_args *args) {
         if (args_has(args, "all") == (args->n_rest > 0))
                 return cli_usage(&verb_image_rm, args->n_rest > 0 ? "-a takes no images" : "which image? (or -a)");
         if (args_has(args, "all"))
-                return remove_all(cli);
+                return args_has(args, "remote") ? cli_usage(&verb_image_rm, "--remote wants to be told which images")
+                                                : remove_all(cli);
         for (size_t i = 0; i < args->n_rest; i++)
-                if (remove_named(cli, args->rest[i], args_has(args, "force"), &err) < 0)
+                if (args_has(args, "remote") ? remove_remote(cli, args, args->rest[i], &err) < 0
+                                             : remove_named(cli, args->rest[i], args_has(args, "force"), &err) < 0)
                         status = cli_fail(&err);
         return status;
 }

@@ -215,3 +215,23 @@ int admin_verify_images(struct grpc_call *call, const ProtobufCMessage *request,
 
         return images_verify(a->images, &args, err);
 }
+
+int admin_remove_remote_image(struct grpc_call *call, const ProtobufCMessage *request, ProtobufCMessage **ret,
+                              void *userdata, struct err *err) {
+        const Proxmoxlxcri__V1__RemoveRemoteImageRequest *req =
+                (const Proxmoxlxcri__V1__RemoveRemoteImageRequest *) request;
+        Proxmoxlxcri__V1__RemoveRemoteImageResponse *res =
+                arena_new_of(grpc_call_arena(call), Proxmoxlxcri__V1__RemoveRemoteImageResponse);
+        struct image_auth auth = { 0 };
+        const struct image_remote remote = remote_of(call, req->reference, req->credentials, &auth);
+        const struct admin *a = userdata;
+        const char *digest = NULL;
+        int r = images_remote_remove(a->images, &remote, grpc_call_arena(call), &digest, err);
+
+        if (r < 0)
+                return r;
+        proxmoxlxcri__v1__remove_remote_image_response__init(res);
+        res->digest = (char *) (uintptr_t) digest;
+        *ret = &res->base;
+        return 0;
+}

@@ -24,7 +24,7 @@ struct admin {
         void *userdata;
 };
 
-enum { ADMIN_N_METHODS = 17 };
+enum { ADMIN_N_METHODS = 18 };
 /* Fills @ret with the service's methods. */
 void admin_methods(struct admin *admin, struct grpc_method ret[ADMIN_N_METHODS]);
 
@@ -41,6 +41,8 @@ int admin_tag_image(struct grpc_call *call, const ProtobufCMessage *request, Pro
                     struct err *err);
 int admin_list_tags(struct grpc_call *call, const ProtobufCMessage *request, ProtobufCMessage **ret, void *userdata,
                     struct err *err);
+int admin_remove_remote_image(struct grpc_call *call, const ProtobufCMessage *request, ProtobufCMessage **ret,
+                              void *userdata, struct err *err);
 int admin_list_referrers(struct grpc_call *call, const ProtobufCMessage *request, ProtobufCMessage **ret,
                          void *userdata, struct err *err);
 int admin_show_trust(struct grpc_call *call, const ProtobufCMessage *request, ProtobufCMessage **ret, void *userdata,

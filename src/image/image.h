@@ -152,6 +152,11 @@ _must_use_ int images_untag(struct images *s, const char *const *names, struct e
  * ERR_NOT_FOUND; ERR_EXHAUSTED past 20000, which fit into 8 MiB of @arena. @ret: NULL-terminated. */
 _must_use_ int images_remote_tags(struct images *s, const struct image_remote *remote, struct arena *arena,
                                   const char ***ret, struct err *err);
+/* Remove from its registry the manifest that @remote's name leads to, with every tag that has it. @ret_digest: what it
+ * was. ERR_NOT_FOUND; ERR_UNIMPLEMENTED where the registry does not allow it. */
+_must_use_ int images_remote_remove(struct images *s, const struct image_remote *remote, struct arena *arena,
+                                    const char **ret_digest, struct err *err);
+
 struct image_referrer {
         const char *digest, *media_type, *artifact_type; /* "" when absent */
         uint64_t size_bytes;

@@ -189,6 +189,26 @@ int images_referrers(struct images *s, const struct image_remote *remote, const 
         return r < 0 ? err_wrap(err, "list the referrers of %s", ref_string(&ref, arena)) : 0;
 }
 
+int images_remote_remove(struct images *s, const struct image_remote *remote, struct arena *arena,
+                         const char **ret_digest, struct err *err) {
+        _cleanup_(credentials_freep) struct credentials *creds = NULL;
+        _cleanup_(source_freep) struct source *source = NULL;
+        char digest[DIGEST_LEN + 1];
+        struct ref ref;
+        int r = ref_parse(remote->name, arena, &ref, err);
+
+        if (r == 0)
+                r = credentials_new(remote->auth, &creds, err);
+        if (r < 0)
+                return r;
+        source = source_of(s, remote, &ref, creds);
+        r = upload_remove_manifest(source, ref.digest ?: ref.tag, digest, err);
+        if (r < 0)
+                return err_wrap(err, "remove %s from its registry", ref_string(&ref, arena));
+        *ret_digest = arena_strdup(arena, digest);
+        return 0;
+}
+
 /* @args: its ref and creds come from @name and @auth. */
 static int open_source(struct images *s, const char *name, const struct image_auth *auth, struct source_args *args,
                        struct credentials **ret_creds, struct source **ret, struct err *err) {

@@ -110,19 +110,47 @@ int upload_has_manifest(struct source *s, const char *reference, bool *ret, stru
         return is_there(s, "manifests", reference, ret, err);
 }
 
-int upload_delete(struct source *s, const char *path, struct err *err) {
+/* What a tag leads to, as the registry itself says. */
+static int digest_behind(struct source *s, const char *reference, char ret[DIGEST_LEN + 1], struct arena *arena,
+                         struct err *err) {
+        const char *const headers[] = { arena_printf(arena, "Accept: %s", manifest_accept), NULL };
+        struct http_request req = { .method = "HEAD", .headers = headers };
+        struct http_response resp = { 0 };
+        const char *said;
+        int r = source_request(s, registry_of(s), arena_printf(arena, "/manifests/%s", reference), &req, &resp, err);
+
+        if (r == 0 && resp.status != 200)
+                r = source_status_error(&resp, arena, err);
+        said = r == 0 ? http_response_header(&resp, "docker-content-digest", NULL) : NULL;
+        if (r == 0 && !(said && digest_is_valid(said)))
+                r = err_set(err, ERR_UNIMPLEMENTED, "the registry does not tell what %s leads to: name its digest",
+                            reference);
+        if (r == 0)
+                (void) snprintf(ret, DIGEST_LEN + 1, "%s", said);
+        http_response_done(&resp);
+        return r;
+}
+
+int upload_remove_manifest(struct source *s, const char *reference, char ret_digest[DIGEST_LEN + 1], struct err *err) {
         _cleanup_(arena_freep) struct arena *arena = arena_new(64 * 1024);
         struct http_request req = { .method = "DELETE", .max_body = HTTP_ERROR_BODY_MAX };
         struct http_response resp = { 0 };
-        int r = source_request(s, registry_of(s), path, &req, &resp, err);
+        int r = 0;
 
+        if (digest_is_valid(reference))
+                (void) snprintf(ret_digest, DIGEST_LEN + 1, "%s", reference);
+        else
+                r = digest_behind(s, reference, ret_digest, arena, err);
+        if (r == 0)
+                r = source_request(s, registry_of(s), arena_printf(arena, "/manifests/%s", ret_digest), &req, &resp,
+                                   err);
         if (r == 0 && resp.status == 405)
                 r = err_set(err, ERR_UNIMPLEMENTED,
                             "the registry does not allow it (HTTP 405; docker-registry: storage.delete.enabled)");
         else if (r == 0 && resp.status != 202 && resp.status != 200 && resp.status != 204)
                 r = source_status_error(&resp, arena, err);
         http_response_done(&resp);
-        return r < 0 ? err_wrap(err, "remove from %s/%s", registry_of(s)->host, s->repository) : 0;
+        return r;
 }
 
 int upload_manifest(struct source *s, const struct upload_manifest *m, bool *ret_subject_known, struct err *err) {

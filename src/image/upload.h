@@ -44,6 +44,7 @@ struct upload_manifest {
  */
 _must_use_ int upload_manifest(struct source *s, const struct upload_manifest *m, bool *ret_subject_known,
                                struct err *err);
-/* Remove what @path ("/manifests/DIGEST", "/blobs/DIGEST") names. ERR_NOT_FOUND; ERR_UNIMPLEMENTED where the registry
- * does not allow it. */
-_must_use_ int upload_delete(struct source *s, const char *path, struct err *err);
+/* Remove the manifest that @reference (tag or digest) leads to, and with it every tag that has it. @ret_digest: the
+ * manifest's. ERR_NOT_FOUND; ERR_UNIMPLEMENTED where the registry does not allow it. */
+_must_use_ int upload_remove_manifest(struct source *s, const char *reference, char ret_digest[DIGEST_LEN + 1],
+                                      struct err *err);
