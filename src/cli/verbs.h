@@ -29,6 +29,7 @@
         X(verb_image_trust_show)                                                                                       \
         X(verb_image_trust_test)                                                                                       \
         X(verb_image_tags)                                                                                             \
+        X(verb_image_save)                                                                                             \
         X(verb_image_mount)                                                                                            \
         X(verb_image_unmount)                                                                                          \
         X(verb_image_push)                                                                                             \

@@ -15,7 +15,7 @@
 #include "cri/admin.h"
 #include "proto/admin.pb-c.h"
 
-enum { LAYERS_MAX = 1024, DIGEST_MAX = 160, SEND_EVERY_MS = 100 };
+enum { LAYERS_MAX = 1024, DIGEST_MAX = 160, SEND_EVERY_MS = 100, SAVED_MAX = 256 };
 
 struct layer {
         char digest[DIGEST_MAX];
@@ -29,6 +29,7 @@ struct transfer {
         struct admin *admin;
         const ProtobufCMessage *request;
         uint64_t deadline_ns;
+        int fd;        /* of a save, borrowed; taken from the process that asks */
         int cancel_fd; /* eventfds */
         int done_fd;
         pthread_mutex_t lock; /* for what follows */
@@ -132,12 +133,14 @@ static void follow(struct grpc_call *call, struct transfer *t) {
         }
 }
 
-static int transfer(struct grpc_call *call, const ProtobufCMessage *request, struct admin *admin,
-                    int (*run)(struct transfer *t, struct err *err), struct err *err) {
+/* @fd: of a save, borrowed; else -1. */
+static int transfer_with(struct grpc_call *call, const ProtobufCMessage *request, struct admin *admin,
+                         int (*run)(struct transfer *t, struct err *err), int fd, struct err *err) {
         _cleanup_(fd_closep) int cancel = eventfd(0, EFD_CLOEXEC), done = eventfd(0, EFD_CLOEXEC);
         struct transfer t = { .run = run,
                               .admin = admin,
                               .request = request,
+                              .fd = fd,
                               .deadline_ns = grpc_call_deadline_ns(call),
                               .lock = PTHREAD_MUTEX_INITIALIZER };
         pthread_t thread;
@@ -165,6 +168,11 @@ static int transfer(struct grpc_call *call, const ProtobufCMessage *request, str
         (void) arena_free(t.arena);
         (void) pthread_mutex_destroy(&t.lock);
         return r;
+}
+
+static int transfer(struct grpc_call *call, const ProtobufCMessage *request, struct admin *admin,
+                    int (*run)(struct transfer *t, struct err *err), struct err *err) {
+        return transfer_with(call, request, admin, run, -1, err);
 }
 
 static int run_pull(struct transfer *t, struct err *err) {
@@ -246,4 +254,37 @@ int admin_push_image(struct grpc_call *call, const ProtobufCMessage *request, vo
         if (str_empty(req->image) || str_empty(req->destination))
                 return err_set(err, ERR_INVALID, "an image and a destination are wanted");
         return transfer(call, request, userdata, run_push, err);
+}
+
+static int run_save(struct transfer *t, struct err *err) {
+        const Proxmoxlxcri__V1__SaveImagesRequest *req = (const Proxmoxlxcri__V1__SaveImagesRequest *) t->request;
+        const char **images = arena_array(t->arena, const char *, req->n_images + 1);
+        const struct image_save_args args = { .images = images,
+                                              .format = req->folder ? IMAGE_SAVE_FOLDER : IMAGE_SAVE_ARCHIVE,
+                                              .fd = t->fd,
+                                              .cancel_fd = t->cancel_fd,
+                                              .deadline_ns = t->deadline_ns,
+                                              .progress = note_progress,
+                                              .userdata = t };
+
+        struct image *first;
+        int r = images_get(t->admin->images, req->images[0], t->arena, &first, err);
+
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < req->n_images; i++)
+                images[i] = req->images[i];
+        t->image_id = first->id;
+        return images_save(t->admin->images, &args, err);
+}
+
+int admin_save_images(struct grpc_call *call, const ProtobufCMessage *request, void *userdata, struct err *err) {
+        const Proxmoxlxcri__V1__SaveImagesRequest *req = (const Proxmoxlxcri__V1__SaveImagesRequest *) request;
+        _cleanup_(fd_closep) int fd = -1;
+        int r;
+
+        if (req->n_images == 0 || req->n_images > SAVED_MAX)
+                return err_set(err, ERR_INVALID, "1 to %d images are wanted", SAVED_MAX);
+        r = grpc_call_take_fd(call, req->descriptor, &fd, err);
+        return r < 0 ? r : transfer_with(call, request, userdata, run_save, fd, err);
 }

@@ -24,7 +24,7 @@ struct admin {
         void *userdata;
 };
 
-enum { ADMIN_N_METHODS = 18 };
+enum { ADMIN_N_METHODS = 19 };
 /* Fills @ret with the service's methods. */
 void admin_methods(struct admin *admin, struct grpc_method ret[ADMIN_N_METHODS]);
 
@@ -33,6 +33,7 @@ int admin_explain_route(struct grpc_call *call, const ProtobufCMessage *request,
                         struct err *err);
 int admin_pull_image(struct grpc_call *call, const ProtobufCMessage *request, void *userdata, struct err *err);
 int admin_push_image(struct grpc_call *call, const ProtobufCMessage *request, void *userdata, struct err *err);
+int admin_save_images(struct grpc_call *call, const ProtobufCMessage *request, void *userdata, struct err *err);
 int admin_copy_image(struct grpc_call *call, const ProtobufCMessage *request, void *userdata, struct err *err);
 int admin_verify_images(struct grpc_call *call, const ProtobufCMessage *request, void *userdata, struct err *err);
 int admin_log_in(struct grpc_call *call, const ProtobufCMessage *request, ProtobufCMessage **ret, void *userdata,

@@ -199,6 +199,19 @@ struct image_push_args {
  * the image came from. ERR_PRECONDITION: a layer is to be had nowhere. @ret_digest: the manifest's. */
 _must_use_ int images_push(struct images *s, const struct image_push_args *args, struct arena *arena,
                            const char **ret_digest, struct err *err);
+struct image_save_args {
+        const char *const *images;                             /* as images_get() takes them, NULL-terminated */
+        enum { IMAGE_SAVE_ARCHIVE, IMAGE_SAVE_FOLDER } format; /* an OCI image layout in a tar archive, or a folder */
+        int fd;               /* borrowed: where the archive is written to, a file or a pipe; or an empty folder */
+        int cancel_fd;        /* readable: stop, ERR_CANCELLED */
+        uint64_t deadline_ns; /* CLOCK_MONOTONIC, UINT64_MAX: none */
+        /* As image_pull_args. May be NULL. */
+        void (*progress)(const struct image_progress *p, size_t layer, size_t n_layers, void *userdata);
+        void *userdata;
+};
+/* Byte for byte as they came: digests stay what they are. What was written is no layout when it fails. ERR_NOT_FOUND;
+ * ERR_PRECONDITION: the bytes of a layer are not kept here, and no registry is known that has them. */
+_must_use_ int images_save(struct images *s, const struct image_save_args *args, struct err *err);
 /* Remove the image behind @ref with all its names; missing is fine. Layers that a snapshot or another image uses stay.
  */
 _must_use_ int images_remove(struct images *s, const char *ref, struct err *err);

@@ -14,6 +14,7 @@
 #include "image/mountpoint.h"
 #include "image/push.h"
 #include "image/referrers.h"
+#include "image/save.h"
 #include "image/snapshot.h"
 #include "image/verify.h"
 
@@ -276,6 +277,12 @@ int images_push(struct images *s, const struct image_push_args *args, struct are
                                       .max_parallel = s->max_parallel };
 
         return push_run(&env, args, arena, ret_digest, err);
+}
+
+int images_save(struct images *s, const struct image_save_args *args, struct err *err) {
+        int r = save_run(&s->pull_env, args, err);
+
+        return r < 0 ? err_wrap(err, "save") : 0;
 }
 
 /* --- what is here ----------------------------------------------------------------------------------------------- */

@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Images as an OCI image layout, in an archive or a folder: manifests, configs and layers byte for byte as they
+ * came from their registry, so digests stay what they are. Layers' blobs come from what is kept, else from where the
+ * image came from; each is hashed on its way. index.json is written last into a folder: without it, it is no layout. */
+#include "image/save.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <openssl/evp.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/stat.h>
+#include "base/alloc.h"
+#include "base/map.h"
+#include "base/str.h"
+#include "image/tar-write.h"
+
+enum { SAVE_IMAGES_MAX = 256, BUFFER_BYTES = 256 * 1024, TAR_RECORD_BYTES = 10240, REPORT_MS = 100 };
+
+struct saved {
+        struct image *image;
+        const char **blobs;       /* held: documents, then layers' */
+        const char *digest, *raw; /* of its manifest */
+        size_t len;
+        struct manifest manifest;
+};
+
+struct saver {
+        const struct pull_env *env;
+        const struct image_save_args *args;
+        struct arena *arena;
+        struct saved *images;
+        size_t n_images;
+        size_t n_layers, layer; /* all of them, and the one on its way */
+        uint64_t written;       /* into the archive */
+        bool is_file;           /* where it goes, not a pipe */
+        struct map *done;       /* digests */
+        uint8_t *buffer;
+
+        /* The member on its way. */
+        int fd;
+        EVP_MD_CTX *hash;
+        const struct descriptor *blob; /* NULL: a small one */
+        uint64_t done_bytes, reported_ns;
+};
+
+static int check_cancelled(const struct saver *s, struct err *err) {
+        struct pollfd p = { .fd = s->args->cancel_fd, .events = POLLIN };
+
+        return poll(&p, 1, 0) > 0 ? err_set(err, ERR_CANCELLED, "cancelled") : 0;
+}
+
+static void report(struct saver *s, int state) {
+        const struct image_progress p = {
+                .digest = s->blob->digest, .total_bytes = s->blob->size, .done_bytes = s->done_bytes, .state = state
+        };
+
+        s->reported_ns = clock_monotonic_ns();
+        if (s->args->progress)
+                s->args->progress(&p, s->layer, s->n_layers, s->args->userdata);
+}
+
+/* --- members ------------------------------------------------------------------------------------------------------ */
+
+/* Waits until a pipe takes so many bytes at once: it is not ours to make it non-blocking, others have it, too. */
+static int wait_for_pipe(struct saver *s, size_t *len, struct err *err) {
+        struct pollfd p[2] = { { .fd = s->fd, .events = POLLOUT }, { .fd = s->args->cancel_fd, .events = POLLIN } };
+
+        *len = MIN_OF(*len, (size_t) PIPE_BUF);
+        while (poll(p, 2, -1) < 0)
+                if (errno != EINTR)
+                        return err_sys(err, errno, "wait for a pipe");
+        return p[1].revents ? err_set(err, ERR_CANCELLED, "cancelled") : 0;
+}
+
+static int put(struct saver *s, const void *data, size_t len, struct err *err) {
+        const char *at = data;
+
+        while (len > 0) {
+                size_t now = len;
+                int r = s->is_file ? 0 : wait_for_pipe(s, &now, err);
+                ssize_t n;
+
+                if (r < 0)
+                        return r;
+                n = write(s->fd, at, now);
+                if (n < 0 && errno != EINTR && errno != EAGAIN)
+                        return err_sys(err, errno, "write");
+                if (n > 0) {
+                        at += n;
+                        len -= (size_t) n;
+                        s->written += (uint64_t) n;
+                }
+        }
+        return 0;
+}
+
+static int begin(struct saver *s, const char *name, uint64_t size, struct err *err) {
+        uint8_t header[TAR_BLOCK_BYTES];
+
+        if (s->args->format == IMAGE_SAVE_ARCHIVE) {
+                s->fd = s->args->fd;
+                tar_write_header(name, size, header);
+                return put(s, header, sizeof(header), err);
+        }
+        s->fd = openat(s->args->fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+        return s->fd < 0 ? err_sys(err, errno, "create %s", name) : 0;
+}
+
+static int end(struct saver *s, uint64_t size, struct err *err) {
+        static const uint8_t zeros[TAR_BLOCK_BYTES];
+
+        if (s->args->format == IMAGE_SAVE_ARCHIVE)
+                return put(s, zeros, tar_write_padding(size), err);
+        s->fd = fd_close(s->fd);
+        return 0;
+}
+
+static int put_small(struct saver *s, const char *name, const void *data, size_t len, struct err *err) {
+        int r = begin(s, name, len, err);
+
+        if (r == 0)
+                r = put(s, data, len, err);
+        return r == 0 ? end(s, len, err) : r;
+}
+
+static const char *blob_name(struct saver *s, const char *digest) {
+        return arena_printf(s->arena, "blobs/sha256/%s", digest + strlen("sha256:"));
+}
+
+/* False: it is there already, as of another image. */
+static bool is_new(struct saver *s, const char *digest) {
+        if (map_get(s->done, digest))
+                return false;
+        (void) map_set(s->done, digest, s);
+        return true;
+}
+
+/* --- layers ------------------------------------------------------------------------------------------------------- */
+
+static int put_layer_bytes(const void *data, size_t len, void *userdata, struct err *err) {
+        struct saver *s = userdata;
+        int r = check_cancelled(s, err);
+
+        if (r == 0 && len > s->blob->size - s->done_bytes)
+                r = err_set(err, ERR_DATA_LOSS, "it has more bytes than its manifest says");
+        if (r == 0)
+                r = put(s, data, len, err);
+        if (r < 0)
+                return r;
+        (void) EVP_DigestUpdate(s->hash, data, len);
+        s->done_bytes += len;
+        if (clock_monotonic_ns() - s->reported_ns >= REPORT_MS * UINT64_C(1000000))
+                report(s, LAYER_UPLOADING);
+        return 0;
+}
+
+static int put_kept(struct saver *s, int fd, struct err *err) {
+        for (;;) {
+                ssize_t n = read(fd, s->buffer, BUFFER_BYTES);
+                int r;
+
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n <= 0)
+                        return n < 0 ? err_sys(err, errno, "read it") : 0;
+                r = put_layer_bytes(s->buffer, (size_t) n, s, err);
+                if (r < 0)
+                        return r;
+        }
+}
+
+/* The first of its repositories that has it: once bytes have come, it has to be that one. */
+static int put_fetched(struct saver *s, const struct saved *image, struct err *err) {
+        const struct blob_sink sink = { .write = put_layer_bytes, .userdata = s };
+        int r = -ERR_NOT_FOUND;
+
+        for (const char *const *name = image->image->repo_digests; *name && r < 0 && s->done_bytes == 0; name++) {
+                _cleanup_(credentials_freep) struct credentials *creds = NULL;
+                _cleanup_(source_freep) struct source *source = NULL;
+                struct ref ref;
+
+                r = ref_parse(*name, s->arena, &ref, err);
+                if (r == 0)
+                        r = credentials_new(NULL, &creds, err);
+                if (r < 0)
+                        return r;
+                source = source_new(s->env->registries, &(struct source_args){ .ref = &ref,
+                                                                               .creds = creds,
+                                                                               .cancel_fd = s->args->cancel_fd,
+                                                                               .deadline_ns = s->args->deadline_ns });
+                r = source_get_blob(source, s->blob->digest, s->blob->size, &sink, false, err);
+        }
+        if (!*image->image->repo_digests)
+                return err_set(err, ERR_PRECONDITION,
+                               "its bytes are not kept here, and no registry is known that has "
+                               "them");
+        return r < 0 ? err_wrap(err, "its bytes are not kept here: fetch them") : 0;
+}
+
+static int check_layer(struct saver *s, struct err *err) {
+        unsigned char md[EVP_MAX_MD_SIZE];
+        char hex[2 * 32 + 1];
+        unsigned n = 0;
+
+        if (EVP_DigestFinal_ex(s->hash, md, &n) != 1 || n != 32)
+                return err_set(err, ERR_INTERNAL, "sha256");
+        hex_encode(md, n, hex);
+        return s->done_bytes == s->blob->size && str_eq(hex, s->blob->digest + strlen("sha256:"))
+                       ? 0
+                       : err_set(err, ERR_DATA_LOSS, "its bytes here are damaged: pull the image again");
+}
+
+static int put_layer(struct saver *s, const struct saved *image, const struct descriptor *blob, struct err *err) {
+        _cleanup_(fd_closep) int fd = -1;
+        int r;
+
+        s->blob = blob;
+        s->done_bytes = 0;
+        report(s, LAYER_UPLOADING);
+        if (EVP_DigestInit_ex(s->hash, EVP_sha256(), NULL) != 1)
+                return err_set(err, ERR_INTERNAL, "sha256");
+        r = begin(s, blob_name(s, blob->digest), blob->size, err);
+        if (r < 0)
+                return r;
+        r = content_open(s->env->content, blob->digest, blob->size, &fd, err);
+        if (r == 0)
+                r = put_kept(s, fd, err);
+        else if (r == -ERR_NOT_FOUND)
+                r = put_fetched(s, image, err);
+        if (r == 0)
+                r = check_layer(s, err);
+        if (r == 0)
+                r = end(s, blob->size, err);
+        if (r == 0)
+                report(s, LAYER_DONE);
+        return r < 0 ? err_wrap(err, "layer %s", blob->digest) : 0;
+}
+
+/* --- what is saved ------------------------------------------------------------------------------------------------ */
+
+/* Its manifest, of all that it is known by the first: all have the same config. */
+static int find_manifest(struct saver *s, struct saved *image, struct err *err) {
+        for (const char *const *digest = image->blobs; *digest; digest++) {
+                _cleanup_(freep) char *data = NULL;
+                struct manifest m;
+                struct err ignored;
+                size_t len;
+
+                if (!content_read(s->env->content, *digest, MANIFEST_BYTES_MAX, &data, &len) ||
+                    manifest_parse(data, len, "", s->arena, &m, &ignored) < 0 || m.is_index ||
+                    !str_eq(m.config.digest, image->image->id))
+                        continue;
+                image->digest = *digest;
+                image->raw = arena_memdup(s->arena, data, len);
+                image->len = len;
+                image->manifest = m;
+                return 0;
+        }
+        return err_set(err, ERR_DATA_LOSS, "its manifest is damaged: pull the image again");
+}
+
+static int put_image(struct saver *s, struct saved *image, struct err *err) {
+        const struct descriptor *config = &image->manifest.config;
+        _cleanup_(freep) char *data = NULL;
+        size_t len;
+        int r = 0;
+
+        for (size_t i = 0; r == 0 && i < image->manifest.n_layers; i++, s->layer++)
+                if (is_new(s, image->manifest.layers[i].digest))
+                        r = put_layer(s, image, &image->manifest.layers[i], err);
+        if (r == 0 && is_new(s, config->digest)) {
+                if (!content_read(s->env->content, config->digest, CONFIG_BYTES_MAX, &data, &len))
+                        return err_set(err, ERR_DATA_LOSS, "its config is damaged: pull the image again");
+                r = put_small(s, blob_name(s, config->digest), data, len, err);
+        }
+        if (r == 0 && is_new(s, image->digest))
+                r = put_small(s, blob_name(s, image->digest), image->raw, image->len, err);
+        return r;
+}
+
+/* Docker's manifests don't all say what they are; then they are Docker's. */
+static const char *type_of(const struct saved *image, struct arena *arena) {
+        _cleanup_(json_unrefp) json_t *o = NULL;
+        struct err ignored;
+        const char *type;
+
+        if (json_parse(image->raw, image->len, "manifest", &o, &ignored) == 0 &&
+            json_get_string(o, "mediaType", arena, &type, &ignored) == 0 && *type)
+                return type;
+        return "application/vnd.oci.image.manifest.v1+json";
+}
+
+static void add_to_index(struct saver *s, json_t *list, const struct saved *image, const char *name) {
+        json_t *d = json_pack("{s:s s:s s:I}", "mediaType", type_of(image, s->arena), "digest", image->digest, "size",
+                              (json_int_t) image->len);
+
+        if (!d)
+                abort();
+        if (name)
+                (void) json_object_set_new(d, "annotations",
+                                           json_pack("{s:s}", "org.opencontainers.image.ref.name", name));
+        (void) json_array_append_new(list, d);
+}
+
+/* Each of its names by itself, as Podman has it: what "load" takes it under. */
+static int put_index(struct saver *s, struct err *err) {
+        json_t *list = json_array(), *o = json_pack("{s:i s:o}", "schemaVersion", 2, "manifests", list);
+        const char *text;
+
+        if (!o)
+                abort();
+        for (size_t i = 0; i < s->n_images; i++) {
+                const char **names = s->images[i].image->repo_tags;
+
+                if (!*names)
+                        add_to_index(s, list, &s->images[i], NULL);
+                for (; *names; names++)
+                        add_to_index(s, list, &s->images[i], *names);
+        }
+        text = json_to_text(o, s->arena);
+        return put_small(s, "index.json", text, strlen(text), err);
+}
+
+static int put_all(struct saver *s, struct err *err) {
+        static const char layout[] = "{\"imageLayoutVersion\":\"1.0.0\"}";
+        static const uint8_t zeros[TAR_RECORD_BYTES];
+        int r = 0;
+
+        if (s->args->format == IMAGE_SAVE_FOLDER &&
+            (mkdirat(s->args->fd, "blobs", 0755) < 0 || mkdirat(s->args->fd, "blobs/sha256", 0755) < 0))
+                return err_sys(err, errno, "create blobs/sha256");
+        r = put_small(s, "oci-layout", layout, strlen(layout), err);
+        for (size_t i = 0; r == 0 && i < s->n_images; i++) {
+                r = put_image(s, &s->images[i], err);
+                if (r < 0)
+                        return err_wrap(err, "image %s", s->args->images[i]);
+        }
+        if (r == 0)
+                r = put_index(s, err);
+        if (r == 0 && s->args->format == IMAGE_SAVE_ARCHIVE) { /* two empty blocks or more, to a whole record */
+                r = put(s, zeros, (size_t) 2 * TAR_BLOCK_BYTES, err);
+                if (r == 0 && s->written % TAR_RECORD_BYTES != 0)
+                        r = put(s, zeros, TAR_RECORD_BYTES - (size_t) (s->written % TAR_RECORD_BYTES), err);
+        }
+        return r;
+}
+
+static int hold_all(struct saver *s, struct err *err) {
+        for (; s->args->images[s->n_images]; s->n_images++) {
+                struct saved *image = &s->images[s->n_images];
+                const char *name = s->args->images[s->n_images];
+                int r;
+
+                if (s->n_images == SAVE_IMAGES_MAX)
+                        return err_set(err, ERR_EXHAUSTED, "more than %d images at once", SAVE_IMAGES_MAX);
+                r = records_get(s->env->records, name, s->arena, &image->image, err);
+                if (r == 0)
+                        r = records_hold_blobs(s->env->records, image->image->id, s->arena, &image->blobs, err);
+                if (r < 0)
+                        return r;
+                r = find_manifest(s, image, err);
+                s->n_layers += image->manifest.n_layers;
+                if (r < 0) {
+                        s->n_images++;
+                        return err_wrap(err, "image %s", name);
+                }
+        }
+        return s->n_images > 0 ? 0 : err_set(err, ERR_INVALID, "no image named");
+}
+
+int save_run(const struct pull_env *env, const struct image_save_args *args, struct err *err) {
+        _cleanup_(arena_freep) struct arena *arena = arena_new((size_t) 64 << 20);
+        struct saver s = { .env = env, .args = args, .arena = arena, .fd = -1 };
+        struct stat st;
+        int r;
+
+        if (fstat(args->fd, &st) < 0)
+                return err_sys(err, errno, "look at where to");
+        s.is_file = !S_ISFIFO(st.st_mode) && !S_ISSOCK(st.st_mode) && !S_ISCHR(st.st_mode);
+        s.images = arena_array(arena, struct saved, SAVE_IMAGES_MAX);
+        s.done = map_new();
+        s.buffer = xcalloc(1, BUFFER_BYTES);
+        s.hash = EVP_MD_CTX_new();
+        r = s.hash ? hold_all(&s, err) : err_set(err, ERR_INTERNAL, "sha256");
+        if (r == 0)
+                r = put_all(&s, err);
+        if (args->format == IMAGE_SAVE_FOLDER)
+                (void) fd_close(s.fd);
+        for (size_t i = 0; i < s.n_images; i++)
+                for (const char *const *digest = s.images[i].blobs; *digest; digest++)
+                        records_release_blob(env->records, *digest);
+        EVP_MD_CTX_free(s.hash);
+        free(s.buffer);
+        (void) map_free(s.done);
+        return r;
+}

@@ -1,0 +1,174 @@
+"""image save: what other tools make of our archives and folders."""
+
+import json
+import os
+import shutil
+import subprocess
+import tarfile
+
+import pytest
+
+import images as recipes
+from cri import eventually
+from oci import digest
+
+pytestmark = pytest.mark.ours
+
+needs_skopeo = pytest.mark.skipif(not shutil.which('skopeo'), reason='no skopeo here')
+
+
+@pytest.fixture
+def image(daemon, images):
+    recipe = recipes.marked('saved')
+    ref = images.push(recipe, 'saved')
+    id_ = daemon.pull(ref)[0]
+    yield ref, recipe
+    daemon.runtime.cli('image', 'rm', '-f', id_)
+
+
+def blobs_of(recipe):
+    return {digest(data): data for data in [recipe.manifest, *recipe.blobs()]}
+
+
+def digest_of(what):
+    """Of the manifest that skopeo finds."""
+    return digest(subprocess.run(['skopeo', 'inspect', '--raw', what], capture_output=True, check=True).stdout)
+
+
+def are_in(archive, recipe):
+    with tarfile.open(archive) as tar:
+        return all(tar.extractfile(f'blobs/sha256/{d[7:]}').read() == data for d, data in blobs_of(recipe).items())
+
+
+def top_layer(daemon, recipe):
+    layer = json.loads(recipe.manifest)['layers'][-1]
+    return f'{daemon.runtime.root}/blobs/sha256/{layer["digest"][7:]}', layer
+
+
+def test_members(daemon, image, tmp_path, clean):
+    """Exactly these names: by them Proxmox VE knows an OCI archive."""
+    ref, recipe = image
+    archive = tmp_path / 'image.tar'
+    daemon.runtime.cli('image', 'save', '-q', '-o', archive, ref)
+    said = subprocess.run(['tar', '-tf', archive], capture_output=True, check=True, text=True)
+    assert said.stderr == '' and os.listdir(tmp_path) == ['image.tar']
+    assert sorted(said.stdout.split()) == sorted(['oci-layout', 'index.json'] +
+                                                 [f'blobs/sha256/{d[7:]}' for d in blobs_of(recipe)])
+    assert are_in(archive, recipe)
+    with tarfile.open(archive) as tar:
+        [entry] = json.load(tar.extractfile('index.json'))['manifests']
+        assert json.load(tar.extractfile('oci-layout')) == {'imageLayoutVersion': '1.0.0'}
+    assert entry['digest'] == recipe.digest() and entry['mediaType'] == recipe.media_type()
+    assert entry['annotations']['org.opencontainers.image.ref.name'] == ref
+
+
+@needs_skopeo
+def test_skopeo_and_umoci(daemon, image, tmp_path, clean):
+    ref, recipe = image
+    daemon.runtime.cli('image', 'save', '-q', '-o', tmp_path / 'a.tar', ref)
+    daemon.runtime.cli('image', 'save', '-q', '--format', 'oci-dir', '-o', tmp_path / 'dir', ref)
+    for what in (f'oci-archive:{tmp_path}/a.tar', f'oci:{tmp_path}/dir'):
+        assert digest_of(what) == recipe.digest()
+    subprocess.run(['skopeo', 'copy', '-q', '--preserve-digests', '--insecure-policy', f'oci-archive:{tmp_path}/a.tar',
+                    f'oci:{tmp_path}/copy:x'], check=True)
+    assert digest_of(f'oci:{tmp_path}/copy:x') == recipe.digest()
+    if shutil.which('umoci'):
+        subprocess.run(['umoci', 'unpack', '--image', f'{tmp_path}/copy:x', tmp_path / 'bundle'],
+                       check=True, capture_output=True)
+        assert (tmp_path / 'bundle/rootfs/saved').read_text(encoding='ascii') == 'saved\n'
+
+
+@pytest.mark.skipif(not shutil.which('podman'), reason='no Podman here')
+def test_podman_loads_it(podman, daemon, image, tmp_path, clean):
+    ref, recipe = image
+    daemon.runtime.cli('image', 'save', '-q', '-o', tmp_path / 'a.tar', ref)
+    podman('load', '-q', '-i', tmp_path / 'a.tar')
+    said = json.loads(podman('image', 'inspect', ref).stdout)[0]
+    podman('rmi', ref)
+    assert 'sha256:' + said['Id'] == recipe.id() and said['Digest'] == recipe.digest()
+
+
+def test_two_images_through_a_pipe(daemon, image, busybox, tmp_path, clean):
+    """What both have is there once."""
+    runtime = daemon.runtime
+    with open(tmp_path / 'errors', 'w+', encoding='utf-8') as errors, \
+            subprocess.Popen([runtime.program(), '--socket', runtime.socket, 'image', 'save', '-q', image[0], busybox],
+                             stdout=subprocess.PIPE, stderr=errors) as save:
+        said = subprocess.run(['tar', '-t'], stdin=save.stdout, capture_output=True, check=True)
+        save.stdout.close()
+        assert save.wait(60) == 0
+    names = said.stdout.decode().split()
+    assert len(names) == len(set(names)) and names[-1] == 'index.json'
+    assert {f'blobs/sha256/{d[7:]}' for d in blobs_of(image[1])} < set(names)
+
+
+def test_refusals_leave_nothing(daemon, image, tmp_path, clean):
+    (tmp_path / 'full').mkdir()
+    (tmp_path / 'full/x').touch()
+    for args, word in ((['-o', tmp_path / 'a.tar', 'absent.example/x'], 'absent.example/x'),
+                       (['-o', tmp_path / 'a.tar', image[0], 'absent.example/x'], 'absent.example/x'),
+                       (['-o', tmp_path / 'absent/a.tar', image[0]], 'absent'),
+                       (['-o', tmp_path / 'full', '--format', 'oci-dir', image[0]], 'not empty')):
+        done = daemon.runtime.cli('image', 'save', '-q', *args, check=False)
+        assert done.returncode == 1 and word in done.stderr, done
+    assert os.listdir(tmp_path) == ['full']
+
+
+def test_layers_that_are_not_kept_are_fetched(own_daemon, images, tmp_path):
+    recipe = recipes.marked('saved')
+    ref = images.push(recipe, 'saved')
+    own_daemon.pull(ref)
+    os.unlink(top_layer(own_daemon, recipe)[0])
+    own_daemon.runtime.cli('image', 'save', '-q', '-o', tmp_path / 'a.tar', ref)
+    assert are_in(tmp_path / 'a.tar', recipe)
+
+
+def test_a_damaged_layer_is_told(own_daemon, images, tmp_path):
+    recipe = recipes.marked('saved')
+    ref = images.push(recipe, 'saved')
+    own_daemon.pull(ref)
+    path, layer = top_layer(own_daemon, recipe)
+    with open(path, 'r+b') as f:
+        data = bytearray(f.read())
+        data[-1] ^= 1
+        f.seek(0)
+        f.write(data)
+    done = own_daemon.runtime.cli('image', 'save', '-q', '-o', tmp_path / 'a.tar', ref, check=False)
+    assert done.returncode == 1 and 'damaged' in done.stderr and layer['digest'] in done.stderr, done
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_killed_daemon_leaves_nothing(own_daemon, images, tmp_path):
+    """Nothing gets the file's name, and the next save is whole."""
+    recipe = recipes.marked('saved')
+    ref = images.push(recipe, 'saved')
+    own_daemon.pull(ref)
+    runtime = own_daemon.runtime
+    with open(tmp_path / 'errors', 'w+', encoding='utf-8') as errors, \
+            subprocess.Popen([runtime.program(), '--socket', runtime.socket, 'image', 'save', '-q', ref],
+                             stdout=subprocess.PIPE, stderr=errors) as save:
+        save.stdout.read(512)  # the rest waits in the pipe
+        runtime.kill()
+        save.stdout.read()
+        save.stdout.close()
+        assert save.wait(60) == 1
+    own_daemon.start()
+    runtime.cli('image', 'save', '-q', '-o', tmp_path / 'a.tar', ref)
+    assert are_in(tmp_path / 'a.tar', recipe) and sorted(os.listdir(tmp_path)) == ['a.tar', 'errors']
+
+
+def test_a_reader_that_stalls_holds_nothing(own_daemon, images, tmp_path):
+    """The caller is gone, the pipe is full and stays open: the daemon gives up, and with it its holds."""
+    recipe = recipes.marked('saved')
+    ref = images.push(recipe, 'saved')
+    own_daemon.pull(ref)
+    runtime, (layer, _) = own_daemon.runtime, top_layer(own_daemon, recipe)
+    out, into = os.pipe()
+    with subprocess.Popen([runtime.program(), '--socket', runtime.socket, 'image', 'save', '-q', ref],
+                          stdout=into, stderr=subprocess.DEVNULL) as save:
+        os.close(into)
+        assert os.read(out, 512)[257:262] == b'ustar'
+        save.kill()
+    runtime.cli('image', 'rm', ref)
+    eventually(lambda: not os.path.exists(layer))
+    os.close(out)
