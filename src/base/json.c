@@ -101,9 +101,14 @@ static int load(const char *data, size_t len, size_t flags, size_t max_values, c
                 data = copy;
         }
         j = json_loadb(data, len, flags, &why);
-        if (!j)
+        if (!j) {
+                /* It quotes the stranger. */
+                for (char *p = why.text; *p; p++)
+                        if (!isprint((unsigned char) *p))
+                                *p = '?';
                 return err_set(err, ERR_INVALID, "%s is not valid JSON: line %d, column %d: %s", what, why.line,
                                why.column, why.text);
+        }
         if (!json_is_object(j))
                 return err_set(err, ERR_INVALID, "%s is not a JSON object", what);
         *ret = TAKE_PTR(j);

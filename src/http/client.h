@@ -3,9 +3,9 @@
  * response belong to one thread. Connections, TLS sessions and names are kept and used again.
  *
  * What it promises: only http and https; plain http only where the caller allows it; redirects are followed by
- * ourselves, never from https to http, and Authorization goes to the first origin only; no cookies; proxies by the
- * environment, but never for loopback; the certificate is always checked, by its chain and name or by its fingerprint;
- * everything that a server sends has a maximum; secrets are never in messages. */
+ * ourselves, never from https to http nor to a link-local address, and Authorization goes to the first origin only; no
+ * cookies; proxies by the environment, but never for loopback; the certificate is always checked, by its chain and name
+ * or by its fingerprint; everything that a server sends has a maximum; secrets are never in messages. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -67,6 +67,7 @@ struct http_request {
         uint64_t offset;                /* ask for the body from here on (Range) */
         unsigned attempts;              /* 0: 5; for connection errors at most 3 of them */
         bool once;            /* must not arrive twice: no other attempt, not even curl's own, once it was sent */
+        bool is_foreign;      /* another server has named @url: as along redirects, no link-local address */
         bool no_redirects;    /* 3xx are statuses as any other */
         int cancel_fd;        /* readable: stop, ERR_CANCELLED; -1: none */
         uint64_t deadline_ns; /* CLOCK_MONOTONIC; UINT64_MAX: none; ERR_DEADLINE */

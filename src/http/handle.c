@@ -2,10 +2,12 @@
 #include "http/handle.h"
 
 #include <ctype.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
 #include "base/alloc.h"
 #include "base/arena.h"
 #include "base/str.h"
@@ -21,6 +23,7 @@ struct exchange {
         uint64_t skip;     /* bytes of the body to drop: the server ignored Range */
         unsigned sends;    /* connections that it went out on */
         bool stopped;      /* by us: @err says why */
+        bool is_foreign;   /* a server has named the URL */
         bool body_started; /* later header lines are trailers */
 };
 
@@ -322,6 +325,34 @@ static int on_send(void *userdata, char *ip, char *local_ip, int port, int local
         return CURL_PREREQFUNC_OK;
 }
 
+/* The services of clouds and routers that live at such addresses are for this machine, not for whom it asks. */
+static bool is_link_local(const struct sockaddr *a) {
+        const struct in6_addr *v6 = &((const struct sockaddr_in6 *) (const void *) a)->sin6_addr;
+        const uint8_t *v4 = (const uint8_t *) &((const struct sockaddr_in *) (const void *) a)->sin_addr;
+
+        if (a->sa_family == AF_INET6) {
+                if (!IN6_IS_ADDR_V4MAPPED(v6))
+                        return IN6_IS_ADDR_LINKLOCAL(v6);
+                v4 = &v6->s6_addr[12];
+        } else if (a->sa_family != AF_INET) {
+                return false;
+        }
+        return v4[0] == 169 && v4[1] == 254;
+}
+
+/* The address is the one that a name has led to: a check of the URL alone would not do. */
+static curl_socket_t on_socket(void *userdata, curlsocktype purpose, struct curl_sockaddr *a) {
+        struct exchange *x = userdata;
+
+        (void) purpose;
+        if (x->is_foreign && is_link_local(&a->addr)) {
+                (void) err_set(x->err, ERR_PRECONDITION, "it leads to a link-local address, which is refused");
+                stop(x);
+                return CURL_SOCKET_BAD;
+        }
+        return socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
+}
+
 static void set_transfer(CURL *c, const struct http *h, struct exchange *x, const char *url, char *error) {
         char range[32];
 
@@ -342,6 +373,8 @@ static void set_transfer(CURL *c, const struct http *h, struct exchange *x, cons
         (void) curl_easy_setopt(c, CURLOPT_HEADERDATA, x);
         (void) curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_body);
         (void) curl_easy_setopt(c, CURLOPT_WRITEDATA, x);
+        (void) curl_easy_setopt(c, CURLOPT_OPENSOCKETFUNCTION, on_socket);
+        (void) curl_easy_setopt(c, CURLOPT_OPENSOCKETDATA, x);
         (void) curl_easy_setopt(c, CURLOPT_PREREQFUNCTION, on_send);
         (void) curl_easy_setopt(c, CURLOPT_PREREQDATA, x);
         if (h->unix_socket)
@@ -463,7 +496,7 @@ static int report(CURLcode code, char *error, const char *url, const struct hand
 
 int handle_exchange(struct handle *handle, const struct http_request *req, const char *url, bool is_first_origin,
                     struct http_response *ret, struct err *err) {
-        struct exchange x = { .req = req, .resp = ret, .err = err };
+        struct exchange x = { .req = req, .resp = ret, .err = err, .is_foreign = req->is_foreign || !is_first_origin };
         struct curl_slist *headers = header_list(req, is_first_origin);
         char error[CURL_ERROR_SIZE] = "";
         curl_mime *mime = NULL;

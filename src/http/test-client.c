@@ -156,6 +156,25 @@ static void test_redirect_drops_secrets(struct http *h) {
         server_stop(&other);
 }
 
+/* Neither by a redirect nor by a URL that a server has named; as a number it is the same address. */
+static void test_link_local(struct http *h) {
+        static const char *const targets[] = { "http://169.254.169.254/x", "http://2852039166/x", "http://[fe80::1]/x",
+                                               "http://[::ffff:169.254.1.1]/x" };
+
+        for (size_t i = 0; i < ELEMENTSOF(targets); i++) {
+                const struct http_request req = { .url = targets[i],
+                                                  .allow_http = true,
+                                                  .is_foreign = true,
+                                                  .cancel_fd = -1,
+                                                  .deadline_ns = UINT64_MAX };
+                struct http_response resp = { 0 };
+                struct err err;
+
+                assert(http_perform(h, &req, &resp, &err) == -ERR_PRECONDITION && strstr(err.msg, "link-local"));
+                http_response_done(&resp);
+        }
+}
+
 static void test_redirect_limits(struct http *h) {
         static const char loop[] = "HTTP/1.1 302 T\r\nLocation: /start\r\nConnection: close\r\n\r\n";
         struct server s = { .answers = { loop, loop, loop, loop, loop, loop, loop, loop, loop, loop, loop, loop } };
@@ -327,6 +346,7 @@ int main(void) {
         test_plain(h);
         test_redirect_drops_secrets(h);
         test_redirect_limits(h);
+        test_link_local(h);
         test_retries(h);
         test_range(h);
         test_limits(h);

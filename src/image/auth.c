@@ -283,6 +283,7 @@ static int ask_token_server(const struct auth_request *req, const char *realm, c
         struct http_request http = { .headers = form_headers + 1,
                                      .ca_file = req->ca_file,
                                      .allow_http = req->allow_http,
+                                     .is_foreign = true,
                                      .cancel_fd = req->cancel_fd,
                                      .deadline_ns = req->deadline_ns,
                                      .max_body = TOKEN_REPLY_MAX };
