@@ -6,7 +6,7 @@
 #include <unistd.h>
 #include "base/alloc.h"
 #include "base/str.h"
-#include "image/manifest.h"
+#include "image/local.h"
 #include "image/referrers.h"
 #include "image/relay.h"
 #include "image/send.h"
@@ -19,8 +19,7 @@ struct push {
         struct arena *arena;
         struct image *image;
         const char **held; /* its blobs, which stay as long as this */
-        struct strbuf raw; /* the manifest */
-        struct manifest manifest;
+        struct local_manifest local;
         struct ref to_ref, origin_ref;
         struct credentials *to_creds, *origin_creds;
         struct source *to, *origin; /* @origin NULL: there is none */
@@ -28,38 +27,12 @@ struct push {
 
 /* --- the image as it is here ------------------------------------------------------------------------------------ */
 
-/* Takes @digest's document if it is the manifest whose config is the image. */
-static bool take_manifest(struct push *p, const char *digest) {
-        struct manifest m;
-        struct err ignored;
-        char *data;
-        size_t len;
-
-        if (!content_read(p->env->content, digest, MANIFEST_BYTES_MAX, &data, &len))
-                return false;
-        if (manifest_parse(data, len, "", p->arena, &m, &ignored) == 0 && !m.is_index &&
-            str_eq(m.config.digest, p->image->id)) {
-                p->manifest = m;
-                p->raw = (struct strbuf){ .data = data, .len = len, .cap = len + 1, .max = len };
-                return true;
-        }
-        free(data);
-        return false;
-}
-
-/* Of several with one config, as of an image that was compressed twice, any will do. */
 static int load(struct push *p, struct err *err) {
         int r = records_get(p->env->records, p->args->image, p->arena, &p->image, err);
 
         if (r == 0)
                 r = records_hold_blobs(p->env->records, p->image->id, p->arena, &p->held, err);
-        if (r < 0)
-                return r;
-        for (const char **d = p->held; *d && !p->raw.data; d++)
-                (void) take_manifest(p, *d);
-        if (!p->raw.data)
-                return err_set(err, ERR_DATA_LOSS, "its manifest is missing or damaged: pull it again");
-        return 0;
+        return r == 0 ? local_manifest(p->env->content, p->image->id, p->held, p->arena, &p->local, err) : r;
 }
 
 /* --- where it goes and comes from ------------------------------------------------------------------------------- */
@@ -179,9 +152,9 @@ static bool is_other_to_be_had(const struct send_blob *blob, const struct blob_r
 static size_t list_blobs(const struct push *p, struct send_blob *ret) {
         size_t n = 0;
 
-        ret[n++] = (struct send_blob){ p->manifest.config.digest, p->manifest.config.size };
-        for (size_t i = 0; i < p->manifest.n_layers; i++) {
-                const struct descriptor *d = &p->manifest.layers[i];
+        ret[n++] = (struct send_blob){ p->local.manifest.config.digest, p->local.manifest.config.size };
+        for (size_t i = 0; i < p->local.manifest.n_layers; i++) {
+                const struct descriptor *d = &p->local.manifest.layers[i];
                 size_t same = 0;
 
                 while (same < n && !str_eq(ret[same].digest, d->digest))
@@ -195,7 +168,7 @@ static size_t list_blobs(const struct push *p, struct send_blob *ret) {
 /* --- all -------------------------------------------------------------------------------------------------------- */
 
 static int send(struct push *p, const char *mount, const char **ret_digest, struct err *err) {
-        struct send_blob *blobs = arena_array(p->arena, struct send_blob, p->manifest.n_layers + 1);
+        struct send_blob *blobs = arena_array(p->arena, struct send_blob, p->local.manifest.n_layers + 1);
         const struct send_args sending = { .to = p->to,
                                            .blobs = blobs,
                                            .n = list_blobs(p, blobs),
@@ -209,9 +182,9 @@ static int send(struct push *p, const char *mount, const char **ret_digest, stru
                                            .progress = p->args->progress,
                                            .progress_userdata = p->args->userdata };
         struct upload_manifest put = { .reference = p->to_ref.digest ?: p->to_ref.tag,
-                                       .data = strbuf_str(&p->raw),
-                                       .len = p->raw.len,
-                                       .media_type = p->manifest.media_type };
+                                       .data = p->local.raw,
+                                       .len = p->local.len,
+                                       .media_type = p->local.manifest.media_type };
         char digest[DIGEST_LEN + 1];
         int r;
 
@@ -251,6 +224,5 @@ int push_run(const struct push_env *env, const struct image_push_args *args, str
         (void) source_free(p.origin);
         (void) credentials_free(p.to_creds);
         (void) credentials_free(p.origin_creds);
-        strbuf_done(&p.raw);
         return r < 0 ? err_wrap(err, "push %.300s to %.300s", args->image, name) : 0;
 }

@@ -14,16 +14,15 @@
 #include "base/alloc.h"
 #include "base/map.h"
 #include "base/str.h"
+#include "image/local.h"
 #include "image/tar-write.h"
 
 enum { SAVE_IMAGES_MAX = 256, BUFFER_BYTES = 256 * 1024, TAR_RECORD_BYTES = 10240, REPORT_MS = 100 };
 
 struct saved {
         struct image *image;
-        const char **blobs;       /* held: documents, then layers' */
-        const char *digest, *raw; /* of its manifest */
-        size_t len;
-        struct manifest manifest;
+        const char **blobs; /* held: documents, then layers' */
+        struct local_manifest local;
 };
 
 struct saver {
@@ -241,42 +240,22 @@ static int put_layer(struct saver *s, const struct saved *image, const struct de
 /* --- what is saved ------------------------------------------------------------------------------------------------ */
 
 /* Its manifest, of all that it is known by the first: all have the same config. */
-static int find_manifest(struct saver *s, struct saved *image, struct err *err) {
-        for (const char *const *digest = image->blobs; *digest; digest++) {
-                _cleanup_(freep) char *data = NULL;
-                struct manifest m;
-                struct err ignored;
-                size_t len;
-
-                if (!content_read(s->env->content, *digest, MANIFEST_BYTES_MAX, &data, &len) ||
-                    manifest_parse(data, len, "", s->arena, &m, &ignored) < 0 || m.is_index ||
-                    !str_eq(m.config.digest, image->image->id))
-                        continue;
-                image->digest = *digest;
-                image->raw = arena_memdup(s->arena, data, len);
-                image->len = len;
-                image->manifest = m;
-                return 0;
-        }
-        return err_set(err, ERR_DATA_LOSS, "its manifest is damaged: pull the image again");
-}
-
 static int put_image(struct saver *s, struct saved *image, struct err *err) {
-        const struct descriptor *config = &image->manifest.config;
+        const struct descriptor *config = &image->local.manifest.config;
         _cleanup_(freep) char *data = NULL;
         size_t len;
         int r = 0;
 
-        for (size_t i = 0; r == 0 && i < image->manifest.n_layers; i++, s->layer++)
-                if (is_new(s, image->manifest.layers[i].digest))
-                        r = put_layer(s, image, &image->manifest.layers[i], err);
+        for (size_t i = 0; r == 0 && i < image->local.manifest.n_layers; i++, s->layer++)
+                if (is_new(s, image->local.manifest.layers[i].digest))
+                        r = put_layer(s, image, &image->local.manifest.layers[i], err);
         if (r == 0 && is_new(s, config->digest)) {
                 if (!content_read(s->env->content, config->digest, CONFIG_BYTES_MAX, &data, &len))
                         return err_set(err, ERR_DATA_LOSS, "its config is damaged: pull the image again");
                 r = put_small(s, blob_name(s, config->digest), data, len, err);
         }
-        if (r == 0 && is_new(s, image->digest))
-                r = put_small(s, blob_name(s, image->digest), image->raw, image->len, err);
+        if (r == 0 && is_new(s, image->local.digest))
+                r = put_small(s, blob_name(s, image->local.digest), image->local.raw, image->local.len, err);
         return r;
 }
 
@@ -286,15 +265,15 @@ static const char *type_of(const struct saved *image, struct arena *arena) {
         struct err ignored;
         const char *type;
 
-        if (json_parse(image->raw, image->len, "manifest", &o, &ignored) == 0 &&
+        if (json_parse(image->local.raw, image->local.len, "manifest", &o, &ignored) == 0 &&
             json_get_string(o, "mediaType", arena, &type, &ignored) == 0 && *type)
                 return type;
         return "application/vnd.oci.image.manifest.v1+json";
 }
 
 static void add_to_index(struct saver *s, json_t *list, const struct saved *image, const char *name) {
-        json_t *d = json_pack("{s:s s:s s:I}", "mediaType", type_of(image, s->arena), "digest", image->digest, "size",
-                              (json_int_t) image->len);
+        json_t *d = json_pack("{s:s s:s s:I}", "mediaType", type_of(image, s->arena), "digest", image->local.digest,
+                              "size", (json_int_t) image->local.len);
 
         if (!d)
                 abort();
@@ -360,8 +339,8 @@ static int hold_all(struct saver *s, struct err *err) {
                         r = records_hold_blobs(s->env->records, image->image->id, s->arena, &image->blobs, err);
                 if (r < 0)
                         return r;
-                r = find_manifest(s, image, err);
-                s->n_layers += image->manifest.n_layers;
+                r = local_manifest(s->env->content, image->image->id, image->blobs, s->arena, &image->local, err);
+                s->n_layers += image->local.manifest.n_layers;
                 if (r < 0) {
                         s->n_images++;
                         return err_wrap(err, "image %s", name);

@@ -12,7 +12,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/str.h"
-#include "image/manifest.h"
+#include "image/local.h"
 #include "image/tree-diff.h"
 
 enum { ARENA_MAX = 64 << 20, READ_BYTES = 256 * 1024 };
@@ -219,29 +219,6 @@ static int check_layers(struct verify *v, struct err *err) {
 
 /* --- all -------------------------------------------------------------------------------------------------------- */
 
-/* The manifest that leads to the image, of the documents that are here. */
-static bool find_manifest(struct verify *v) {
-        for (const char **digest = v->blobs; *digest; digest++) {
-                struct manifest m;
-                struct err ignored;
-                char *data;
-                size_t len;
-                bool found;
-
-                if (!content_read(v->env->content, *digest, MANIFEST_BYTES_MAX, &data, &len))
-                        continue;
-                found = manifest_parse(data, len, "", v->arena, &m, &ignored) == 0 && !m.is_index &&
-                        str_eq(m.config.digest, v->image->id);
-                free(data);
-                if (!found)
-                        continue;
-                report(v, "manifest", *digest, CHECK_SOUND, "");
-                v->manifest = m;
-                return true;
-        }
-        return false;
-}
-
 static int read_config(struct verify *v, struct err *err) {
         char *data;
         size_t len;
@@ -257,12 +234,16 @@ static int read_config(struct verify *v, struct err *err) {
 }
 
 static int check_all(struct verify *v, struct err *err) {
-        int r;
+        struct local_manifest local;
+        struct err why;
+        int r = local_manifest(v->env->content, v->image->id, v->blobs, v->arena, &local, &why);
 
-        if (!find_manifest(v)) {
-                report(v, "manifest", v->image->id, CHECK_DAMAGED, "missing, or damaged: pull the image again");
+        if (r < 0) {
+                report(v, "manifest", v->image->id, CHECK_DAMAGED, why.msg);
                 return 0;
         }
+        v->manifest = local.manifest;
+        report(v, "manifest", local.digest, CHECK_SOUND, "");
         r = check_blob(v, "config", &v->manifest.config, true, err);
         if (r == 0 && read_config(v, err) < 0)
                 return 0; /* that was reported */

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* local - the manifest of an image that is here. Private to image/. */
+#pragma once
+#include "image/content.h"
+#include "image/manifest.h"
+
+struct local_manifest {
+        const char *digest, *raw; /* the document as it came, its digest being that of @raw */
+        size_t len;
+        struct manifest manifest;
+};
+/* That of image @id among its @blobs (records_hold_blobs()), all in @arena; of several, as of an image that was
+ * compressed twice, the first. ERR_DATA_LOSS: it is missing or damaged. */
+_must_use_ int local_manifest(struct content *c, const char *id, const char *const *blobs, struct arena *arena,
+                              struct local_manifest *ret, struct err *err);
