@@ -59,27 +59,17 @@ static int remove_remote(struct cli *cli, const struct cli_args *args, const cha
 }
 
 static int remove_all(struct cli *cli) {
-        Runtime__V1__ListImagesRequest req = RUNTIME__V1__LIST_IMAGES_REQUEST__INIT;
-        Runtime__V1__ListImagesResponse *res;
-        cri_container **list;
-        int status = EXIT_FINE;
+        Proxmoxlxcri__V1__PruneImagesRequest req = PROXMOXLXCRI__V1__PRUNE_IMAGES_REQUEST__INIT;
+        Proxmoxlxcri__V1__PruneImagesResponse *res = NULL;
         struct err err;
-        size_t n;
 
-        if (cri_containers(cli, NULL, &list, &n, &err) < 0 ||
-            cli_call(cli, "/runtime.v1.ImageService/ListImages", &req.base,
-                     &runtime__v1__list_images_response__descriptor, CLI_TIMEOUT_MS, &res, &err) < 0)
+        req.all = true;
+        if (cli_call(cli, "/proxmoxlxcri.v1.Admin/PruneImages", &req.base,
+                     &proxmoxlxcri__v1__prune_images_response__descriptor, CLI_TIMEOUT_MS, &res, &err) < 0)
                 return cli_fail(&err);
-        for (size_t i = 0; i < res->n_images; i++) {
-                bool used = res->images[i]->pinned;
-
-                for (size_t k = 0; k < n; k++)
-                        used = used || str_eq(list[k]->image_ref, res->images[i]->id) ||
-                               str_eq(list[k]->image_id, res->images[i]->id);
-                if (!used && remove_image(cli, res->images[i]->id, &err) < 0)
-                        status = cli_fail(&err);
-        }
-        return status;
+        for (size_t i = 0; i < res->n_images; i++)
+                printf("%s\n", res->images[i]->id);
+        return EXIT_FINE;
 }
 
 static int run(struct cli *cli, const struct cli_args *args) {

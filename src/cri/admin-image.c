@@ -3,6 +3,8 @@
 #include "cri/admin.h"
 
 #include "base/alloc.h"
+#include <string.h>
+#include "base/log.h"
 #include "base/str.h"
 #include "proto/admin.pb-c.h"
 
@@ -178,6 +180,76 @@ int admin_test_trust(struct grpc_call *call, const ProtobufCMessage *request, Pr
         res->scope = text(verdict.scope);
         res->digest = text(verdict.digest);
         res->signers = text(verdict.signers);
+        *ret = &res->base;
+        return 0;
+}
+
+/* "KEY" or "KEY=VALUE". */
+static bool has_label(const struct image *image, const char *wanted) {
+        const char *value = strchr(wanted, '=');
+        size_t len = value ? (size_t) (value - wanted) : strlen(wanted);
+
+        for (const char **l = image->config.labels; *l; l += 2)
+                if (strncmp(l[0], wanted, len) == 0 && !l[0][len] && (!value || str_eq(l[1], value + 1)))
+                        return true;
+        return false;
+}
+
+struct prune {
+        const Proxmoxlxcri__V1__PruneImagesRequest *request;
+        const char *const *pinned;
+};
+
+static bool is_to_go(const struct image *image, void *userdata) {
+        const struct prune *p = userdata;
+
+        if ((image->repo_tags[0] && !p->request->all) || image_is_pinned(image, p->pinned))
+                return false;
+        for (size_t i = 0; i < p->request->n_labels; i++) {
+                const char *label = p->request->labels[i];
+
+                if (*label == '!' ? has_label(image, label + 1) : !has_label(image, label))
+                        return false;
+        }
+        return true;
+}
+
+static Proxmoxlxcri__V1__PrunedImage *pruned(const struct image *image, struct arena *arena) {
+        Proxmoxlxcri__V1__PrunedImage *m = arena_new_of(arena, Proxmoxlxcri__V1__PrunedImage);
+        const char **names = image->repo_tags[0] ? image->repo_tags : image->repo_digests;
+
+        proxmoxlxcri__v1__pruned_image__init(m);
+        m->id = (char *) (uintptr_t) image->id;
+        m->names = (char **) (uintptr_t) names;
+        m->n_names = strv_len(names);
+        m->bytes = image->size_bytes;
+        return m;
+}
+
+int admin_prune_images(struct grpc_call *call, const ProtobufCMessage *request, ProtobufCMessage **ret, void *userdata,
+                       struct err *err) {
+        const Proxmoxlxcri__V1__PruneImagesRequest *req = (const Proxmoxlxcri__V1__PruneImagesRequest *) request;
+        struct arena *arena = grpc_call_arena(call);
+        Proxmoxlxcri__V1__PruneImagesResponse *res = arena_new_of(arena, Proxmoxlxcri__V1__PruneImagesResponse);
+        const struct admin *a = userdata;
+        struct prune p = { req, a->pinned_images };
+        const struct image_prune_args args = { .pick = is_to_go, .userdata = &p, .dry_run = req->dry_run };
+        struct image **list = NULL;
+        uint64_t bytes = 0;
+        size_t n = 0;
+        int r = images_prune(a->images, &args, arena, &list, &n, &bytes, err);
+
+        for (size_t i = 0; i < n && !req->dry_run; i++)
+                log_info("image removed, since unused", "image", list[i]->id, "name",
+                         list[i]->repo_tags[0] ?: list[i]->repo_digests[0] ?: "", NULL);
+        if (r < 0)
+                return r;
+        proxmoxlxcri__v1__prune_images_response__init(res);
+        res->freed_bytes = bytes;
+        res->n_images = n;
+        res->images = arena_array(arena, Proxmoxlxcri__V1__PrunedImage *, n + 1);
+        for (size_t i = 0; i < n; i++)
+                res->images[i] = pruned(list[i], arena);
         *ret = &res->base;
         return 0;
 }

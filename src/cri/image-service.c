@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* image-service - images: pull, list, status, remove, disk usage. */
-#include <fnmatch.h>
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/str.h"
@@ -21,14 +20,6 @@ static void fill_user(CRI(Image) * m, const char *user, struct arena *a) {
         m->uid->value = uid;
 }
 
-static bool is_pinned(const struct cri *c, const struct image *i) {
-        for (const char *const *p = c->args.pinned_images; p && *p; p++)
-                for (const char **tag = i->repo_tags; *tag; tag++)
-                        if (fnmatch(*p, *tag, 0) == 0)
-                                return true;
-        return false;
-}
-
 static CRI(Image) * to_cri(const struct cri *c, const struct image *i, struct arena *a) {
         CRI(Image) *m = cri_make(a, Image, image);
 
@@ -38,7 +29,7 @@ static CRI(Image) * to_cri(const struct cri *c, const struct image *i, struct ar
         m->repo_digests = (char **) i->repo_digests;
         m->n_repo_digests = strv_len((const char *const *) i->repo_digests);
         m->size = i->size_bytes;
-        m->pinned = is_pinned(c, i);
+        m->pinned = image_is_pinned(i, c->args.pinned_images);
         m->spec = cri_make(a, ImageSpec, image_spec);
         m->spec->image = (char *) i->id;
         fill_user(m, i->config.user, a);

@@ -215,6 +215,7 @@ static void describe(struct daemon *d) {
         d->admin = (struct admin){
                 .images = d->images,
                 .pods = d->pods,
+                .pinned_images = d->conf->pinned_images,
                 .pull_pool = d->pullers,
                 .version = PROJECT_VERSION,
                 .lxc_version = LXC_VERSION,

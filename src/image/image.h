@@ -216,6 +216,19 @@ _must_use_ int images_save(struct images *s, const struct image_save_args *args,
  */
 _must_use_ int images_remove(struct images *s, const char *ref, struct err *err);
 
+/* Has it a tag that one of the patterns (fnmatch(3)) matches? @patterns: NULL-terminated, or NULL. */
+bool image_is_pinned(const struct image *image, const char *const *patterns);
+
+struct image_prune_args {
+        /* Is it to go? Asked of images that no container and no mount uses, with a lock held: it calls nothing here. */
+        bool (*pick)(const struct image *image, void *userdata);
+        void *userdata;
+        bool dry_run; /* only tell which */
+};
+/* Remove unused images. @ret: those that went, in @arena; @ret_bytes: by how much the store got smaller. */
+_must_use_ int images_prune(struct images *s, const struct image_prune_args *args, struct arena *arena,
+                            struct image ***ret, size_t *ret_n, uint64_t *ret_bytes, struct err *err);
+
 /* --- images mounted on the host (image-mount.c) ----------------------------------------------------------------- */
 
 struct image_mount_args {

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -225,7 +226,7 @@ int images_copy(struct images *s, const struct image_copy_args *args, struct are
                 struct err *err) {
         _cleanup_(credentials_freep) struct credentials *from_creds = NULL, *to_creds = NULL;
         _cleanup_(source_freep) struct source *from = NULL, *to = NULL;
-        struct ref from_ref, to_ref;
+        struct ref from_ref = { 0 }, to_ref = { 0 };
         struct copy_args copy = { .from_ref = &from_ref,
                                   .to_ref = &to_ref,
                                   .all = args->all,
@@ -250,6 +251,26 @@ int images_copy(struct images *s, const struct image_copy_args *args, struct are
         if (r == 0)
                 r = copy_run(&copy, arena, ret_digest, err);
         return r < 0 ? err_wrap(err, "copy %s to %s", ref_string(&from_ref, arena), ref_string(&to_ref, arena)) : 0;
+}
+
+bool image_is_pinned(const struct image *image, const char *const *patterns) {
+        for (; patterns && *patterns; patterns++)
+                for (const char **tag = image->repo_tags; *tag; tag++)
+                        if (fnmatch(*patterns, *tag, 0) == 0)
+                                return true;
+        return false;
+}
+
+int images_prune(struct images *s, const struct image_prune_args *args, struct arena *arena, struct image ***ret,
+                 size_t *ret_n, uint64_t *ret_bytes, struct err *err) {
+        uint64_t before, after, inodes;
+        int r;
+
+        records_usage(s->records, &before, &inodes);
+        r = records_prune(s->records, args, arena, ret, ret_n, err);
+        records_usage(s->records, &after, &inodes);
+        *ret_bytes = before > after ? before - after : 0;
+        return r < 0 ? err_wrap(err, "remove unused images") : 0;
 }
 
 int images_verify(struct images *s, const struct image_verify_args *args, struct err *err) {

@@ -79,21 +79,27 @@ int records_release_layer(struct records *r, const char *chain_id, struct err *e
         return ret;
 }
 
-bool records_freeze_layer(struct records *r, const char *chain_id) {
+/* Does anybody but images and the caller hold it? */
+static bool is_used(struct records *r, const char *chain_id) {
         unsigned known = 1;
         size_t it = 0;
         const char *id;
         void *value;
-        bool ret;
 
-        (void) pthread_mutex_lock(&r->lock);
         while (map_next(r->images, &it, &id, &value)) {
                 const struct entry *e = value;
 
                 for (size_t i = 0; i < e->n_layers; i++)
                         known += str_eq(e->layers[i], chain_id);
         }
-        ret = !index_layer(r, chain_id)->removing && index_layer(r, chain_id)->holds == known;
+        return index_layer(r, chain_id)->holds > known;
+}
+
+bool records_freeze_layer(struct records *r, const char *chain_id) {
+        bool ret;
+
+        (void) pthread_mutex_lock(&r->lock);
+        ret = !index_layer(r, chain_id)->removing && !is_used(r, chain_id);
         if (ret)
                 index_layer(r, chain_id)->removing = true;
         (void) pthread_mutex_unlock(&r->lock);
@@ -493,6 +499,82 @@ int records_remove(struct records *r, const char *ref, struct err *err) {
         if (ret == -ERR_NOT_FOUND)
                 return 0;
         return ret < 0 ? ret : release_entry(r, e, err);
+}
+
+struct used {
+        struct map *tops; /* highest layers of what is mounted for containers and on the host: each tells its image */
+        struct arena *arena;
+        struct err *err;
+};
+
+static int note_used(const char *id, const void *value, size_t len, void *userdata) {
+        struct used *u = userdata;
+        const char **layers, **volumes;
+        int r = record_decode_snapshot(value, len, u->arena, &layers, &volumes, u->err);
+
+        if (r < 0)
+                return r;
+        for (; *layers; layers++)
+                if (!layers[1])
+                        (void) map_set(u->tops, *layers, u);
+        for (; *volumes; volumes++) /* of several images, not told apart */
+                (void) map_set(u->tops, *volumes, u);
+        return 0;
+}
+
+/* Out of the index, to be released. NULL: it is not to go. */
+static struct entry *prune_one(struct records *r, const char *id, const struct image_prune_args *args,
+                               const struct map *tops, struct arena *arena, struct image **ret, struct err *err) {
+        struct entry *e = map_get(r->images, id);
+        _cleanup_(freep) void *value = NULL;
+        size_t len;
+
+        if (!e || (e->n_layers && map_get(tops, e->layers[e->n_layers - 1])) ||
+            store_get(r->store, STORE_IMAGE, id, &value, &len, err) < 0 ||
+            image_of(r, e, value, len, arena, ret, err) < 0 || !args->pick(*ret, args->userdata))
+                return NULL;
+        if (!args->dry_run) {
+                if (delete_image(r, e, err) < 0)
+                        return NULL;
+                index_take_image(r, e);
+        }
+        return e;
+}
+
+int records_prune(struct records *r, const struct image_prune_args *args, struct arena *arena, struct image ***ret,
+                  size_t *ret_n, struct err *err) {
+        _cleanup_(map_freep) struct map *tops = map_new();
+        struct err unreadable = { 0 };
+        struct used used = { tops, arena, &unreadable };
+        struct image **all, **list;
+        size_t n_all, n = 0;
+        int ret_code = records_list(r, arena, &all, &n_all, err);
+
+        if (ret_code == 0)
+                ret_code = store_each(r->store, STORE_SNAPSHOT, note_used, &used, err);
+        if (unreadable.code) /* nobody knows whose it is */
+                *err = unreadable;
+        if (ret_code < 0)
+                return ret_code;
+        list = arena_array(arena, struct image *, n_all + 1);
+        for (size_t i = 0; ret_code == 0 && i < n_all; i++) {
+                struct err why = { 0 };
+                struct entry *e;
+
+                (void) pthread_mutex_lock(&r->lock);
+                e = prune_one(r, all[i]->id, args, tops, arena, &list[n], &why);
+                (void) pthread_mutex_unlock(&r->lock);
+                if (e && !args->dry_run)
+                        ret_code = release_entry(r, e, err);
+                else if (why.code) {
+                        *err = why;
+                        ret_code = -(int) why.code;
+                }
+                n += e != NULL;
+        }
+        *ret = list;
+        *ret_n = n;
+        return ret_code;
 }
 
 void records_usage(struct records *r, uint64_t *ret_bytes, uint64_t *ret_inodes) {

@@ -78,5 +78,9 @@ _must_use_ int records_hold_blobs(struct records *r, const char *ref, struct are
 /* As images_hold. Waits while one of its layers is frozen. */
 _must_use_ int records_hold_image(struct records *r, const char *id, struct arena *arena, const char ***ret,
                                   struct err *err);
+/* As images_prune. Each image is looked at and removed under the lock. A container that is just being made of one that
+ * goes has its layers, or gets ERR_NOT_FOUND. */
+_must_use_ int records_prune(struct records *r, const struct image_prune_args *args, struct arena *arena,
+                             struct image ***ret, size_t *ret_n, struct err *err);
 /* Sums over layers and blobs. */
 void records_usage(struct records *r, uint64_t *ret_bytes, uint64_t *ret_inodes);

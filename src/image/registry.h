@@ -29,7 +29,7 @@ struct source_args {
         uint64_t deadline_ns;
         bool push;              /* tokens are to allow that, too */
         const char *mount_from; /* with @push: a repository there whose blobs are to be had; NULL: none */
-        bool no_mirrors; /* the registry alone */
+        bool no_mirrors;        /* the registry alone */
 };
 struct source *source_new(struct registries *r, const struct source_args *args);
 struct source *source_free(struct source *s);

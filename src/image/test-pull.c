@@ -174,7 +174,7 @@ static void do_copy(char **words, struct arena *arena) {
                                         .progress = on_progress,
                                         .userdata = &p };
         const char *digest = "";
-        pthread_t cancel;
+        pthread_t cancel = 0;
         json_t *o;
 
         for (char **w = words + 2; *w; w++) {

@@ -324,8 +324,8 @@ static int sweep_snapshots(struct reconcile *rc, struct err *err) {
         int r = snapshot_list(rc->pods->images, rc->arena, &list, err);
 
         for (; r == 0 && *list; list++)
-                if (!snapshot_is_mounted_image(*list) && !is_known(rc, *list) && !has_record(rc, STORE_CONTAINER, *list) &&
-                    snapshot_remove(rc->pods->images, *list, &ignored) < 0)
+                if (!snapshot_is_mounted_image(*list) && !is_known(rc, *list) &&
+                    !has_record(rc, STORE_CONTAINER, *list) && snapshot_remove(rc->pods->images, *list, &ignored) < 0)
                         log_warn("cannot remove a layer that no container has", "snapshot", *list, "error", ignored.msg,
                                  NULL);
         return r;

@@ -1,0 +1,161 @@
+"""image prune: what goes, what stays, and that nothing goes from under a create or a pull."""
+
+import json
+import os
+import subprocess
+import threading
+import time
+
+import grpc
+import pytest
+
+import images as recipes
+from helpers import CODE
+from terminal import Terminal
+
+pytestmark = pytest.mark.ours
+
+RACE_SECONDS = float(os.environ.get('LXCRI_TEST_RACE_SECONDS', '8'))  # ten minutes for a release
+
+
+def prune(daemon, *args, check=True, **more):
+    return daemon.runtime.cli('image', 'prune', *args, check=check, **more)
+
+
+def here(daemon):
+    """Names, or the id of what has none."""
+    return {name for i in daemon.cri.ListImages().images for name in (list(i.repo_tags) or [i.id])}
+
+
+@pytest.fixture
+def daemon(own_daemon):
+    return own_daemon
+
+
+def test_without_a_tag(daemon, images):
+    old, new = recipes.marked('old'), recipes.marked('new')
+    ref = images.push(old, 'moves')
+    daemon.pull(ref)
+    images.push(new, 'moves')
+    daemon.pull(ref)
+    assert old.id() in here(daemon)
+    said = prune(daemon, '--dry-run').stdout
+    assert 'WOULD REMOVE' in said and old.id()[7:19] in said and old.id() in here(daemon)
+    said = prune(daemon, '--force').stdout
+    assert old.id()[7:19] in said and 'freed: ' in said, said
+    assert here(daemon) == {ref, images.ref('busybox')}
+    assert prune(daemon, '--force').stdout.startswith('freed: 0')
+
+
+def test_all_but_those_in_use(daemon, images):
+    used, unused = (images.push(recipes.marked(name), name) for name in ('used', 'unused'))
+    daemon.pull(used, unused)
+    with daemon.pod() as pod:
+        pod.create(used, ['sleep', '100'])  # created, not started
+        done = json.loads(prune(daemon, '-a', '-f', '-o', 'json').stdout)
+        assert {i['names'][0] for i in done['images']} == {unused, images.ref('busybox')}
+        assert done['freed_bytes'] > 0
+        assert here(daemon) == {used}
+    prune(daemon, '--all', '--force')
+    assert here(daemon) == set()
+
+
+def test_mounted(daemon, images):
+    where = daemon.runtime.cli('image', 'mount', images.ref('busybox')).stdout.strip()
+    prune(daemon, '--all', '--force')
+    assert here(daemon) == {images.ref('busybox')} and os.listdir(where)
+    daemon.runtime.cli('image', 'unmount', '--all')
+    prune(daemon, '--all', '--force')
+    assert here(daemon) == set()
+
+
+def test_rm_all_is_the_same(daemon, images):
+    assert daemon.runtime.cli('image', 'rm', '--all').stdout.startswith('sha256:')
+    assert here(daemon) == set()
+
+
+@pytest.mark.parametrize('own_daemon', [{'config': 'pinned-images: ["*/pinned:*"]\n'}], indirect=True)
+def test_pinned(daemon, images):
+    ref = images.push(recipes.marked('pinned'), 'pinned')
+    daemon.pull(ref)
+    prune(daemon, '--all', '--force')
+    assert here(daemon) == {ref}
+
+
+def test_labels(daemon, images):
+    refs = {name: images.push(recipes.busybox(Labels=labels), name) for name, labels in
+            (('none', {}), ('test', {'stage': 'test'}), ('prod', {'stage': 'prod', 'keep': ''}))}
+    daemon.pull(*refs.values())
+    prune(daemon, '-a', '-f', '--filter', 'label=stage=test')
+    assert refs['test'] not in here(daemon) and refs['prod'] in here(daemon)
+    prune(daemon, '-a', '-f', '--filter', 'label!=keep')
+    assert here(daemon) == {refs['prod']}
+    prune(daemon, '-a', '-f', '--filter', 'label=stage', '--filter', 'label!=keep')
+    assert here(daemon) == {refs['prod']}
+    for bad in ('stage=test', 'label=', 'until=1h'):
+        done = prune(daemon, '-f', '--filter', bad, check=False)
+        assert done.returncode == 2 and bad in done.stderr, done
+
+
+def test_asks(daemon, images):
+    done = prune(daemon, '--all', check=False, stdin=subprocess.DEVNULL)
+    assert done.returncode == 2 and '--force' in done.stderr
+    command = [daemon.runtime.program(), '--socket', daemon.runtime.socket, 'image', 'prune', '--all']
+    for answer, stay in (('n', True), ('y', False)):
+        terminal = Terminal(command)
+        terminal.expect(r'\[y/N\] ')
+        terminal.type(answer + '\n')
+        assert (terminal.wait() != 0) == stay
+        assert (images.ref('busybox') in here(daemon)) == stay
+
+
+def test_races(daemon, images):
+    """Containers are made of an image that is pulled and pruned all the time: each that is made works."""
+    ref, end = images.push(recipes.marked('raced'), 'raced'), time.monotonic() + RACE_SECONDS
+    failures, made = [], 0
+
+    def until_the_end(action):
+        while time.monotonic() < end and not failures:
+            try:
+                action()
+            except Exception as error:  # pylint: disable=broad-exception-caught
+                failures.append(error)
+
+    threads = [threading.Thread(target=until_the_end, args=(action,)) for action in (
+        lambda: prune(daemon, '--all', '--force'), lambda: daemon.pull(ref), lambda: daemon.runtime.cli('image', 'verify'))]
+    for thread in threads:
+        thread.start()
+    with daemon.pod() as pod:
+        while time.monotonic() < end and not failures:
+            try:
+                container = pod.run(ref, ['sleep', '100'])
+            except grpc.RpcError as error:
+                assert error.code() == CODE.NOT_FOUND, error
+                continue
+            assert container.output('cat', '/raced') == 'raced'
+            container.remove()
+            made += 1
+    for thread in threads:
+        thread.join()
+    assert not failures, failures
+    assert made > 3
+    daemon.pull(ref)
+    assert daemon.runtime.cli('image', 'verify').returncode == 0
+
+
+def test_killed_while_pruning(daemon, images):
+    refs = [images.push(recipes.marked(f'k{n}'), f'k{n}') for n in range(6)]
+    for wait in (0, 0.005, 0.01, 0.02):
+        daemon.pull(*refs)
+        with subprocess.Popen([daemon.runtime.program(), '--socket', daemon.runtime.socket, 'image', 'prune', '-a', '-f'],
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as client:
+            time.sleep(wait)
+            daemon.runtime.kill()
+            client.wait()
+        daemon.start()
+        daemon.connect()
+        assert daemon.runtime.cli('image', 'verify').returncode == 0
+    prune(daemon, '--all', '--force')
+    root = daemon.runtime.root
+    assert os.listdir(os.path.join(root, 'blobs', 'sha256')) == []
+    assert os.listdir(os.path.join(root, 'layers', 'by-chain')) == []
