@@ -23,6 +23,7 @@
         X(verb_image_ls)                                                                                               \
         X(verb_image_rm)                                                                                               \
         X(verb_image_inspect)                                                                                          \
+        X(verb_image_df)                                                                                               \
         X(verb_image_prune)                                                                                            \
         X(verb_image_verify)                                                                                           \
         X(verb_image_tag)                                                                                              \

@@ -184,6 +184,64 @@ int admin_test_trust(struct grpc_call *call, const ProtobufCMessage *request, Pr
         return 0;
 }
 
+static Proxmoxlxcri__V1__DiskUse *disk_use(struct arena *arena, const char *kind, size_t total, size_t active,
+                                           uint64_t bytes, uint64_t reclaimable) {
+        Proxmoxlxcri__V1__DiskUse *m = arena_new_of(arena, Proxmoxlxcri__V1__DiskUse);
+
+        proxmoxlxcri__v1__disk_use__init(m);
+        m->kind = (char *) (uintptr_t) kind;
+        m->total = total;
+        m->active = active;
+        m->bytes = bytes;
+        m->reclaimable_bytes = reclaimable;
+        return m;
+}
+
+static Proxmoxlxcri__V1__ImageUse *image_use(const struct image_df_entry *e, struct arena *arena) {
+        Proxmoxlxcri__V1__ImageUse *m = arena_new_of(arena, Proxmoxlxcri__V1__ImageUse);
+        const char **names = e->image->repo_tags[0] ? e->image->repo_tags : e->image->repo_digests;
+
+        proxmoxlxcri__v1__image_use__init(m);
+        m->id = (char *) (uintptr_t) e->image->id;
+        m->names = (char **) (uintptr_t) names;
+        m->n_names = strv_len(names);
+        m->bytes = e->image->size_bytes;
+        m->shared_bytes = e->shared_bytes;
+        m->users = e->n_users;
+        return m;
+}
+
+int admin_image_usage(struct grpc_call *call, const ProtobufCMessage *request, ProtobufCMessage **ret, void *userdata,
+                      struct err *err) {
+        struct arena *arena = grpc_call_arena(call);
+        Proxmoxlxcri__V1__ImageUsageResponse *res = arena_new_of(arena, Proxmoxlxcri__V1__ImageUsageResponse);
+        const struct admin *a = userdata;
+        struct image_df df;
+        size_t n_used = 0;
+        int r = images_df(a->images, arena, &df, err);
+
+        if (r < 0)
+                return r;
+        proxmoxlxcri__v1__image_usage_response__init(res);
+        res->n_images = df.n_images;
+        res->images = arena_array(arena, Proxmoxlxcri__V1__ImageUse *, df.n_images + 1);
+        for (size_t i = 0; i < df.n_images; i++) {
+                res->images[i] = image_use(&df.images[i], arena);
+                n_used += df.images[i].n_users > 0;
+        }
+        res->n_kinds = 4;
+        res->kinds = arena_array(arena, Proxmoxlxcri__V1__DiskUse *, res->n_kinds);
+        res->kinds[0] = disk_use(arena, "images", df.n_images, n_used, df.layer_bytes + df.blob_bytes,
+                                 df.unused_layer_bytes + df.unused_blob_bytes);
+        res->kinds[1] = disk_use(arena, "layers", df.n_layers, df.n_layers - df.n_unused_layers, df.layer_bytes,
+                                 df.unused_layer_bytes);
+        res->kinds[2] = disk_use(arena, "blobs", df.n_blobs, df.n_blobs - df.n_unused_blobs, df.blob_bytes,
+                                 df.unused_blob_bytes);
+        res->kinds[3] = disk_use(arena, "containers", df.n_writable, df.n_writable, df.writable_bytes, 0);
+        *ret = &res->base;
+        return 0;
+}
+
 /* "KEY" or "KEY=VALUE". */
 static bool has_label(const struct image *image, const char *wanted) {
         const char *value = strchr(wanted, '=');

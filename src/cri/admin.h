@@ -16,7 +16,7 @@ struct admin {
         struct images *images;
         struct pods *pods;
         const char *const *pinned_images; /* patterns of names; NULL-terminated, or NULL */
-        struct pool *pull_pool; /* for PullImage: the same one as the CRI's */
+        struct pool *pull_pool;           /* for PullImage: the same one as the CRI's */
         const char *version, *lxc_version, *lxc_path, *root, *state, *socket, *cgroup_mode;
         const char *config_json; /* the configuration in force */
         uint64_t started_at_ns;
@@ -25,7 +25,7 @@ struct admin {
         void *userdata;
 };
 
-enum { ADMIN_N_METHODS = 20 };
+enum { ADMIN_N_METHODS = 21 };
 /* Fills @ret with the service's methods. */
 void admin_methods(struct admin *admin, struct grpc_method ret[ADMIN_N_METHODS]);
 
@@ -36,6 +36,8 @@ int admin_pull_image(struct grpc_call *call, const ProtobufCMessage *request, vo
 int admin_push_image(struct grpc_call *call, const ProtobufCMessage *request, void *userdata, struct err *err);
 int admin_save_images(struct grpc_call *call, const ProtobufCMessage *request, void *userdata, struct err *err);
 int admin_copy_image(struct grpc_call *call, const ProtobufCMessage *request, void *userdata, struct err *err);
+int admin_image_usage(struct grpc_call *call, const ProtobufCMessage *request, ProtobufCMessage **ret, void *userdata,
+                      struct err *err);
 int admin_prune_images(struct grpc_call *call, const ProtobufCMessage *request, ProtobufCMessage **ret, void *userdata,
                        struct err *err);
 int admin_verify_images(struct grpc_call *call, const ProtobufCMessage *request, void *userdata, struct err *err);

@@ -183,13 +183,13 @@ static bool part_to_drop(int dirfd, char ret[80]) {
                     fstatat(dirfd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 || is_written(dirfd, e->d_name))
                         continue;
                 if (st.st_size < PART_MIN) {
-                        (void) snprintf(ret, 80, "%s", e->d_name);
+                        (void) snprintf(ret, 80, "%.79s", e->d_name);
                         return true;
                 }
                 n++;
                 bytes += (uint64_t) st.st_size;
                 if (!ret[0] || st.st_mtime < oldest) {
-                        (void) snprintf(ret, 80, "%s", e->d_name);
+                        (void) snprintf(ret, 80, "%.79s", e->d_name);
                         oldest = st.st_mtime;
                 }
         }

@@ -229,6 +229,24 @@ struct image_prune_args {
 _must_use_ int images_prune(struct images *s, const struct image_prune_args *args, struct arena *arena,
                             struct image ***ret, size_t *ret_n, uint64_t *ret_bytes, struct err *err);
 
+struct image_df_entry {
+        const struct image *image;
+        uint64_t shared_bytes; /* of its size, layers that other images have, too */
+        size_t n_users;        /* containers and mounts */
+};
+struct image_df {
+        struct image_df_entry *images;
+        size_t n_images;
+        uint64_t layer_bytes, unused_layer_bytes; /* unpacked; the second: no container or mount needs them */
+        size_t n_layers, n_unused_layers;
+        uint64_t blob_bytes, unused_blob_bytes; /* as they came: kept layers, manifests, configs */
+        size_t n_blobs, n_unused_blobs;
+        uint64_t writable_bytes; /* of containers and mounts; walks them */
+        size_t n_writable;
+};
+/* What takes how much room, in @arena. */
+_must_use_ int images_df(struct images *s, struct arena *arena, struct image_df *ret, struct err *err);
+
 /* --- images mounted on the host (image-mount.c) ----------------------------------------------------------------- */
 
 struct image_mount_args {

@@ -253,6 +253,24 @@ int images_copy(struct images *s, const struct image_copy_args *args, struct are
         return r < 0 ? err_wrap(err, "copy %s to %s", ref_string(&from_ref, arena), ref_string(&to_ref, arena)) : 0;
 }
 
+int images_df(struct images *s, struct arena *arena, struct image_df *ret, struct err *err) {
+        const char **ids;
+        int r = records_df(s->records, arena, ret, err);
+
+        if (r == 0)
+                r = snapshot_list(s, arena, &ids, err);
+        for (; r == 0 && *ids; ids++) {
+                uint64_t bytes, inodes;
+                struct err gone;
+
+                if (snapshot_usage(s, *ids, NULL, &bytes, &inodes, &gone) < 0) /* removed meanwhile */
+                        continue;
+                ret->writable_bytes += bytes;
+                ret->n_writable++;
+        }
+        return r < 0 ? err_wrap(err, "sum up images") : 0;
+}
+
 bool image_is_pinned(const struct image *image, const char *const *patterns) {
         for (; patterns && *patterns; patterns++)
                 for (const char **tag = image->repo_tags; *tag; tag++)

@@ -46,3 +46,7 @@ void index_unname(struct records *r, const char *name);
 /* Takes @e and its names out; its holds stay to be released. */
 void index_take_image(struct records *r, struct entry *e);
 struct entry *index_entry_free(struct entry *e);
+/* records-df.c: the highest layers of what is mounted for containers and on the host, which tell their images, into
+ * @tops (value: a count, as a pointer), and all their layers into @layers (may be NULL). */
+_must_use_ int records_users(struct records *r, struct arena *arena, struct map *tops, struct map *layers,
+                             struct err *err);

@@ -501,27 +501,6 @@ int records_remove(struct records *r, const char *ref, struct err *err) {
         return ret < 0 ? ret : release_entry(r, e, err);
 }
 
-struct used {
-        struct map *tops; /* highest layers of what is mounted for containers and on the host: each tells its image */
-        struct arena *arena;
-        struct err *err;
-};
-
-static int note_used(const char *id, const void *value, size_t len, void *userdata) {
-        struct used *u = userdata;
-        const char **layers, **volumes;
-        int r = record_decode_snapshot(value, len, u->arena, &layers, &volumes, u->err);
-
-        if (r < 0)
-                return r;
-        for (; *layers; layers++)
-                if (!layers[1])
-                        (void) map_set(u->tops, *layers, u);
-        for (; *volumes; volumes++) /* of several images, not told apart */
-                (void) map_set(u->tops, *volumes, u);
-        return 0;
-}
-
 /* Out of the index, to be released. NULL: it is not to go. */
 static struct entry *prune_one(struct records *r, const char *id, const struct image_prune_args *args,
                                const struct map *tops, struct arena *arena, struct image **ret, struct err *err) {
@@ -544,16 +523,12 @@ static struct entry *prune_one(struct records *r, const char *id, const struct i
 int records_prune(struct records *r, const struct image_prune_args *args, struct arena *arena, struct image ***ret,
                   size_t *ret_n, struct err *err) {
         _cleanup_(map_freep) struct map *tops = map_new();
-        struct err unreadable = { 0 };
-        struct used used = { tops, arena, &unreadable };
         struct image **all, **list;
         size_t n_all, n = 0;
         int ret_code = records_list(r, arena, &all, &n_all, err);
 
         if (ret_code == 0)
-                ret_code = store_each(r->store, STORE_SNAPSHOT, note_used, &used, err);
-        if (unreadable.code) /* nobody knows whose it is */
-                *err = unreadable;
+                ret_code = records_users(r, arena, tops, NULL, err);
         if (ret_code < 0)
                 return ret_code;
         list = arena_array(arena, struct image *, n_all + 1);

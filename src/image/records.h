@@ -82,5 +82,7 @@ _must_use_ int records_hold_image(struct records *r, const char *id, struct aren
  * goes has its layers, or gets ERR_NOT_FOUND. */
 _must_use_ int records_prune(struct records *r, const struct image_prune_args *args, struct arena *arena,
                              struct image ***ret, size_t *ret_n, struct err *err);
+/* As images_df, but for writable layers. */
+_must_use_ int records_df(struct records *r, struct arena *arena, struct image_df *ret, struct err *err);
 /* Sums over layers and blobs. */
 void records_usage(struct records *r, uint64_t *ret_bytes, uint64_t *ret_inodes);

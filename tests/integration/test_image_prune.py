@@ -1,4 +1,4 @@
-"""image prune: what goes, what stays, and that nothing goes from under a create or a pull."""
+"""image prune and df: what goes, what stays, and that nothing goes from under a create or a pull."""
 
 import json
 import os
@@ -58,6 +58,31 @@ def test_all_but_those_in_use(daemon, images):
         assert here(daemon) == {used}
     prune(daemon, '--all', '--force')
     assert here(daemon) == set()
+
+
+def test_df_tells_what_a_prune_gives_back(daemon, images):
+    used, unused = (images.push(recipes.marked(name), name) for name in ('used', 'unused'))
+    daemon.pull(used, unused)
+
+    def df():
+        return json.loads(daemon.runtime.cli('image', 'df', '-o', 'json').stdout)
+    with daemon.pod() as pod:
+        container = pod.run(used, ['sleep', '100'])
+        assert container.output('dd', 'if=/dev/zero', 'of=/big', 'bs=1M', 'count=3') == ''
+        kinds = {k['kind']: k for k in df()['kinds']}
+        assert (kinds['images']['total'], kinds['images']['active']) == (3, 1)
+        assert (kinds['layers']['total'], kinds['layers']['active']) == (3, 2)
+        assert (kinds['blobs']['total'], kinds['blobs']['active']) == (9, 4)  # manifest, config; three layers
+        assert kinds['containers']['total'] == 1 and kinds['containers']['bytes'] >= 3 << 20
+        assert kinds['images']['bytes'] == daemon.cri.ImageFsInfo().image_filesystems[0].used_bytes.value
+        by_name = {i['names'][0]: i for i in df()['images']}
+        assert by_name[used]['users'] == 1 and by_name[unused]['users'] == 0
+        assert 0 < by_name[used]['shared_bytes'] < by_name[used]['bytes']
+        said = daemon.runtime.cli('image', 'df', '-v').stdout
+        assert 'RECLAIMABLE' in said and '  layers' in said and unused in said
+        freed = json.loads(prune(daemon, '-a', '-f', '-o', 'json').stdout)['freed_bytes']
+        assert freed == kinds['images']['reclaimable_bytes'] > 0
+        assert {k['kind']: k['reclaimable_bytes'] for k in df()['kinds']}['images'] == 0
 
 
 def test_mounted(daemon, images):

@@ -126,18 +126,20 @@ struct ends *ends_free(struct ends *e) {
 }
 
 int ends_watch(struct ends *e, const char *id, int pidfd, struct err *err) {
-        struct entry *x = xnew(struct entry);
+        struct entry *x = xnew(struct entry), *old;
         int r;
 
         (void) snprintf(x->id, sizeof(x->id), "%s", id);
         x->pidfd = pidfd;
-        ends_forget(e, id);
         pthread_mutex_lock(&e->lock);
+        old = map_take(e->entries, id);
         x->number = ++e->last_number;
         r = add(e, pidfd, x->number, err);
         if (r == 0)
                 (void) map_set(e->entries, x->id, x);
         pthread_mutex_unlock(&e->lock);
+        if (old)
+                (void) entry_free(old);
         if (r < 0)
                 (void) entry_free(x);
         return r;
