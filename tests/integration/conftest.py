@@ -50,6 +50,7 @@ def pytest_configure(config):
     config.addinivalue_line('markers', 'not_by_containerd(why): Debian\'s containerd does it otherwise, whatever its OCI runtime is')
     config.addinivalue_line('markers', 'not_with_pool(why): is not so where LXCRI_TEST_WARM_POOL gives all daemons a warm pool')
     config.addinivalue_line('markers', 'ours: looks at more than CRI promises, so only at our daemon; or only our OCI runtime does it')
+    config.addinivalue_line('markers', 'same_anywhere: of registries and the store alone: not again with Proxmox or in the guest (LXCRI_TEST_AGAIN)')
     config.addinivalue_line('markers', 'not_by(runtime, why): Debian\'s runc or crun does it otherwise')
     if 'LXCRI_TEST_TMP' not in os.environ:
         pytest.exit('run these by tests/integration/run', 2)
@@ -87,6 +88,9 @@ def pytest_collection_modifyitems(config, items):
             if item.get_closest_marker('ours'):
                 item.add_marker(pytest.mark.skip(reason=f'{OCI_REFERENCE} does not do it'))
         return
+    if AS_PROXMOX or 'LXCRI_TEST_AGAIN' in os.environ:
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker('same_anywhere')])
+        items[:] = [item for item in items if not item.get_closest_marker('same_anywhere')]
     for item in items if AS_PROXMOX else []:
         mark = item.get_closest_marker('not_in_ct')
         if mark:

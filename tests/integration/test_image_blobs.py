@@ -13,7 +13,7 @@ import pytest
 import images as recipes
 from oci import Layer, digest
 
-pytestmark = pytest.mark.ours
+pytestmark = [pytest.mark.ours, pytest.mark.same_anywhere]
 
 SIZE = 12 << 20
 

@@ -12,7 +12,7 @@ import oci
 from conftest import Daemon, make_daemon
 from registry import Registry
 
-pytestmark = pytest.mark.ours
+pytestmark = [pytest.mark.ours, pytest.mark.same_anywhere]
 
 USER, PASSWORD = 'user', 'secret word:1'
 

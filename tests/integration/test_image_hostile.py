@@ -23,7 +23,7 @@ from helpers import CODE
 from oci import CONFIG, INDEX, LAYER, MANIFEST, Image, Layer, canonical, descriptor, digest
 from patience import SLOW
 
-pytestmark = pytest.mark.ours
+pytestmark = [pytest.mark.ours, pytest.mark.same_anywhere]
 
 INVALID, LOST, FULL, NO, UNKNOWN, ABSENT, LATE, NOT_HERE, LOGIN, DENIED = (
     CODE.INVALID_ARGUMENT, CODE.DATA_LOSS, CODE.RESOURCE_EXHAUSTED, CODE.UNIMPLEMENTED, CODE.UNKNOWN, CODE.NOT_FOUND, CODE.DEADLINE_EXCEEDED,

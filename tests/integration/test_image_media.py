@@ -13,7 +13,7 @@ import images as recipes
 from helpers import CODE, refused
 from oci import Layer, canonical, digest
 
-pytestmark = [pytest.mark.ours, pytest.mark.usefixtures('clean')]
+pytestmark = [pytest.mark.ours, pytest.mark.same_anywhere, pytest.mark.usefixtures('clean')]
 
 
 class Seekable(Layer):

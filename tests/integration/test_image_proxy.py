@@ -13,7 +13,7 @@ from helpers import CODE, refused
 from oci import write_layout
 from registry import Registry, free_port
 
-pytestmark = pytest.mark.ours
+pytestmark = [pytest.mark.ours, pytest.mark.same_anywhere]
 
 OUTSIDE = '192.0.2.7'  # an address that is no loopback's, reached without a proxy, too: so the proxy's log has to tell
 

@@ -13,7 +13,7 @@ import images as recipes
 from helpers import CODE
 from terminal import Terminal
 
-pytestmark = pytest.mark.ours
+pytestmark = [pytest.mark.ours, pytest.mark.same_anywhere]
 
 RACE_SECONDS = float(os.environ.get('LXCRI_TEST_RACE_SECONDS', '8'))  # ten minutes for a release
 

@@ -9,7 +9,7 @@ import images as recipes
 import oci
 from fake_registry import Fake
 
-pytestmark = pytest.mark.ours
+pytestmark = [pytest.mark.ours, pytest.mark.same_anywhere]
 
 SBOM, SIGNATURE = 'application/spdx+json', 'application/x.signature'
 

@@ -9,7 +9,7 @@ import images as recipes
 from conftest import Daemon, make_daemon
 from fake_registry import Fake
 
-pytestmark = pytest.mark.ours
+pytestmark = [pytest.mark.ours, pytest.mark.same_anywhere]
 
 
 def test_rewrites(images, registry, top, pb, clean):

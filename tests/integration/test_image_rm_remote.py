@@ -5,7 +5,7 @@ import pytest
 import images as recipes
 from fake_registry import Fake
 
-pytestmark = pytest.mark.ours
+pytestmark = [pytest.mark.ours, pytest.mark.same_anywhere]
 
 
 def test_by_tag_and_digest(daemon, images, clean):

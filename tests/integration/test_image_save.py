@@ -12,7 +12,7 @@ import images as recipes
 from cri import eventually
 from oci import digest
 
-pytestmark = pytest.mark.ours
+pytestmark = [pytest.mark.ours, pytest.mark.same_anywhere]
 
 needs_skopeo = pytest.mark.skipif(not shutil.which('skopeo'), reason='no skopeo here')
 

@@ -10,7 +10,7 @@ from oci import Layer, Image
 from registry import Registry
 from token_server import TokenServer
 
-pytestmark = pytest.mark.ours
+pytestmark = [pytest.mark.ours, pytest.mark.same_anywhere]
 
 CREDS = 'user:secret'
 

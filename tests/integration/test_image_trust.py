@@ -16,7 +16,7 @@ from helpers import CODE, refused
 from oci import Image, Layer, Pusher, digest
 from registry import Registry
 
-pytestmark = pytest.mark.ours
+pytestmark = [pytest.mark.ours, pytest.mark.same_anywhere]
 
 ORACLE = os.environ.get('LXCRI_POLICY_ORACLE')
 HOST_POLICY = '/etc/containers/policy.json'

@@ -55,7 +55,7 @@ stage_run() {
 		[ ! -e /mnt/host/images ] || cp -r /mnt/host/images .
 		export LXCRI_CRI_PYTHON=/mnt/host/proto LXCRI_CRI_TOOLS=/mnt/host/tools
 		export LXCRI_TEST_PROGRAMS=/mnt/host/programs
-		export LXCRI_TEST_DISK=1 LXCRI_TEST_TIMEOUT=600 LXCRI_SLOW=10
+		export LXCRI_TEST_DISK=1 LXCRI_TEST_TIMEOUT=600 LXCRI_TEST_AGAIN=1 LXCRI_SLOW=10
 		exec "$@"
 	EOS
 	chmod +x "$stage/guest"
