@@ -3,16 +3,19 @@
 misbehave."""
 
 import base64
+import concurrent.futures
 import http.server
 import json
 import os
 import re
+import shutil
 import ssl
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+import traceback
 import urllib.parse
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..', 'tests', 'lib'))
@@ -390,3 +393,25 @@ def slow(bad, part, seconds):
             time.sleep(seconds)
         return False
     bad.hook = hook
+
+
+def run(name, test):
+    start = time.monotonic()
+    try:
+        test()
+    except Exception:  # pylint: disable=broad-except
+        print(traceback.format_exc() + f'FAIL {name}', flush=True)
+        return False
+    print(f'ok   {name} ({time.monotonic() - start:.1f} s)', flush=True)
+    return True
+
+
+def main(tests):
+    """Runs those of the functions @tests that the command line names, else all; four at once."""
+    names = sys.argv[2:] or sorted(n for n in tests if n.startswith('test_'))
+    try:
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            good = list(pool.map(lambda name: run(name, tests[name]), names))
+    finally:
+        shutil.rmtree(WORK, ignore_errors=True)
+    sys.exit(0 if all(good) else 1)

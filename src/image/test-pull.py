@@ -6,18 +6,15 @@
 """
 
 import base64
-import concurrent.futures
 import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import threading
 import time
-import traceback
 
-from pulltest import Bad, Images, TokenServer, WORK, chain_ids, image, oci, slow
+from pulltest import Bad, Images, TokenServer, WORK, chain_ids, image, main, oci, slow
 import registry
 
 
@@ -880,26 +877,5 @@ def test_disk_full():
     assert im.process.wait(10) != 0
 
 
-def run(name):
-    start = time.monotonic()
-    try:
-        globals()[name]()
-    except Exception:  # pylint: disable=broad-except
-        print(traceback.format_exc() + f'FAIL {name}', flush=True)
-        return False
-    print(f'ok   {name} ({time.monotonic() - start:.1f} s)', flush=True)
-    return True
-
-
-def main():
-    names = sys.argv[2:] or sorted(n for n in globals() if n.startswith('test_'))
-    try:
-        with concurrent.futures.ThreadPoolExecutor(4) as pool:
-            good = list(pool.map(run, names))
-    finally:
-        shutil.rmtree(WORK, ignore_errors=True)
-    sys.exit(0 if all(good) else 1)
-
-
 if __name__ == '__main__':
-    main()
+    main(globals())

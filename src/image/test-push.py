@@ -5,17 +5,13 @@
     src/image/test-push.py BUILD/src/test-image-push [name of a test ...]
 """
 
-import concurrent.futures
 import json
 import os
-import shutil
-import sys
 import tempfile
 import threading
 import time
-import traceback
 
-from pulltest import Bad, Images, TokenServer, Uploads, WORK, image, oci
+from pulltest import Bad, Images, TokenServer, Uploads, WORK, image, main, oci
 import registry
 
 MIB = 1 << 20
@@ -403,26 +399,5 @@ def test_indexes_without_end():
         assert not dst.put_manifests
 
 
-def run(name):
-    start = time.monotonic()
-    try:
-        globals()[name]()
-    except Exception:  # pylint: disable=broad-except
-        print(traceback.format_exc() + f'FAIL {name}', flush=True)
-        return False
-    print(f'ok   {name} ({time.monotonic() - start:.1f} s)', flush=True)
-    return True
-
-
-def main():
-    names = sys.argv[2:] or sorted(n for n in globals() if n.startswith('test_'))
-    try:
-        with concurrent.futures.ThreadPoolExecutor(4) as pool:
-            good = list(pool.map(run, names))
-    finally:
-        shutil.rmtree(WORK, ignore_errors=True)
-    sys.exit(0 if all(good) else 1)
-
-
 if __name__ == '__main__':
-    main()
+    main(globals())

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import tarfile
 
@@ -14,7 +13,6 @@ from oci import digest
 
 pytestmark = [pytest.mark.ours, pytest.mark.same_anywhere]
 
-needs_skopeo = pytest.mark.skipif(not shutil.which('skopeo'), reason='no skopeo here')
 
 
 @pytest.fixture
@@ -62,7 +60,6 @@ def test_members(daemon, image, tmp_path, clean):
     assert entry['annotations']['org.opencontainers.image.ref.name'] == ref
 
 
-@needs_skopeo
 def test_skopeo_and_umoci(daemon, image, tmp_path, clean):
     ref, recipe = image
     daemon.runtime.cli('image', 'save', '-q', '-o', tmp_path / 'a.tar', ref)
@@ -72,13 +69,10 @@ def test_skopeo_and_umoci(daemon, image, tmp_path, clean):
     subprocess.run(['skopeo', 'copy', '-q', '--preserve-digests', '--insecure-policy', f'oci-archive:{tmp_path}/a.tar',
                     f'oci:{tmp_path}/copy:x'], check=True)
     assert digest_of(f'oci:{tmp_path}/copy:x') == recipe.digest()
-    if shutil.which('umoci'):
-        subprocess.run(['umoci', 'unpack', '--image', f'{tmp_path}/copy:x', tmp_path / 'bundle'],
-                       check=True, capture_output=True)
-        assert (tmp_path / 'bundle/rootfs/saved').read_text(encoding='ascii') == 'saved\n'
+    subprocess.run(['umoci', 'unpack', '--image', f'{tmp_path}/copy:x', tmp_path / 'bundle'], check=True, capture_output=True)
+    assert (tmp_path / 'bundle/rootfs/saved').read_text(encoding='ascii') == 'saved\n'
 
 
-@pytest.mark.skipif(not shutil.which('podman'), reason='no Podman here')
 def test_podman_loads_it(podman, daemon, image, tmp_path, clean):
     ref, recipe = image
     daemon.runtime.cli('image', 'save', '-q', '-o', tmp_path / 'a.tar', ref)
