@@ -123,12 +123,16 @@ int images_pull(struct images *s, const struct image_pull_args *args, struct are
 
 /* --- asking a registry ------------------------------------------------------------------------------------------ */
 
-static struct source *source_of(struct images *s, const struct image_remote *remote, const struct ref *ref,
-                                const struct credentials *creds) {
-        return source_new(s->registries, &(struct source_args){ .ref = ref,
-                                                                .creds = creds,
-                                                                .cancel_fd = remote->cancel_fd,
-                                                                .deadline_ns = remote->deadline_ns });
+static int open_remote(struct images *s, const struct image_remote *remote, const struct ref *ref,
+                       struct credentials **ret_creds, struct source **ret, struct err *err) {
+        int r = credentials_new(remote->auth, ret_creds, err);
+
+        if (r == 0)
+                *ret = source_new(s->registries, &(struct source_args){ .ref = ref,
+                                                                        .creds = *ret_creds,
+                                                                        .cancel_fd = remote->cancel_fd,
+                                                                        .deadline_ns = remote->deadline_ns });
+        return r;
 }
 
 int images_log_in(struct images *s, const struct image_remote *remote, struct err *err) {
@@ -142,11 +146,8 @@ int images_log_in(struct images *s, const struct image_remote *remote, struct er
                 return err_set(err, ERR_INVALID, "\"%.200s\" is no registry: a host with a dot or a port is wanted",
                                remote->name);
         ref.path = ""; /* of no repository */
-        r = credentials_new(remote->auth, &creds, err);
-        if (r < 0)
-                return r;
-        source = source_of(s, remote, &ref, creds);
-        return source_log_in(source, err);
+        r = open_remote(s, remote, &ref, &creds, &source, err);
+        return r == 0 ? source_log_in(source, err) : r;
 }
 
 int images_remote_tags(struct images *s, const struct image_remote *remote, struct arena *arena, const char ***ret,
@@ -159,10 +160,9 @@ int images_remote_tags(struct images *s, const struct image_remote *remote, stru
         if (r == 0 && (ref.digest || !str_eq(ref.tag, "latest") || str_ends_with(remote->name, ":latest")))
                 r = err_set(err, ERR_INVALID, "\"%.300s\": a repository is named without tag and digest", remote->name);
         if (r == 0)
-                r = credentials_new(remote->auth, &creds, err);
+                r = open_remote(s, remote, &ref, &creds, &source, err);
         if (r < 0)
                 return r;
-        source = source_of(s, remote, &ref, creds);
         r = source_list_tags(source, arena, ret, err);
         return r < 0 ? err_wrap(err, "list the tags of %s", ref_name(&ref, arena)) : 0;
 }
@@ -178,10 +178,9 @@ int images_referrers(struct images *s, const struct image_remote *remote, const 
         int r = ref_parse(remote->name, arena, &ref, err);
 
         if (r == 0)
-                r = credentials_new(remote->auth, &creds, err);
+                r = open_remote(s, remote, &ref, &creds, &source, err);
         if (r < 0)
                 return r;
-        source = source_of(s, remote, &ref, creds);
         r = source_get_manifest(source, ref.digest ?: ref.tag, arena, &body, &type, err);
         if (r == 0) {
                 digest_of(strbuf_str(&body), body.len, digest);
@@ -200,10 +199,9 @@ int images_remote_remove(struct images *s, const struct image_remote *remote, st
         int r = ref_parse(remote->name, arena, &ref, err);
 
         if (r == 0)
-                r = credentials_new(remote->auth, &creds, err);
+                r = open_remote(s, remote, &ref, &creds, &source, err);
         if (r < 0)
                 return r;
-        source = source_of(s, remote, &ref, creds);
         r = upload_remove_manifest(source, ref.digest ?: ref.tag, digest, err);
         if (r < 0)
                 return err_wrap(err, "remove %s from its registry", ref_string(&ref, arena));
