@@ -18,11 +18,10 @@ import pytest
 
 import proxmox
 from conftest import AS_PROXMOX, Daemon, make_daemon
-from cri import EXITED, NOTREADY, READY, RUNNING, SLOW, Pod, eventually, name_of, processes_in_cgroup
+from cri import EXITED, NOTREADY, READY, RUNNING, SLOW, Pod, command_of, eventually, processes_in_cgroup
 from helpers import CODE, refused
 from runtime import REPO
 from test_apparmor import profile_of
-from test_crash import parent
 
 pytestmark = [pytest.mark.ours,
               pytest.mark.skipif(not AS_PROXMOX, reason='there is no Proxmox; such tests run by tests/integration/run --proxmox')]
@@ -367,7 +366,7 @@ def test_apps_are_confined_as_their_container(daemon, busybox, cluster, pb):
             assert profile_of(container.pid()) == label
             seen = daemon.cri.future('ExecSync', container_id=container.id, cmd=['sleep', '3'], timeout=60)
             labels = eventually(lambda: [profile_of(pid) for pid in processes_in_cgroup(container.id)
-                                         if name_of(pid) == 'sleep\n' and parent(pid) != container.pid()])
+                                         if command_of(pid) == ['sleep', '3']])
             assert label in labels, labels
             seen.result()
         assert cluster.administrator('POST', vmid, '/status/shutdown', timeout=30) == 'OK'

@@ -237,6 +237,14 @@ def name_of(pid):
         return ''
 
 
+def command_of(pid):
+    try:
+        with open(f'/proc/{pid}/cmdline', encoding='utf-8', errors='replace') as f:
+            return f.read().split('\0')[:-1]
+    except OSError:
+        return []
+
+
 def is_monitor(pid):
     """Also of the process that moves it: both are in their container's cgroup for some milliseconds."""
     return name_of(pid).startswith('mon-')
