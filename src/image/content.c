@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -12,6 +13,8 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "image/ref.h"
+
+enum { READ_BYTES = 256 * 1024 };
 
 struct content {
         int dirfd; /* blobs/sha256 */
@@ -74,6 +77,32 @@ int content_open(struct content *c, const char *digest, uint64_t size, int *ret_
                 (void) fd_close(fd);
         }
         return err_set(err, ERR_NOT_FOUND, "blob %.80s is not kept here", digest);
+}
+
+bool content_is_sound(struct content *c, const char *digest, uint64_t size) {
+        _cleanup_(freep) uint8_t *buf = NULL;
+        _cleanup_(fd_closep) int fd = -1;
+        unsigned char md[EVP_MAX_MD_SIZE];
+        char hex[2 * EVP_MAX_MD_SIZE + 1];
+        EVP_MD_CTX *hash;
+        struct err err;
+        unsigned len = 0;
+        ssize_t n;
+
+        if (content_open(c, digest, size, &fd, &err) < 0)
+                return false;
+        buf = xcalloc(1, READ_BYTES);
+        hash = EVP_MD_CTX_new();
+        if (!hash || EVP_DigestInit_ex(hash, EVP_sha256(), NULL) != 1)
+                abort();
+        while ((n = read(fd, buf, READ_BYTES)) > 0)
+                if (EVP_DigestUpdate(hash, buf, (size_t) n) != 1)
+                        abort();
+        if (EVP_DigestFinal_ex(hash, md, &len) != 1)
+                abort();
+        EVP_MD_CTX_free(hash);
+        hex_encode(md, len, hex);
+        return n == 0 && str_eq(hex, name_of(digest));
 }
 
 int content_put(struct content *c, const char *digest, const void *data, size_t len, struct err *err) {

@@ -37,6 +37,9 @@ bool content_has(struct content *c, const char *digest, uint64_t size);
 /* Of so many bytes, to be read (caller closes). ERR_NOT_FOUND: not kept, or of another size, and then removed. */
 _must_use_ int content_open(struct content *c, const char *digest, uint64_t size, int *ret_fd, struct err *err);
 
+/* Is it here, with so many bytes, and its digest what it should be? Reads it all. */
+bool content_is_sound(struct content *c, const char *digest, uint64_t size);
+
 struct content_writer; /* of one thread at a time; one for each blob */
 
 /* @digest and @c are borrowed. With @resume, what an earlier try left counts: @ret_have bytes, the

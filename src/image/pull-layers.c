@@ -162,7 +162,12 @@ static int download(struct job *j, bool no_mirrors, bool resume, struct err *err
         return r;
 }
 
-/* 1: not kept, or worth nothing. */
+static bool is_rubbish(int r) {
+        return r == -ERR_DATA_LOSS || r == -ERR_INVALID;
+}
+
+/* 1: not kept, or worth nothing. One that is what its digest says stays, whatever the image makes of it: it may be
+ * another's, too, and would come again as it is. */
 static int from_kept_blob(struct job *j, struct err *err) {
         const struct pull_env *env = j->all->env;
         const struct descriptor *d = j->layer->blob;
@@ -176,15 +181,11 @@ static int from_kept_blob(struct job *j, struct err *err) {
                 r = unpack_file(j, fd, d->size, err);
         if (r == 0)
                 r = layer_sink_end(j->sink, err);
-        if (r == -ERR_DATA_LOSS || r == -ERR_INVALID) {
+        if (is_rubbish(r) && !content_is_sound(env->content, d->digest, d->size)) {
                 log_warn("a kept blob is damaged and comes anew", "digest", d->digest, "error", err->msg, NULL);
                 return content_remove(env->content, d->digest, err) < 0 ? -(int) err->code : 1;
         }
         return r;
-}
-
-static bool is_rubbish(int r) {
-        return r == -ERR_DATA_LOSS || r == -ERR_INVALID;
 }
 
 /* A part that is none, or a mirror that serves rubbish, costs another download, not the pull. */
