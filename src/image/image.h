@@ -212,6 +212,15 @@ struct image_save_args {
 /* Byte for byte as they came: digests stay what they are. What was written is no layout when it fails. ERR_NOT_FOUND;
  * ERR_PRECONDITION: the bytes of a layer are not kept here, and no registry is known that has them. */
 _must_use_ int images_save(struct images *s, const struct image_save_args *args, struct err *err);
+/* One change of an image's config, in Buildah's words: "author", "arch", "os", "variant", "user", "workingdir",
+ * "stop-signal", "entrypoint", "cmd", "onbuild", "env", "label", "port", "volume"; or, in its manifest, "annotation". */
+struct image_change {
+        const char *what;
+        const char *value;        /* "KEY=VALUE" of env, label, annotation; "": none */
+        bool remove;              /* the key or entry @value; "": all of them */
+        const char *const *words; /* of entrypoint and cmd; NULL-terminated, or NULL: none */
+};
+
 /* Remove the image behind @ref with all its names; missing is fine. Layers that a snapshot or another image uses stay.
  */
 _must_use_ int images_remove(struct images *s, const char *ref, struct err *err);
