@@ -15,7 +15,7 @@
 #include "cri/admin.h"
 #include "proto/admin.pb-c.h"
 
-enum { LAYERS_MAX = 1024, DIGEST_MAX = 160, SEND_EVERY_MS = 100, SAVED_MAX = 256 };
+enum { LAYERS_MAX = 1024, DIGEST_MAX = 160, SEND_EVERY_MS = 100, SAVED_MAX = 256, CHANGES_MAX = 1024 };
 
 struct layer {
         char digest[DIGEST_MAX];
@@ -287,4 +287,44 @@ int admin_save_images(struct grpc_call *call, const ProtobufCMessage *request, v
                 return err_set(err, ERR_INVALID, "1 to %d images are wanted", SAVED_MAX);
         r = grpc_call_take_fd(call, req->descriptor, &fd, err);
         return r < 0 ? r : transfer_with(call, request, userdata, run_save, fd, err);
+}
+
+static const struct image_change *changes_of(Proxmoxlxcri__V1__ImageChange *const *from, size_t n,
+                                             struct arena *arena) {
+        struct image_change *list = arena_array(arena, struct image_change, n + 1);
+
+        for (size_t i = 0; i < n; i++) {
+                const char **words = arena_array(arena, const char *, from[i]->n_words + 1);
+
+                for (size_t k = 0; k < from[i]->n_words; k++)
+                        words[k] = from[i]->words[k];
+                list[i] = (struct image_change){ from[i]->what, from[i]->value, from[i]->remove, words };
+        }
+        return list;
+}
+
+static int run_edit(struct transfer *t, struct err *err) {
+        const Proxmoxlxcri__V1__EditImageRequest *req = (const Proxmoxlxcri__V1__EditImageRequest *) t->request;
+        const char **names = arena_array(t->arena, const char *, req->n_names + 1);
+        const struct image_edit_args args = { .image = req->image,
+                                              .names = req->n_names ? names : NULL,
+                                              .changes = changes_of(req->changes, req->n_changes, t->arena),
+                                              .n_changes = req->n_changes,
+                                              .cancel_fd = t->cancel_fd,
+                                              .deadline_ns = t->deadline_ns,
+                                              .progress = note_progress,
+                                              .userdata = t };
+
+        for (size_t i = 0; i < req->n_names; i++)
+                names[i] = req->names[i];
+        return images_edit(t->admin->images, &args, t->arena, &t->image_id, err);
+}
+
+int admin_edit_image(struct grpc_call *call, const ProtobufCMessage *request, void *userdata, struct err *err) {
+        const Proxmoxlxcri__V1__EditImageRequest *req = (const Proxmoxlxcri__V1__EditImageRequest *) request;
+
+        if (str_empty(req->image) || req->n_names > SAVED_MAX || req->n_changes > CHANGES_MAX)
+                return err_set(err, ERR_INVALID, "an image is wanted, at most %d names and %d changes", SAVED_MAX,
+                               CHANGES_MAX);
+        return transfer(call, request, userdata, run_edit, err);
 }

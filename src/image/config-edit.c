@@ -80,12 +80,14 @@ static int check(const struct image_change *c, const struct rule *rule, struct e
         return rule->form == FORM_FOLDERS && *c->value != '/' ? bad(c, "it is no absolute path", err) : 0;
 }
 
-/* --- members: each takes the JSON that is there, and gives what it is to be; NULL: nothing ------------------------- */
+/* --- members: each takes the JSON that is there, and gives what it is to be; NULL: nothing -------------------------
+ */
 
 static json_t *folder_of(const json_t *old, const struct image_change *c, struct arena *arena) {
         const char *from = json_string_value(old) ?: "/";
 
-        return json_string(*c->value == '/' ? c->value : arena_printf(arena, "%s/%s", str_eq(from, "/") ? "" : from, c->value));
+        return json_string(*c->value == '/' ? c->value
+                                            : arena_printf(arena, "%s/%s", str_eq(from, "/") ? "" : from, c->value));
 }
 
 static json_t *words_of(const struct image_change *c) {
@@ -204,7 +206,8 @@ static int change(json_t *old, const struct image_change *c, enum form form, str
         return r;
 }
 
-/* --- the config ---------------------------------------------------------------------------------------------------- */
+/* --- the config ----------------------------------------------------------------------------------------------------
+ */
 
 static char *dump(const json_t *j) {
         char *s = json_dumps(j, JSON_COMPACT | JSON_ENCODE_ANY);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* config-edit - the config and the manifest of an image that is made of another one: bytes in, bytes out. A config stays
- * byte for byte what it was, but for what is changed. No I/O; thread-safe. Private to image/. */
+/* config-edit - the config and the manifest of an image that is made of another one: bytes in, bytes out. A config
+ * stays byte for byte what it was, but for what is changed. No I/O; thread-safe. Private to image/. */
 #pragma once
 #include "image/image.h"
 #include "image/manifest.h"
@@ -14,7 +14,8 @@ struct config_edit {
         const char *comment;    /* of that; NULL: none */
         const char *diff_id;    /* of a new layer on top; NULL: there is none */
 };
-/* @data: as config_parse() takes it. ERR_INVALID says which change is none; ERR_EXHAUSTED past the limits on configs. */
+/* @data: as config_parse() takes it. ERR_INVALID says which change is none; ERR_EXHAUSTED past the limits on configs.
+ */
 _must_use_ int config_edit(const char *data, size_t len, const struct config_edit *edit, struct arena *arena,
                            const char **ret, size_t *ret_len, struct err *err);
 

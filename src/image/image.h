@@ -213,13 +213,30 @@ struct image_save_args {
  * ERR_PRECONDITION: the bytes of a layer are not kept here, and no registry is known that has them. */
 _must_use_ int images_save(struct images *s, const struct image_save_args *args, struct err *err);
 /* One change of an image's config, in Buildah's words: "author", "arch", "os", "variant", "user", "workingdir",
- * "stop-signal", "entrypoint", "cmd", "onbuild", "env", "label", "port", "volume"; or, in its manifest, "annotation". */
+ * "stop-signal", "entrypoint", "cmd", "onbuild", "env", "label", "port", "volume"; or, in its manifest, "annotation".
+ */
 struct image_change {
         const char *what;
         const char *value;        /* "KEY=VALUE" of env, label, annotation; "": none */
         bool remove;              /* the key or entry @value; "": all of them */
         const char *const *words; /* of entrypoint and cmd; NULL-terminated, or NULL: none */
 };
+
+struct image_edit_args {
+        const char *image;        /* as images_get() takes it */
+        const char *const *names; /* of the new one, NULL-terminated, as people write them; they move here from others.
+                                     NULL: the tag that @image is, if it is one */
+        const struct image_change *changes;
+        size_t n_changes;
+        int cancel_fd; /* these four as in image_copy_args */
+        uint64_t deadline_ns;
+        void (*progress)(const struct image_progress *p, size_t layer, size_t n_layers, void *userdata);
+        void *userdata;
+};
+/* Another image with the same layers; the old one stays. Layers' blobs that are not kept here come from where the old
+ * one came from. ERR_INVALID says which change is none; ERR_PRECONDITION: a layer is to be had nowhere. */
+_must_use_ int images_edit(struct images *s, const struct image_edit_args *args, struct arena *arena,
+                           const char **ret_id, struct err *err);
 
 /* Remove the image behind @ref with all its names; missing is fine. Layers that a snapshot or another image uses stay.
  */

@@ -11,6 +11,7 @@
 #include "base/fs.h"
 #include "base/str.h"
 #include "image/copy.h"
+#include "image/derive.h"
 #include "image/flights.h"
 #include "image/mountpoint.h"
 #include "image/push.h"
@@ -350,6 +351,21 @@ int images_tag(struct images *s, const char *ref, const char *const *names, stru
         if (r == 0)
                 r = records_tag(s->records, ref, full, err);
         return r < 0 ? err_wrap(err, "name image %.200s", ref) : 0;
+}
+
+int images_edit(struct images *s, const struct image_edit_args *args, struct arena *arena, const char **ret_id,
+                struct err *err) {
+        _cleanup_(arena_freep) struct arena *own = arena_new(PULL_ARENA_MAX);
+        struct image_edit_args full = *args;
+        const char *id = NULL, **names = NULL;
+        int r = args->names ? full_names(args->names, own, &names, err) : 0;
+
+        full.names = names;
+        if (r == 0)
+                r = edit_run(&s->pull_env, &full, own, &id, err);
+        if (r == 0)
+                *ret_id = arena_strdup(arena, id);
+        return r;
 }
 
 int images_untag(struct images *s, const char *const *names, struct err *err) {

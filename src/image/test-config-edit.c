@@ -44,7 +44,8 @@ static void test_splices(void) {
                 { "{}", "a", NULL, "1", "{\"a\":1}", false },
                 { " { } ", "a", NULL, "1", " { \"a\":1} ", false },
                 { "{\"b\":2}", "a", NULL, "1", "{\"b\":2,\"a\":1}", false },
-                { "{ \"a\" : [1, {\"a\":\"}\"}] , \"b\":2 }", "a", NULL, "\"x\"", "{ \"a\" : \"x\" , \"b\":2 }", false },
+                { "{ \"a\" : [1, {\"a\":\"}\"}] , \"b\":2 }", "a", NULL, "\"x\"", "{ \"a\" : \"x\" , \"b\":2 }",
+                  false },
                 { "{ \"a\" : 1 , \"b\":2 }", "a", NULL, NULL, "{ \"b\":2 }", false },
                 { "{\"a\":1, \"b\" : 1e400 }", "b", NULL, NULL, "{\"a\":1 }", false },
                 { "{\"a\":1}", "a", NULL, NULL, "{}", false },
@@ -145,12 +146,15 @@ static void test_many(void) {
         const char *ret;
 
         assert(edit("{" ROOTFS "}", changes, ELEMENTSOF(changes), &ret) == 0);
-        assert(str_eq(ret, "{" ROOTFS ",\"author\":\"A\",\"architecture\":\"arm64\",\"os\":\"linux\",\"config\":{\"Env\":"
-                           "[\"A=3\",\"B=2\"]},\"created\":\"" WHEN "\",\"history\":[{}," EMPTY "]}"));
+        assert(str_eq(ret,
+                      "{" ROOTFS ",\"author\":\"A\",\"architecture\":\"arm64\",\"os\":\"linux\",\"config\":{\"Env\":"
+                      "[\"A=3\",\"B=2\"]},\"created\":\"" WHEN "\",\"history\":[{}," EMPTY "]}"));
 }
 
 static void test_layer(void) {
-        const struct config_edit e = { .now_ns = NOW, .created_by = "us", .author = "A", .comment = "C", .diff_id = D2 };
+        const struct config_edit e = {
+                .now_ns = NOW, .created_by = "us", .author = "A", .comment = "C", .diff_id = D2
+        };
         const char doc[] = CONFIG("");
         const char *ret;
         size_t len;
@@ -158,8 +162,8 @@ static void test_layer(void) {
         assert(config_edit(doc, strlen(doc), &e, arena, &ret, &len, &err) == 0);
         assert(str_eq(arena_strndup(arena, ret, len),
                       "{\"config\":{},\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[\"" D1 "\",\"" D2
-                      "\"]},\"created\":\"" WHEN "\",\"history\":[{\"x\":1.50},"
-                      ENTRY(",\"author\":\"A\",\"comment\":\"C\"") "],\"author\":\"A\"}"));
+                      "\"]},\"created\":\"" WHEN "\",\"history\":[{\"x\":1.50}," ENTRY(
+                              ",\"author\":\"A\",\"comment\":\"C\"") "],\"author\":\"A\"}"));
 }
 
 static void test_refusals(void) {
@@ -167,11 +171,11 @@ static void test_refusals(void) {
                 struct image_change change;
                 const char *word;
         } rows[] = {
-                { { "label", "a", false, NULL }, "KEY=VALUE" },     { { "label", "=a", false, NULL }, "KEY=VALUE" },
-                { { "env", "A", false, NULL }, "KEY=VALUE" },       { { "env", "", false, NULL }, "empty" },
-                { { "port", "http", false, NULL }, "a port" },      { { "port", "80/icmp", false, NULL }, "a port" },
-                { { "port", "123456", false, NULL }, "a port" },    { { "volume", "a", false, NULL }, "absolute" },
-                { { "label", "a=\xff", false, NULL }, "UTF-8" },    { { "nothing", "a", false, NULL }, "nothing" },
+                { { "label", "a", false, NULL }, "KEY=VALUE" },      { { "label", "=a", false, NULL }, "KEY=VALUE" },
+                { { "env", "A", false, NULL }, "KEY=VALUE" },        { { "env", "", false, NULL }, "empty" },
+                { { "port", "http", false, NULL }, "a port" },       { { "port", "80/icmp", false, NULL }, "a port" },
+                { { "port", "123456", false, NULL }, "a port" },     { { "volume", "a", false, NULL }, "absolute" },
+                { { "label", "a=\xff", false, NULL }, "UTF-8" },     { { "nothing", "a", false, NULL }, "nothing" },
                 { { "annotation", "a", false, NULL }, "KEY=VALUE" },
         };
         const char *ret;
@@ -184,19 +188,22 @@ static void test_refusals(void) {
 /* --- manifests ---------------------------------------------------------------------------------------------------- */
 
 #define MANIFEST(type, config, layer, digest, size, more)                                                              \
-        "{\"schemaVersion\":2,\"mediaType\":\"" type "\",\"config\":{\"mediaType\":\"" config "\",\"digest\":\"" digest    \
-        "\",\"size\":" size "},\"layers\":[{\"mediaType\":\"" layer "\",\"digest\":\"" D1 "\",\"size\":9}" more "}"
+        "{\"schemaVersion\":2,\"mediaType\":\"" type "\",\"config\":{\"mediaType\":\"" config                          \
+        "\",\"digest\":\"" digest "\",\"size\":" size "},\"layers\":[{\"mediaType\":\"" layer "\",\"digest\":\"" D1    \
+        "\",\"size\":9}" more "}"
 #define DOCKER(digest, size, more)                                                                                     \
-        MANIFEST("application/vnd.docker.distribution.manifest.v2+json",                                                   \
-                 "application/vnd.docker.container.image.v1+json", "application/vnd.docker.image.rootfs.diff.tar.gzip",    \
-                 digest, size, more)
+        MANIFEST("application/vnd.docker.distribution.manifest.v2+json",                                               \
+                 "application/vnd.docker.container.image.v1+json",                                                     \
+                 "application/vnd.docker.image.rootfs.diff.tar.gzip", digest, size, more)
 #define OCI(digest, size, more)                                                                                        \
-        MANIFEST("application/vnd.oci.image.manifest.v1+json", "application/vnd.oci.image.config.v1+json",                 \
+        MANIFEST("application/vnd.oci.image.manifest.v1+json", "application/vnd.oci.image.config.v1+json",             \
                  "application/vnd.oci.image.layer.v1.tar+gzip", digest, size, more)
 #define TOP(type) ",{\"mediaType\":\"" type "\",\"digest\":\"" D2 "\",\"size\":8}]"
 
 static void test_manifests(void) {
-        const struct descriptor top = { .media_type = "application/vnd.oci.image.layer.v1.tar+gzip", .digest = D2, .size = 8 };
+        const struct descriptor top = { .media_type = "application/vnd.oci.image.layer.v1.tar+gzip",
+                                        .digest = D2,
+                                        .size = 8 };
         const struct image_change change = SET("annotation", "a=b"), other = SET("label", "a=b");
         const struct {
                 const char *from, *to;

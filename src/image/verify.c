@@ -12,6 +12,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "image/blob-fetch.h"
 #include "image/local.h"
 #include "image/tree-diff.h"
 
@@ -72,27 +73,9 @@ static int hash_file(const struct verify *v, int fd, char ret[DIGEST_LEN + 1], s
         return 0;
 }
 
-static int put_bytes(const void *data, size_t len, void *userdata, struct err *err) {
-        return content_writer_write(userdata, data, len, err);
-}
-
 static int fetch(struct verify *v, const struct descriptor *d, struct err *err) {
-        struct content_writer *w = NULL;
-        uint64_t have;
-        int r;
-
-        if (!v->origin)
-                return err_set(err, ERR_NOT_FOUND, "nothing is known of where the image is from");
-        r = content_writer_new(v->env->content, d->digest, d->size, false, &w, &have, err);
-        if (r == 0) {
-                const struct blob_sink sink = { .write = put_bytes, .userdata = w };
-
-                r = source_get_blob(v->origin, d->digest, d->size, &sink, false, err);
-        }
-        if (r == 0)
-                r = content_writer_commit(w, true, err);
-        (void) content_writer_free(w, false);
-        return r;
+        return v->origin ? blob_fetch(v->env->content, v->origin, d, err)
+                         : err_set(err, ERR_NOT_FOUND, "nothing is known of where the image is from");
 }
 
 /* A layer's blob that is not kept is no damage. */
