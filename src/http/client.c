@@ -145,6 +145,7 @@ int64_t http_response_date_s(const struct http_response *r) {
 void http_response_done(struct http_response *r) {
         strbuf_done(&r->headers);
         strbuf_done(&r->body);
+        free(r->url);
         *r = (struct http_response){ 0 };
 }
 
@@ -168,6 +169,8 @@ static int follow(struct handle *handle, const struct http_request *req, struct 
                         return err_set(err, ERR_PRECONDITION, "plain http to %s is not allowed", url_host(url, arena));
                 if (req->stream && (r = req->stream->rewind(req->stream->userdata, err)) < 0)
                         return r;
+                free(ret->url);
+                ret->url = hop > 0 ? xstrdup(url) : NULL;
                 r = handle_exchange(handle, req, url, url_same_origin(first, url), ret, err);
                 if (r < 0 || !is_redirect(ret->status) || req->no_redirects)
                         return r;

@@ -65,6 +65,7 @@ struct http_request {
         const char *key_file;           /* PEM, its private key; NULL: it is in @cert_file */
         bool allow_http;                /* plain http for @url, and for redirects as long as no hop was https */
         uint64_t offset;                /* ask for the body from here on (Range) */
+        uint64_t length;                /* and for so many bytes; all (200) is ERR_UNIMPLEMENTED then; 0: to its end */
         unsigned attempts;              /* 0: 5; for connection errors at most 3 of them */
         bool once;            /* must not arrive twice: no other attempt, not even curl's own, once it was sent */
         bool is_foreign;      /* another server has named @url: as along redirects, no link-local address */
@@ -93,6 +94,7 @@ struct http_response {
         char reason[512]; /* what its status line says behind the number, printable; empty with HTTP/2 */
         enum http_failure failure;
         bool sent;             /* the last attempt had a connection: its request may have arrived */
+        char *url;             /* whither redirects have led; NULL: there was none */
         struct strbuf headers; /* of the last hop: name NUL value NUL ..., names in lower case */
         struct strbuf body;    /* without sink, and of errors (cut at HTTP_ERROR_BODY_MAX) */
         uint64_t received;     /* bytes that the sink took */

@@ -163,6 +163,8 @@ static int start_body(struct exchange *x) {
         uint64_t at;
 
         x->body_started = true;
+        if (x->resp->status == 200 && x->req->length)
+                return err_set(x->err, ERR_UNIMPLEMENTED, "asked for a range of it, the server sends all");
         if (x->resp->status == 200)
                 x->skip = x->req->offset;
         if (x->resp->status != 206)
@@ -354,7 +356,7 @@ static curl_socket_t on_socket(void *userdata, curlsocktype purpose, struct curl
 }
 
 static void set_transfer(CURL *c, const struct http *h, struct exchange *x, const char *url, char *error) {
-        char range[32];
+        char range[48];
 
         (void) curl_easy_setopt(c, CURLOPT_URL, url);
         (void) curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
@@ -379,8 +381,12 @@ static void set_transfer(CURL *c, const struct http *h, struct exchange *x, cons
         (void) curl_easy_setopt(c, CURLOPT_PREREQDATA, x);
         if (h->unix_socket)
                 (void) curl_easy_setopt(c, CURLOPT_UNIX_SOCKET_PATH, h->unix_socket);
-        if (x->req->offset) {
-                (void) snprintf(range, sizeof(range), "%llu-", (unsigned long long) x->req->offset);
+        if (x->req->offset || x->req->length) {
+                int n = snprintf(range, sizeof(range), "%llu-", (unsigned long long) x->req->offset);
+
+                if (x->req->length)
+                        (void) snprintf(range + n, sizeof(range) - (size_t) n, "%llu",
+                                        (unsigned long long) (x->req->offset + x->req->length - 1));
                 (void) curl_easy_setopt(c, CURLOPT_RANGE, range);
         }
 }

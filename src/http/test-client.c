@@ -228,7 +228,9 @@ static void test_range(struct http *h) {
                 .answers = { "HTTP/1.1 206 P\r\nContent-Range: bytes 4-9/10\r\nConnection: close\r\n\r\n456789",
                              OK("0123456789"),
                              "HTTP/1.1 206 P\r\nContent-Range: bytes 0-9/10\r\nConnection: close\r\n\r\n0123456789",
-                             "HTTP/1.1 206 P\r\nContent-Length: 100\r\nContent-Range: bytes 4-103/104\r\n\r\n4567" }
+                             "HTTP/1.1 206 P\r\nContent-Length: 100\r\nContent-Range: bytes 4-103/104\r\n\r\n4567",
+                             "HTTP/1.1 206 P\r\nContent-Range: bytes 4-6/10\r\nConnection: close\r\n\r\n456",
+                             OK("0123456789") }
         };
         struct strbuf b = STRBUF(100);
         struct call c = { .req = { .offset = 4, .sink = into_buf, .userdata = &b } };
@@ -246,6 +248,15 @@ static void test_range(struct http *h) {
         http_response_done(&c.resp);
         call(h, &s, &c);
         assert(c.r == -ERR_UNAVAILABLE && c.resp.received == 4 && c.resp.failure == HTTP_FAILURE_BROKEN);
+        http_response_done(&c.resp);
+        strbuf_done(&b);
+        c.req.length = 3;
+        call(h, &s, &c);
+        assert(c.r == 0 && str_eq(strbuf_str(&b), "456") && strstr(s.requests[4], "Range: bytes=4-6\r\n"));
+        http_response_done(&c.resp);
+        strbuf_done(&b);
+        call(h, &s, &c);
+        assert(c.r == -ERR_UNIMPLEMENTED && c.resp.received == 0 && b.len == 0);
         http_response_done(&c.resp);
         strbuf_done(&b);
         server_stop(&s);

@@ -188,11 +188,11 @@ static int from_kept_blob(struct job *j, struct err *err) {
         return r;
 }
 
-/* A part that is none, or a mirror that serves rubbish, costs another download, not the pull. */
+/* Parts that don't fit together, or a mirror that serves rubbish, cost another download, not the pull. */
 static int download_from_somewhere(struct job *j, struct err *err) {
         int r = download(j, false, true, err);
 
-        if (is_rubbish(r) && j->resumed)
+        if (is_rubbish(r) && (source_use_one_stream(j->all->source) || j->resumed))
                 r = download(j, false, false, err);
         if (is_rubbish(r) && source_has_mirrors(j->all->source))
                 r = download(j, true, false, err);

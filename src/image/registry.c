@@ -236,6 +236,11 @@ struct source *source_free(struct source *s) {
         return NULL;
 }
 
+bool source_use_one_stream(struct source *s) {
+        s->one_stream = true;
+        return s->used_parts;
+}
+
 bool source_has_mirrors(const struct source *s) {
         return s->n_endpoints > 1;
 }

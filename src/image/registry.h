@@ -59,3 +59,5 @@ _must_use_ int source_list_tags(struct source *s, struct arena *arena, const cha
 /* Do two hosts, as they stand in references, mean one registry? */
 bool registry_is_same(const char *a, const char *b);
 bool source_has_mirrors(const struct source *s);
+/* From now on each blob comes over one connection. Came a big one over several before? */
+bool source_use_one_stream(struct source *s);

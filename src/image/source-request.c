@@ -127,6 +127,7 @@ const char *source_url(struct source *s, const struct endpoint *e, const char *p
 static int request_elsewhere(struct source *s, const struct endpoint *e, const char *url, struct http_request *req,
                              struct http_response *resp, struct err *err) {
         req->url = url;
+        req->is_foreign = true;
         req->ca_file = e->ca_file;
         req->allow_http = e->allow_http;
         req->cancel_fd = s->cancel_fd;

@@ -15,6 +15,10 @@ enum {
         PROGRESS_BYTES = 1024 * 1024, /* what counts as bringing something */
 };
 
+/* When one connection is too few (measured: bench/README.md): it was watched for so long, it is it that is waited for
+ * and not who takes the bytes, and what is left is worth the trouble. */
+enum { WATCH_MS = 500, PARTS_MIN_BYTES = 16 * 1024 * 1024, PARTS_MIN_MS = 1000 };
+
 static bool gives_up(int r) {
         return r == -ERR_CANCELLED || r == -ERR_DEADLINE;
 }
@@ -94,12 +98,19 @@ int source_get_manifest(struct source *s, const char *reference, struct arena *a
 /* --- blobs ------------------------------------------------------------------------------------------------------ */
 
 struct transfer {
+        struct source *source;
         const struct blob_sink *sink;
         uint64_t size, done;
         bool refused; /* the sink's error, or too many bytes: no other try helps */
+        bool whole;   /* parts were tried, and won't be again */
+        struct {      /* the stream that is running */
+                const struct http_response *resp;
+                uint64_t began_ns, sink_ns, next_look_ns, from;
+                unsigned parts; /* it ends, for so many connections to take over */
+        } now;
 };
 
-static int take_bytes(const void *data, size_t len, void *userdata, struct err *err) {
+static int pass_on(const void *data, size_t len, void *userdata, struct err *err) {
         struct transfer *t = userdata;
         int r;
 
@@ -114,6 +125,61 @@ static int take_bytes(const void *data, size_t len, void *userdata, struct err *
         return r;
 }
 
+/* In bytes a second of waiting for it. */
+static uint64_t speed(const struct transfer *t, uint64_t now) {
+        uint64_t waited_us = (now - t->now.began_ns - t->now.sink_ns) / 1000;
+
+        return (t->done - t->now.from) * 1000000 / MAX_OF(waited_us, (uint64_t) 1);
+}
+
+static bool parts_would_pay(struct transfer *t, uint64_t now) {
+        uint64_t left = t->size - t->done;
+        const char *ranges;
+
+        if (t->whole || now < t->now.next_look_ns || left < PARTS_MIN_BYTES || t->source->one_stream)
+                return false;
+        t->now.next_look_ns = now + WATCH_MS * 1000000ull;
+        ranges = http_response_header(t->now.resp, "accept-ranges", NULL);
+        return !str_eq(ranges, "none") && t->now.sink_ns < (now - t->now.began_ns) / 2 &&
+               left / PARTS_MIN_MS > speed(t, now) / 1000;
+}
+
+static int take_bytes(const void *data, size_t len, void *userdata, struct err *err) {
+        struct transfer *t = userdata;
+        uint64_t began = clock_monotonic_ns(), now;
+        int r = pass_on(data, len, t, err);
+
+        now = clock_monotonic_ns();
+        t->now.sink_ns += now - began;
+        if (r == 0 && parts_would_pay(t, now) && (t->now.parts = parts_reserve(t->source)) > 0)
+                r = err_set(err, ERR_CANCELLED, "others take over");
+        return r;
+}
+
+/* The rest of what @resp has begun. 0: complete; 1: one stream has to go on. */
+static int transfer_parts(struct source *s, const struct endpoint *e, const char *path, struct transfer *t,
+                          const struct http_response *resp, struct err *err) {
+        const struct parts_args args = { .source = s,
+                                         .endpoint = e,
+                                         .path = resp->url ?: path,
+                                         .etag = http_response_header(resp, "etag", NULL),
+                                         .from = t->done,
+                                         .size = t->size,
+                                         .bytes_per_s = speed(t, clock_monotonic_ns()),
+                                         .connections = t->now.parts,
+                                         .take = pass_on,
+                                         .userdata = t };
+        int r;
+
+        log_debug("a slow transfer goes on in parts", "registry", e->host, "done", LOG_U64(t->done), "size",
+                  LOG_U64(t->size), "bytes_per_s", LOG_U64(args.bytes_per_s), "connections", LOG_U64(args.connections),
+                  NULL);
+        t->whole = true;
+        r = parts_get(&args, err);
+        parts_give_back(s, t->now.parts);
+        return r;
+}
+
 /* One go. 0: complete; > 0: broken off, may go on; < 0: this endpoint will not do. */
 static int transfer_once(struct source *s, const struct endpoint *e, const char *path, struct transfer *t,
                          struct arena *arena, struct err *err) {
@@ -121,9 +187,19 @@ static int transfer_once(struct source *s, const struct endpoint *e, const char 
                 .sink = take_bytes, .userdata = t, .offset = t->done, .attempts = e->is_mirror ? 2 : 0
         };
         struct http_response resp = { 0 };
-        int r = source_request(s, e, path, &req, &resp, err);
+        uint64_t now = clock_monotonic_ns();
+        int r;
 
-        if (r == 0 && resp.status != 200 && resp.status != 206) {
+        t->now.resp = &resp;
+        t->now.began_ns = now;
+        t->now.next_look_ns = now + WATCH_MS * 1000000ull;
+        t->now.sink_ns = 0;
+        t->now.from = t->done;
+        t->now.parts = 0;
+        r = source_request(s, e, path, &req, &resp, err);
+        if (t->now.parts > 0) {
+                r = transfer_parts(s, e, path, t, &resp, err);
+        } else if (r == 0 && resp.status != 200 && resp.status != 206) {
                 r = resp.status == 416 ? err_set(err, ERR_DATA_LOSS,
                                                  "the blob is smaller than the %llu bytes that the manifest says",
                                                  (unsigned long long) t->size)
@@ -170,7 +246,7 @@ static int blob_from(struct source *s, const struct endpoint *e, const char *pat
 
 int source_get_blob(struct source *s, const char *digest, uint64_t size, const struct blob_sink *sink, bool no_mirrors,
                     struct err *err) {
-        struct transfer t = { .sink = sink, .size = size, .done = sink->have };
+        struct transfer t = { .source = s, .sink = sink, .size = size, .done = sink->have };
         char path[16 + DIGEST_LEN];
         size_t first = no_mirrors ? s->n_endpoints - 1 : s->first;
         int r = 0;

@@ -2,6 +2,7 @@
 /* source - the insides shared by registry.c (who to ask) and source.c (asking). Private to these. */
 #pragma once
 #include <pthread.h>
+#include <stdatomic.h>
 #include "base/map.h"
 #include "image/registry.h"
 
@@ -15,6 +16,7 @@ struct registries {
         pthread_mutex_t lock;    /* guards plain_hosts and tls_hosts */
         struct map *plain_hosts; /* hosts that turned out to speak plain http */
         struct map *tls_hosts;   /* hosts that may speak plain http and turned out to speak https */
+        atomic_uint n_parts;     /* connections that fetch parts of blobs, in all pulls */
 };
 
 struct endpoint {
@@ -37,6 +39,8 @@ struct source {
         const char *scopes[3]; /* wanted of a token besides what the registry asks for; NULL-terminated */
         int cancel_fd;
         uint64_t deadline_ns;
+        atomic_bool one_stream; /* no blob is fetched in parts any more */
+        atomic_bool used_parts; /* one was */
 };
 
 /* What a host was found to speak: 'p'lain, 't'ls, or 0 when unknown. */
@@ -51,3 +55,32 @@ _must_use_ int source_request(struct source *s, const struct endpoint *e, const 
                               struct http_response *resp, struct err *err);
 /* Raises what a status that is no success means, with what the registry says. */
 int source_status_error(const struct http_response *resp, struct arena *arena, struct err *err);
+
+/* --- source-parts.c --------------------------------------------------------------------------------------------- */
+/* The rest of a big blob over several connections at once, where one alone is slow (far away, or throttled by the
+ * registry). The parts are pieces of PART_BYTES, which come into a window of memory and are passed on in order, so
+ * whoever takes the blob sees no difference. Whatever goes wrong there is no error: one stream takes over. */
+enum {
+        PART_BYTES = 1024 * 1024,
+        PARTS_PER_BLOB = 6, /* connections */
+        PARTS_MAX = 12,     /* in all; each stands for two pieces of memory */
+};
+
+struct parts_args {
+        struct source *source;
+        const struct endpoint *endpoint;
+        const char *path; /* as source_request()'s */
+        const char *etag; /* of what came before; NULL: it has none */
+        uint64_t from, size;
+        uint64_t bytes_per_s; /* that one stream brings: several that bring less are not worth it */
+        unsigned connections; /* what parts_reserve() gave */
+        int (*take)(const void *data, size_t len, void *userdata, struct err *err);
+        void *userdata;
+};
+
+/* How many connections there are for one more blob: 0, or at least two; to be given back. */
+unsigned parts_reserve(struct source *s);
+void parts_give_back(struct source *s, unsigned n);
+/* 0: all of it came; 1: one stream had better go on behind what @take has got (@err says why). An error is @take's, or
+ * the caller has cancelled. */
+_must_use_ int parts_get(const struct parts_args *args, struct err *err);

@@ -370,7 +370,9 @@ int main(int argc, char **argv) {
         if (readlink("/proc/self/exe", self, sizeof(self) - 1) < 0)
                 return 1;
         (void) execl("/usr/bin/python3", "python3",
-                     str_ends_with(self, "-push") ? "src/image/test-push.py" : "src/image/test-pull.py", self,
-                     (char *) NULL);
+                     str_ends_with(self, "-push")    ? "src/image/test-push.py"
+                     : str_ends_with(self, "-parts") ? "src/image/test-parts.py"
+                                                     : "src/image/test-pull.py",
+                     self, (char *) NULL);
         return EXIT_SKIPPED;
 }
