@@ -83,8 +83,8 @@ static char *quote_long_numbers(const char *data, size_t len, size_t n_long, siz
         return copy;
 }
 
-static int load(const char *data, size_t len, size_t flags, size_t max_values, const char *what, json_t **ret,
-                struct err *err) {
+static int load(const char *data, size_t len, json_type type, size_t flags, size_t max_values, const char *what,
+                json_t **ret, struct err *err) {
         _cleanup_(json_unrefp) json_t *j = NULL;
         _cleanup_(freep) char *copy = NULL;
         size_t n_long = 0;
@@ -109,24 +109,28 @@ static int load(const char *data, size_t len, size_t flags, size_t max_values, c
                 return err_set(err, ERR_INVALID, "%s is not valid JSON: line %d, column %d: %s", what, why.line,
                                why.column, why.text);
         }
-        if (!json_is_object(j))
-                return err_set(err, ERR_INVALID, "%s is not a JSON object", what);
+        if (json_typeof(j) != type)
+                return err_set(err, ERR_INVALID, "%s is not a JSON %s", what, type == JSON_ARRAY ? "array" : "object");
         *ret = TAKE_PTR(j);
         return 0;
 }
 
 int json_load_bounded(const char *data, size_t len, size_t max_values, const char *what, json_t **ret,
                       struct err *err) {
-        return load(data, len, 0, max_values, what, ret, err);
+        return load(data, len, JSON_OBJECT, 0, max_values, what, ret, err);
+}
+
+int json_load_array(const char *data, size_t len, size_t max_values, const char *what, json_t **ret, struct err *err) {
+        return load(data, len, JSON_ARRAY, 0, max_values, what, ret, err);
 }
 
 int json_load_unique(const char *data, size_t len, size_t max_values, const char *what, json_t **ret, struct err *err) {
-        return load(data, len, JSON_REJECT_DUPLICATES, max_values, what, ret, err);
+        return load(data, len, JSON_OBJECT, JSON_REJECT_DUPLICATES, max_values, what, ret, err);
 }
 
 int json_load_bounded_nul(const char *data, size_t len, size_t max_values, const char *what, json_t **ret,
                           struct err *err) {
-        return load(data, len, JSON_ALLOW_NUL, max_values, what, ret, err);
+        return load(data, len, JSON_OBJECT, JSON_ALLOW_NUL, max_values, what, ret, err);
 }
 
 bool json_to_u64(const json_t *j, uint64_t *ret) {

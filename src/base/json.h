@@ -22,7 +22,10 @@ DEFINE_CLEANUP(json_t *, json_unref)
  * jansson knows no number past INT64_MAX; whole ones up to UINT64_MAX become strings of their digits: json_to_u64(). */
 _must_use_ int json_load_bounded(const char *data, size_t len, size_t max_values, const char *what, json_t **ret,
                                  struct err *err);
-/* The same, but a member that comes twice is ERR_INVALID: for what others must read as we do. */
+/* The same of an array. */
+_must_use_ int json_load_array(const char *data, size_t len, size_t max_values, const char *what, json_t **ret,
+                               struct err *err);
+/* The same as the first, but a member that comes twice is ERR_INVALID: for what others must read as we do. */
 _must_use_ int json_load_unique(const char *data, size_t len, size_t max_values, const char *what, json_t **ret,
                                 struct err *err);
 /* The same as the first, but strings may have NUL bytes in them: json_string_length() knows where they end. */

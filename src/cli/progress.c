@@ -36,6 +36,10 @@ static const char *state_name(Proxmoxlxcri__V1__LayerState s) {
                 return "mounted from another repository";
         case PROXMOXLXCRI__V1__LAYER_STATE__LAYER_UPLOADING:
                 return "uploading";
+        case PROXMOXLXCRI__V1__LAYER_STATE__LAYER_COPYING:
+                return "copying";
+        case PROXMOXLXCRI__V1__LAYER_STATE__LAYER_UNPACKING:
+                return "unpacking";
         default:
                 return "waiting";
         }
@@ -43,7 +47,9 @@ static const char *state_name(Proxmoxlxcri__V1__LayerState s) {
 
 static bool is_moving(const Proxmoxlxcri__V1__LayerProgress *l) {
         return l->state == PROXMOXLXCRI__V1__LAYER_STATE__LAYER_DOWNLOADING ||
-               l->state == PROXMOXLXCRI__V1__LAYER_STATE__LAYER_UPLOADING;
+               l->state == PROXMOXLXCRI__V1__LAYER_STATE__LAYER_UPLOADING ||
+               l->state == PROXMOXLXCRI__V1__LAYER_STATE__LAYER_COPYING ||
+               l->state == PROXMOXLXCRI__V1__LAYER_STATE__LAYER_UNPACKING;
 }
 
 /* It costs nothing. */

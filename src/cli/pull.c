@@ -4,6 +4,7 @@
 #include "base/str.h"
 #include "cli/credentials.h"
 #include "cli/progress.h"
+#include "proto/message.h"
 
 struct follower {
         struct cli *cli;
@@ -22,6 +23,15 @@ static int each(const ProtobufCMessage *message, void *userdata) {
                 f->result->image_id = arena_strdup(f->cli->arena, m->image_id);
         if (!str_empty(m->digest))
                 f->result->digest = arena_strdup(f->cli->arena, m->digest);
+        if (m->n_loaded) {
+                ProtobufCMessage *copy;
+                struct err err;
+
+                if (proto_copy(message, f->cli->arena, &copy, &err) < 0)
+                        return -(int) err.code;
+                f->result->loaded = ((Proxmoxlxcri__V1__PullProgress *) copy)->loaded;
+                f->result->n_loaded = m->n_loaded;
+        }
         return cli_interrupted();
 }
 
@@ -38,7 +48,7 @@ int cli_transfer(struct cli *cli, const struct transfer *t, struct transfer_resu
                                cli->timeout_ms, each, &f, err);
         if (cli_interrupted())
                 return err_set(err, ERR_CANCELLED, "%s: interrupted", t->name);
-        if (r == 0 && !ret->image_id && !ret->digest)
+        if (r == 0 && !ret->image_id && !ret->digest && !ret->n_loaded)
                 return err_set(err, ERR_INTERNAL, "%s: the daemon ended without an image", t->name);
         return r;
 }

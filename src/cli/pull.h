@@ -18,7 +18,9 @@ struct transfer {
         bool quiet, sends;
 };
 struct transfer_result {
-        const char *image_id, *digest; /* NULL: the other is there */
+        const char *image_id, *digest; /* NULL: another is there */
+        Proxmoxlxcri__V1__LoadedImage **loaded;
+        size_t n_loaded;
 };
 _must_use_ int cli_transfer(struct cli *cli, const struct transfer *t, struct transfer_result *ret, struct err *err);
 

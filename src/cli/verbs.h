@@ -32,6 +32,7 @@
         X(verb_image_trust_show)                                                                                       \
         X(verb_image_trust_test)                                                                                       \
         X(verb_image_tags)                                                                                             \
+        X(verb_image_load)                                                                                             \
         X(verb_image_save)                                                                                             \
         X(verb_image_mount)                                                                                            \
         X(verb_image_unmount)                                                                                          \

@@ -29,7 +29,7 @@ struct transfer {
         struct admin *admin;
         const ProtobufCMessage *request;
         uint64_t deadline_ns;
-        int fd;        /* of a save, borrowed; taken from the process that asks */
+        int fd;        /* of a save or load, borrowed; taken from the process that asks */
         int cancel_fd; /* eventfds */
         int done_fd;
         pthread_mutex_t lock; /* for what follows */
@@ -39,6 +39,8 @@ struct transfer {
         int result; /* of run(), when done */
         struct arena *arena;
         const char *image_id, *digest;
+        struct image_loaded *loaded;
+        size_t n_loaded;
         struct err err;
 };
 
@@ -50,7 +52,7 @@ static void ring(int fd) {
 }
 
 /* The states have the same numbers. */
-_Static_assert((int) LAYER_UPLOADING == (int) PROXMOXLXCRI__V1__LAYER_STATE__LAYER_UPLOADING, "states of layers");
+_Static_assert((int) LAYER_UNPACKING == (int) PROXMOXLXCRI__V1__LAYER_STATE__LAYER_UNPACKING, "states of layers");
 
 static void note_progress(const struct image_progress *p, size_t layer, size_t n_layers, void *userdata) {
         struct transfer *t = userdata;
@@ -79,6 +81,21 @@ static void *run_transfer(void *userdata) {
         return NULL;
 }
 
+static void add_loaded(Proxmoxlxcri__V1__PullProgress *m, const struct transfer *t, struct arena *arena) {
+        m->n_loaded = t->n_loaded;
+        m->loaded = arena_array(arena, Proxmoxlxcri__V1__LoadedImage *, t->n_loaded);
+        for (size_t i = 0; i < t->n_loaded; i++) {
+                Proxmoxlxcri__V1__LoadedImage *image = m->loaded[i] =
+                        arena_new_of(arena, Proxmoxlxcri__V1__LoadedImage);
+
+                proxmoxlxcri__v1__loaded_image__init(image);
+                image->id = (char *) (uintptr_t) t->loaded[i].id;
+                image->digest = (char *) (uintptr_t) t->loaded[i].digest;
+                image->names = (char **) (uintptr_t) t->loaded[i].names;
+                image->n_names = strv_len(t->loaded[i].names);
+        }
+}
+
 /* One message with the layers as they are now. */
 static int send_progress(struct grpc_call *call, struct transfer *t, bool last, struct err *err) {
         _cleanup_(arena_freep) struct arena *arena = arena_new(1 << 20);
@@ -101,6 +118,7 @@ static int send_progress(struct grpc_call *call, struct transfer *t, bool last, 
         if (last) {
                 m.image_id = arena_strdup(arena, t->image_id ?: "");
                 m.digest = arena_strdup(arena, t->digest ?: "");
+                add_loaded(&m, t, arena);
         }
         return grpc_call_send(call, &m.base, err);
 }
@@ -133,7 +151,7 @@ static void follow(struct grpc_call *call, struct transfer *t) {
         }
 }
 
-/* @fd: of a save, borrowed; else -1. */
+/* @fd: of a save or load, borrowed; else -1. */
 static int transfer_with(struct grpc_call *call, const ProtobufCMessage *request, struct admin *admin,
                          int (*run)(struct transfer *t, struct err *err), int fd, struct err *err) {
         _cleanup_(fd_closep) int cancel = eventfd(0, EFD_CLOEXEC), done = eventfd(0, EFD_CLOEXEC);
@@ -150,7 +168,7 @@ static int transfer_with(struct grpc_call *call, const ProtobufCMessage *request
                 return err_sys(err, errno, "eventfd");
         t.cancel_fd = cancel;
         t.done_fd = done;
-        t.arena = arena_new(1 << 20);
+        t.arena = arena_new(64 << 20);
         r = thread_start(0, run_transfer, &t, &thread);
         if (r != 0) {
                 (void) arena_free(t.arena);
@@ -327,4 +345,27 @@ int admin_edit_image(struct grpc_call *call, const ProtobufCMessage *request, vo
                 return err_set(err, ERR_INVALID, "an image is wanted, at most %d names and %d changes", SAVED_MAX,
                                CHANGES_MAX);
         return transfer(call, request, userdata, run_edit, err);
+}
+
+static int run_load(struct transfer *t, struct err *err) {
+        const Proxmoxlxcri__V1__LoadImagesRequest *req = (const Proxmoxlxcri__V1__LoadImagesRequest *) t->request;
+        const char **names = arena_array(t->arena, const char *, req->n_names + 1);
+        const struct image_load_args args = {
+                .fd = t->fd, .names = names, .cancel_fd = t->cancel_fd, .progress = note_progress, .userdata = t
+        };
+
+        for (size_t i = 0; i < req->n_names; i++)
+                names[i] = req->names[i];
+        return images_load(t->admin->images, &args, t->arena, &t->loaded, &t->n_loaded, err);
+}
+
+int admin_load_images(struct grpc_call *call, const ProtobufCMessage *request, void *userdata, struct err *err) {
+        const Proxmoxlxcri__V1__LoadImagesRequest *req = (const Proxmoxlxcri__V1__LoadImagesRequest *) request;
+        _cleanup_(fd_closep) int fd = -1;
+        int r;
+
+        if (req->n_names > SAVED_MAX)
+                return err_set(err, ERR_INVALID, "more than %d names", SAVED_MAX);
+        r = grpc_call_take_fd(call, req->descriptor, &fd, err);
+        return r < 0 ? r : transfer_with(call, request, userdata, run_load, fd, err);
 }

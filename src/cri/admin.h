@@ -25,7 +25,7 @@ struct admin {
         void *userdata;
 };
 
-enum { ADMIN_N_METHODS = 22 };
+enum { ADMIN_N_METHODS = 23 };
 /* Fills @ret with the service's methods. */
 void admin_methods(struct admin *admin, struct grpc_method ret[ADMIN_N_METHODS]);
 
@@ -36,6 +36,7 @@ int admin_pull_image(struct grpc_call *call, const ProtobufCMessage *request, vo
 int admin_push_image(struct grpc_call *call, const ProtobufCMessage *request, void *userdata, struct err *err);
 int admin_save_images(struct grpc_call *call, const ProtobufCMessage *request, void *userdata, struct err *err);
 int admin_edit_image(struct grpc_call *call, const ProtobufCMessage *request, void *userdata, struct err *err);
+int admin_load_images(struct grpc_call *call, const ProtobufCMessage *request, void *userdata, struct err *err);
 int admin_copy_image(struct grpc_call *call, const ProtobufCMessage *request, void *userdata, struct err *err);
 int admin_image_usage(struct grpc_call *call, const ProtobufCMessage *request, ProtobufCMessage **ret, void *userdata,
                       struct err *err);

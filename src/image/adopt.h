@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* adopt - an image from blobs that are here, as whatever makes one on this machine ends: manifest, config, layers
- * unpacked from their blobs, one durable record. Nothing of it is seen before; a crash leaves only what a start removes.
- * Blocks; thread-safe. Private to image/. */
+ * unpacked from their blobs, one durable record. Nothing of it is seen before; a crash leaves only what a start
+ * removes. Blocks; thread-safe. Private to image/. */
 #pragma once
 #include "image/pull.h"
 

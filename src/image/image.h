@@ -83,7 +83,16 @@ struct image_progress {
         const char *digest; /* layer's blob digest */
         uint64_t total_bytes, done_bytes;
         /* In a push: a blob is UPLOADING, there already (EXISTS), or MOUNTED from another repository. */
-        enum { LAYER_WAITING, LAYER_DOWNLOADING, LAYER_DONE, LAYER_EXISTS, LAYER_MOUNTED, LAYER_UPLOADING } state;
+        enum {
+                LAYER_WAITING,
+                LAYER_DOWNLOADING,
+                LAYER_DONE,
+                LAYER_EXISTS,
+                LAYER_MOUNTED,
+                LAYER_UPLOADING,
+                LAYER_COPYING,
+                LAYER_UNPACKING
+        } state; /* the last two in a load */
 };
 
 struct image_pull_args {
@@ -238,6 +247,26 @@ struct image_edit_args {
 _must_use_ int images_edit(struct images *s, const struct image_edit_args *args, struct arena *arena,
                            const char **ret_id, struct err *err);
 
+struct image_load_args {
+        int fd;                   /* borrowed: an archive in a file or a pipe, or a folder */
+        const char *const *names; /* more names, as people write them, for the one image that is in it; NULL: none */
+        int cancel_fd;            /* an eventfd: readable: stop, ERR_CANCELLED; a part that fails stops others by it */
+        /* As image_pull_args. May be NULL. */
+        void (*progress)(const struct image_progress *p, size_t layer, size_t n_layers, void *userdata);
+        void *userdata;
+};
+struct image_loaded {
+        const char *id, *digest; /* its manifest's: for Docker's archives one that is made here */
+        const char **names;      /* that it got, full; NULL-terminated */
+};
+/* Images from an OCI image layout (an archive, or a folder), or from what `docker save` and Podman's docker-archive
+ * are; archives may be compressed with gzip or zstd. Of what is there for several platforms this machine's. They get
+ * the names that they have there, which move here from other images. Each image by itself is made durably or not at
+ * all; when one fails, those before it stay. ERR_INVALID: it is nothing of that kind; ERR_DATA_LOSS: a part has another
+ * digest than it should; ERR_DENIED with the kind IMAGE_ERR_SIGNATURE: the signature policy. @arena must allow 64 MiB.
+ */
+_must_use_ int images_load(struct images *s, const struct image_load_args *args, struct arena *arena,
+                           struct image_loaded **ret, size_t *ret_n, struct err *err);
 /* Remove the image behind @ref with all its names; missing is fine. Layers that a snapshot or another image uses stay.
  */
 _must_use_ int images_remove(struct images *s, const char *ref, struct err *err);

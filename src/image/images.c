@@ -13,6 +13,7 @@
 #include "image/copy.h"
 #include "image/derive.h"
 #include "image/flights.h"
+#include "image/load.h"
 #include "image/mountpoint.h"
 #include "image/push.h"
 #include "image/referrers.h"
@@ -321,6 +322,13 @@ int images_save(struct images *s, const struct image_save_args *args, struct err
         int r = save_run(&s->pull_env, args, err);
 
         return r < 0 ? err_wrap(err, "save") : 0;
+}
+
+int images_load(struct images *s, const struct image_load_args *args, struct arena *arena, struct image_loaded **ret,
+                size_t *ret_n, struct err *err) {
+        int r = load_run(&s->pull_env, args, arena, ret, ret_n, err);
+
+        return r < 0 ? err_wrap(err, "load") : 0;
 }
 
 /* --- what is here ----------------------------------------------------------------------------------------------- */

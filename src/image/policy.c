@@ -273,6 +273,45 @@ static int parse_docker(const json_t *docker, struct arena *arena, struct policy
         return r;
 }
 
+static const char *const load_transports[] = { "oci", "oci-archive", "docker-archive" };
+
+/* As containers/image has it: paths in full, and none for docker-archive. */
+static int check_load_scope(const char *transport, const char *s, struct err *err) {
+        bool is_path = s[0] == '/' && s[1] && !strstr(s, "//") && !strstr(s, "/./") && !strstr(s, "/../") &&
+                       !str_ends_with(s, "/") && !str_ends_with(s, "/.") && !str_ends_with(s, "/..");
+
+        if (!*s || (is_path && !str_eq(transport, "docker-archive")))
+                return 0;
+        return err_set(err, ERR_INVALID, "scope \"%.200s\" of the transport \"%s\" is no %s: nothing would match it", s,
+                       transport, str_eq(transport, "docker-archive") ? "empty one" : "absolute path");
+}
+
+static int parse_loads(const json_t *transports, struct arena *arena, struct policy *ret, struct err *err) {
+        size_t n = 0;
+
+        for (size_t i = 0; i < ELEMENTSOF(load_transports); i++)
+                n += json_object_size(json_object_get(transports, load_transports[i]));
+        ret->loads = arena_array(arena, struct policy_scope, n + 1);
+        for (size_t i = 0; i < ELEMENTSOF(load_transports); i++) {
+                json_t *scopes = json_object_get(transports, load_transports[i]), *list;
+                const char *name;
+
+                if (scopes && !json_is_object(scopes))
+                        return err_set(err, ERR_INVALID, "the transport \"%s\" is no object", load_transports[i]);
+                json_object_foreach(scopes, name, list) {
+                        struct policy_scope *scope = &ret->loads[ret->n_loads++];
+                        int r = check_load_scope(load_transports[i], name, err);
+
+                        if (r == 0)
+                                r = parse_scope(list, name, arena, scope, err);
+                        if (r < 0)
+                                return r;
+                        scope->transport = load_transports[i];
+                }
+        }
+        return 0;
+}
+
 int policy_parse(const char *data, size_t len, struct arena *arena, struct policy *ret, struct err *err) {
         static const char *const known[] = { "default", "transports", NULL };
         _cleanup_(json_unrefp) json_t *doc = NULL;
@@ -293,6 +332,8 @@ int policy_parse(const char *data, size_t len, struct arena *arena, struct polic
         docker = json_object_get(transports, "docker");
         if (r == 0 && docker)
                 r = parse_docker(docker, arena, &p, err);
+        if (r == 0 && transports)
+                r = parse_loads(transports, arena, &p, err);
         if (r == 0)
                 *ret = p;
         return r;
@@ -323,6 +364,25 @@ const struct policy_scope *policy_find(const struct policy *p, const struct ref 
         for (const char *dot = strchr(name, '.'); !found && dot; dot = strchr(dot + 1, '.'))
                 found = scope_named(p, arena_printf(arena, "*%s", dot));
         return found ?: scope_named(p, "") ?: &p->fallback;
+}
+
+static const struct policy_scope *load_scope_named(const struct policy *p, const char *transport, const char *name) {
+        for (size_t i = 0; i < p->n_loads; i++)
+                if (str_eq(p->loads[i].transport, transport) && str_eq(p->loads[i].name, name))
+                        return &p->loads[i];
+        return NULL;
+}
+
+const struct policy_scope *policy_find_load(const struct policy *p, const char *transport, const char *path,
+                                            struct arena *arena) {
+        char *name = arena_strdup(arena, path ?: "");
+        const struct policy_scope *found = NULL;
+
+        while (*name && !found) {
+                found = load_scope_named(p, transport, name);
+                *strrchr(name, '/') = '\0';
+        }
+        return found ?: load_scope_named(p, transport, "") ?: &p->fallback;
 }
 
 static bool same_repository(const struct ref *a, const struct ref *b) {

@@ -4,8 +4,8 @@
  *
  * As there, whatever is not understood makes all of the file void. What this program can't check is refused in the same
  * way: GPG signatures (signedBy), certificates (fulcio, pki) and transparency logs (rekor...); so is a scope that no
- * image could match, since its author meant something. Only "default" and the transport "docker" count: images come
- * from registries. */
+ * image could match, since its author meant something. Of the transports "docker" counts, for registries, and for what
+ * is loaded "oci", "oci-archive" and "docker-archive"; else "default". */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -47,6 +47,7 @@ struct policy_requirement {
 };
 
 struct policy_scope {
+        const char *transport;           /* of a loaded image's; else NULL */
         const char *name;                /* as in the file; "default" for its default */
         struct policy_requirement *reqs; /* all of them must be met; at least one */
         size_t n_reqs;
@@ -56,6 +57,8 @@ struct policy {
         struct policy_scope fallback; /* "default" */
         struct policy_scope *scopes;  /* of the transport "docker" */
         size_t n_scopes;
+        struct policy_scope *loads; /* of those for what is loaded */
+        size_t n_loads;
 };
 
 /* ERR_INVALID malformed, ERR_UNIMPLEMENTED what can't be checked here, ERR_EXHAUSTED past a limit. */
@@ -63,6 +66,10 @@ _must_use_ int policy_parse(const char *data, size_t len, struct arena *arena, s
 /* The most specific scope for @ref: "host/path:tag" (or "@digest"), "host/path" and its parents, "host",
  * "*.parent.of.host", "", the default. */
 const struct policy_scope *policy_find(const struct policy *p, const struct ref *ref, struct arena *arena);
+/* The most specific scope for what is loaded from @path ("/a/b"; NULL: from nowhere that has a name) as @transport has
+ * it: the path and its parents (not of "docker-archive"), "", the default. */
+const struct policy_scope *policy_find_load(const struct policy *p, const char *transport, const char *path,
+                                            struct arena *arena);
 /* Does a signature that calls its image @claimed fit the one that was asked for as @ref? */
 bool policy_identity_matches(const struct policy_identity *identity, const struct ref *ref, const char *claimed,
                              struct arena *arena);

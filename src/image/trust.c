@@ -75,6 +75,32 @@ int trust_read(const char *file, bool optional, const struct ref *ref, struct ar
         return 0;
 }
 
+int trust_load(const char *file, bool optional, const char *transport, const char *path, struct arena *arena,
+               struct err *err) {
+        const struct policy_scope *scope;
+        struct policy policy;
+        const char *found;
+        int r = trust_policy(file, optional, arena, &policy, &found, err);
+
+        if (r == 0 && !found)
+                return 0;
+        if (r == 0) {
+                scope = policy_find_load(&policy, transport, path, arena);
+                for (size_t i = 0; r == 0 && i < scope->n_reqs; i++)
+                        if (scope->reqs[i].type != POLICY_ACCEPT)
+                                r = err_set(err, ERR_DENIED, "the signature policy %s, scope \"%s\", %s", file,
+                                            scope->name,
+                                            scope->reqs[i].type == POLICY_REJECT
+                                                    ? "rejects all images"
+                                                    : "wants a signature, and what is loaded has none");
+        }
+        if (r == 0)
+                return 0;
+        log_warn("image refused by the signature policy", "transport", transport, "path", path ?: "", "policy", file,
+                 "error", err->msg, NULL);
+        return denied(err);
+}
+
 /* --- signatures ------------------------------------------------------------------------------------------------- */
 
 /* What one of the policy's requirements wants, and how it stands. */

@@ -499,6 +499,19 @@ int tar_write(struct tar *t, const void *data, size_t len, struct err *err) {
         return r;
 }
 
+int tar_skip(struct tar *t, uint64_t *ret, struct err *err) {
+        *ret = 0;
+        if (t->state != READ_DATA || t->block_len)
+                return 0;
+        *ret = t->left + t->pad;
+        t->left = t->pad = 0;
+        return end_entry(t, err);
+}
+
+bool tar_is_over(const struct tar *t) {
+        return t->state == READ_REST;
+}
+
 int tar_end(struct tar *t, struct err *err) {
         bool pending = t->pax_body.len || t->long_name.len || t->long_link.len;
 

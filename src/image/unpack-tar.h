@@ -57,4 +57,9 @@ struct tar *tar_new(const struct tar_ops *ops, void *userdata);
 struct tar *tar_free(struct tar *t); /* NULL ok */
 DEFINE_CLEANUP(struct tar *, tar_free)
 _must_use_ int tar_write(struct tar *t, const void *data, size_t len, struct err *err);
+/* For who has the archive in a file and wants no data: behind a block of 512 bytes in which an entry began, how many
+ * bytes of its data come, padding included. They are then taken as written (data() is not called, end() is). 0: none.
+ */
+_must_use_ int tar_skip(struct tar *t, uint64_t *ret, struct err *err);
+bool tar_is_over(const struct tar *t);                  /* the end mark was seen: what follows means nothing */
 _must_use_ int tar_end(struct tar *t, struct err *err); /* no more bytes: is the archive complete? */

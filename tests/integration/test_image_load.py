@@ -1,0 +1,216 @@
+"""image load: archives and folders that other tools make, and our own."""
+
+import bz2
+import gzip
+import json
+import lzma
+import os
+import subprocess
+import tarfile
+
+import pytest
+
+import archives
+import images as recipes
+from archives import tar
+from cri import eventually
+from oci import INDEX, Image, Layer, compress, descriptor, digest, index
+
+pytestmark = [pytest.mark.ours, pytest.mark.same_anywhere]
+
+NAME = 'loads.example/it:1'
+ARCH, OTHER = {'x86_64': ('amd64', 'arm64'), 'aarch64': ('arm64', 'amd64')}[os.uname().machine]
+
+
+def small(word='word', *more, **kw):
+    return Image([Layer().file(word, word), *more], {'Cmd': ['/' + word]}, **{'arch': ARCH, **kw})
+
+
+@pytest.fixture(name='load')
+def fixture_load(daemon, tmp_path, clean):
+    """load(members or bytes or a path, more arguments) -> [{id, digest, names}]; what was loaded goes afterwards."""
+    ids = set()
+
+    def load(what, *args):
+        if isinstance(what, list):
+            what = tar(what)
+        if isinstance(what, bytes):
+            (tmp_path / 'load.tar').write_bytes(what)
+            what = tmp_path / 'load.tar'
+        done = daemon.runtime.cli('--output', 'json', 'image', 'load', '-q', '-i', what, *args, check=False)
+        assert done.returncode == 0, done.stderr
+        loaded = json.loads(done.stdout)
+        ids.update(image['id'] for image in loaded)
+        return loaded
+
+    yield load
+    if ids:
+        daemon.runtime.cli('image', 'rm', '-f', *ids)
+
+
+def refused(daemon, what, *words, args=(), **more):
+    done = daemon.runtime.cli('image', 'load', '-q', *args, *(('-i', what) if what else ()), check=False, **more)
+    assert done.returncode == 1 and all(word in done.stderr for word in words), done
+    return done.stderr
+
+
+def names_of(daemon, what):
+    return set(daemon.cri.ImageStatus(image=daemon.pb.ImageSpec(image=what)).image.repo_tags)
+
+
+def runs(daemon, name, word):
+    with daemon.pod() as pod:
+        assert pod.run(name, ['sleep', '1000']).output('cat', '/' + word) == word
+
+
+# ---------------------------------------------------------------- OCI
+
+def test_there_and_back(daemon, images, load, tmp_path):
+    """Byte for byte: the same archive comes out, and the image runs."""
+    cli, recipe = daemon.runtime.cli, recipes.marked('loaded')
+    ref = images.push(recipe, 'loaded')
+    daemon.pull(ref)
+    for where, format_ in (('a.tar', 'oci-archive'), ('folder', 'oci-dir')):
+        cli('image', 'save', '-q', '--format', format_, '-o', tmp_path / where, ref)
+    cli('image', 'rm', ref)
+    for where in ('a.tar', 'folder'):
+        assert load(tmp_path / where) == [{'id': recipe.id(), 'digest': recipe.digest(), 'names': [ref]}]
+        runs(daemon, ref, 'loaded')
+        cli('image', 'save', '-q', '-o', tmp_path / 'b.tar', ref)
+        assert (tmp_path / 'b.tar').read_bytes() == (tmp_path / 'a.tar').read_bytes()
+        cli('image', 'rm', ref)
+    said = cli('image', 'load', '-i', tmp_path / 'a.tar')
+    assert said.stdout == f'Loaded image: {ref}\n' and ': done, ' in said.stderr
+
+
+def test_its_layers_come_from_nowhere_else(own_daemon, tmp_path):
+    """They stay, whatever the configuration says of kept blobs; "image rm" takes all."""
+    cli, image = own_daemon.runtime.cli, small()
+    (tmp_path / 'a.tar').write_bytes(tar(archives.oci([image], [archives.entry(image, NAME)])))
+    blobs = f'{own_daemon.runtime.root}/blobs/sha256'
+    before = set(os.listdir(blobs))
+    cli('image', 'load', '-q', '-i', tmp_path / 'a.tar')
+    assert set(os.listdir(blobs)) - before == {digest(data)[7:] for data in [*image.blobs(), image.manifest]}
+    own_daemon.runtime.kill()
+    own_daemon.start()
+    assert names_of(own_daemon, image.id()) == {NAME}
+    cli('image', 'save', '-q', '-o', tmp_path / 'b.tar', NAME)
+    cli('image', 'rm', NAME)
+    assert set(os.listdir(blobs)) == before
+
+
+def test_from_skopeo_and_umoci(daemon, images, load, tmp_path):
+    recipe = recipes.marked('loaded')
+    ref = images.push(recipe, 'loaded')
+    for to in (f'oci-archive:{tmp_path}/a.tar:{NAME}', f'oci:{tmp_path}/oci:v1'):
+        subprocess.run(['skopeo', 'copy', '-q', '--preserve-digests', '--insecure-policy', '--src-tls-verify=false', f'docker://{ref}', to], check=True)
+    assert load(tmp_path / 'a.tar') == [{'id': recipe.id(), 'digest': recipe.digest(), 'names': [NAME]}]
+    # A word is a tag of something that has no name here.
+    assert load(tmp_path / 'oci', '--tag', NAME, '--tag', 'loads') == [
+        {'id': recipe.id(), 'digest': recipe.digest(), 'names': [NAME, 'docker.io/library/loads:latest']}]
+    subprocess.run(['umoci', 'config', '--image', f'{tmp_path}/oci:v1', '--tag', 'v2', '--config.env', 'A=b'], check=True, capture_output=True)
+    old, new = load(tmp_path / 'oci')
+    assert old['id'] == recipe.id() != new['id'] and new['names'] == []
+    runs(daemon, new['id'], 'loaded')
+
+
+def test_platforms(daemon, load):
+    """This machine's, of an index in the archive and of an archive that is one; attestations are none."""
+    mine, other = small('mine'), small('other', arch=OTHER)
+    both = index([(OTHER, other), (ARCH, mine)])
+    inside = archives.oci([mine, other], [descriptor(INDEX, both, annotations={archives.NAME: NAME})], archives.blob(both))
+    assert load(inside) == [{'id': mine.id(), 'digest': mine.digest(), 'names': [NAME]}]
+    for name in (None, NAME):
+        beside = [archives.entry(image, name, platform={'os': os_, 'architecture': arch})
+                  for image, os_, arch in ((other, 'unknown', 'unknown'), (other, 'linux', OTHER), (mine, 'linux', ARCH))]
+        assert load(archives.oci([mine, other], beside)) == [{'id': mine.id(), 'digest': mine.digest(), 'names': [NAME] if name else []}]
+    # What isn't wanted need not be there.
+    assert load([m for m in inside if m[0] not in dict(map(archives.blob, [*other.blobs(), other.manifest]))])
+
+
+def test_several_and_their_names(daemon, load, tmp_path):
+    """One with two names, one with containerd's name, one with none; a name moves here from another."""
+    a, b, c = small('a'), small('b'), small('c')
+    entries = [archives.entry(a, NAME), archives.entry(a, 'loads.example/it:2'),
+               archives.entry(b, 'loads.example/it:3', 'io.containerd.image.name'), archives.entry(c, 'v1')]
+    both = tar(archives.oci([a, b, c], entries))
+    assert [(i['id'], i['names']) for i in load(both)] == [(a.id(), [NAME, 'loads.example/it:2']), (b.id(), ['loads.example/it:3']), (c.id(), [])]
+    (tmp_path / 'a.tar').write_bytes(both)
+    refused(daemon, tmp_path / 'a.tar', '3 images', 'loads.example/x', args=['--tag', 'loads.example/x'])
+    load(archives.oci([b], [archives.entry(b, NAME)]))
+    assert names_of(daemon, a.id()) == {'loads.example/it:2'} and names_of(daemon, b.id()) == {NAME, 'loads.example/it:3'}
+
+
+# ---------------------------------------------------------------- Docker's
+
+def test_from_podman_and_skopeo(podman, daemon, images, load, tmp_path):
+    recipe = recipes.marked('loaded')
+    ref = images.push(recipe, 'loaded')
+    podman('pull', '-q', ref)
+    podman('tag', ref, NAME)
+    for format_ in ('docker-archive', 'oci-archive'):
+        podman('save', '-q', '--format', format_, '-o', tmp_path / 'a.tar', ref)
+        [image] = load(tmp_path / 'a.tar')
+        assert image['id'] == recipe.id() and image['names'] == [ref]
+        runs(daemon, image['id'], 'loaded')
+        os.unlink(tmp_path / 'a.tar')
+    second = images.push(recipes.marked('second'), 'second')
+    podman('pull', '-q', second)
+    podman('save', '-q', '-m', '-o', tmp_path / 'b.tar', NAME, second)
+    loaded = load(tmp_path / 'b.tar')
+    assert [image['names'] for image in loaded] == [[NAME], [second]]
+    podman('rmi', '-f', ref, second)
+    subprocess.run(['skopeo', 'copy', '-q', '--insecure-policy', '--src-tls-verify=false', f'docker://{ref}', f'docker-archive:{tmp_path}/c.tar:{NAME}'], check=True)
+    assert [(i['id'], i['names']) for i in load(tmp_path / 'c.tar')] == [(recipe.id(), [NAME])]
+
+
+@pytest.mark.parametrize('how', ['gzip', 'zstd'])
+def test_layers_in_dockers_archive_may_be_compressed(daemon, load, how):
+    image = recipes.marked('loaded')
+    members = archives.docker((image, [NAME]))
+    plain = load(members)
+    assert [(i['id'], i['names']) for i in plain] == [(image.id(), [NAME])]
+    assert load(members) == plain  # the manifest that is made is the same each time
+    [packed] = load([(name, compress(data, how) if name.endswith('.tar') else data) for name, data in members])
+    assert packed['id'] == image.id() and packed['digest'] != plain[0]['digest']
+    runs(daemon, NAME, 'loaded')
+
+
+def test_of_old_docker(daemon, load):
+    """Layers that are links to others, which may come later; a hardlink; names with "./"."""
+    layer = Layer().file('twice', 'twice')
+    image = recipes.busybox(layer, Layer().file('between', ''), layer)
+    members = archives.old_docker(image, [NAME, 'loads'])
+    assert [(i['id'], i['names']) for i in load(members)] == [(image.id(), [NAME, 'docker.io/library/loads:latest'])]
+    runs(daemon, NAME, 'twice')
+    daemon.runtime.cli('image', 'rm', NAME)
+    last = members[-1]
+    listing = json.loads(last[1])
+    listing[0]['Layers'][0] = 'hard/layer.tar'
+    hard = [archives.link('hard/layer.tar', '0' * 64 + '/layer.tar', tarfile.LNKTYPE), *reversed(members[:-1]), (last[0], json.dumps(listing).encode())]
+    assert load([('./' + m[0] if isinstance(m[0], str) else m[0], m[1]) for m in hard])[0]['id'] == image.id()
+
+
+# ---------------------------------------------------------------- how it comes
+
+def test_compressed_and_through_a_pipe(daemon, load, tmp_path):
+    image = small()
+    data = tar(archives.oci([image], [archives.entry(image, NAME)]))
+    for packed in (gzip.compress(data), compress(data, 'zstd'), gzip.compress(data[:1000]) + gzip.compress(data[1000:])):
+        assert load(packed)[0]['id'] == image.id()
+    for packed in (data, gzip.compress(data)):
+        for how in ([], ['-i', '-']):
+            with subprocess.Popen([daemon.runtime.program(), '--socket', daemon.runtime.socket, 'image', 'load', *how], stdin=subprocess.PIPE,
+                                  stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as run:
+                run.stdin.write(packed[:1])  # it can't be known by this
+                run.stdin.flush()
+                assert run.communicate(packed[1:])[0] == f'Loaded image: {NAME}\n'.encode() and run.returncode == 0
+    (tmp_path / 'a').write_bytes(b'12345' + data)
+    with open(tmp_path / 'a', 'rb') as f:
+        os.lseek(f.fileno(), 5, os.SEEK_SET)  # from where the shell has left it
+        daemon.runtime.cli('image', 'load', '-q', stdin=f)
+    for packed, word in ((lzma.compress(data), 'xz'), (bz2.compress(data), 'bzip2')):
+        (tmp_path / 'a').write_bytes(packed)
+        refused(daemon, tmp_path / 'a', word, 'decompress it first')
+        with open(tmp_path / 'a', 'rb') as f:
+            refused(daemon, None, word, input=None, stdin=f)
