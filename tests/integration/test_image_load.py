@@ -1,18 +1,23 @@
 """image load: archives and folders that other tools make, and our own."""
 
 import bz2
+import contextlib
 import gzip
 import json
 import lzma
 import os
+import random
+import signal
 import subprocess
 import tarfile
+import time
 
 import pytest
 
 import archives
 import images as recipes
 from archives import tar
+from conftest import Daemon, make_daemon
 from cri import eventually
 from oci import INDEX, Image, Layer, compress, descriptor, digest, index
 
@@ -214,3 +219,138 @@ def test_compressed_and_through_a_pipe(daemon, load, tmp_path):
         refused(daemon, tmp_path / 'a', word, 'decompress it first')
         with open(tmp_path / 'a', 'rb') as f:
             refused(daemon, None, word, input=None, stdin=f)
+
+
+# ---------------------------------------------------------------- beside others, and cut short
+
+def start(daemon, *args, **more):
+    return subprocess.Popen([daemon.runtime.program(), '--socket', daemon.runtime.socket, 'image', 'load', '-q', *args],
+                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **more)
+
+
+def store(daemon):
+    """What is there of images, but for parts of blobs, which a start keeps for a while (decision 0022)."""
+    root = daemon.runtime.root
+    return {what: {name for name in os.listdir(f'{root}/{what}') if not name.endswith('.part')} for what in ('blobs/sha256', 'layers/by-chain', 'layers/tmp')}
+
+
+def nameless(daemon):
+    """Files that the daemon has open beside its blobs and that have no name."""
+    fds, found = f'/proc/{daemon.runtime.process.pid}/fd', []
+    for fd in os.listdir(fds):
+        with contextlib.suppress(FileNotFoundError):
+            found.append(os.readlink(f'{fds}/{fd}'))
+    return [path for path in found if path.startswith(f'{daemon.runtime.root}/blobs') and '(deleted)' in path]
+
+
+def big(name, bytes_=4 << 20):
+    image = recipes.busybox(*[Layer('gzip').file(f'{name}{i}', os.urandom(bytes_)) for i in range(2)])
+    return image, tar(archives.oci([image], [archives.entry(image, NAME)]))
+
+
+def test_loads_and_pulls_of_the_same_at_once(daemon, images, tmp_path, clean):
+    """All get it, whoever writes which layer."""
+    image, data = big('same')
+    ref = images.push(image, 'same')
+    (tmp_path / 'a.tar').write_bytes(data)
+    (tmp_path / 'b.tar').write_bytes(tar(archives.docker((image, ['loads.example/it:2']))))
+    for _ in range(3):
+        loads = [start(daemon, '-i', tmp_path / name) for name in ('a.tar', 'b.tar') * 3]
+        daemon.pull(ref)
+        assert [run.wait(60) for run in loads] == [0] * 6
+        assert names_of(daemon, image.id()) == {NAME, 'loads.example/it:2', ref}
+        daemon.runtime.cli('image', 'rm', image.id())
+
+
+def test_one_that_is_given_up_leaves_nothing(daemon, tmp_path, clean):
+    """The command is killed while the archive comes, or what writes it stalls: the daemon lets go."""
+    before = store(daemon)
+    _, data = big('given-up')
+    for signal_ in (signal.SIGKILL, signal.SIGINT):
+        out, into = os.pipe()
+        with start(daemon, stdin=out) as run:
+            os.close(out)
+            for at in range(0, len(data) // 2, 65536):
+                os.write(into, data[at:at + 65536])
+            assert eventually(lambda: nameless(daemon))
+            run.send_signal(signal_)
+            assert run.wait(60) != 0
+            eventually(lambda: not nameless(daemon))
+            os.close(into)
+        assert store(daemon) == before
+
+
+def test_the_daemon_is_killed_at_any_moment(own_daemon, tmp_path):
+    """However often: there is the whole image or nothing of it, and the next load brings it."""
+    daemon, dice = own_daemon, random.Random(7)
+    before = store(daemon)
+    image, data = big('killed')
+    (tmp_path / 'a.tar').write_bytes(data)
+    outcomes = []
+    for turn in range(12):
+        run = start(daemon, '-i', tmp_path / 'a.tar')
+        time.sleep(dice.random() * 0.02 * (1 + turn % 6))
+        daemon.runtime.kill()
+        run.wait(60)
+        daemon.start()
+        outcomes.append(names_of(daemon, NAME))
+        if outcomes[-1]:
+            daemon.runtime.cli('image', 'verify', NAME)
+            daemon.runtime.cli('image', 'rm', NAME)
+        assert store(daemon) == before, outcomes
+    assert set() in outcomes
+    daemon.runtime.cli('image', 'load', '-q', '-i', tmp_path / 'a.tar')
+    assert names_of(daemon, image.id()) == {NAME}
+    daemon.runtime.cli('image', 'verify', NAME)
+
+
+# ---------------------------------------------------------------- the signature policy
+
+ACCEPT, REJECT = [{'type': 'insecureAcceptAnything'}], [{'type': 'reject'}]
+
+
+def test_the_signature_policy(top, pb, tmp_path):
+    """Scopes as containers/image has them: paths for OCI layouts, none for Docker's archives; nothing here is signed."""
+    policy, image = tmp_path / 'policy.json', small()
+    entries = [archives.entry(image, NAME)]
+    (tmp_path / 'in').mkdir()
+    (tmp_path / 'in/oci.tar').write_bytes(tar(archives.oci([image], entries)))
+    (tmp_path / 'docker.tar').write_bytes(tar(archives.docker((image, [NAME]))))
+    with tarfile.open(tmp_path / 'in/oci.tar') as archive:
+        archive.extractall(tmp_path / 'in/oci')
+    os.symlink(tmp_path / 'in', tmp_path / 'link')
+    signed = [{'type': 'sigstoreSigned', 'keyPath': '/absent.pub'}]
+    daemon = Daemon(make_daemon(top, 'load-policy', None, config=f'signature-policy: {policy}\n', bridge='lxcriload',
+                                cgroup_parent=os.environ['LXCRI_TEST_ID'] + '-load'), pb)
+
+    def outcome(default, transports, what):
+        policy.write_text(json.dumps({'default': default, 'transports': transports}))
+        with open(tmp_path / what, 'rb') if what.endswith('.tar') else open(os.devnull, 'rb') as f:
+            done = [daemon.runtime.cli('image', 'load', '-q', '-i', tmp_path / what, check=False)]
+            if what.endswith('.tar'):  # the shell has opened it: it is the same file
+                done.append(daemon.runtime.cli('image', 'load', '-q', stdin=f, check=False))
+        assert len({run.returncode for run in done}) == 1, done
+        for run in done:
+            assert run.returncode == 0 or ('signature policy' in run.stderr and str(policy) in run.stderr), run
+        return run.returncode == 0
+
+    here = str(tmp_path)
+    try:
+        for what, transport in (('in/oci.tar', 'oci-archive'), ('in/oci', 'oci'), ('docker.tar', 'docker-archive')):
+            other = 'oci' if transport != 'oci' else 'oci-archive'
+            assert outcome(ACCEPT, {}, what) and not outcome(REJECT, {}, what)
+            assert outcome(REJECT, {transport: {'': ACCEPT}}, what) and not outcome(ACCEPT, {transport: {'': REJECT}}, what)
+            assert outcome(ACCEPT, {other: {'': REJECT}, 'docker': {'': REJECT}}, what)
+            assert not outcome(ACCEPT, {transport: {'': signed}}, what)
+            assert not outcome(ACCEPT, {transport: {'relative': ACCEPT}}, what)  # nothing could match it: a mistake
+            if transport == 'docker-archive':
+                assert not outcome(ACCEPT, {transport: {here: ACCEPT}}, what)
+                continue
+            for scope in (here, f'{here}/in', f'{here}/{what}'):
+                assert outcome(REJECT, {transport: {scope: ACCEPT}}, what), scope
+            assert outcome(REJECT, {transport: {f'{here}/in': ACCEPT, here: REJECT}}, what.replace('in/', 'link/'))
+            assert not outcome(ACCEPT, {transport: {f'{here}/in': REJECT, '': ACCEPT}}, what)
+            assert outcome(ACCEPT, {transport: {f'{here}/i': REJECT}}, what)
+        assert daemon.cri.ListImages().images
+    finally:
+        daemon.stop()
