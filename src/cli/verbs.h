@@ -17,6 +17,9 @@
         X(verb_pod_rm)                                                                                                 \
         X(verb_pod_inspect)                                                                                            \
         X(verb_pod_stats)                                                                                              \
+        X(verb_container_start)                                                                                        \
+        X(verb_container_stop)                                                                                         \
+        X(verb_container_set_image)                                                                                    \
         X(verb_image_login)                                                                                            \
         X(verb_image_logout)                                                                                           \
         X(verb_image_pull)                                                                                             \

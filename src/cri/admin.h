@@ -25,7 +25,7 @@ struct admin {
         void *userdata;
 };
 
-enum { ADMIN_N_METHODS = 23 };
+enum { ADMIN_N_METHODS = 25 };
 /* Fills @ret with the service's methods. */
 void admin_methods(struct admin *admin, struct grpc_method ret[ADMIN_N_METHODS]);
 
@@ -65,3 +65,7 @@ int admin_unmount_image(struct grpc_call *call, const ProtobufCMessage *request,
                         struct err *err);
 int admin_list_mounts(struct grpc_call *call, const ProtobufCMessage *request, ProtobufCMessage **ret, void *userdata,
                       struct err *err);
+int admin_start_container(struct grpc_call *call, const ProtobufCMessage *request, ProtobufCMessage **ret,
+                          void *userdata, struct err *err);
+int admin_set_container_image(struct grpc_call *call, const ProtobufCMessage *request, ProtobufCMessage **ret,
+                              void *userdata, struct err *err);

@@ -33,7 +33,7 @@
 #include "security/seccomp.h"
 #include "store/store.h"
 
-enum { MAX_METHODS = 64, MAX_QUEUE = 4096, MAX_STREAMS = 256, STOP_TIMEOUT_MS = 10000, PROXMOX_TIMEOUT_MS = 120000 };
+enum { MAX_METHODS = 128, MAX_QUEUE = 4096, MAX_STREAMS = 256, STOP_TIMEOUT_MS = 10000, PROXMOX_TIMEOUT_MS = 120000 };
 
 struct daemon {
         const struct config *conf;

@@ -62,3 +62,17 @@ void content_forget_part(struct content *c, const char *digest);
 void content_trim_parts(struct content *c);
 /* Nobody holds this blob, but what brought it may be tried again: makes it a part. */
 void content_retire(struct content *c, const char *digest);
+
+/* --- blobs that are made here --------------------------------------------------------------------------------------
+ */
+
+struct content_draft; /* of one thread at a time: a blob whose digest comes with its last byte */
+
+_must_use_ int content_draft_new(struct content *c, struct content_draft **ret, struct err *err);
+_must_use_ int content_draft_write(struct content_draft *d, const void *data, size_t len, struct err *err);
+/* No more bytes. @ret_digest: DIGEST_LEN + 1. The caller holds it before it commits. */
+void content_draft_end(struct content_draft *d, char ret_digest[], uint64_t *ret_size);
+/* On disk under its name when it returns. */
+_must_use_ int content_draft_commit(struct content_draft *d, const char *digest, struct err *err);
+struct content_draft *content_draft_free(struct content_draft *d); /* what has no name goes; NULL ok */
+DEFINE_CLEANUP(struct content_draft *, content_draft_free)

@@ -61,14 +61,16 @@ bool overlay_has_append(void) {
         return answer == 2;
 }
 
-/* Never index (it refuses a copied upper) nor metacopy (files without data don't survive a change of host). Volatile:
+/* Never index (it refuses a copied upper), nor metacopy (files without data don't survive a change of host or image) or
+ * redirects (a folder that was renamed would be named by where it is in the image). Volatile:
  * else every unmount, so the end of every container, syncs the whole file system that upper is on. Nothing is lost but
  * after a crash of the machine, when Kubernetes makes containers anew. Not so on a file system of its own, which has
  * nothing of others to be synced, and is kept in snapshots and backups. */
 static int set_upper(const struct overlay_args *a, int fs, const char *upper, const char *work) {
         return set(fs, "upperdir", upper) < 0 || set(fs, "workdir", work) < 0 ||
                                (a->upper_mount_fd <= 0 && set(fs, "volatile", NULL) < 0) ||
-                               set(fs, "index", "off") < 0 || set(fs, "metacopy", "off") < 0
+                               set(fs, "index", "off") < 0 || set(fs, "metacopy", "off") < 0 ||
+                               set(fs, "redirect_dir", "off") < 0
                        ? -1
                        : 0;
 }
@@ -151,8 +153,8 @@ static int mount_old(const struct overlay_args *a, const char *lower, int *ret_f
 
         strbuf_printf(&data, "lowerdir=%s", lower);
         if (a->upper)
-                strbuf_printf(&data, ",upperdir=%s,workdir=%s%s,index=off,metacopy=off", a->upper, a->work,
-                              a->upper_mount_fd > 0 ? "" : ",volatile");
+                strbuf_printf(&data, ",upperdir=%s,workdir=%s%s,index=off,metacopy=off,redirect_dir=off", a->upper,
+                              a->work, a->upper_mount_fd > 0 ? "" : ",volatile");
         if (a->label)
                 strbuf_printf(&data, ",context=\"%s\"", a->label);
         if (data.overflow)

@@ -337,6 +337,65 @@ int snapshot_list(struct images *s, struct arena *arena, const char ***ret, stru
         return 0;
 }
 
+/* --- another image ------------------------------------------------------------------------------------------------ */
+
+/* What else the record says stays. */
+static int change_record(struct images *s, const char *id, const char *image_id, const char *const *layers,
+                         struct err *err) {
+        json_t *o = NULL;
+        int r = read_record(s, id, &o, err);
+
+        if (r < 0)
+                return r;
+        (void) json_object_set_new(o, "image", json_string(image_id));
+        (void) json_object_set_new(o, "layers", list_of(layers));
+        return put_json(s, id, o, err);
+}
+
+static int change_all(struct images *s, const char *id, const char *image_id, const char *const *layers,
+                      int (*write)(void *userdata, struct err *err), void *userdata, struct err *err) {
+        int r = store_begin(images_store(s), err);
+
+        if (r < 0)
+                return r;
+        r = change_record(s, id, image_id, layers, err);
+        if (r == 0)
+                r = write(userdata, err);
+        if (r == 0)
+                return store_commit(images_store(s), true, err);
+        store_rollback(images_store(s));
+        return r;
+}
+
+/* The old layers are let go of when the disk knows that they are not wanted any more. */
+int snapshot_set_image(struct images *s, const char *id, const char *image_id,
+                       int (*write)(void *userdata, struct err *err), void *userdata, struct err *err) {
+        _cleanup_(arena_freep) struct arena *arena = arena_new(ARENA_BYTES);
+        const struct snapshotter_ops *how = layers_snapshotter(images_layers(s))->ops;
+        const char **old, **layers = NULL, **gone;
+        struct err later;
+        int r = check_id(id, err);
+
+        if (r == 0)
+                r = get_record(s, id, arena, &old, NULL, err);
+        if (r == 0 && how->whole)
+                r = err_set(
+                        err, ERR_UNIMPLEMENTED,
+                        "with the snapshotter \"%s\" what a container writes is a copy of its image; only overlay's "
+                        "can get another image",
+                        how->name);
+        if (r == 0)
+                r = images_hold(s, image_id, arena, &layers, err);
+        if (r < 0)
+                return r;
+        r = *layers ? change_all(s, id, image_id, layers, write, userdata, err)
+                    : err_set(err, ERR_PRECONDITION, "image has no layers");
+        gone = r == 0 ? old : layers;
+        if (images_release(s, gone, &later) < 0)
+                log_warn("can't release layers", "snapshot", id, "error", later.msg, NULL);
+        return r;
+}
+
 /* --- image volumes ------------------------------------------------------------------------------------------------ */
 
 static int note_volume(struct images *s, const char *id, const char *const *layers, struct err *err) {

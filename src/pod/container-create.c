@@ -22,16 +22,52 @@ static const char *first(const char *const *list) {
 }
 
 /* Names as people know them: kubelet asks for images by id, and shows what we answer. */
-static void take_image_names(struct container *c, const struct image *image) {
-        const char *asked = c->config->image->image, *tag = first(image->repo_tags),
-                   *digest = first(image->repo_digests);
+int image_traits_new(const CRI(ContainerConfig) * config, const char *asked, const struct image *image,
+                     struct arena *arena, struct image_traits *ret, struct err *err) {
+        const char *tag = first(image->repo_tags), *digest = first(image->repo_digests), *cwd;
         bool by_id = str_eq(asked, image->id) || str_after(asked, "sha256:") ||
                      str_after(image->id + strlen("sha256:"), asked);
+        int r = process_cwd(config, image, arena, &cwd, err), stop_signal = 0;
 
-        c->image_id = xstrdup(image->id);
-        c->image_name = xstrdup(!by_id ? asked : tag ? tag : digest ? digest : asked);
-        c->image_digest = xstrdup(digest ? digest : image->id);
-        c->image_env = xstrv_copy((const char *const *) image->config.env);
+        if (r == 0)
+                r = process_stop_signal(config, image, &stop_signal, err);
+        if (r < 0)
+                return r;
+        *ret = (struct image_traits){ .id = xstrdup(image->id),
+                                      .name = xstrdup(!by_id   ? asked
+                                                      : tag    ? tag
+                                                      : digest ? digest
+                                                               : asked),
+                                      .digest = xstrdup(digest ? digest : image->id),
+                                      .env = xstrv_copy((const char *const *) image->config.env),
+                                      .cwd = xstrdup(cwd),
+                                      .stop_signal = stop_signal };
+        return 0;
+}
+
+void image_traits_done(struct image_traits *t) {
+        free(t->id);
+        free(t->name);
+        free(t->digest);
+        for (char **e = t->env; e && *e; e++)
+                free(*e);
+        free(t->env);
+        free(t->cwd);
+}
+
+void container_swap_traits(struct container *c, struct image_traits *t) {
+        const struct image_traits old = { c->image_id,  c->image_name, c->image_digest,
+                                          c->image_env, c->cwd,        c->stop_signal };
+
+        pthread_rwlock_wrlock(&c->pods->lock);
+        c->image_id = t->id;
+        c->image_name = t->name;
+        c->image_digest = t->digest;
+        c->image_env = t->env;
+        c->cwd = t->cwd;
+        c->stop_signal = t->stop_signal;
+        pthread_rwlock_unlock(&c->pods->lock);
+        *t = old;
 }
 
 static int take_log_path(struct container *c, struct arena *arena, struct err *err) {
@@ -63,17 +99,15 @@ static int make_log_folder(const struct container *c, struct arena *arena, struc
 /* All that is known before anything is made. */
 static int prepare(struct container *c, const struct image *image, struct arena *arena, struct err *err) {
         const CRI(LinuxContainerConfig) *l = c->config->linux;
-        const char *cwd, *parent = c->sandbox->cgroup_parent;
-        int r;
+        const char *parent = c->sandbox->cgroup_parent;
+        struct image_traits traits;
+        int r = image_traits_new(c->config, c->config->image->image, image, arena, &traits, err);
 
-        take_image_names(c, image);
-        r = process_cwd(c->config, image, arena, &cwd, err);
         if (r < 0)
                 return r;
-        c->cwd = xstrdup(cwd);
-        r = process_stop_signal(c->config, image, &c->stop_signal, err);
-        if (r == 0)
-                r = take_log_path(c, arena, err);
+        container_swap_traits(c, &traits);
+        image_traits_done(&traits);
+        r = take_log_path(c, arena, err);
         if (r == 0)
                 r = container_choose_labels(c, arena, err);
         if (r < 0)
@@ -145,6 +179,8 @@ int container_make_again(struct container *c, struct arena *arena, struct err *e
         struct image *image;
         int r = images_get(c->pods->images, c->image_id, arena, &image, err);
 
+        if (r == 0 && joins_pod_pid(c))
+                r = pause_ensure(c->sandbox, err);
         if (r == -ERR_NOT_FOUND)
                 return err_set(err, ERR_PRECONDITION, "image %s is not on this node any more", c->image_name);
         return r < 0 ? r : make_in_engine(c, image, arena, err);

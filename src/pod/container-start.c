@@ -39,7 +39,7 @@ static void rescore(struct container *c) {
                 container_rescore(c, was, is);
 }
 
-static int start(struct container *c, struct err *err) {
+int container_start(struct container *c, struct err *err) {
         struct engine *e = c->pods->engine;
         int r;
 
@@ -91,7 +91,7 @@ int pods_start_container(struct pods *p, const struct pods_ctx *ctx, const char 
 
         if (r != 0)
                 return r;
-        r = start(c, err);
+        r = container_start(c, err);
         pthread_mutex_unlock(&c->sandbox->lock);
         if (r == 0)
                 log_info("container started", "container", c->id, NULL);

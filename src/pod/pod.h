@@ -93,6 +93,15 @@ _must_use_ int pods_stop_container(struct pods *p, const struct pods_ctx *ctx, c
                                    struct err *err);
 _must_use_ int pods_remove_container(struct pods *p, const struct pods_ctx *ctx, const char *id,
                                      struct err *err); /* unknown: fine */
+/* These two are no RPCs of the CRI: an administrator's, of a container whose end nobody else answers by a new one. */
+/* An ended one runs again, on the layer that it has written, with its id and log; one that was never started is
+ * started. ERR_PRECONDITION: it runs, or its pod is not ready any more. */
+_must_use_ int pods_start_again(struct pods *p, const struct pods_ctx *ctx, const char *id, struct err *err);
+/* Of an ended one: the image below its writable layer becomes @image (as images_get() takes it), and so does what it
+ * has of its image where it does not say its own. @ret_id: the image's, in @arena. ERR_PRECONDITION: it has not ended.
+ * A crash leaves the old or the new one. */
+_must_use_ int pods_set_image(struct pods *p, const struct pods_ctx *ctx, const char *id, const char *image,
+                              struct arena *arena, const char **ret_id, struct err *err);
 _must_use_ int pods_reopen_log(struct pods *p, const struct pods_ctx *ctx, const char *id, struct err *err);
 /* Keeps what the kubelet has set in the pod's own cgroup, for PodSandboxStatus(verbose): limits and overhead each
  * replace what was said before; one that is absent stays. The cgroup is the kubelet's and not touched, unless the pod

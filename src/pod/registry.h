@@ -104,6 +104,7 @@ struct container {
         struct sandbox *sandbox; /* counted */
         char id[ID_LEN + 1];
         CRI(ContainerConfig) * config;
+        /* These six change while it is ended, under sandbox->lock and ->record: written as fields marked [L]. */
         char *image_id, *image_name, *image_digest; /* id; a name for people; what ContainerStatus calls image_ref */
         char **image_env;                           /* NULL-terminated */
         char **cdi_env;                             /* what CDI devices add; NULL-terminated, or NULL */

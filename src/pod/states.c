@@ -23,7 +23,8 @@ static const unsigned container_steps[CONTAINER_PHASE_MAX] = {
         /* back to CREATED: the daemon died before it let go of init; kubelet asks again */
         [CONTAINER_STARTING] = STEP(CONTAINER_RUNNING) | STEP(CONTAINER_EXITED) | STEP(CONTAINER_CREATED),
         [CONTAINER_RUNNING] = STEP(CONTAINER_EXITED),
-        [CONTAINER_EXITED] = STEP(CONTAINER_REMOVING),
+        /* back to CREATED: an administrator starts it again */
+        [CONTAINER_EXITED] = STEP(CONTAINER_CREATED) | STEP(CONTAINER_REMOVING),
         [CONTAINER_REMOVING] = STEP(CONTAINER_REMOVING),
 };
 

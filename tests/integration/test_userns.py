@@ -167,6 +167,20 @@ def test_owners_of_the_image(daemon, images):
                 '1000 1001', '5 6', '0 0', '0 0', '0 0']
 
 
+@pytest.mark.skipif(os.environ.get('LXCRI_TEST_SNAPSHOTTER', 'overlay') != 'overlay', reason='elsewhere a layer is a copy of its image')
+def test_another_image_below(daemon, busybox, images, clean):
+    """Its owners are the pod's, and so are those of what the container has written before."""
+    ref = images.push(recipes.busybox(Layer().dir('own').file('own/file', 'x', uid=33, gid=44)), 'owners-below')
+    daemon.pull(ref)
+    with userns_pod(daemon) as pod:
+        container = pod.run(busybox, ['sh', '-c', 'echo mine >/mine; chown 5:6 /mine; exec sleep 100'])
+        container.stop()
+        daemon.runtime.cli('container', 'set-image', container.id, ref)
+        daemon.runtime.cli('container', 'start', container.id)
+        assert container.output('stat', '-c', '%u:%g', '/own/file', '/mine', '/bin') == '33:44\n5:6\n0:0'
+    daemon.runtime.cli('image', 'rm', '-f', ref)
+
+
 @pytest.mark.skipif(os.environ.get('LXCRI_TEST_SNAPSHOTTER', 'overlay') != 'overlay',
                     reason="it looks into overlay's writable layers")
 def test_one_image_many_pods(daemon, busybox):

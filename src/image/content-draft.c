@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Blobs whose digest is known once they are written. Without a name until then: a crash leaves nothing. */
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/evp.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include "base/alloc.h"
+#include "base/fs.h"
+#include "base/str.h"
+#include "image/content.h"
+#include "image/ref.h"
+
+struct content_draft {
+        int dirfd, fd;
+        char name[40]; /* until it has its own, where the file system has no O_TMPFILE; else "" */
+        EVP_MD_CTX *hash;
+        uint64_t size;
+};
+
+/* A start removes what is left under such a name. */
+static int open_named(struct content_draft *d) {
+        static atomic_uint number;
+
+        (void) snprintf(d->name, sizeof(d->name), "draft-%ld-%u", (long) getpid(), atomic_fetch_add(&number, 1));
+        return openat(d->dirfd, d->name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+}
+
+int content_draft_new(struct content *c, struct content_draft **ret, struct err *err) {
+        int dirfd = content_dirfd(c), fd = openat(dirfd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+        struct content_draft *d = xnew(struct content_draft);
+
+        d->dirfd = dirfd;
+        d->fd = fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR) ? fd : open_named(d);
+        if (d->fd < 0) {
+                (void) err_sys(err, errno, "make a file for a blob");
+                free(d);
+                return -(int) err->code;
+        }
+        d->hash = EVP_MD_CTX_new();
+        if (!d->hash || EVP_DigestInit_ex(d->hash, EVP_sha256(), NULL) != 1)
+                abort();
+        *ret = d;
+        return 0;
+}
+
+int content_draft_write(struct content_draft *d, const void *data, size_t len, struct err *err) {
+        int r = fs_write_all(d->fd, data, len);
+
+        if (r < 0)
+                return err_sys(err, -r, "write a blob");
+        d->size += len;
+        if (EVP_DigestUpdate(d->hash, data, len) != 1)
+                abort();
+        return 0;
+}
+
+void content_draft_end(struct content_draft *d, char ret_digest[], uint64_t *ret_size) {
+        unsigned char md[EVP_MAX_MD_SIZE];
+        unsigned n = 0;
+
+        if (EVP_DigestFinal_ex(d->hash, md, &n) != 1)
+                abort();
+        memcpy(ret_digest, "sha256:", strlen("sha256:"));
+        hex_encode(md, n, ret_digest + strlen("sha256:"));
+        *ret_size = d->size;
+}
+
+int content_draft_commit(struct content_draft *d, const char *digest, struct err *err) {
+        const char *name = digest + strlen("sha256:");
+        char path[40];
+        int r;
+
+        if (fsync(d->fd) < 0)
+                return err_sys(err, errno, "sync blob %s", digest);
+        (void) snprintf(path, sizeof(path), "/proc/self/fd/%d", d->fd);
+        r = d->name[0] ? renameat(d->dirfd, d->name, d->dirfd, name)
+                       : linkat(AT_FDCWD, path, d->dirfd, name, AT_SYMLINK_FOLLOW);
+        if (r < 0 && errno != EEXIST) /* the same is there */
+                return err_sys(err, errno, "name blob %s", digest);
+        if (r == 0)
+                d->name[0] = '\0';
+        return fsync(d->dirfd) < 0 ? err_sys(err, errno, "sync the folder of blobs") : 0;
+}
+
+struct content_draft *content_draft_free(struct content_draft *d) {
+        if (!d)
+                return NULL;
+        if (d->name[0])
+                (void) unlinkat(d->dirfd, d->name, 0);
+        (void) fd_close(d->fd);
+        EVP_MD_CTX_free(d->hash);
+        free(d);
+        return NULL;
+}
