@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* image df - what images take of the disk. */
 #include <string.h>
+#include "base/str.h"
 #include "cli/cli.h"
 #include "cli/format.h"
 #include "cli/json.h"
@@ -34,9 +35,10 @@ static void print_kinds(struct cli *cli, const Proxmoxlxcri__V1__ImageUsageRespo
 }
 
 static void print_images(struct cli *cli, const Proxmoxlxcri__V1__ImageUsageResponse *res) {
+        uint64_t now = clock_realtime_ns();
         struct table t;
 
-        table_init(&t, cli->arena, "IMAGE", "NAME", "SIZE", "SHARED", "UNIQUE", "USERS", NULL);
+        table_init(&t, cli->arena, "IMAGE", "NAME", "SIZE", "SHARED", "UNIQUE", "USERS", "PULLED", "LAST USED", NULL);
         for (size_t i = 0; i < res->n_images; i++) {
                 const Proxmoxlxcri__V1__ImageUse *image = res->images[i];
 
@@ -44,7 +46,8 @@ static void print_images(struct cli *cli, const Proxmoxlxcri__V1__ImageUsageResp
                           image->n_names ? image->names[0] : "<none>", format_bytes(cli->arena, image->bytes),
                           format_bytes(cli->arena, image->shared_bytes),
                           format_bytes(cli->arena, image->bytes - image->shared_bytes), number(cli, image->users),
-                          NULL);
+                          format_age(cli->arena, (int64_t) image->pulled * 1000000000, now),
+                          format_age(cli->arena, (int64_t) image->used * 1000000000, now), NULL);
         }
         printf("\n");
         table_print(&t, stdout);

@@ -208,6 +208,9 @@ static Proxmoxlxcri__V1__ImageUse *image_use(const struct image_df_entry *e, str
         m->bytes = e->image->size_bytes;
         m->shared_bytes = e->shared_bytes;
         m->users = e->n_users;
+        m->made = e->image->made;
+        m->pulled = e->image->pulled_s;
+        m->used = e->image->used_s;
         return m;
 }
 

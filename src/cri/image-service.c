@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* image-service - images: pull, list, status, remove, disk usage. */
+#include <time.h>
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/str.h"
@@ -79,6 +80,31 @@ CRI_HANDLER(ListImages) {
         return 0;
 }
 
+/* RFC 3339; NULL: not known. */
+static const char *time_text(uint64_t seconds, struct arena *a) {
+        time_t s = (time_t) seconds;
+        char text[32];
+        struct tm tm;
+
+        if (!seconds || !gmtime_r(&s, &tm) || strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
+                return NULL;
+        return arena_strdup(a, text);
+}
+
+/* What the CRI has no fields for, for people. */
+static void fill_info(CRI(ImageStatusResponse) * resp, const struct image *i, struct arena *a) {
+        CRI(ImageStatusResponse__InfoEntry) *e =
+                cri_make(a, ImageStatusResponse__InfoEntry, image_status_response__info_entry);
+        const char *pulled = time_text(i->pulled_s, a), *used = time_text(i->used_s, a);
+
+        e->key = (char *) "info";
+        e->value = (char *) arena_printf(a, "{\"made\":%s%s%s%s%s%s%s}", i->made ? "true" : "false",
+                                         pulled ? ",\"pulled\":\"" : "", pulled ?: "", pulled ? "\"" : "",
+                                         used ? ",\"lastUsed\":\"" : "", used ?: "", used ? "\"" : "");
+        resp->info = arena_array(a, CRI(ImageStatusResponse__InfoEntry) *, 1);
+        resp->info[resp->n_info++] = e;
+}
+
 CRI_HANDLER(ImageStatus) {
         const CRI(ImageStatusRequest) *req = (const CRI(ImageStatusRequest) *) request;
         struct arena *a = grpc_call_arena(call);
@@ -96,6 +122,8 @@ CRI_HANDLER(ImageStatus) {
                 /* What the asker said of the image comes back (annotations ...). */
                 resp->image->spec->n_annotations = req->image->n_annotations;
                 resp->image->spec->annotations = req->image->annotations;
+                if (req->verbose)
+                        fill_info(resp, image, a);
         }
         *ret = &resp->base;
         return 0;

@@ -76,7 +76,8 @@ int assembly_commit(struct assembly *a, const char *const *names, struct err *er
                                              .n_blobs = a->n_blobs,
                                              .layers = layers,
                                              .n_layers = a->n_layers,
-                                             .config = &a->config };
+                                             .config = &a->config,
+                                             .made = a->made };
 
         for (size_t i = 0; i < a->n_layers; i++)
                 layers[i] = a->layers[i].chain_id;

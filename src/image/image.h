@@ -133,7 +133,10 @@ struct image {
         const char *id;         /* "sha256:<hex of the config blob>" */
         const char **repo_tags; /* NULL-terminated, full names */
         const char **repo_digests;
-        uint64_t size_bytes; /* of the unpacked layers, manifest and config */
+        uint64_t size_bytes;       /* of the unpacked layers, manifest and config */
+        bool made;                 /* here, and in no registry that is known */
+        uint64_t pulled_s, used_s; /* when it last came or was made, and when a container or mount of it last began or
+                                      ended: seconds of CLOCK_REALTIME; 0: not known, or never */
         struct {
                 const char **entrypoint, **cmd, **env;        /* NULL-terminated, never NULL */
                 const char **volumes;                         /* paths */

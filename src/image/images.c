@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include "base/alloc.h"
 #include "base/fs.h"
+#include "base/log.h"
 #include "base/str.h"
 #include "image/copy.h"
 #include "image/derive.h"
@@ -92,9 +93,13 @@ int images_new(const struct images_args *args, struct images **ret, struct err *
 }
 
 struct images *images_free(struct images *s) {
+        struct err err;
+
         if (!s)
                 return NULL;
         (void) flights_free(s->flights);
+        if (s->records && records_write_uses(s->records, &err) < 0)
+                log_warn("when images were used is forgotten", "error", err.msg, NULL);
         (void) registries_free(s->registries);
         (void) records_free(s->records);
         (void) layers_free(s->layers);
@@ -432,6 +437,10 @@ int images_rootfd(const struct images *s) {
 
 int images_hold(struct images *s, const char *image_id, struct arena *arena, const char ***ret, struct err *err) {
         return records_hold_image(s->records, image_id, arena, ret, err);
+}
+
+void images_note_use(struct images *s, const char *image_id) {
+        records_note_use(s->records, image_id);
 }
 
 int images_release(struct images *s, const char *const *layers, struct err *err) {

@@ -22,6 +22,8 @@ int images_rootfd(const struct images *s);
  * when it is made and gives it back when it is removed; at start images_new() takes the holds of the recorded ones. */
 _must_use_ int images_hold(struct images *s, const char *image_id, struct arena *arena, const char ***ret,
                            struct err *err);
+/* A container or mount of it ends. */
+void images_note_use(struct images *s, const char *image_id);
 /* image-mount.c: forgets those that are not mounted any more. Before serving. */
 _must_use_ int images_mounts_reconcile(struct images *s, struct err *err);
 /* Give back one hold; removes layers that nothing holds any more. */

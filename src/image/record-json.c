@@ -28,6 +28,13 @@ static json_t *config_encode(const struct image_config *c) {
         return o;
 }
 
+static void dump(const json_t *o, char **ret, size_t *ret_len) {
+        *ret = json_dumps(o, JSON_COMPACT | JSON_SORT_KEYS);
+        if (!*ret)
+                abort();
+        *ret_len = strlen(*ret);
+}
+
 void record_encode(const struct image_record *image, char **ret, size_t *ret_len) {
         _cleanup_(json_unrefp) json_t *o = json_object();
         json_t *blobs = json_array(), *layers = json_array();
@@ -43,10 +50,21 @@ void record_encode(const struct image_record *image, char **ret, size_t *ret_len
         (void) json_object_set_new(o, "blobs", blobs);
         (void) json_object_set_new(o, "layers", layers);
         (void) json_object_set_new(o, "config", config_encode(image->config));
-        *ret = json_dumps(o, JSON_COMPACT | JSON_SORT_KEYS);
-        if (!*ret)
-                abort();
-        *ret_len = strlen(*ret);
+        (void) json_object_set_new(o, "made", json_boolean(image->made));
+        (void) json_object_set_new(o, "pulled", json_integer((json_int_t) image->pulled_s));
+        (void) json_object_set_new(o, "used", json_integer((json_int_t) image->used_s));
+        dump(o, ret, ret_len);
+}
+
+int record_set_used(const void *value, size_t len, uint64_t used_s, char **ret, size_t *ret_len, struct err *err) {
+        _cleanup_(json_unrefp) json_t *o = NULL;
+        int r = json_parse(value, len, "the record", &o, err);
+
+        if (r < 0)
+                return r;
+        (void) json_object_set_new(o, "used", json_integer((json_int_t) used_s));
+        dump(o, ret, ret_len);
+        return 0;
 }
 
 static int blobs_decode(const json_t *o, struct arena *arena, struct image_record *ret, struct err *err) {
@@ -113,6 +131,12 @@ int record_decode(const void *value, size_t len, struct arena *arena, struct ima
         if (r == 0)
                 r = layers_decode(o, arena, &layers, &ret->n_layers, err);
         ret->layers = layers;
+        /* These three came later: records without them are of images that were pulled nobody knows when. */
+        ret->made = json_is_true(json_object_get(o, "made"));
+        if (r == 0)
+                r = json_get_u64(o, "pulled", &ret->pulled_s, err);
+        if (r == 0)
+                r = json_get_u64(o, "used", &ret->used_s, err);
         if (r == 0 && ret_config)
                 r = config_decode(json_object_get(o, "config"), arena, ret_config, err);
         return r;

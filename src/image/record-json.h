@@ -11,6 +11,9 @@ void record_encode(const struct image_record *image, char **ret, size_t *ret_len
 /* Layers, blobs and config of an image; @ret_config may be NULL. What it gives lives in @arena. */
 _must_use_ int record_decode(const void *value, size_t len, struct arena *arena, struct image_record *ret,
                              struct image_config *ret_config, struct err *err);
+/* The record @value with another time of use; @ret: caller frees. */
+_must_use_ int record_set_used(const void *value, size_t len, uint64_t used_s, char **ret, size_t *ret_len,
+                               struct err *err);
 void record_encode_layer(uint64_t bytes, uint64_t inodes, char out[80]);
 _must_use_ int record_decode_layer(const void *value, size_t len, uint64_t *ret_bytes, uint64_t *ret_inodes,
                                    struct err *err);

@@ -72,6 +72,9 @@ struct entry *index_image(struct records *r, const struct image_record *image) {
         }
         for (size_t i = 0; i < image->n_blobs; i++)
                 add_blob(r, e, &image->blobs[i]);
+        e->made = image->made;
+        e->pulled_s = image->pulled_s;
+        e->used_s = image->used_s;
         return e;
 }
 

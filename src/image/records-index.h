@@ -21,6 +21,8 @@ struct entry {
         char **layers, **names;
         struct record_blob *blobs;
         size_t n_layers, n_names, cap_names, n_blobs;
+        bool made, use_unwritten;
+        uint64_t pulled_s, used_s;
 };
 
 struct records {

@@ -164,6 +164,10 @@ static void merge_blobs(const struct entry *known, const struct image_record *im
         ret->n_blobs = n;
 }
 
+static uint64_t now_s(void) {
+        return clock_realtime_ns() / 1000000000;
+}
+
 static int write_image(struct records *r, const struct image_record *image, const char *const *names, struct err *err) {
         _cleanup_(freep) char *json = NULL;
         size_t len;
@@ -188,10 +192,15 @@ static int write_image(struct records *r, const struct image_record *image, cons
 int records_commit(struct records *r, const struct image_record *image, const char *const *names, struct err *err) {
         _cleanup_(arena_freep) struct arena *arena = arena_new(1 << 20);
         struct image_record merged;
+        const struct entry *known;
         int ret;
 
         (void) pthread_mutex_lock(&r->lock);
-        merge_blobs(map_get(r->images, image->id), image, &merged, arena);
+        known = map_get(r->images, image->id);
+        merge_blobs(known, image, &merged, arena);
+        merged.made |= known && known->made;
+        merged.pulled_s = now_s();
+        merged.used_s = known ? known->used_s : 0;
         ret = store_begin(r->store, err);
         if (ret == 0) {
                 ret = write_image(r, &merged, names, err);
@@ -288,6 +297,9 @@ static int image_of(struct records *r, const struct entry *e, const void *value,
         image->repo_tags = names_of(e, false, arena);
         image->repo_digests = names_of(e, true, arena);
         image->layers = (const char **) rec.layers;
+        image->made = e->made;
+        image->pulled_s = e->pulled_s;
+        image->used_s = e->used_s;
         image->config.entrypoint = c.entrypoint;
         image->config.cmd = c.cmd;
         image->config.env = c.env;
@@ -386,9 +398,14 @@ static bool any_removing(struct records *r, const struct entry *e) {
         return false;
 }
 
+static void note_use(struct entry *e) {
+        e->used_s = now_s();
+        e->use_unwritten = true;
+}
+
 int records_hold_image(struct records *r, const char *id, struct arena *arena, const char ***ret, struct err *err) {
-        const struct entry *e;
         const char **list;
+        struct entry *e;
 
         (void) pthread_mutex_lock(&r->lock);
         while ((e = map_get(r->images, id)) && any_removing(r, e))
@@ -402,9 +419,49 @@ int records_hold_image(struct records *r, const char *id, struct arena *arena, c
                 index_layer(r, e->layers[i])->holds++;
                 list[i] = arena_strdup(arena, e->layers[i]);
         }
+        note_use(e);
         (void) pthread_mutex_unlock(&r->lock);
         *ret = list;
         return 0;
+}
+
+void records_note_use(struct records *r, const char *id) {
+        struct entry *e;
+
+        (void) pthread_mutex_lock(&r->lock);
+        e = map_get(r->images, id);
+        if (e)
+                note_use(e);
+        (void) pthread_mutex_unlock(&r->lock);
+}
+
+static int write_use(struct records *r, const struct entry *e, struct err *err) {
+        _cleanup_(freep) char *json = NULL;
+        _cleanup_(freep) void *value = NULL;
+        size_t len;
+        int ret = store_get(r->store, STORE_IMAGE, e->id, &value, &len, err);
+
+        if (ret == 0)
+                ret = record_set_used(value, len, e->used_s, &json, &len, err);
+        return ret == 0 ? store_put(r->store, STORE_IMAGE, e->id, json, len, err) : ret;
+}
+
+int records_write_uses(struct records *r, struct err *err) {
+        const char *id;
+        void *value;
+        int ret = 0;
+
+        (void) pthread_mutex_lock(&r->lock);
+        for (size_t it = 0; ret == 0 && map_next(r->images, &it, &id, &value);) {
+                struct entry *e = value;
+
+                if (!e->use_unwritten)
+                        continue;
+                ret = write_use(r, e, err);
+                e->use_unwritten = ret < 0;
+        }
+        (void) pthread_mutex_unlock(&r->lock);
+        return ret < 0 ? err_wrap(err, "note when images were used") : 0;
 }
 
 /* --- names ------------------------------------------------------------------------------------------------------ */

@@ -55,9 +55,13 @@ struct image_record {
         const char *const *layers; /* chain ids, lowest first */
         size_t n_layers;
         const struct image_config *config;
+        bool made; /* here: no registry is known that has it, so its layers' blobs are no cache. One that
+                      is made again as what was pulled, or the other way round, stays made. */
+        uint64_t pulled_s, used_s; /* as in struct image. The first by records_commit(), the second by
+                                      records_note_use() */
 };
 /* Durable when it returns: the image, its layers, and @names (NULL-terminated full references), which move here from
- * other images. The caller holds the layers and blobs; the image takes holds of its own. */
+ * other images. The caller holds the layers and blobs; the image takes holds of its own. It came now. */
 _must_use_ int records_commit(struct records *r, const struct image_record *image, const char *const *names,
                               struct err *err);
 
@@ -78,6 +82,11 @@ _must_use_ int records_hold_blobs(struct records *r, const char *ref, struct are
 /* As images_hold. Waits while one of its layers is frozen. */
 _must_use_ int records_hold_image(struct records *r, const char *id, struct arena *arena, const char ***ret,
                                   struct err *err);
+/* A container or mount of it begins or ends: now, as records_hold_image() notes by itself. No disk is waited for:
+ * records_write_uses() puts into the store what was noted. What a killed daemon had not written yet is a use forgotten;
+ * an image that something uses needs none. Missing is fine. */
+void records_note_use(struct records *r, const char *id);
+_must_use_ int records_write_uses(struct records *r, struct err *err);
 /* As images_prune. Each image is looked at and removed under the lock. A container that is just being made of one that
  * goes has its layers, or gets ERR_NOT_FOUND. */
 _must_use_ int records_prune(struct records *r, const struct image_prune_args *args, struct arena *arena,

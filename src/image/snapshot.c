@@ -220,6 +220,19 @@ int snapshot_create(struct images *s, const char *id, const char *image_id, cons
         return snapshot_create_at(s, id, image_id, maps, -1, err);
 }
 
+static void note_use(struct images *s, const char *id) {
+        json_t *o = NULL;
+        const char *image;
+        struct err err;
+
+        if (read_record(s, id, &o, &err) < 0)
+                return;
+        image = json_string_value(json_object_get(o, "image"));
+        if (image)
+                images_note_use(s, image);
+        json_decref(o);
+}
+
 int snapshot_remove(struct images *s, const char *id, struct err *err) {
         _cleanup_(arena_freep) struct arena *arena = arena_new(ARENA_BYTES);
         _cleanup_(fd_closep) int fd = -1;
@@ -235,6 +248,7 @@ int snapshot_remove(struct images *s, const char *id, struct err *err) {
         known = get_record(s, id, arena, &layers, &volumes, err);
         if (known < 0 && known != -ERR_NOT_FOUND && known != -ERR_DATA_LOSS)
                 return known;
+        note_use(s, id);
         /* Out of sight at once; what a crash leaves of it goes at the next start. */
         (void) snprintf(gone, sizeof(gone), ".gone-%s", id);
         r = drop(s, fd, gone, id, err);

@@ -1,7 +1,9 @@
 """image prune and df: what goes, what stays, and that nothing goes from under a create or a pull."""
 
+import datetime
 import json
 import os
+import sqlite3
 import subprocess
 import threading
 import time
@@ -83,6 +85,38 @@ def test_df_tells_what_a_prune_gives_back(daemon, images):
         freed = json.loads(prune(daemon, '-a', '-f', '-o', 'json').stdout)['freed_bytes']
         assert freed == kinds['images']['reclaimable_bytes'] > 0
         assert {k['kind']: k['reclaimable_bytes'] for k in df()['kinds']}['images'] == 0
+
+
+def known(daemon, ref):
+    said = json.loads(daemon.runtime.cli('image', 'inspect', ref).stdout)[0]['info']['info']
+    return {k: datetime.datetime.fromisoformat(v.replace('Z', '+00:00')).timestamp() if isinstance(v, str) else v
+            for k, v in said.items()}
+
+
+def test_when_it_came_and_was_used(daemon, images):
+    """Kept over a daemon's end; a record from before there were these fields reads as nobody knows."""
+    ref = images.push(recipes.marked('times'), 'times')
+    start = int(time.time())
+    daemon.pull(ref)
+    first = known(daemon, ref)
+    assert start <= first['pulled'] <= time.time() and 'lastUsed' not in first and first['made'] is False
+    with daemon.pod() as pod:
+        pod.create(ref, ['true'])
+    after = known(daemon, ref)
+    assert start <= after['lastUsed'] <= time.time() and after['pulled'] == first['pulled']
+    daemon.runtime.cli('image', 'edit', '-q', ref, '-t', 'localhost/made:1', '--label', 'a=b')
+    assert known(daemon, 'localhost/made:1')['made'] is True
+    use = {i['names'][0]: i for i in json.loads(daemon.runtime.cli('image', 'df', '-o', 'json').stdout)['images']}
+    assert int(use[ref]['used']) == after['lastUsed'] and use['localhost/made:1']['made'] and not use[ref]['made']
+    daemon.runtime.stop()
+    with sqlite3.connect(os.path.join(daemon.runtime.root, 'store.db')) as store:
+        (old,) = store.execute('select value from image where key = ?', (recipes.busybox().id(),)).fetchone()
+        old = {k: v for k, v in json.loads(old).items() if k not in ('made', 'pulled', 'used')}
+        store.execute('update image set value = ? where key = ?', (json.dumps(old).encode(), recipes.busybox().id()))
+    daemon.start()
+    daemon.connect()
+    assert known(daemon, ref) == after
+    assert known(daemon, images.ref('busybox')) == {'made': False}
 
 
 def test_mounted(daemon, images):
