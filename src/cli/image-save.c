@@ -10,6 +10,7 @@
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/str.h"
+#include "cli/new-file.h"
 #include "cli/pull.h"
 #include "cli/verbs.h"
 
@@ -22,46 +23,35 @@ static const struct cli_option options[] = {
 
 struct output {
         const char *path; /* NULL: standard output */
-        char *temporary;  /* the name it has, or gets, until it is complete */
-        bool has_name;
+        int folder;       /* where the file is made; else -1 */
+        struct new_file file;
         int fd;
 };
 
 static void output_done(struct output *o) {
-        if (o->has_name)
-                (void) unlink(o->temporary);
-        if (o->path)
+        if (o->path && !o->file.temporary)
                 (void) fd_close(o->fd);
-        free(o->temporary);
+        new_file_done(&o->file);
+        (void) fd_close(o->folder);
 }
 
 static int open_file(struct output *o, struct err *err) {
         _cleanup_(freep) char *copy = xstrdup(o->path), *other = xstrdup(o->path);
         const char *folder = dirname(copy);
+        int r;
 
-        o->temporary = xprintf("%s/.%s.%d.part", folder, basename(other), (int) getpid());
-        o->fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0644);
-        if (o->fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR)) {
-                o->fd = open(o->temporary, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0644);
-                o->has_name = o->fd >= 0;
-        }
-        return o->fd < 0 ? err_sys(err, errno, "make a file in %.300s", folder) : 0;
+        o->folder = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (o->folder < 0)
+                return err_sys(err, errno, "open folder %.300s", folder);
+        r = new_file_open(&o->file, o->folder, basename(other), err);
+        o->fd = o->file.fd;
+        return r < 0 ? err_wrap(err, "in %.300s", folder) : 0;
 }
 
 static int keep_file(struct output *o, struct err *err) {
-        _cleanup_(freep) char *self = xprintf("/proc/self/fd/%d", o->fd);
+        _cleanup_(freep) char *other = xstrdup(o->path);
 
-        if (!o->temporary)
-                return 0;
-        if (fsync(o->fd) < 0)
-                return err_sys(err, errno, "write %.300s", o->path);
-        if (!o->has_name && linkat(AT_FDCWD, self, AT_FDCWD, o->temporary, AT_SYMLINK_FOLLOW) < 0)
-                return err_sys(err, errno, "name %.300s", o->temporary);
-        o->has_name = true;
-        if (rename(o->temporary, o->path) < 0)
-                return err_sys(err, errno, "name %.300s", o->path);
-        o->has_name = false;
-        return 0;
+        return o->file.temporary ? new_file_keep(&o->file, o->folder, basename(other), true, err) : 0;
 }
 
 static int open_folder(struct output *o, struct err *err) {
@@ -83,7 +73,9 @@ static int open_folder(struct output *o, struct err *err) {
 static int run(struct cli *cli, const struct cli_args *args) {
         Proxmoxlxcri__V1__SaveImagesRequest req = PROXMOXLXCRI__V1__SAVE_IMAGES_REQUEST__INIT;
         const char *file = args_value(args, "file"), *format = args_value(args, "format") ?: "oci-archive";
-        _cleanup_(output_done) struct output out = { .path = str_eq(file, "-") ? NULL : file, .fd = STDOUT_FILENO };
+        _cleanup_(output_done) struct output out = { .path = str_eq(file, "-") ? NULL : file,
+                                                     .folder = -1,
+                                                     .fd = STDOUT_FILENO };
         const struct transfer t = { .method = "/proxmoxlxcri.v1.Admin/SaveImages",
                                     .request = &req.base,
                                     .name = out.path ?: args->rest[0],

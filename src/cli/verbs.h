@@ -42,6 +42,8 @@
         X(verb_image_push)                                                                                             \
         X(verb_image_copy)                                                                                             \
         X(verb_image_referrers)                                                                                        \
+        X(verb_image_artifact_push)                                                                                    \
+        X(verb_image_artifact_pull)                                                                                    \
         X(verb_status)                                                                                                 \
         X(verb_info)                                                                                                   \
         X(verb_version)                                                                                                \

@@ -75,6 +75,35 @@ int admin_list_tags(struct grpc_call *call, const ProtobufCMessage *request, Pro
         return 0;
 }
 
+static ProtobufCBinaryData binary(const char *data, size_t len) {
+        return (ProtobufCBinaryData){ .data = (uint8_t *) (uintptr_t) data, .len = len };
+}
+
+int admin_inspect_remote(struct grpc_call *call, const ProtobufCMessage *request, ProtobufCMessage **ret,
+                         void *userdata, struct err *err) {
+        const Proxmoxlxcri__V1__InspectRemoteRequest *req = (const Proxmoxlxcri__V1__InspectRemoteRequest *) request;
+        struct arena *arena = grpc_call_arena(call);
+        Proxmoxlxcri__V1__InspectRemoteResponse *res = arena_new_of(arena, Proxmoxlxcri__V1__InspectRemoteResponse);
+        struct image_auth auth = { 0 };
+        const struct image_remote remote = remote_of(call, req->reference, req->credentials, &auth);
+        const struct admin *a = userdata;
+        struct image_remote_manifest m;
+        int r = images_inspect_remote(a->images, &remote, req->image, arena, &m, err);
+
+        if (r < 0)
+                return r;
+        proxmoxlxcri__v1__inspect_remote_response__init(res);
+        res->digest = (char *) (uintptr_t) m.digest;
+        res->media_type = (char *) (uintptr_t) m.media_type;
+        res->manifest = binary(m.data, m.len);
+        res->image_digest = (char *) (uintptr_t) m.image_digest;
+        if (m.image_data != m.data)
+                res->image_manifest = binary(m.image_data, m.image_len);
+        res->config = binary(m.config, m.config_len);
+        *ret = &res->base;
+        return 0;
+}
+
 static Proxmoxlxcri__V1__Referrer *referrer_message(const struct image_referrer *from, struct arena *arena) {
         Proxmoxlxcri__V1__Referrer *m = arena_new_of(arena, Proxmoxlxcri__V1__Referrer);
         size_t n = 0;

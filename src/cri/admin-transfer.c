@@ -15,7 +15,14 @@
 #include "cri/admin.h"
 #include "proto/admin.pb-c.h"
 
-enum { LAYERS_MAX = 1024, DIGEST_MAX = 160, SEND_EVERY_MS = 100, SAVED_MAX = 256, CHANGES_MAX = 1024 };
+enum {
+        LAYERS_MAX = 1024,
+        DIGEST_MAX = 160,
+        SEND_EVERY_MS = 100,
+        SAVED_MAX = 256,
+        ARTIFACT_FILES_MAX = 500,
+        CHANGES_MAX = 1024
+};
 
 struct layer {
         char digest[DIGEST_MAX];
@@ -29,8 +36,8 @@ struct transfer {
         struct admin *admin;
         const ProtobufCMessage *request;
         uint64_t deadline_ns;
-        int fd;        /* of a save or load, borrowed; taken from the process that asks */
-        int cancel_fd; /* eventfds */
+        const int *fds; /* taken from the process that asks, borrowed; of a save or load one */
+        int cancel_fd;  /* eventfds */
         int done_fd;
         pthread_mutex_t lock; /* for what follows */
         struct layer *layers;
@@ -151,14 +158,14 @@ static void follow(struct grpc_call *call, struct transfer *t) {
         }
 }
 
-/* @fd: of a save or load, borrowed; else -1. */
+/* @fds: of the process that asks, borrowed; may be NULL. */
 static int transfer_with(struct grpc_call *call, const ProtobufCMessage *request, struct admin *admin,
-                         int (*run)(struct transfer *t, struct err *err), int fd, struct err *err) {
+                         int (*run)(struct transfer *t, struct err *err), const int *fds, struct err *err) {
         _cleanup_(fd_closep) int cancel = eventfd(0, EFD_CLOEXEC), done = eventfd(0, EFD_CLOEXEC);
         struct transfer t = { .run = run,
                               .admin = admin,
                               .request = request,
-                              .fd = fd,
+                              .fds = fds,
                               .deadline_ns = grpc_call_deadline_ns(call),
                               .lock = PTHREAD_MUTEX_INITIALIZER };
         pthread_t thread;
@@ -190,7 +197,7 @@ static int transfer_with(struct grpc_call *call, const ProtobufCMessage *request
 
 static int transfer(struct grpc_call *call, const ProtobufCMessage *request, struct admin *admin,
                     int (*run)(struct transfer *t, struct err *err), struct err *err) {
-        return transfer_with(call, request, admin, run, -1, err);
+        return transfer_with(call, request, admin, run, NULL, err);
 }
 
 static int run_pull(struct transfer *t, struct err *err) {
@@ -279,7 +286,7 @@ static int run_save(struct transfer *t, struct err *err) {
         const char **images = arena_array(t->arena, const char *, req->n_images + 1);
         const struct image_save_args args = { .images = images,
                                               .format = req->folder ? IMAGE_SAVE_FOLDER : IMAGE_SAVE_ARCHIVE,
-                                              .fd = t->fd,
+                                              .fd = t->fds[0],
                                               .cancel_fd = t->cancel_fd,
                                               .deadline_ns = t->deadline_ns,
                                               .progress = note_progress,
@@ -304,7 +311,7 @@ int admin_save_images(struct grpc_call *call, const ProtobufCMessage *request, v
         if (req->n_images == 0 || req->n_images > SAVED_MAX)
                 return err_set(err, ERR_INVALID, "1 to %d images are wanted", SAVED_MAX);
         r = grpc_call_take_fd(call, req->descriptor, &fd, err);
-        return r < 0 ? r : transfer_with(call, request, userdata, run_save, fd, err);
+        return r < 0 ? r : transfer_with(call, request, userdata, run_save, &fd, err);
 }
 
 static const struct image_change *changes_of(Proxmoxlxcri__V1__ImageChange *const *from, size_t n,
@@ -351,7 +358,7 @@ static int run_load(struct transfer *t, struct err *err) {
         const Proxmoxlxcri__V1__LoadImagesRequest *req = (const Proxmoxlxcri__V1__LoadImagesRequest *) t->request;
         const char **names = arena_array(t->arena, const char *, req->n_names + 1);
         const struct image_load_args args = {
-                .fd = t->fd, .names = names, .cancel_fd = t->cancel_fd, .progress = note_progress, .userdata = t
+                .fd = t->fds[0], .names = names, .cancel_fd = t->cancel_fd, .progress = note_progress, .userdata = t
         };
 
         for (size_t i = 0; i < req->n_names; i++)
@@ -367,5 +374,86 @@ int admin_load_images(struct grpc_call *call, const ProtobufCMessage *request, v
         if (req->n_names > SAVED_MAX)
                 return err_set(err, ERR_INVALID, "more than %d names", SAVED_MAX);
         r = grpc_call_take_fd(call, req->descriptor, &fd, err);
-        return r < 0 ? r : transfer_with(call, request, userdata, run_load, fd, err);
+        return r < 0 ? r : transfer_with(call, request, userdata, run_load, &fd, err);
+}
+
+/* --- artifacts --------------------------------------------------------------------------------------------------- */
+
+static void close_all(int *fds, size_t n) {
+        for (size_t i = 0; i < n; i++)
+                (void) fd_close(fds[i]);
+        free(fds);
+}
+
+static int run_push_artifact(struct transfer *t, struct err *err) {
+        const Proxmoxlxcri__V1__PushArtifactRequest *req = (const Proxmoxlxcri__V1__PushArtifactRequest *) t->request;
+        struct image_artifact_file *files = arena_array(t->arena, struct image_artifact_file, req->n_files + 1);
+        const char **annotations = arena_array(t->arena, const char *, 2 * req->n_annotations + 1);
+        const struct image_auth auth = auth_of(req->credentials);
+        const struct image_artifact_args args = { .to = req->destination,
+                                                  .auth = &auth,
+                                                  .type = req->artifact_type,
+                                                  .files = files,
+                                                  .n_files = req->n_files,
+                                                  .subject = str_empty(req->subject) ? NULL : req->subject,
+                                                  .annotations = annotations,
+                                                  .cancel_fd = t->cancel_fd,
+                                                  .deadline_ns = t->deadline_ns,
+                                                  .progress = note_progress,
+                                                  .userdata = t };
+
+        for (size_t i = 0; i < req->n_files; i++)
+                files[i] = (struct image_artifact_file){ t->fds[i], req->files[i]->title, req->files[i]->media_type };
+        for (size_t i = 0; i < req->n_annotations; i++) {
+                annotations[2 * i] = req->annotations[i]->key;
+                annotations[2 * i + 1] = req->annotations[i]->value;
+        }
+        return images_push_artifact(t->admin->images, &args, t->arena, &t->digest, err);
+}
+
+int admin_push_artifact(struct grpc_call *call, const ProtobufCMessage *request, void *userdata, struct err *err) {
+        const Proxmoxlxcri__V1__PushArtifactRequest *req = (const Proxmoxlxcri__V1__PushArtifactRequest *) request;
+        size_t n = 0;
+        int *fds, r = 0;
+
+        if (str_empty(req->destination) || req->n_files > ARTIFACT_FILES_MAX || req->n_annotations > SAVED_MAX)
+                return err_set(err, ERR_INVALID, "a destination is wanted, at most %d files and %d annotations",
+                               ARTIFACT_FILES_MAX, SAVED_MAX);
+        fds = xcalloc(req->n_files + 1, sizeof(*fds));
+        for (; r == 0 && n < req->n_files; n += r == 0)
+                r = grpc_call_take_fd(call, req->files[n]->descriptor, &fds[n], err);
+        if (r == 0)
+                r = transfer_with(call, request, userdata, run_push_artifact, fds, err);
+        close_all(fds, n);
+        return r;
+}
+
+static int run_fetch(struct transfer *t, struct err *err) {
+        const Proxmoxlxcri__V1__FetchBlobsRequest *req = (const Proxmoxlxcri__V1__FetchBlobsRequest *) t->request;
+        struct image_fetch *blobs = arena_array(t->arena, struct image_fetch, req->n_blobs + 1);
+        const struct image_auth auth = auth_of(req->credentials);
+        const struct image_remote remote = {
+                .name = req->reference, .auth = &auth, .cancel_fd = t->cancel_fd, .deadline_ns = t->deadline_ns
+        };
+
+        for (size_t i = 0; i < req->n_blobs; i++)
+                blobs[i] = (struct image_fetch){ req->blobs[i]->digest, req->blobs[i]->size_bytes, t->fds[i] };
+        t->digest = req->blobs[0]->digest;
+        return images_fetch_blobs(t->admin->images, &remote, blobs, req->n_blobs, note_progress, t, err);
+}
+
+int admin_fetch_blobs(struct grpc_call *call, const ProtobufCMessage *request, void *userdata, struct err *err) {
+        const Proxmoxlxcri__V1__FetchBlobsRequest *req = (const Proxmoxlxcri__V1__FetchBlobsRequest *) request;
+        size_t n = 0;
+        int *fds, r = 0;
+
+        if (str_empty(req->reference) || req->n_blobs == 0 || req->n_blobs > ARTIFACT_FILES_MAX)
+                return err_set(err, ERR_INVALID, "a reference is wanted, and 1 to %d blobs", ARTIFACT_FILES_MAX);
+        fds = xcalloc(req->n_blobs, sizeof(*fds));
+        for (; r == 0 && n < req->n_blobs; n += r == 0)
+                r = grpc_call_take_fd(call, req->blobs[n]->descriptor, &fds[n], err);
+        if (r == 0)
+                r = transfer_with(call, request, userdata, run_fetch, fds, err);
+        close_all(fds, n);
+        return r;
 }

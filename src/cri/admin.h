@@ -25,7 +25,7 @@ struct admin {
         void *userdata;
 };
 
-enum { ADMIN_N_METHODS = 25 };
+enum { ADMIN_N_METHODS = 28 };
 /* Fills @ret with the service's methods. */
 void admin_methods(struct admin *admin, struct grpc_method ret[ADMIN_N_METHODS]);
 
@@ -35,6 +35,10 @@ int admin_explain_route(struct grpc_call *call, const ProtobufCMessage *request,
 int admin_pull_image(struct grpc_call *call, const ProtobufCMessage *request, void *userdata, struct err *err);
 int admin_push_image(struct grpc_call *call, const ProtobufCMessage *request, void *userdata, struct err *err);
 int admin_save_images(struct grpc_call *call, const ProtobufCMessage *request, void *userdata, struct err *err);
+int admin_push_artifact(struct grpc_call *call, const ProtobufCMessage *request, void *userdata, struct err *err);
+int admin_fetch_blobs(struct grpc_call *call, const ProtobufCMessage *request, void *userdata, struct err *err);
+int admin_inspect_remote(struct grpc_call *call, const ProtobufCMessage *request, ProtobufCMessage **ret,
+                         void *userdata, struct err *err);
 int admin_edit_image(struct grpc_call *call, const ProtobufCMessage *request, void *userdata, struct err *err);
 int admin_load_images(struct grpc_call *call, const ProtobufCMessage *request, void *userdata, struct err *err);
 int admin_copy_image(struct grpc_call *call, const ProtobufCMessage *request, void *userdata, struct err *err);

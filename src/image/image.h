@@ -180,6 +180,55 @@ struct image_referrer {
 _must_use_ int images_referrers(struct images *s, const struct image_remote *remote, const char *artifact_type,
                                 struct arena *arena, struct image_referrer **ret, size_t *ret_n, struct err *err);
 
+struct image_remote_manifest {
+        const char *digest, *media_type, *data; /* what the name leads to: an index or a manifest */
+        size_t len;
+        const char *image_digest, *image_data; /* of an index the image for this machine, which need not be there; else
+                                                  the same */
+        size_t image_len;
+        const char *config; /* of that image; NULL: none was asked for, or it is no image's but an artifact's */
+        size_t config_len;
+};
+/* Manifest and config as the registry has them, digests checked; nothing is kept here. Without @with_image no more than
+ * the manifest. Holds at most 16 MiB more of @arena. ERR_NOT_FOUND. */
+_must_use_ int images_inspect_remote(struct images *s, const struct image_remote *remote, bool with_image,
+                                     struct arena *arena, struct image_remote_manifest *ret, struct err *err);
+
+struct image_fetch {
+        const char *digest;
+        uint64_t size_bytes;
+        int fd; /* an empty file, borrowed */
+};
+/* Blobs of a registry into files, one after the other. Digests and sizes are checked: ERR_DATA_LOSS. */
+_must_use_ int images_fetch_blobs(struct images *s, const struct image_remote *remote, const struct image_fetch *blobs,
+                                  size_t n,
+                                  void (*progress)(const struct image_progress *p, size_t layer, size_t n_layers,
+                                                   void *userdata),
+                                  void *userdata, struct err *err);
+
+struct image_artifact_file {
+        int fd; /* a plain file, borrowed */
+        const char *title, *media_type;
+};
+struct image_artifact_args {
+        const char *to;                /* a reference of a registry; with @subject and without a tag it gets none */
+        const struct image_auth *auth; /* may be NULL */
+        const char *type;              /* a media type */
+        const struct image_artifact_file *files;
+        size_t n_files;
+        const char *subject; /* what it is about: a reference or digest in the same repository; NULL: nothing */
+        const char *const *annotations; /* key, value, key, value ..., NULL */
+        int cancel_fd;                  /* these four as in image_copy_args */
+        uint64_t deadline_ns;
+        void (*progress)(const struct image_progress *p, size_t layer, size_t n_layers, void *userdata);
+        void *userdata;
+};
+/* Files to a registry as an artifact (image-spec 1.1, "Guidelines for artifact usage"): one layer each, an empty
+ * config. The same input gives the same digest. Where the registry keeps no list of referrers, the subject's is
+ * updated. ERR_INVALID says which file, title, type or annotation is none. */
+_must_use_ int images_push_artifact(struct images *s, const struct image_artifact_args *args, struct arena *arena,
+                                    const char **ret_digest, struct err *err);
+
 struct image_copy_args {
         const char *from, *to;                        /* references of registries, as people write them */
         const struct image_auth *from_auth, *to_auth; /* may be NULL */

@@ -130,7 +130,7 @@ int images_pull(struct images *s, const struct image_pull_args *args, struct are
 
 /* --- asking a registry ------------------------------------------------------------------------------------------ */
 
-static int open_remote(struct images *s, const struct image_remote *remote, const struct ref *ref,
+int images_open_remote(struct images *s, const struct image_remote *remote, const struct ref *ref,
                        struct credentials **ret_creds, struct source **ret, struct err *err) {
         int r = credentials_new(remote->auth, ret_creds, err);
 
@@ -153,7 +153,7 @@ int images_log_in(struct images *s, const struct image_remote *remote, struct er
                 return err_set(err, ERR_INVALID, "\"%.200s\" is no registry: a host with a dot or a port is wanted",
                                remote->name);
         ref.path = ""; /* of no repository */
-        r = open_remote(s, remote, &ref, &creds, &source, err);
+        r = images_open_remote(s, remote, &ref, &creds, &source, err);
         return r == 0 ? source_log_in(source, err) : r;
 }
 
@@ -167,7 +167,7 @@ int images_remote_tags(struct images *s, const struct image_remote *remote, stru
         if (r == 0 && (ref.digest || !str_eq(ref.tag, "latest") || str_ends_with(remote->name, ":latest")))
                 r = err_set(err, ERR_INVALID, "\"%.300s\": a repository is named without tag and digest", remote->name);
         if (r == 0)
-                r = open_remote(s, remote, &ref, &creds, &source, err);
+                r = images_open_remote(s, remote, &ref, &creds, &source, err);
         if (r < 0)
                 return r;
         r = source_list_tags(source, arena, ret, err);
@@ -185,7 +185,7 @@ int images_referrers(struct images *s, const struct image_remote *remote, const 
         int r = ref_parse(remote->name, arena, &ref, err);
 
         if (r == 0)
-                r = open_remote(s, remote, &ref, &creds, &source, err);
+                r = images_open_remote(s, remote, &ref, &creds, &source, err);
         if (r < 0)
                 return r;
         r = source_get_manifest(source, ref.digest ?: ref.tag, arena, &body, &type, err);
@@ -206,7 +206,7 @@ int images_remote_remove(struct images *s, const struct image_remote *remote, st
         int r = ref_parse(remote->name, arena, &ref, err);
 
         if (r == 0)
-                r = open_remote(s, remote, &ref, &creds, &source, err);
+                r = images_open_remote(s, remote, &ref, &creds, &source, err);
         if (r < 0)
                 return r;
         r = upload_remove_manifest(source, ref.digest ?: ref.tag, digest, err);

@@ -10,7 +10,15 @@
 
 struct pull_env;
 
+struct credentials;
+struct image_remote;
+struct ref;
+struct source;
+
 const struct pull_env *images_pull_env(const struct images *s);
+/* For asking @remote's registry about @ref; the caller frees both. */
+_must_use_ int images_open_remote(struct images *s, const struct image_remote *remote, const struct ref *ref,
+                                  struct credentials **ret_creds, struct source **ret, struct err *err);
 struct layers *images_layers(struct images *s);
 struct store *images_store(struct images *s);
 /* The root folder of the image service ("/var/lib/proxmox-lxcri"): path and descriptor, both borrowed. */

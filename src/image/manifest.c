@@ -74,10 +74,18 @@ static int index_decode(const json_t *doc, struct arena *arena, struct manifest 
         return 0;
 }
 
-static int check_config_type(const struct descriptor *config, struct err *err) {
+static bool is_image_config(const char *media_type) {
         static const char *const types[] = { OCI "config.v1+json", DOCKER "container.image.v1+json", NULL };
 
-        if (among(config->media_type, types))
+        return among(media_type, types);
+}
+
+bool manifest_is_image(const struct manifest *m) {
+        return !m->is_index && is_image_config(m->config.media_type);
+}
+
+static int check_config_type(const struct descriptor *config, struct err *err) {
+        if (is_image_config(config->media_type))
                 return 0;
         return err_set(err, ERR_UNIMPLEMENTED, "this is an artifact, not an image: its config is \"%.100s\"",
                        config->media_type);

@@ -59,6 +59,8 @@ _must_use_ int manifest_parse(const char *data, size_t len, const char *media_ty
  * For those who pass it on as it is. */
 _must_use_ int manifest_parse_any(const char *data, size_t len, const char *media_type, struct arena *arena,
                                   struct manifest *ret, struct err *err);
+/* Is it an image, and no artifact, by the kind of its config? */
+bool manifest_is_image(const struct manifest *m);
 /* Is a blob of that type one that registries don't hold? */
 bool layer_is_foreign(const char *media_type);
 /* The best entry of @index for @host; the first of equals. ERR_NOT_FOUND with what there is. */
