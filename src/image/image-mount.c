@@ -216,17 +216,18 @@ static int own_folder(struct images *s, const char *id, struct arena *arena, int
 static int place(struct images *s, struct record *rec, int mount_fd, int target_fd, struct arena *arena,
                  struct err *err) {
         const struct attributes read_only = { .set = MOUNT_ATTR_RDONLY };
-        struct statx stx;
+        struct mount_id id;
         int r;
 
         if (!rec->writable &&
             syscall(SYS_mount_setattr, mount_fd, "", AT_EMPTY_PATH, &read_only, sizeof(read_only)) < 0)
                 return err_sys(err, errno, "make the mount read-only");
-        if (statx(mount_fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &stx) < 0)
-                return err_sys(err, errno, "look at the mount");
-        rec->mount = stx.stx_mnt_id;
-        rec->major = stx.stx_dev_major;
-        rec->minor = stx.stx_dev_minor;
+        r = mount_id_of(mount_fd, &id, err);
+        if (r < 0)
+                return r;
+        rec->mount = id.id;
+        rec->major = id.major;
+        rec->minor = id.minor;
         r = put_record(s, rec, arena, err);
         if (r < 0)
                 return r;

@@ -20,7 +20,9 @@ int tree_folder_open(struct snapshotter *s, const struct tree *what, bool sealed
 /* What the store's own mount forbids is not meant for containers. */
 int tree_folder_mount(struct snapshotter *s, const struct tree *what, bool sealed, const char *label, int *ret_fd,
                       struct err *err) {
-        struct mount_attr attr = { .attr_clr = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC };
+        /* Private: a clone is a peer of the mount that it comes from, which would get what a container mounts there. */
+        struct mount_attr attr = { .attr_clr = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC,
+                                   .propagation = MS_PRIVATE };
         _cleanup_(fd_closep) int dir = -1, fd = -1;
         int r;
 

@@ -22,6 +22,11 @@ def refused(*codes, words=()):
 CODE = grpc.StatusCode
 
 
+def overlay_alone(why):
+    """Of tests/integration/run --snapshotter."""
+    return pytest.mark.skipif(os.environ.get('LXCRI_TEST_SNAPSHOTTER', 'overlay') != 'overlay', reason=why)
+
+
 def cgroup_top(controller):
     """Where the controller's hierarchy is mounted, and whether it is cgroup v2's; v2's where v1 has no such."""
     v2 = None

@@ -402,7 +402,7 @@ def test_disks(top, pb, registry, fake, images, kind):
     name = 'disk-' + kind
     root = os.path.join(top, name, 'root')
     mounted(24 << 10, root)
-    daemon = Daemon(make_daemon(top, name, registry, bridge='lxcridisk',
+    daemon = Daemon(make_daemon(top, name, registry, config='snapshotter: overlay\n', bridge='lxcridisk',
                                 cgroup_parent=f'{os.environ["LXCRI_TEST_ID"]}-{name}'), pb)
     try:
         daemon.pull(images.ref('busybox'))

@@ -69,7 +69,7 @@ def image(*layers, config=None, **more):
 
 # ---------------------------------------------------------------- archives
 
-CANARY = '/var/tmp/lxcri-hostile-canary'
+CANARY = f'/var/tmp/lxcri-hostile-canary.{time.time_ns()}'  # runs go side by side
 UP = '../' * 30
 
 

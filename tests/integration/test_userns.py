@@ -11,7 +11,7 @@ import pytest
 import images as recipes
 from conftest import AS_PROXMOX
 from cri import CONTAINER, NODE, POD, Container, Pod, eventually
-from helpers import CODE, refused
+from helpers import CODE, overlay_alone, refused
 from leftovers import processes
 from oci import Layer
 from registry import free_port
@@ -167,7 +167,7 @@ def test_owners_of_the_image(daemon, images):
                 '1000 1001', '5 6', '0 0', '0 0', '0 0']
 
 
-@pytest.mark.skipif(os.environ.get('LXCRI_TEST_SNAPSHOTTER', 'overlay') != 'overlay', reason='elsewhere a layer is a copy of its image')
+@overlay_alone('elsewhere a layer is a copy of its image')
 def test_another_image_below(daemon, busybox, images, clean):
     """Its owners are the pod's, and so are those of what the container has written before."""
     ref = images.push(recipes.busybox(Layer().dir('own').file('own/file', 'x', uid=33, gid=44)), 'owners-below')
@@ -181,8 +181,7 @@ def test_another_image_below(daemon, busybox, images, clean):
     daemon.runtime.cli('image', 'rm', '-f', ref)
 
 
-@pytest.mark.skipif(os.environ.get('LXCRI_TEST_SNAPSHOTTER', 'overlay') != 'overlay',
-                    reason="it looks into overlay's writable layers")
+@overlay_alone('it looks into writable layers')
 def test_one_image_many_pods(daemon, busybox):
     """Layers are mapped, not copied: what a container adds is all that its layer holds."""
     ranges = [FIRST + i * LENGTH for i in range(4)]
