@@ -11,13 +11,12 @@ import pytest
 
 import images as recipes
 from cri import CREATED, EXITED, RUNNING
-from helpers import CODE
+from helpers import CODE, overlay_alone
 from oci import Layer
 
 pytestmark = pytest.mark.ours
 
-overlay = pytest.mark.skipif(os.environ.get('LXCRI_TEST_SNAPSHOTTER', 'overlay') != 'overlay',
-                             reason='elsewhere a layer is a copy of its image')
+overlay = overlay_alone('elsewhere a layer is a copy of its image')
 ROUNDS = int(os.environ.get('LXCRI_CRASHES', '8'))
 
 

@@ -153,14 +153,13 @@ FLAGS = {'ro': 'ro', 'nosuid': 'nosuid', 'nodev': 'nodev', 'noexec': 'noexec', '
 
 @pytest.mark.parametrize('option', FLAGS)
 @pytest.mark.parametrize('kind', ['bind', 'tmpfs'])
-def test_flags(oci, option, kind):
+def test_flags(oci, tree, option, kind):
     """Each is there in the container, and nothing of it on the host."""
     if option == 'nosymfollow' and NAME in ('runc', 'crun'):
         pytest.skip(f'{NAME} knows none')
     box = oci.container()
-    folder = box.folder('f')
     if kind == 'bind':
-        box.mount(folder, '/mnt', 'bind', option)
+        box.mount(tree, '/mnt', 'bind', option)
     else:
         box.mount('tmpfs', '/mnt', option, kind='tmpfs')
     box.up()
@@ -625,14 +624,15 @@ def test_devices_in_a_user_namespace(oci):
 def test_device_rules(oci):
     """Deny all, and what comes later holds; default devices stay usable."""
     box = oci.container().sh('for n in 1:11 7:200; do mknod /dev/x$n c ${n%:*} ${n#*:}; done; '
-                             'head -c 0 /dev/mem1 ; cat /dev/fuse1 ; head -c 1 /dev/zero | wc -c; exec sleep 1000')
-    box.linux['devices'] = [{'path': '/dev/mem1', 'type': 'c', 'major': 1, 'minor': 1, 'fileMode': 0o666, 'uid': 0, 'gid': 0},
-                            {'path': '/dev/fuse1', 'type': 'c', 'major': 10, 'minor': 229, 'fileMode': 0o666, 'uid': 0, 'gid': 0}]
+                             'cat /dev/mem1 /dev/major1 /dev/minor1 /dev/fuse1; head -c 1 /dev/zero | wc -c; exec sleep 1000')
+    box.linux['devices'] = [{'path': f'/dev/{name}1', 'type': 'c', 'major': major, 'minor': minor, 'fileMode': 0o666, 'uid': 0, 'gid': 0}
+                            for name, major, minor in [('mem', 1, 1), ('major', 1, 229), ('minor', 10, 77), ('fuse', 10, 229)]]
     box.linux['resources']['devices'] = [{'allow': False, 'access': 'rwm'},
                                          {'allow': True, 'type': 'c', 'major': 10, 'minor': 229, 'access': 'rwm'}]
     box.up()
     text = box.expect('\n1\n')
-    assert re.search(r"mem1[^\n]*Operation not permitted", text), text
+    for name in ('mem', 'major', 'minor'):
+        assert re.search(name + r"1[^\n]*Operation not permitted", text), text
     assert not re.search(r"fuse1[^\n]*Operation not permitted", text), text
     path = box.cgroup_file('devices', 'devices.list')
     if os.path.exists(path):
