@@ -31,6 +31,7 @@
         X(verb_image_verify)                                                                                           \
         X(verb_image_tag)                                                                                              \
         X(verb_image_untag)                                                                                            \
+        X(verb_image_commit)                                                                                           \
         X(verb_image_edit)                                                                                             \
         X(verb_image_trust_show)                                                                                       \
         X(verb_image_trust_test)                                                                                       \

@@ -457,3 +457,32 @@ int admin_fetch_blobs(struct grpc_call *call, const ProtobufCMessage *request, v
         close_all(fds, n);
         return r;
 }
+
+static int run_commit(struct transfer *t, struct err *err) {
+        const Proxmoxlxcri__V1__CommitContainerRequest *req =
+                (const Proxmoxlxcri__V1__CommitContainerRequest *) t->request;
+        const char **names = arena_array(t->arena, const char *, req->n_names + 1);
+        const struct pods_ctx ctx = { .cancel_fd = t->cancel_fd, .deadline_ns = t->deadline_ns };
+        const struct pods_commit_args args = { .container = req->container,
+                                               .pause = !req->without_pause,
+                                               .names = names,
+                                               .changes = changes_of(req->changes, req->n_changes, t->arena),
+                                               .n_changes = req->n_changes,
+                                               .author = str_empty(req->author) ? NULL : req->author,
+                                               .message = str_empty(req->message) ? NULL : req->message,
+                                               .progress = note_progress,
+                                               .userdata = t };
+
+        for (size_t i = 0; i < req->n_names; i++)
+                names[i] = req->names[i];
+        return pods_commit(t->admin->pods, &ctx, &args, t->arena, &t->image_id, err);
+}
+
+int admin_commit_container(struct grpc_call *call, const ProtobufCMessage *request, void *userdata, struct err *err) {
+        const Proxmoxlxcri__V1__CommitContainerRequest *req =
+                (const Proxmoxlxcri__V1__CommitContainerRequest *) request;
+
+        if (req->n_names > SAVED_MAX || req->n_changes > CHANGES_MAX)
+                return err_set(err, ERR_INVALID, "at most %d names and %d changes", SAVED_MAX, CHANGES_MAX);
+        return transfer(call, request, userdata, run_commit, err);
+}

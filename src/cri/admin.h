@@ -25,7 +25,7 @@ struct admin {
         void *userdata;
 };
 
-enum { ADMIN_N_METHODS = 28 };
+enum { ADMIN_N_METHODS = 29 };
 /* Fills @ret with the service's methods. */
 void admin_methods(struct admin *admin, struct grpc_method ret[ADMIN_N_METHODS]);
 
@@ -41,6 +41,7 @@ int admin_inspect_remote(struct grpc_call *call, const ProtobufCMessage *request
                          void *userdata, struct err *err);
 int admin_edit_image(struct grpc_call *call, const ProtobufCMessage *request, void *userdata, struct err *err);
 int admin_load_images(struct grpc_call *call, const ProtobufCMessage *request, void *userdata, struct err *err);
+int admin_commit_container(struct grpc_call *call, const ProtobufCMessage *request, void *userdata, struct err *err);
 int admin_copy_image(struct grpc_call *call, const ProtobufCMessage *request, void *userdata, struct err *err);
 int admin_image_usage(struct grpc_call *call, const ProtobufCMessage *request, ProtobufCMessage **ret, void *userdata,
                       struct err *err);

@@ -33,5 +33,8 @@ struct derive_args {
 _must_use_ int derive_end(struct derive *d, const struct derive_args *args, const char **ret_id, struct err *err);
 void derive_done(struct derive *d);
 
+/* As images_commit(). @names: full references. */
+_must_use_ int commit_run(struct images *s, const struct image_commit_args *args, const char *const *names,
+                          struct arena *arena, const char **ret_id, struct err *err);
 _must_use_ int edit_run(const struct pull_env *env, const struct image_edit_args *args, struct arena *arena,
                         const char **ret_id, struct err *err);

@@ -319,6 +319,31 @@ struct image_loaded {
  */
 _must_use_ int images_load(struct images *s, const struct image_load_args *args, struct arena *arena,
                            struct image_loaded **ret, size_t *ret_n, struct err *err);
+struct image_commit_args {
+        const char *snapshot; /* the container's, whose image is still here */
+        int upper_fd;         /* of snapshot_create_at(): the folder "upper" in its home, borrowed; -1: it has none */
+        const struct id_maps *owners;       /* that it was made with; NULL: none */
+        bool may_change;                    /* somebody may write to it meanwhile */
+        const char *const *leave_out;       /* paths from "/" on that are not taken, with all below; NULL-terminated */
+        const char *const *leave_out_below; /* the same, but that they themselves are */
+        /* All has been read: the container may go on. What it fails with is what images_commit() fails with. */
+        int (*was_read)(void *read_userdata, struct err *err);
+        void *read_userdata;
+        const char *const *names; /* as of image_edit_args; NULL: none */
+        const struct image_change *changes;
+        size_t n_changes;
+        const char *author, *message; /* NULL: none */
+        const char *created_by;       /* what has run in it */
+        int cancel_fd;                /* these four as in image_copy_args */
+        uint64_t deadline_ns;
+        void (*progress)(const struct image_progress *p, size_t layer, size_t n_layers, void *userdata);
+        void *userdata;
+};
+/* Another image: a snapshot's, with what was written above it as one more layer. Neither mounts nor sockets are in it.
+ * ERR_PRECONDITION: its image is not here any more; ERR_ABORTED: what was to be read moved meanwhile. */
+_must_use_ int images_commit(struct images *s, const struct image_commit_args *args, struct arena *arena,
+                             const char **ret_id, struct err *err);
+
 /* Remove the image behind @ref with all its names; missing is fine. Layers that a snapshot or another image uses stay.
  */
 _must_use_ int images_remove(struct images *s, const char *ref, struct err *err);
@@ -432,8 +457,8 @@ _must_use_ int snapshot_mount(struct images *s, const char *id, const struct sna
                               struct err *err);
 /* Of one made by snapshot_create_at() all but its home. */
 _must_use_ int snapshot_remove(struct images *s, const char *id, struct err *err); /* missing is fine */
-/* The image below it becomes @image_id (full id), what was written above stays; nothing has it mounted. @write is called
- * within the transaction that does it, for what is to change with it in the store, and may fail. Durable.
+/* The image below it becomes @image_id (full id), what was written above stays; nothing has it mounted. @write is
+ * called within the transaction that does it, for what is to change with it in the store, and may fail. Durable.
  * ERR_UNIMPLEMENTED where a layer is a copy of the image. */
 _must_use_ int snapshot_set_image(struct images *s, const char *id, const char *image_id,
                                   int (*write)(void *userdata, struct err *err), void *userdata, struct err *err);

@@ -381,6 +381,20 @@ int images_edit(struct images *s, const struct image_edit_args *args, struct are
         return r;
 }
 
+int images_commit(struct images *s, const struct image_commit_args *args, struct arena *arena, const char **ret_id,
+                  struct err *err) {
+        static const char *const none[] = { NULL };
+        _cleanup_(arena_freep) struct arena *own = arena_new(PULL_ARENA_MAX);
+        const char *id = NULL, **names = NULL;
+        int r = full_names(args->names ?: none, own, &names, err);
+
+        if (r == 0)
+                r = commit_run(s, args, names, own, &id, err);
+        if (r == 0)
+                *ret_id = arena_strdup(arena, id);
+        return r;
+}
+
 int images_untag(struct images *s, const char *const *names, struct err *err) {
         _cleanup_(arena_freep) struct arena *arena = arena_new(1 << 20);
         const char **full;

@@ -15,6 +15,7 @@
 #include "image/images.h"
 #include "image/record-json.h"
 #include "image/snapshotter.h"
+#include "image/tree-changes.h"
 
 enum { ARENA_BYTES = 1 << 20, MAX_ID = 128 };
 
@@ -408,6 +409,78 @@ int snapshot_set_image(struct images *s, const char *id, const char *image_id,
         if (images_release(s, gone, &later) < 0)
                 log_warn("can't release layers", "snapshot", id, "error", later.msg, NULL);
         return r;
+}
+
+/* --- what was written --------------------------------------------------------------------------------------------- */
+
+/* A name that a start removes. */
+static const char *changes_name(const char *id, char ret[MAX_ID + 16]) {
+        (void) snprintf(ret, MAX_ID + 16, ".changes-%s", id);
+        return ret;
+}
+
+static int compare(struct images *s, const struct writable *w, int cancel_fd, int *ret_fd, struct err *err) {
+        struct snapshotter *how = layers_snapshotter(images_layers(s));
+        _cleanup_(fd_closep) int snapshots = -1, below = -1, now = -1, out = -1;
+        char name[MAX_ID + 16];
+        int r = open_snapshots(s, &snapshots, err);
+
+        if (r == 0)
+                r = fs_remove_tree(snapshots, changes_name(w->id, name), err);
+        if (r == 0 && mkdirat(snapshots, name, 0700) < 0)
+                r = err_sys(err, errno, "create folder of changes");
+        if (r < 0)
+                return r;
+        out = openat(snapshots, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (out < 0)
+                return err_sys(err, errno, "open folder of changes");
+        r = layer_open(images_layers(s), w->layers[w->n_layers - 1], &below, err);
+        if (r == 0)
+                r = how->ops->open(how, &w->tree, false, &now, err);
+        if (r == 0)
+                r = tree_changes(below, now, out, cancel_fd, err);
+        if (r == 0)
+                *ret_fd = TAKE_FD(out);
+        return r;
+}
+
+static int image_of_record(struct images *s, const char *id, struct arena *arena, const char **ret, struct err *err) {
+        json_t *o = NULL;
+        int r = read_record(s, id, &o, err);
+
+        if (r < 0)
+                return r;
+        *ret = arena_strdup(arena, json_string_value(json_object_get(o, "image")) ?: "");
+        json_decref(o);
+        return 0;
+}
+
+int snapshot_changes(struct images *s, const char *id, int cancel_fd, struct arena *arena, const char **ret_image_id,
+                     int *ret_fd, struct err *err) {
+        struct writable w;
+        int r = load(s, id, arena, &w, err);
+
+        if (r < 0)
+                return r;
+        r = image_of_record(s, id, arena, ret_image_id, err);
+        if (r == 0 && ret_fd && layers_snapshotter(images_layers(s))->ops->whole) {
+                r = compare(s, &w, cancel_fd, ret_fd, err);
+        } else if (r == 0 && ret_fd) {
+                *ret_fd = openat(w.dirfd, "upper", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+                r = *ret_fd < 0 ? err_sys(err, errno, "open snapshot %s", id) : 0;
+        }
+        fd_close(w.dirfd);
+        return r;
+}
+
+void snapshot_changes_done(struct images *s, const char *id) {
+        _cleanup_(fd_closep) int snapshots = -1;
+        char name[MAX_ID + 16];
+        struct err err;
+
+        if (open_snapshots(s, &snapshots, &err) < 0 || fs_remove_tree(snapshots, changes_name(id, name), &err) < 0)
+                log_warn("what a commit has compared stays until the next start", "snapshot", id, "error", err.msg,
+                         NULL);
 }
 
 /* --- image volumes ------------------------------------------------------------------------------------------------ */

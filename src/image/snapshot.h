@@ -18,3 +18,10 @@ _must_use_ int volume_mount(struct images *s, const char *id, const char *const 
 _must_use_ int snapshot_mount_at_home(const struct overlay_args *args, int *ret_mount_fd, struct err *err);
 /* Removes what has a folder but no record, or a record but no folder: left over by a crash. Before serving. */
 _must_use_ int snapshots_reconcile(struct images *s, struct err *err);
+
+/* What was written above the image, as a folder in overlay's form (@ret_fd, the caller's to close). Where a layer is a
+ * whole tree that is made by comparing: nobody may write to it, and snapshot_changes_done() removes it. @ret_fd NULL:
+ * it is elsewhere. @ret_image_id: in @arena. */
+_must_use_ int snapshot_changes(struct images *s, const char *id, int cancel_fd, struct arena *arena,
+                                const char **ret_image_id, int *ret_fd, struct err *err);
+void snapshot_changes_done(struct images *s, const char *id);

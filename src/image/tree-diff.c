@@ -16,6 +16,7 @@
 #include "base/str.h"
 
 enum { BUF_BYTES = 128 * 1024, NAMES_MAX = 64 * 1024, VALUE_MAX = 64 * 1024 };
+_Static_assert(TREE_DIFF_BUFFERS == 2 * BUF_BYTES, "two of them");
 
 struct diff {
         int a_fd, b_fd;
@@ -179,4 +180,14 @@ int tree_diff(int a_fd, int b_fd, const atomic_bool *give_up, struct tree_diff *
         if (r == 0 && d.n != n)
                 r = differs(&d, "", "there are files that do not belong to it");
         return r < 0 ? r : 0;
+}
+
+int tree_diff_entry(int a_fd, int b_fd, const char *name, char *buffers, struct err *err) {
+        struct tree_diff found;
+        struct diff d = { .a_fd = a_fd, .b_fd = b_fd, .a_buf = buffers, .b_buf = buffers + BUF_BYTES, .found = &found };
+        struct stat st;
+
+        if (fstatat(a_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+                return err_sys(err, errno, "look at %.200s", name);
+        return entry_differs(&d, name, &st, err);
 }

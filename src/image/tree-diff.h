@@ -13,3 +13,9 @@ struct tree_diff {
 };
 /* Of the open folders @a_fd and @b_fd (borrowed). @give_up (may be NULL) becomes true: ERR_CANCELLED. */
 _must_use_ int tree_diff(int a_fd, int b_fd, const atomic_bool *give_up, struct tree_diff *ret, struct err *err);
+
+enum { TREE_DIFF_BUFFERS = 256 * 1024 };
+/* Is @name in the open folder @a_fd, where it has to be, the same in @b_fd? Of folders only they themselves are looked
+ * at.
+ * @buffers: so many bytes for it. > 0: they differ. */
+_must_use_ int tree_diff_entry(int a_fd, int b_fd, const char *name, char *buffers, struct err *err);

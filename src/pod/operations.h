@@ -41,6 +41,9 @@ _must_use_ int container_remove(struct container *c, struct err *err);
 /* container-start.c: CREATED -> RUNNING. */
 _must_use_ int container_start(struct container *c, struct err *err);
 
+/* commit.c: at a start: those go on that were frozen for a commit when the daemon was killed. */
+void commits_reconcile(struct pods *p);
+
 /* Gives @to to those of its processes that have the oom_score_adj @from; others have chosen their own. */
 void container_rescore(struct container *c, int from, int to);
 

@@ -137,6 +137,13 @@ int own_layer_measure(struct container *c, uint64_t *ret_bytes, uint64_t *ret_in
         return r < 0 ? r : fs_usage(fd, &until, ret_bytes, ret_inodes, err);
 }
 
+int own_layer_open_upper(struct container *c, int *ret_fd, struct err *err) {
+        const struct ct home = home_of(c);
+
+        *ret_fd = -1;
+        return is_in_ct(c) ? ct_layer_open(&home, c->id, "upper", ret_fd, err) : 0;
+}
+
 bool own_layer_fs(const struct container *c, struct statvfs *ret) {
         _cleanup_(fd_closep) int fd = -1;
         const struct ct home = home_of(c);

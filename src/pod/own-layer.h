@@ -22,6 +22,9 @@ _must_use_ int own_layer_sweep(struct sandbox *s, struct arena *arena, struct er
 /* Missing is fine. */
 _must_use_ int own_layer_remove(struct container *c, struct err *err);
 
+/* Its upper folder in the pod's Proxmox container, for reading; -1: it is on the node. */
+_must_use_ int own_layer_open_upper(struct container *c, int *ret_fd, struct err *err);
+
 /* What it takes on disk; walks it. Given up with ERR_CANCELLED when the daemon stops, or Proxmox may want the volume.
  */
 _must_use_ int own_layer_measure(struct container *c, uint64_t *ret_bytes, uint64_t *ret_inodes, struct err *err);

@@ -102,6 +102,20 @@ _must_use_ int pods_start_again(struct pods *p, const struct pods_ctx *ctx, cons
  * A crash leaves the old or the new one. */
 _must_use_ int pods_set_image(struct pods *p, const struct pods_ctx *ctx, const char *id, const char *image,
                               struct arena *arena, const char **ret_id, struct err *err);
+struct pods_commit_args {
+        const char *container;
+        bool pause;               /* while its files are read, if it runs */
+        const char *const *names; /* these as of image_commit_args */
+        const struct image_change *changes;
+        size_t n_changes;
+        const char *author, *message;
+        void (*progress)(const struct image_progress *p, size_t layer, size_t n_layers, void *userdata);
+        void *userdata;
+};
+/* An image of what it is now, in any state: its image's config with @changes, and its layer without mounts and what is
+ * in folders that its image calls volumes. @ret_id in @arena. Takes the pod's lock only at its beginning and end. */
+_must_use_ int pods_commit(struct pods *p, const struct pods_ctx *ctx, const struct pods_commit_args *args,
+                           struct arena *arena, const char **ret_id, struct err *err);
 _must_use_ int pods_reopen_log(struct pods *p, const struct pods_ctx *ctx, const char *id, struct err *err);
 /* Keeps what the kubelet has set in the pod's own cgroup, for PodSandboxStatus(verbose): limits and overhead each
  * replace what was said before; one that is absent stays. The cgroup is the kubelet's and not touched, unless the pod

@@ -381,6 +381,7 @@ int pods_reconcile(struct pods *p, struct err *err) {
                 return err_wrap(err, "load the records of pods");
         if (rc.rebooted)
                 log_info("the host was started anew since the last time", NULL);
+        commits_reconcile(p);
         settle_sandboxes(&rc);
         sweep_engine(&rc);
         r = sweep_snapshots(&rc, err);

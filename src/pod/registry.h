@@ -143,6 +143,7 @@ struct container {
         bool engine_holds;      /* the engine knows it: engine remove is due */
         atomic_bool signalled;  /* the stop signal was sent */
         atomic_bool restarting; /* its end is none, see ct-restart.h */
+        unsigned n_commits;     /* for which it is frozen */
 };
 
 struct pods {
