@@ -16,7 +16,7 @@
 
 static const struct cli_option options[] = {
         { 'o', "file", "FILE", "where to, a folder with --format oci-dir (default: standard output)" },
-        { 0, "format", "FORMAT", "oci-archive (default) or oci-dir" },
+        { 0, "format", "FORMAT", "oci-archive (default), oci-dir or docker-archive" },
         { 'q', "quiet", NULL, "no progress" },
         { 0 },
 };
@@ -85,8 +85,10 @@ static int run(struct cli *cli, const struct cli_args *args) {
         int r = 0;
 
         req.folder = str_eq(format, "oci-dir");
-        if (!req.folder && !str_eq(format, "oci-archive"))
-                return cli_usage(&verb_image_save, "--format is oci-archive or oci-dir, not \"%.64s\"", format);
+        req.docker = str_eq(format, "docker-archive");
+        if (!req.folder && !req.docker && !str_eq(format, "oci-archive"))
+                return cli_usage(&verb_image_save, "--format is oci-archive, oci-dir or docker-archive, not \"%.64s\"",
+                                 format);
         if (!out.path && (req.folder || isatty(STDOUT_FILENO)))
                 return cli_usage(&verb_image_save, "where to? (-o)");
         if (out.path)
@@ -110,9 +112,9 @@ const struct cli_verb verb_image_save = {
                        "\"podman load\", "
                        "Skopeo\n"
                        "(oci-archive:, oci:) and Proxmox VE 9.1, which takes an archive of one image as a template "
-                       "(\".tar\"). The file "
-                       "gets its\n"
-                       "name when it is complete.",
+                       "(\".tar\"). With\n"
+                       "--format docker-archive as \"docker load\" takes it. The file gets its name when it is "
+                       "complete.",
         .options = options,
         .fn = run,
         .min_args = 1,

@@ -285,7 +285,9 @@ static int run_save(struct transfer *t, struct err *err) {
         const Proxmoxlxcri__V1__SaveImagesRequest *req = (const Proxmoxlxcri__V1__SaveImagesRequest *) t->request;
         const char **images = arena_array(t->arena, const char *, req->n_images + 1);
         const struct image_save_args args = { .images = images,
-                                              .format = req->folder ? IMAGE_SAVE_FOLDER : IMAGE_SAVE_ARCHIVE,
+                                              .format = req->docker   ? IMAGE_SAVE_DOCKER
+                                                        : req->folder ? IMAGE_SAVE_FOLDER
+                                                                      : IMAGE_SAVE_ARCHIVE,
                                               .fd = t->fds[0],
                                               .cancel_fd = t->cancel_fd,
                                               .deadline_ns = t->deadline_ns,
@@ -308,6 +310,8 @@ int admin_save_images(struct grpc_call *call, const ProtobufCMessage *request, v
         _cleanup_(fd_closep) int fd = -1;
         int r;
 
+        if (req->docker && req->folder)
+                return err_set(err, ERR_INVALID, "what Docker saves is an archive, no folder");
         if (req->n_images == 0 || req->n_images > SAVED_MAX)
                 return err_set(err, ERR_INVALID, "1 to %d images are wanted", SAVED_MAX);
         r = grpc_call_take_fd(call, req->descriptor, &fd, err);

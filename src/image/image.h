@@ -261,8 +261,9 @@ struct image_push_args {
 _must_use_ int images_push(struct images *s, const struct image_push_args *args, struct arena *arena,
                            const char **ret_digest, struct err *err);
 struct image_save_args {
-        const char *const *images;                             /* as images_get() takes them, NULL-terminated */
-        enum { IMAGE_SAVE_ARCHIVE, IMAGE_SAVE_FOLDER } format; /* an OCI image layout in a tar archive, or a folder */
+        const char *const *images; /* as images_get() takes them, NULL-terminated */
+        /* An OCI image layout in a tar archive, or a folder; or what Docker saves and loads. */
+        enum { IMAGE_SAVE_ARCHIVE, IMAGE_SAVE_FOLDER, IMAGE_SAVE_DOCKER } format;
         int fd;               /* borrowed: where the archive is written to, a file or a pipe; or an empty folder */
         int cancel_fd;        /* readable: stop, ERR_CANCELLED */
         uint64_t deadline_ns; /* CLOCK_MONOTONIC, UINT64_MAX: none */
@@ -270,7 +271,8 @@ struct image_save_args {
         void (*progress)(const struct image_progress *p, size_t layer, size_t n_layers, void *userdata);
         void *userdata;
 };
-/* Byte for byte as they came: digests stay what they are. What was written is no layout when it fails. ERR_NOT_FOUND;
+/* Byte for byte as they came: digests stay what they are; in Docker's archive ids, and layers uncompressed. What was
+ * written is no layout when it fails. ERR_NOT_FOUND;
  * ERR_PRECONDITION: the bytes of a layer are not kept here, and no registry is known that has them. */
 _must_use_ int images_save(struct images *s, const struct image_save_args *args, struct err *err);
 /* One change of an image's config, in Buildah's words: "author", "arch", "os", "variant", "user", "workingdir",

@@ -1,50 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Images as an OCI image layout, in an archive or a folder: manifests, configs and layers byte for byte as they
- * came from their registry, so digests stay what they are. Layers' blobs come from what is kept, else from where the
- * image came from; each is hashed on its way. index.json is written last into a folder: without it, it is no layout. */
-#include "image/save.h"
+/* Images as an OCI image layout, in an archive or a folder, or as Docker's archive: manifests, configs and layers byte
+ * for byte as they came from their registry, so digests stay what they are. Layers' blobs come from what is kept, else
+ * from where the image came from; each is hashed on its way. index.json is written last into a folder: without it, it
+ * is no layout. */
+#include "image/save-internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <openssl/evp.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/stat.h>
 #include "base/alloc.h"
 #include "base/map.h"
 #include "base/str.h"
-#include "image/local.h"
 #include "image/tar-write.h"
 
-enum { SAVE_IMAGES_MAX = 256, BUFFER_BYTES = 256 * 1024, TAR_RECORD_BYTES = 10240, REPORT_MS = 100 };
+enum { SAVE_IMAGES_MAX = 256, SAVE_ARENA_MAX = 64 << 20, TAR_RECORD_BYTES = 10240, REPORT_MS = 100 };
 
-struct saved {
-        struct image *image;
-        const char **blobs; /* held: documents, then layers' */
-        struct local_manifest local;
-};
-
-struct saver {
-        const struct pull_env *env;
-        const struct image_save_args *args;
-        struct arena *arena;
-        struct saved *images;
-        size_t n_images;
-        size_t n_layers, layer; /* all of them, and the one on its way */
-        uint64_t written;       /* into the archive */
-        bool is_file;           /* where it goes, not a pipe */
-        struct map *done;       /* digests */
-        uint8_t *buffer;
-
-        /* The member on its way. */
-        int fd;
-        EVP_MD_CTX *hash;
-        const struct descriptor *blob; /* NULL: a small one */
-        uint64_t done_bytes, reported_ns;
-};
-
-static int check_cancelled(const struct saver *s, struct err *err) {
+int save_check_cancelled(const struct saver *s, struct err *err) {
         struct pollfd p = { .fd = s->args->cancel_fd, .events = POLLIN };
 
         return poll(&p, 1, 0) > 0 ? err_set(err, ERR_CANCELLED, "cancelled") : 0;
@@ -73,7 +47,7 @@ static int wait_for_pipe(struct saver *s, size_t *len, struct err *err) {
         return p[1].revents ? err_set(err, ERR_CANCELLED, "cancelled") : 0;
 }
 
-static int put(struct saver *s, const void *data, size_t len, struct err *err) {
+int save_put(struct saver *s, const void *data, size_t len, struct err *err) {
         const char *at = data;
 
         while (len > 0) {
@@ -95,33 +69,33 @@ static int put(struct saver *s, const void *data, size_t len, struct err *err) {
         return 0;
 }
 
-static int begin(struct saver *s, const char *name, uint64_t size, struct err *err) {
+int save_begin(struct saver *s, const char *name, uint64_t size, struct err *err) {
         uint8_t header[TAR_BLOCK_BYTES];
 
-        if (s->args->format == IMAGE_SAVE_ARCHIVE) {
+        if (s->args->format != IMAGE_SAVE_FOLDER) {
                 s->fd = s->args->fd;
                 tar_write_header(name, size, header);
-                return put(s, header, sizeof(header), err);
+                return save_put(s, header, sizeof(header), err);
         }
         s->fd = openat(s->args->fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
         return s->fd < 0 ? err_sys(err, errno, "create %s", name) : 0;
 }
 
-static int end(struct saver *s, uint64_t size, struct err *err) {
+int save_end(struct saver *s, uint64_t size, struct err *err) {
         static const uint8_t zeros[TAR_BLOCK_BYTES];
 
-        if (s->args->format == IMAGE_SAVE_ARCHIVE)
-                return put(s, zeros, tar_write_padding(size), err);
+        if (s->args->format != IMAGE_SAVE_FOLDER)
+                return save_put(s, zeros, tar_write_padding(size), err);
         s->fd = fd_close(s->fd);
         return 0;
 }
 
-static int put_small(struct saver *s, const char *name, const void *data, size_t len, struct err *err) {
-        int r = begin(s, name, len, err);
+int save_put_small(struct saver *s, const char *name, const void *data, size_t len, struct err *err) {
+        int r = save_begin(s, name, len, err);
 
         if (r == 0)
-                r = put(s, data, len, err);
-        return r == 0 ? end(s, len, err) : r;
+                r = save_put(s, data, len, err);
+        return r == 0 ? save_end(s, len, err) : r;
 }
 
 static const char *blob_name(struct saver *s, const char *digest) {
@@ -140,12 +114,12 @@ static bool is_new(struct saver *s, const char *digest) {
 
 static int put_layer_bytes(const void *data, size_t len, void *userdata, struct err *err) {
         struct saver *s = userdata;
-        int r = check_cancelled(s, err);
+        int r = save_check_cancelled(s, err);
 
         if (r == 0 && len > s->blob->size - s->done_bytes)
                 r = err_set(err, ERR_DATA_LOSS, "it has more bytes than its manifest says");
         if (r == 0)
-                r = put(s, data, len, err);
+                r = s->plain ? save_plain_write(s, s->plain, data, len, err) : save_put(s, data, len, err);
         if (r < 0)
                 return r;
         (void) EVP_DigestUpdate(s->hash, data, len);
@@ -157,7 +131,7 @@ static int put_layer_bytes(const void *data, size_t len, void *userdata, struct 
 
 static int put_kept(struct saver *s, int fd, struct err *err) {
         for (;;) {
-                ssize_t n = read(fd, s->buffer, BUFFER_BYTES);
+                ssize_t n = read(fd, s->buffer, SAVE_BUFFER_BYTES);
                 int r;
 
                 if (n < 0 && errno == EINTR)
@@ -211,27 +185,41 @@ static int check_layer(struct saver *s, struct err *err) {
                        : err_set(err, ERR_DATA_LOSS, "its bytes here are damaged: pull the image again");
 }
 
-static int put_layer(struct saver *s, const struct saved *image, const struct descriptor *blob, struct err *err) {
+/* Its bytes, checked. */
+static int put_layer_from_somewhere(struct saver *s, const struct saved *image, struct err *err) {
         _cleanup_(fd_closep) int fd = -1;
         int r;
 
-        s->blob = blob;
-        s->done_bytes = 0;
-        report(s, LAYER_UPLOADING);
         if (EVP_DigestInit_ex(s->hash, EVP_sha256(), NULL) != 1)
                 return err_set(err, ERR_INTERNAL, "sha256");
-        r = begin(s, blob_name(s, blob->digest), blob->size, err);
-        if (r < 0)
-                return r;
-        r = content_open(s->env->content, blob->digest, blob->size, &fd, err);
+        r = content_open(s->env->content, s->blob->digest, s->blob->size, &fd, err);
         if (r == 0)
                 r = put_kept(s, fd, err);
         else if (r == -ERR_NOT_FOUND)
                 r = put_fetched(s, image, err);
+        return r == 0 ? check_layer(s, err) : r;
+}
+
+static int put_layer(struct saver *s, const struct saved *image, size_t i, struct err *err) {
+        const struct descriptor *blob = &image->local.manifest.layers[i];
+        const char *diff_id = image->diff_ids ? image->diff_ids[i] : NULL;
+        const char *name = diff_id ? save_docker_layer_name(s, diff_id) : blob_name(s, blob->digest);
+        int r = 0;
+
+        if (!is_new(s, diff_id ?: blob->digest))
+                return 0;
+        s->blob = blob;
+        s->done_bytes = 0;
+        report(s, LAYER_UPLOADING);
+        if (diff_id)
+                r = save_plain_new(s, blob, &s->plain, err);
+        if (r == 0 && !s->plain)
+                r = save_begin(s, name, blob->size, err);
         if (r == 0)
-                r = check_layer(s, err);
+                r = put_layer_from_somewhere(s, image, err);
         if (r == 0)
-                r = end(s, blob->size, err);
+                r = s->plain ? save_plain_end(s, s->plain, name, diff_id, err) : save_end(s, blob->size, err);
+        s->plain = save_plain_free(s->plain);
         if (r == 0)
                 report(s, LAYER_DONE);
         return r < 0 ? err_wrap(err, "layer %s", blob->digest) : 0;
@@ -239,23 +227,42 @@ static int put_layer(struct saver *s, const struct saved *image, const struct de
 
 /* --- what is saved ------------------------------------------------------------------------------------------------ */
 
+static int find_diff_ids(struct saver *s, struct saved *image, const char *config, size_t len, struct err *err) {
+        _cleanup_(arena_freep) struct arena *arena = arena_new((size_t) 16 << 20);
+        size_t n = image->local.manifest.n_layers;
+        struct image_config c;
+        int r = config_parse(config, len, arena, &c, err);
+
+        if (r == 0 && c.n_diff_ids != n)
+                r = err_set(err, ERR_DATA_LOSS, "config and manifest don't fit");
+        if (r < 0)
+                return r;
+        image->diff_ids = arena_array(s->arena, const char *, n + 1);
+        for (size_t i = 0; i < n; i++)
+                image->diff_ids[i] = arena_strdup(s->arena, c.diff_ids[i]);
+        return 0;
+}
+
 /* Its manifest, of all that it is known by the first: all have the same config. */
 static int put_image(struct saver *s, struct saved *image, struct err *err) {
+        const bool is_docker = s->args->format == IMAGE_SAVE_DOCKER;
         const struct descriptor *config = &image->local.manifest.config;
         _cleanup_(freep) char *data = NULL;
         size_t len;
         int r = 0;
 
+        if (!content_read(s->env->content, config->digest, CONFIG_BYTES_MAX, &data, &len))
+                return err_set(err, ERR_DATA_LOSS, "its config is damaged: pull the image again");
+        if (is_docker)
+                r = find_diff_ids(s, image, data, len, err);
         for (size_t i = 0; r == 0 && i < image->local.manifest.n_layers; i++, s->layer++)
-                if (is_new(s, image->local.manifest.layers[i].digest))
-                        r = put_layer(s, image, &image->local.manifest.layers[i], err);
-        if (r == 0 && is_new(s, config->digest)) {
-                if (!content_read(s->env->content, config->digest, CONFIG_BYTES_MAX, &data, &len))
-                        return err_set(err, ERR_DATA_LOSS, "its config is damaged: pull the image again");
-                r = put_small(s, blob_name(s, config->digest), data, len, err);
-        }
-        if (r == 0 && is_new(s, image->local.digest))
-                r = put_small(s, blob_name(s, image->local.digest), image->local.raw, image->local.len, err);
+                r = put_layer(s, image, i, err);
+        if (r == 0 && is_new(s, config->digest))
+                r = save_put_small(
+                        s, is_docker ? save_docker_config_name(s, config->digest) : blob_name(s, config->digest), data,
+                        len, err);
+        if (r == 0 && !is_docker && is_new(s, image->local.digest))
+                r = save_put_small(s, blob_name(s, image->local.digest), image->local.raw, image->local.len, err);
         return r;
 }
 
@@ -299,7 +306,7 @@ static int put_index(struct saver *s, struct err *err) {
                         add_to_index(s, list, &s->images[i], *names);
         }
         text = json_to_text(o, s->arena);
-        return put_small(s, "index.json", text, strlen(text), err);
+        return save_put_small(s, "index.json", text, strlen(text), err);
 }
 
 static int put_all(struct saver *s, struct err *err) {
@@ -310,18 +317,19 @@ static int put_all(struct saver *s, struct err *err) {
         if (s->args->format == IMAGE_SAVE_FOLDER &&
             (mkdirat(s->args->fd, "blobs", 0755) < 0 || mkdirat(s->args->fd, "blobs/sha256", 0755) < 0))
                 return err_sys(err, errno, "create blobs/sha256");
-        r = put_small(s, "oci-layout", layout, strlen(layout), err);
+        if (s->args->format != IMAGE_SAVE_DOCKER)
+                r = save_put_small(s, "oci-layout", layout, strlen(layout), err);
         for (size_t i = 0; r == 0 && i < s->n_images; i++) {
                 r = put_image(s, &s->images[i], err);
                 if (r < 0)
                         return err_wrap(err, "image %s", s->args->images[i]);
         }
         if (r == 0)
-                r = put_index(s, err);
-        if (r == 0 && s->args->format == IMAGE_SAVE_ARCHIVE) { /* two empty blocks or more, to a whole record */
-                r = put(s, zeros, (size_t) 2 * TAR_BLOCK_BYTES, err);
+                r = s->args->format == IMAGE_SAVE_DOCKER ? save_docker_manifest(s, err) : put_index(s, err);
+        if (r == 0 && s->args->format != IMAGE_SAVE_FOLDER) { /* two empty blocks or more, to a whole record */
+                r = save_put(s, zeros, (size_t) 2 * TAR_BLOCK_BYTES, err);
                 if (r == 0 && s->written % TAR_RECORD_BYTES != 0)
-                        r = put(s, zeros, TAR_RECORD_BYTES - (size_t) (s->written % TAR_RECORD_BYTES), err);
+                        r = save_put(s, zeros, TAR_RECORD_BYTES - (size_t) (s->written % TAR_RECORD_BYTES), err);
         }
         return r;
 }
@@ -334,6 +342,8 @@ static int hold_all(struct saver *s, struct err *err) {
 
                 if (s->n_images == SAVE_IMAGES_MAX)
                         return err_set(err, ERR_EXHAUSTED, "more than %d images at once", SAVE_IMAGES_MAX);
+                if (arena_used(s->arena) > SAVE_ARENA_MAX / 2)
+                        return err_set(err, ERR_EXHAUSTED, "these are too many images with large manifests at once");
                 r = records_get(s->env->records, name, s->arena, &image->image, err);
                 if (r == 0)
                         r = records_hold_blobs(s->env->records, image->image->id, s->arena, &image->blobs, err);
@@ -350,7 +360,7 @@ static int hold_all(struct saver *s, struct err *err) {
 }
 
 int save_run(const struct pull_env *env, const struct image_save_args *args, struct err *err) {
-        _cleanup_(arena_freep) struct arena *arena = arena_new((size_t) 64 << 20);
+        _cleanup_(arena_freep) struct arena *arena = arena_new(SAVE_ARENA_MAX);
         struct saver s = { .env = env, .args = args, .arena = arena, .fd = -1 };
         struct stat st;
         int r;
@@ -360,7 +370,7 @@ int save_run(const struct pull_env *env, const struct image_save_args *args, str
         s.is_file = !S_ISFIFO(st.st_mode) && !S_ISSOCK(st.st_mode) && !S_ISCHR(st.st_mode);
         s.images = arena_array(arena, struct saved, SAVE_IMAGES_MAX);
         s.done = map_new();
-        s.buffer = xcalloc(1, BUFFER_BYTES);
+        s.buffer = xcalloc(1, SAVE_BUFFER_BYTES);
         s.hash = EVP_MD_CTX_new();
         r = s.hash ? hold_all(&s, err) : err_set(err, ERR_INTERNAL, "sha256");
         if (r == 0)

@@ -9,7 +9,7 @@ import pytest
 
 import images as recipes
 from cri import eventually
-from oci import digest
+from oci import Layer, digest
 
 pytestmark = [pytest.mark.ours, pytest.mark.same_anywhere]
 
@@ -82,6 +82,38 @@ def test_podman_loads_it(podman, daemon, image, tmp_path, clean):
     assert 'sha256:' + said['Id'] == recipe.id() and said['Digest'] == recipe.digest()
 
 
+def test_as_docker_saves_it(podman, daemon, images, tmp_path, clean):
+    """Layers by their diff ids, uncompressed, each once; the same bytes each time; other tools take it, and so do we."""
+    recipe, cli = recipes.marked('dockers'), daemon.runtime.cli
+    ref = images.push(recipe, 'dockers')
+    other = recipes.busybox(Layer('zstd').file('other', 'other\n'), Layer('zstd').file('other', 'other\n'))
+    ref2 = images.push(other, 'dockers2')
+    daemon.pull(ref, ref2)
+    cli('image', 'tag', ref, 'saved.example/it:2')
+    for name in ('a.tar', 'b.tar'):
+        cli('image', 'save', '-q', '--format', 'docker-archive', '-o', tmp_path / name, ref, ref2)
+    assert (tmp_path / 'a.tar').read_bytes() == (tmp_path / 'b.tar').read_bytes()
+    with tarfile.open(tmp_path / 'a.tar') as tar:
+        found = {member.name: tar.extractfile(member).read() for member in tar}
+        assert len(found) == len(tar.getnames())
+    listing = json.loads(found.pop('manifest.json'))
+    layers = {digest(layer.diff())[7:] + '.tar': layer.diff() for it in (recipe, other) for layer in it.layers}
+    assert found == {**layers, **{it.id()[7:] + '.json': it.config for it in (recipe, other)}}
+    assert [(it['Config'], sorted(it['RepoTags'])) for it in listing] == [(recipe.id()[7:] + '.json', sorted([ref, 'saved.example/it:2'])), (other.id()[7:] + '.json', [ref2])]
+    podman('load', '-q', '-i', tmp_path / 'a.tar')
+    assert ['sha256:' + podman.inspect(it)['Id'] for it in (ref, 'saved.example/it:2', ref2)] == [recipe.id(), recipe.id(), other.id()]
+    podman('rmi', '-f', ref, 'saved.example/it:2', ref2)
+    cli('image', 'rm', ref, ref2)
+    cli('image', 'load', '-q', '-i', tmp_path / 'a.tar')
+    cli('image', 'save', '-q', '--format', 'docker-archive', '-o', tmp_path / 'c.tar', ref, ref2)
+    assert (tmp_path / 'c.tar').read_bytes() == (tmp_path / 'a.tar').read_bytes()
+    cli('image', 'save', '-q', '--format', 'docker-archive', '-o', tmp_path / 'd.tar', ref)
+    cli('image', 'rm', ref, ref2)
+    subprocess.run(['skopeo', 'copy', '-q', '--insecure-policy', f'docker-archive:{tmp_path}/d.tar:{ref}', f'oci:{tmp_path}/copy:x'], check=True)
+    subprocess.run(['umoci', 'unpack', '--image', f'{tmp_path}/copy:x', tmp_path / 'bundle'], check=True, capture_output=True)
+    assert (tmp_path / 'bundle/rootfs/dockers').read_text(encoding='ascii') == 'dockers\n'
+
+
 def test_two_images_through_a_pipe(daemon, image, busybox, tmp_path, clean):
     """What both have is there once."""
     runtime = daemon.runtime
@@ -115,6 +147,9 @@ def test_layers_that_are_not_kept_are_fetched(own_daemon, images, tmp_path):
     os.unlink(top_layer(own_daemon, recipe)[0])
     own_daemon.runtime.cli('image', 'save', '-q', '-o', tmp_path / 'a.tar', ref)
     assert are_in(tmp_path / 'a.tar', recipe)
+    own_daemon.runtime.cli('image', 'save', '-q', '--format', 'docker-archive', '-o', tmp_path / 'b.tar', ref)
+    with tarfile.open(tmp_path / 'b.tar') as tar:
+        assert {digest(layer.diff())[7:] + '.tar' for layer in recipe.layers} < set(tar.getnames())
 
 
 def test_a_damaged_layer_is_told(own_daemon, images, tmp_path):
@@ -127,8 +162,9 @@ def test_a_damaged_layer_is_told(own_daemon, images, tmp_path):
         data[-1] ^= 1
         f.seek(0)
         f.write(data)
-    done = own_daemon.runtime.cli('image', 'save', '-q', '-o', tmp_path / 'a.tar', ref, check=False)
-    assert done.returncode == 1 and 'damaged' in done.stderr and layer['digest'] in done.stderr, done
+    for format_ in ('oci-archive', 'docker-archive'):
+        done = own_daemon.runtime.cli('image', 'save', '-q', '--format', format_, '-o', tmp_path / 'a.tar', ref, check=False)
+        assert done.returncode == 1 and 'damaged' in done.stderr and layer['digest'] in done.stderr, done
     assert os.listdir(tmp_path) == []
 
 
