@@ -23,6 +23,10 @@ bool str_ends_with(const char *s, const char *suffix);
 /* Whole string, decimal, no sign or blanks for the unsigned one. False on anything else or overflow. */
 _must_use_ bool str_to_u64(const char *s, uint64_t *ret);
 _must_use_ bool str_to_i64(const char *s, int64_t *ret);
+/* "1.5" is 1500. Moves @s behind it. */
+_must_use_ bool str_take_thousandths(const char **s, uint64_t *ret);
+/* "5s", "1m30s", "1.5s", "500ms", as Go writes times. False: it is none, or is more than a year. */
+_must_use_ bool str_to_duration(const char *s, uint64_t *ret_ms);
 /* "512", "64k", "10M", "2G" (powers of 1024, optional "i"/"iB"/"B"). */
 _must_use_ bool str_to_bytes(const char *s, uint64_t *ret);
 /* "12.3 MiB": for people. */

@@ -243,6 +243,17 @@ static Proxmoxlxcri__V1__ImageUse *image_use(const struct image_df_entry *e, str
         return m;
 }
 
+static Proxmoxlxcri__V1__Collected *collected(struct arena *arena, struct image_collected sum) {
+        Proxmoxlxcri__V1__Collected *m = arena_new_of(arena, Proxmoxlxcri__V1__Collected);
+
+        proxmoxlxcri__v1__collected__init(m);
+        m->runs = sum.runs;
+        m->images = sum.images;
+        m->blobs = sum.blobs;
+        m->bytes = sum.bytes;
+        return m;
+}
+
 int admin_image_usage(struct grpc_call *call, const ProtobufCMessage *request, ProtobufCMessage **ret, void *userdata,
                       struct err *err) {
         struct arena *arena = grpc_call_arena(call);
@@ -269,6 +280,7 @@ int admin_image_usage(struct grpc_call *call, const ProtobufCMessage *request, P
                                  df.unused_layer_bytes);
         res->kinds[2] = disk_use(arena, "blobs", df.n_blobs, df.n_blobs - df.n_unused_blobs, df.blob_bytes,
                                  df.unused_blob_bytes);
+        res->collected = collected(arena, images_collected(a->images));
         res->kinds[3] = disk_use(arena, "containers", df.n_writable, df.n_writable, df.writable_bytes, 0);
         *ret = &res->base;
         return 0;
@@ -293,7 +305,8 @@ struct prune {
 static bool is_to_go(const struct image *image, void *userdata) {
         const struct prune *p = userdata;
 
-        if ((image->repo_tags[0] && !p->request->all) || image_is_pinned(image, p->pinned))
+        if ((image->repo_tags[0] && !p->request->all) || (p->request->until && image->pulled_s >= p->request->until) ||
+            image_is_pinned(image, p->pinned))
                 return false;
         for (size_t i = 0; i < p->request->n_labels; i++) {
                 const char *label = p->request->labels[i];
@@ -326,9 +339,16 @@ int admin_prune_images(struct grpc_call *call, const ProtobufCMessage *request, 
         const struct image_prune_args args = { .pick = is_to_go, .userdata = &p, .dry_run = req->dry_run };
         struct image **list = NULL;
         uint64_t bytes = 0;
-        size_t n = 0;
-        int r = images_prune(a->images, &args, arena, &list, &n, &bytes, err);
+        size_t n = 0, n_blobs = 0;
+        int r;
 
+        if (req->blobs && (req->all || req->until || req->n_labels))
+                return err_set(err, ERR_INVALID, "blobs go of all images or none");
+        r = req->blobs ? images_prune_blobs(a->images, req->dry_run, &n_blobs, &bytes, err)
+                       : images_prune(a->images, &args, arena, &list, &n, &bytes, err);
+        if (r == 0 && n_blobs && !req->dry_run)
+                log_info("layers' blobs removed", "blobs", arena_printf(arena, "%zu", n_blobs), "freed_bytes",
+                         arena_printf(arena, "%llu", (unsigned long long) bytes), NULL);
         for (size_t i = 0; i < n && !req->dry_run; i++)
                 log_info("image removed, since unused", "image", list[i]->id, "name",
                          list[i]->repo_tags[0] ?: list[i]->repo_digests[0] ?: "", NULL);
@@ -336,6 +356,7 @@ int admin_prune_images(struct grpc_call *call, const ProtobufCMessage *request, 
                 return r;
         proxmoxlxcri__v1__prune_images_response__init(res);
         res->freed_bytes = bytes;
+        res->blobs = n_blobs;
         res->n_images = n;
         res->images = arena_array(arena, Proxmoxlxcri__V1__PrunedImage *, n + 1);
         for (size_t i = 0; i < n; i++)

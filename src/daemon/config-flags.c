@@ -133,6 +133,7 @@ void config_write_flags(FILE *out) {
                                 : k->type == CONFIG_NUMBER                                                   ? "N"
                                 : k->type == CONFIG_BOOL  ? "true|false"
                                 : k->type == CONFIG_BYTES ? "BYTES"
+                                : k->type == CONFIG_TIME  ? "TIME"
                                 : k->type == CONFIG_PATHS ? "PATH:PATH"
                                 : k->type == CONFIG_WORDS ? "WORD,WORD"
                                 : k->type == CONFIG_REGISTRIES || k->type == CONFIG_HANDLERS ||
@@ -241,6 +242,7 @@ static json_t *key_json(const struct config *c, const struct config_key *k) {
         case CONFIG_LOG_FORMAT:
                 return json_string(log_format_name(*(const enum log_format *) field));
         case CONFIG_BYTES:
+        case CONFIG_TIME:
                 return json_integer((json_int_t) * (const uint64_t *) field);
         case CONFIG_NUMBER:
                 return json_integer(*(const int64_t *) field);

@@ -144,6 +144,17 @@ static int set_driver(struct config *c, const struct config_place *p, const char
         return 0;
 }
 
+static int set_time(const struct config_key *k, const struct config_place *p, const char *text, uint64_t *ret,
+                    struct err *err) {
+        uint64_t ms;
+
+        if (!str_to_duration(text, &ms) || ms / 1000 < (uint64_t) k->min || ms / 1000 > (uint64_t) k->max)
+                return config_bad(p, err, "expected a time of %llds to %llds, like 90s or 1h30m, found '%.100s'",
+                                  (long long) k->min, (long long) k->max, text);
+        *ret = ms / 1000;
+        return 0;
+}
+
 static int set_number(const struct config_key *k, const struct config_place *p, const char *text, int64_t *ret,
                       struct err *err) {
         if (!str_to_i64(text, ret) || *ret < k->min || *ret > k->max)
@@ -225,6 +236,8 @@ static int set_text(struct config *c, const struct config_key *k, const struct c
                 return set_bytes(k, p, text, field, err);
         case CONFIG_NUMBER:
                 return set_number(k, p, text, field, err);
+        case CONFIG_TIME:
+                return set_time(k, p, text, field, err);
         case CONFIG_BOOL:
                 return config_set_bool(p, text, field, err);
         case CONFIG_NAME:
@@ -504,6 +517,8 @@ static int settle(struct config *c, struct err *err) {
         if (str_eq(c->root, c->state))
                 return err_set(err, ERR_INVALID,
                                "root and state are the same folder (%s): state must not outlive a reboot", c->root);
+        if (c->image_gc_high_threshold < 100 && c->image_gc_low_threshold >= c->image_gc_high_threshold)
+                return err_set(err, ERR_INVALID, "image-gc-low-threshold is not below image-gc-high-threshold");
         r = config_settle_proxmox(c, err);
         if (r == 0)
                 r = config_settle_handlers(c, err);

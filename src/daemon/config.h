@@ -29,6 +29,7 @@ enum config_type {
         CONFIG_LOG_FORMAT, /* enum log_format */
         CONFIG_BYTES,      /* uint64_t */
         CONFIG_NUMBER,     /* int64_t, between min and max */
+        CONFIG_TIME,       /* uint64_t, seconds, between min and max; "1h30m" */
         CONFIG_BOOL,       /* bool */
         CONFIG_NAME,       /* const char * */
         CONFIG_REGISTRIES, /* struct config_registries */
@@ -122,6 +123,18 @@ struct config_proxmox {
           "Images that the kubelet's garbage collection is to leave: names in full, * and ? allowed.\n"                \
           "A list, or separated by commas, like registry.example/tools/*,docker.io/library/busybox:1.36.\n"            \
           "Whoever asks for the removal of one gets it.")                                                              \
+        X("image-gc-high-threshold", image_gc_high_threshold, int64_t, CONFIG_NUMBER, "100", 1, 100,                   \
+          "From how many percent of the images' file system in use on images are to go; 100: never, as is right\n"     \
+          "where a kubelet does so by its own thresholds. Kept layers' blobs go first, then images that no\n"          \
+          "container uses, least recently used first, never pinned ones. When a pull finds the disk full, blobs go\n"  \
+          "whatever this says.")                                                                                       \
+        X("image-gc-low-threshold", image_gc_low_threshold, int64_t, CONFIG_NUMBER, "80", 0, 99,                       \
+          "Down to how many percent.")                                                                                 \
+        X("image-minimum-gc-age", image_minimum_gc_age, uint64_t, CONFIG_TIME, "2m", 0, 31536000,                      \
+          "How long an image stays at least after its pull.")                                                          \
+        X("image-maximum-gc-age", image_maximum_gc_age, uint64_t, CONFIG_TIME, "0s", 0, 31536000,                      \
+          "After how long without a container an image goes whatever room there is, like 720h; 0s: never.")            \
+        X("image-gc-period", image_gc_period, uint64_t, CONFIG_TIME, "5m", 1, 86400, "How often is looked for that.")  \
         X("workers", workers, int64_t, CONFIG_NUMBER, "32", 1, 1024,                                                   \
           "Requests that are worked on at the same time; further ones wait.")                                          \
         X("pull-workers", pull_workers, int64_t, CONFIG_NUMBER, "8", 1, 256,                                           \

@@ -4,6 +4,7 @@
 #include <config.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -55,6 +56,8 @@ struct daemon {
         char *config_json, *lxc_path;
         struct grpc_server *server;
         struct rest *rest; /* NULL: no Proxmox */
+        sd_event_source *gc_timer;
+        atomic_bool collecting;
 };
 
 /* Two daemons on one folder would undo each other's work. */
@@ -101,6 +104,11 @@ static int open_images(struct daemon *d, struct err *err) {
                                  .zfs_dataset = d->conf->zfs_dataset,
                                  .quota_bytes = d->conf->container_quota },
                 .discard_blobs = !d->conf->keep_layer_blobs,
+                .gc = { .high_percent = (unsigned) d->conf->image_gc_high_threshold,
+                        .low_percent = (unsigned) d->conf->image_gc_low_threshold,
+                        .min_age_s = d->conf->image_minimum_gc_age,
+                        .max_age_s = d->conf->image_maximum_gc_age,
+                        .pinned = d->conf->pinned_images },
         };
         int r;
 
@@ -320,6 +328,31 @@ static void check_proxmox(void *arg) {
         (void) pods_check_proxmox(d->pods, &ctx, &(struct check_sink){ log_finding, d });
 }
 
+static void collect(void *arg) {
+        struct daemon *d = arg;
+        struct err err;
+
+        if (images_collect(d->images, &err) < 0)
+                log_warn("images' garbage stays", "error", err.msg, NULL);
+        atomic_store(&d->collecting, false);
+}
+
+static int on_gc_timer(sd_event_source *source, uint64_t now_us, void *userdata) {
+        struct daemon *d = userdata;
+
+        if (!atomic_exchange(&d->collecting, true) && !pool_run(d->workers, collect, d))
+                atomic_store(&d->collecting, false); /* all are busy: another time */
+        (void) sd_event_source_set_time_relative(source, d->conf->image_gc_period * 1000000);
+        return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
+static int start_gc(struct daemon *d, struct err *err) {
+        int r = sd_event_add_time_relative(d->loop, &d->gc_timer, CLOCK_MONOTONIC, d->conf->image_gc_period * 1000000,
+                                           0, on_gc_timer, d);
+
+        return r < 0 ? err_sys(err, -r, "add a timer") : 0;
+}
+
 static int assemble(struct daemon *d, struct err *err) {
         int r;
 
@@ -347,6 +380,8 @@ static int assemble(struct daemon *d, struct err *err) {
                 r = open_rest(d, err);
         if (r == 0)
                 r = open_server(d, err);
+        if (r == 0)
+                r = start_gc(d, err);
         if (r == 0 && d->cts)
                 (void) pool_run(d->workers, check_proxmox, d);
         return r;
@@ -384,6 +419,7 @@ void daemon_stop(struct daemon *d) {
 struct daemon *daemon_free(struct daemon *d) {
         if (!d)
                 return NULL;
+        (void) sd_event_source_unref(d->gc_timer);
         (void) rest_free(d->rest);
         (void) grpc_server_free(d->server);
         if (d->cancel_fd >= 0)

@@ -15,7 +15,7 @@ void assembly_init(struct assembly *a, const struct pull_env *env, struct arena 
 int assembly_keep(struct assembly *a, const char *digest, const char *data, size_t len, struct err *err) {
         assert(a->n_blobs < ASSEMBLY_DOCUMENTS_MAX);
         records_hold_blob(a->env->records, digest);
-        a->blobs[a->n_blobs++] = (struct record_blob){ arena_strdup(a->arena, digest), len };
+        a->blobs[a->n_blobs++] = (struct record_blob){ .digest = arena_strdup(a->arena, digest), .size = len };
         return content_put(a->env->content, digest, data, len, err);
 }
 
@@ -37,7 +37,7 @@ static void hold_layer_blob(struct assembly *a, const struct descriptor *d) {
                 if (str_eq(a->blobs[i].digest, d->digest))
                         return;
         records_hold_blob(a->env->records, d->digest);
-        a->blobs[a->n_blobs++] = (struct record_blob){ d->digest, 0 };
+        a->blobs[a->n_blobs++] = (struct record_blob){ .digest = d->digest, .layer = true };
 }
 
 int assembly_plan(struct assembly *a, struct err *err) {

@@ -54,12 +54,22 @@ int content_dirfd(const struct content *c) {
         return c->dirfd;
 }
 
-bool content_has(struct content *c, const char *digest, uint64_t size) {
+static bool look_at(struct content *c, const char *digest, struct stat *ret) {
         const char *name = name_of(digest);
+
+        return name && fstatat(c->dirfd, name, ret, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(ret->st_mode);
+}
+
+bool content_has(struct content *c, const char *digest, uint64_t size) {
         struct stat st;
 
-        return name && fstatat(c->dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
-               (uint64_t) st.st_size == size;
+        return look_at(c, digest, &st) && (uint64_t) st.st_size == size;
+}
+
+uint64_t content_size(struct content *c, const char *digest) {
+        struct stat st;
+
+        return look_at(c, digest, &st) ? (uint64_t) st.st_size : 0;
 }
 
 int content_open(struct content *c, const char *digest, uint64_t size, int *ret_fd, struct err *err) {

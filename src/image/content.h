@@ -34,6 +34,7 @@ int content_dirfd(const struct content *c);
 
 /* Is it here, with so many bytes? */
 bool content_has(struct content *c, const char *digest, uint64_t size);
+uint64_t content_size(struct content *c, const char *digest); /* 0: it isn't here */
 /* Of so many bytes, to be read (caller closes). ERR_NOT_FOUND: not kept, or of another size, and then removed. */
 _must_use_ int content_open(struct content *c, const char *digest, uint64_t size, int *ret_fd, struct err *err);
 

@@ -43,6 +43,15 @@ struct snapshotter_conf {
 #define SNAPSHOTTER_NAMES "overlay, zfs, btrfs or plain"
 bool snapshotter_is_known(const char *name); /* one of those, or "auto" */
 
+/* Garbage collection, in the kubelet's words. */
+struct image_gc {
+        unsigned high_percent,
+                low_percent;       /* use of the file system from which on, and down to which; 100 or 0: never */
+        uint64_t min_age_s;        /* younger images stay, for whoever pulled them */
+        uint64_t max_age_s;        /* unused for longer: they go whatever room there is; 0: never */
+        const char *const *pinned; /* as image_is_pinned(); borrowed, may be NULL */
+};
+
 struct images_args {
         const char *root; /* "/var/lib/proxmox-lxcri": blobs/, layers/, snapshots/, tmp/ live below */
         struct store *store;
@@ -56,6 +65,7 @@ struct images_args {
         unsigned max_parallel_layers;   /* 0: 4 per pull */
         struct snapshotter_conf snapshotter;
         bool discard_blobs; /* keep no layers' blobs beside what was unpacked of them */
+        struct image_gc gc;
 };
 
 _must_use_ int images_new(const struct images_args *args, struct images **ret, struct err *err);
@@ -353,15 +363,34 @@ _must_use_ int images_remove(struct images *s, const char *ref, struct err *err)
 /* Has it a tag that one of the patterns (fnmatch(3)) matches? @patterns: NULL-terminated, or NULL. */
 bool image_is_pinned(const struct image *image, const char *const *patterns);
 
+/* When it was pulled or used last; 0: not known. */
+uint64_t image_last_use_s(const struct image *image);
+
 struct image_prune_args {
         /* Is it to go? Asked of images that no container and no mount uses, with a lock held: it calls nothing here. */
         bool (*pick)(const struct image *image, void *userdata);
         void *userdata;
-        bool dry_run; /* only tell which */
+        bool dry_run;        /* only tell which */
+        bool oldest_first;   /* by image_last_use_s() */
+        uint64_t want_bytes; /* stop when so many are free; 0: no */
 };
 /* Remove unused images. @ret: those that went, in @arena; @ret_bytes: by how much the store got smaller. */
 _must_use_ int images_prune(struct images *s, const struct image_prune_args *args, struct arena *arena,
                             struct image ***ret, size_t *ret_n, uint64_t *ret_bytes, struct err *err);
+
+/* Remove layers' blobs that are kept of images that came from a registry: of which there were how many, of how many
+ * bytes. Whoever needs one fetches it. */
+_must_use_ int images_prune_blobs(struct images *s, bool dry_run, size_t *ret_n, uint64_t *ret_bytes, struct err *err);
+
+/* Collect garbage as images_args.gc says: images unused for too long; and where the file system is too full, kept
+ * layers' blobs, then images, those least recently used first. Also notes in the store when images were used. To be
+ * called every few minutes. A pull that finds the disk full does it by itself, and then, also without thresholds, gives
+ * up kept blobs. Blocks; thread-safe, one at a time. */
+_must_use_ int images_collect(struct images *s, struct err *err);
+struct image_collected {
+        uint64_t runs, images, blobs, bytes; /* since images_new(); runs: of those that removed something */
+};
+struct image_collected images_collected(struct images *s);
 
 struct image_df_entry {
         const struct image *image;

@@ -11,6 +11,7 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "image/collector.h"
 #include "image/copy.h"
 #include "image/derive.h"
 #include "image/flights.h"
@@ -36,6 +37,7 @@ struct images {
         struct pull_env pull_env;
         struct flights *flights;
         unsigned max_parallel; /* layers of one pull or push */
+        struct collector *collector;
 };
 
 static int open_root(struct images *s, const char *root, struct err *err) {
@@ -88,6 +90,7 @@ int images_new(const struct images_args *args, struct images **ret, struct err *
         env->signature_policy = s->signature_policy;
         env->signature_policy_optional = args->signature_policy_optional;
         s->flights = flights_new(env);
+        s->collector = collector_new(s->records, s->root_fd, &args->gc);
         *ret = TAKE_PTR(s);
         return 0;
 }
@@ -98,6 +101,7 @@ struct images *images_free(struct images *s) {
         if (!s)
                 return NULL;
         (void) flights_free(s->flights);
+        (void) collector_free(s->collector);
         if (s->records && records_write_uses(s->records, &err) < 0)
                 log_warn("when images were used is forgotten", "error", err.msg, NULL);
         (void) registries_free(s->registries);
@@ -125,7 +129,12 @@ int images_reconcile(struct images *s, struct err *err) {
 
 int images_pull(struct images *s, const struct image_pull_args *args, struct arena *arena, const char **ret_id,
                 struct err *err) {
-        return flights_pull(s->flights, args, arena, ret_id, err);
+        int r = flights_pull(s->flights, args, arena, ret_id, err);
+
+        if (r == -ERR_EXHAUSTED && (err->sys_errno == ENOSPC || err->sys_errno == EDQUOT) &&
+            collector_make_room(s->collector))
+                r = flights_pull(s->flights, args, arena, ret_id, err);
+        return r;
 }
 
 /* --- asking a registry ------------------------------------------------------------------------------------------ */
@@ -276,6 +285,10 @@ int images_df(struct images *s, struct arena *arena, struct image_df *ret, struc
         return r < 0 ? err_wrap(err, "sum up images") : 0;
 }
 
+uint64_t image_last_use_s(const struct image *image) {
+        return MAX_OF(image->pulled_s, image->used_s);
+}
+
 bool image_is_pinned(const struct image *image, const char *const *patterns) {
         for (; patterns && *patterns; patterns++)
                 for (const char **tag = image->repo_tags; *tag; tag++)
@@ -294,6 +307,23 @@ int images_prune(struct images *s, const struct image_prune_args *args, struct a
         records_usage(s->records, &after, &inodes);
         *ret_bytes = before > after ? before - after : 0;
         return r < 0 ? err_wrap(err, "remove unused images") : 0;
+}
+
+int images_prune_blobs(struct images *s, bool dry_run, size_t *ret_n, uint64_t *ret_bytes, struct err *err) {
+        struct records_dropped dropped;
+        int r = records_drop_blobs(s->records, UINT64_MAX, dry_run, &dropped, err);
+
+        *ret_n = dropped.n;
+        *ret_bytes = dropped.bytes;
+        return r < 0 ? err_wrap(err, "remove layers' blobs") : 0;
+}
+
+int images_collect(struct images *s, struct err *err) {
+        return collector_run(s->collector, err);
+}
+
+struct image_collected images_collected(struct images *s) {
+        return collector_total(s->collector);
 }
 
 int images_verify(struct images *s, const struct image_verify_args *args, struct err *err) {

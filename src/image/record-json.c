@@ -43,6 +43,8 @@ void record_encode(const struct image_record *image, char **ret, size_t *ret_len
                 json_t *b = json_object();
                 (void) json_object_set_new(b, "digest", json_string(image->blobs[i].digest));
                 (void) json_object_set_new(b, "size", json_integer((json_int_t) image->blobs[i].size));
+                if (image->blobs[i].layer)
+                        (void) json_object_set_new(b, "layer", json_true());
                 (void) json_array_append_new(blobs, b);
         }
         for (size_t i = 0; i < image->n_layers; i++)
@@ -77,6 +79,7 @@ static int blobs_decode(const json_t *o, struct arena *arena, struct image_recor
         ret->n_blobs = json_array_size(list);
         ret->blobs = blobs = arena_array(arena, struct record_blob, ret->n_blobs + 1);
         for (size_t i = 0; r == 0 && i < ret->n_blobs; i++) {
+                blobs[i].layer = json_is_true(json_object_get(json_array_get(list, i), "layer"));
                 r = json_get_string(json_array_get(list, i), "digest", arena, &blobs[i].digest, err);
                 if (r == 0)
                         r = json_get_u64(json_array_get(list, i), "size", &blobs[i].size, err);

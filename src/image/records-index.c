@@ -35,7 +35,7 @@ void index_layer_size(struct records *r, struct layer *l, uint64_t bytes, uint64
 }
 
 /* A layer's blob has a size only where it is kept. */
-static void size_blob(struct records *r, struct blob *b, uint64_t size) {
+void index_blob_size(struct records *r, struct blob *b, uint64_t size) {
         r->bytes += size - b->size;
         b->size = size;
 }
@@ -44,15 +44,16 @@ static void add_blob(struct records *r, struct entry *e, const struct record_blo
         struct blob *b = index_blob(r, blob->digest);
 
         if (!b->size)
-                size_blob(r, b, blob->size);
+                index_blob_size(r, b, blob->size);
         for (size_t i = 0; i < e->n_blobs; i++) {
                 if (!str_eq(e->blobs[i].digest, blob->digest))
                         continue;
                 e->blobs[i].size = blob->size;
+                e->blobs[i].layer |= blob->layer;
                 return;
         }
         e->blobs = xrealloc(e->blobs, e->n_blobs + 1, sizeof(*e->blobs));
-        e->blobs[e->n_blobs++] = (struct record_blob){ xstrdup(blob->digest), blob->size };
+        e->blobs[e->n_blobs++] = (struct record_blob){ xstrdup(blob->digest), blob->size, blob->layer };
         b->holds++;
 }
 

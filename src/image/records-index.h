@@ -40,6 +40,7 @@ struct records {
 
 struct layer *index_layer(struct records *r, const char *chain_id); /* made when missing */
 struct blob *index_blob(struct records *r, const char *digest);     /* made when missing */
+void index_blob_size(struct records *r, struct blob *b, uint64_t size);
 void index_layer_size(struct records *r, struct layer *l, uint64_t bytes, uint64_t inodes);
 /* Adds the image or what is new of its blobs, with holds. */
 struct entry *index_image(struct records *r, const struct image_record *image);
@@ -48,6 +49,8 @@ void index_unname(struct records *r, const char *name);
 /* Takes @e and its names out; its holds stay to be released. */
 void index_take_image(struct records *r, struct entry *e);
 struct entry *index_entry_free(struct entry *e);
+/* records-blobs.c: layers' blobs as they are on disk. */
+void records_recount_blobs(struct records *r);
 /* records-df.c: the highest layers of what is mounted for containers and on the host, which tell their images, into
  * @tops (value: a count, as a pointer), and all their layers into @layers (may be NULL). */
 _must_use_ int records_users(struct records *r, struct arena *arena, struct map *tops, struct map *layers,

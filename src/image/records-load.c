@@ -227,6 +227,7 @@ int records_reconcile(struct records *r, struct err *err) {
         int ret;
 
         forget_lost_layers(r);
+        records_recount_blobs(r);
         ret = drop_broken_images(r, err);
 
         if (ret == 0)

@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include "base/alloc.h"
 #include "base/log.h"
@@ -140,14 +141,16 @@ void records_layer_done(struct records *r, const char *chain_id, uint64_t bytes,
 
 /* Another manifest may lead to the same image (another registry's compression): the record names the blobs of both, as
  * long as there is room; what is not named is not kept. */
-static void merge_blobs(const struct entry *known, const struct image_record *image, struct image_record *ret,
-                        struct arena *arena) {
+static void merge_blobs(struct records *r, const struct entry *known, const struct image_record *image,
+                        struct image_record *ret, struct arena *arena) {
         size_t n = known ? known->n_blobs : 0;
         struct record_blob *blobs = arena_array(arena, struct record_blob, n + image->n_blobs);
 
         *ret = *image;
-        for (size_t i = 0; i < n; i++)
+        for (size_t i = 0; i < n; i++) {
                 blobs[i] = known->blobs[i];
+                blobs[i].size = index_blob(r, blobs[i].digest)->size;
+        }
         for (size_t i = 0; i < image->n_blobs; i++) {
                 size_t k = 0;
 
@@ -158,7 +161,9 @@ static void merge_blobs(const struct entry *known, const struct image_record *im
                 if (k == n)
                         blobs[n++] = image->blobs[i];
                 else
-                        blobs[k].size = MAX_OF(blobs[k].size, image->blobs[i].size);
+                        blobs[k] = (struct record_blob){ .digest = blobs[k].digest,
+                                                         .size = MAX_OF(blobs[k].size, image->blobs[i].size),
+                                                         .layer = blobs[k].layer || image->blobs[i].layer };
         }
         ret->blobs = blobs;
         ret->n_blobs = n;
@@ -197,7 +202,7 @@ int records_commit(struct records *r, const struct image_record *image, const ch
 
         (void) pthread_mutex_lock(&r->lock);
         known = map_get(r->images, image->id);
-        merge_blobs(known, image, &merged, arena);
+        merge_blobs(r, known, image, &merged, arena);
         merged.made |= known && known->made;
         merged.pulled_s = now_s();
         merged.used_s = known ? known->used_s : 0;
@@ -308,8 +313,8 @@ static int image_of(struct records *r, const struct entry *e, const void *value,
         image->config.user = c.user;
         image->config.working_dir = c.working_dir;
         image->config.stop_signal = c.stop_signal;
-        for (size_t i = 0; i < rec.n_blobs; i++)
-                image->size_bytes += rec.blobs[i].size;
+        for (size_t i = 0; i < e->n_blobs; i++)
+                image->size_bytes += index_blob(r, e->blobs[i].digest)->size;
         for (size_t i = 0; i < rec.n_layers; i++) {
                 const struct layer *l = map_get(r->layers, rec.layers[i]);
                 image->size_bytes += l ? l->bytes : 0;
@@ -577,11 +582,25 @@ static struct entry *prune_one(struct records *r, const char *id, const struct i
         return e;
 }
 
+static int compare_uses(const void *a, const void *b) {
+        uint64_t x = image_last_use_s(*(struct image *const *) a), y = image_last_use_s(*(struct image *const *) b);
+
+        return x < y ? -1 : x > y;
+}
+
+static uint64_t bytes_of(struct records *r) {
+        uint64_t bytes, inodes;
+
+        records_usage(r, &bytes, &inodes);
+        return bytes;
+}
+
 int records_prune(struct records *r, const struct image_prune_args *args, struct arena *arena, struct image ***ret,
                   size_t *ret_n, struct err *err) {
         _cleanup_(map_freep) struct map *tops = map_new();
         struct image **all, **list;
         size_t n_all, n = 0;
+        uint64_t before;
         int ret_code = records_list(r, arena, &all, &n_all, err);
 
         if (ret_code == 0)
@@ -589,10 +608,15 @@ int records_prune(struct records *r, const struct image_prune_args *args, struct
         if (ret_code < 0)
                 return ret_code;
         list = arena_array(arena, struct image *, n_all + 1);
+        if (args->oldest_first)
+                qsort(all, n_all, sizeof(*all), compare_uses);
+        before = bytes_of(r);
         for (size_t i = 0; ret_code == 0 && i < n_all; i++) {
                 struct err why = { 0 };
                 struct entry *e;
 
+                if (args->want_bytes && bytes_of(r) + args->want_bytes <= before)
+                        break;
                 (void) pthread_mutex_lock(&r->lock);
                 e = prune_one(r, all[i]->id, args, tops, arena, &list[n], &why);
                 (void) pthread_mutex_unlock(&r->lock);

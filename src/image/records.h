@@ -46,7 +46,8 @@ void records_thaw_layer(struct records *r, const char *chain_id);
 
 struct record_blob {
         const char *digest;
-        uint64_t size;
+        uint64_t size; /* of a layer's, when the record was written: what is on disk counts */
+        bool layer;    /* a cache, but for images that were made here; false in records of old: it stays */
 };
 struct image_record {
         const char *id;
@@ -91,6 +92,16 @@ _must_use_ int records_write_uses(struct records *r, struct err *err);
  * goes has its layers, or gets ERR_NOT_FOUND. */
 _must_use_ int records_prune(struct records *r, const struct image_prune_args *args, struct arena *arena,
                              struct image ***ret, size_t *ret_n, struct err *err);
+/* Layers' blobs that come from a registry and that nothing but images holds, those of the images least recently used
+ * first, until @want_bytes are free. @dry_run: only counts them. */
+struct records_dropped {
+        size_t n;
+        uint64_t bytes;
+};
+_must_use_ int records_drop_blobs(struct records *r, uint64_t want_bytes, bool dry_run, struct records_dropped *ret,
+                                  struct err *err);
+/* A layer's blob has come or gone without the record of an image being written. The caller holds it. */
+void records_recount_blob(struct records *r, const char *digest);
 /* As images_df, but for writable layers. */
 _must_use_ int records_df(struct records *r, struct arena *arena, struct image_df *ret, struct err *err);
 /* Sums over layers and blobs. */

@@ -74,8 +74,11 @@ static int hash_file(const struct verify *v, int fd, char ret[DIGEST_LEN + 1], s
 }
 
 static int fetch(struct verify *v, const struct descriptor *d, struct err *err) {
-        return v->origin ? blob_fetch(v->env->content, v->origin, d, err)
-                         : err_set(err, ERR_NOT_FOUND, "nothing is known of where the image is from");
+        int r = v->origin ? blob_fetch(v->env->content, v->origin, d, err)
+                          : err_set(err, ERR_NOT_FOUND, "nothing is known of where the image is from");
+
+        records_recount_blob(v->env->records, d->digest);
+        return r;
 }
 
 /* A layer's blob that is not kept is no damage. */
@@ -100,6 +103,7 @@ static int check_blob(struct verify *v, const char *kind, const struct descripto
                 }
                 detail = arena_printf(v->arena, "its digest is %s", have);
                 r = content_remove(v->env->content, d->digest, err);
+                records_recount_blob(v->env->records, d->digest);
                 if (r < 0)
                         return r;
         }
@@ -162,6 +166,7 @@ static int check_layer(struct verify *v, const struct pull_layer *l, size_t numb
         if (r == 0)
                 r = layer_sink_finish(sink, anew, v->layers, number, &bytes, &inodes, err);
         (void) layer_sink_free(sink);
+        records_recount_blob(v->env->records, l->blob->digest); /* it may have come for this */
         if (r == -ERR_CANCELLED || r == -ERR_DEADLINE)
                 return r;
         if (r < 0) {

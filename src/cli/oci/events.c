@@ -68,7 +68,7 @@ int oci_do_events(struct runtime *rt, const struct cli_args *args, struct err *e
         uint64_t interval_ms = INTERVAL_MS;
         int r;
 
-        if (interval && (!duration_parse(interval, &interval_ms) || interval_ms == 0))
+        if (interval && (!str_to_duration(interval, &interval_ms) || interval_ms == 0))
                 return err_set(err, ERR_INVALID, "invalid interval \"%.32s\": it is a time, \"5s\", \"1m\"", interval);
         r = runtime_open(rt, args->rest[0], &c, err);
         if (r == 0 && (c.status == OCI_STOPPED || c.status == OCI_CREATING))

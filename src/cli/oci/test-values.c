@@ -67,7 +67,7 @@ static void test_durations(void) {
         uint64_t ms;
 
         for (size_t i = 0; i < ELEMENTSOF(times); i++)
-                assert(duration_parse(times[i].text, &ms) ? (int64_t) ms == times[i].ms : times[i].ms == -1);
+                assert(str_to_duration(times[i].text, &ms) ? (int64_t) ms == times[i].ms : times[i].ms == -1);
 }
 
 static void test_sizes(void) {

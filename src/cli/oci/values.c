@@ -63,54 +63,6 @@ int signal_parse(const char *s) {
         return sig ? sig : signal_realtime(after);
 }
 
-/* Thousandths of the unit: "1.5" is 1500. Moves @s behind it. */
-static bool decimal(const char **s, uint64_t *ret_thousandths) {
-        uint64_t whole = 0, part = 0, scale = 100;
-        const char *p = *s;
-
-        if (!isdigit((unsigned char) *p))
-                return false;
-        for (; isdigit((unsigned char) *p); p++) {
-                if (whole > UINT32_MAX * 1000ULL)
-                        return false;
-                whole = whole * 10 + (uint64_t) (*p - '0');
-        }
-        if (*p == '.')
-                for (p++; isdigit((unsigned char) *p); p++, scale /= 10)
-                        part += (uint64_t) (*p - '0') * scale;
-        *s = p;
-        *ret_thousandths = whole * 1000 + part;
-        return true;
-}
-
-bool duration_parse(const char *s, uint64_t *ret_ms) {
-        static const struct {
-                const char *name;
-                uint64_t us;
-        } units[] = { { "ms", 1000 }, { "us", 1 }, { "h", 3600000000 }, { "m", 60000000 }, { "s", 1000000 } };
-        const uint64_t year_ms = 86400ULL * 366 * 1000;
-        uint64_t total_us = 0, n;
-        size_t i;
-
-        if (!*s)
-                return false;
-        while (*s) {
-                if (!decimal(&s, &n))
-                        return false;
-                for (i = 0; i < ELEMENTSOF(units); i++)
-                        if (str_after(s, units[i].name))
-                                break;
-                if (i == ELEMENTSOF(units) || n > year_ms * 1000 / units[i].us * 1000)
-                        return false;
-                s += strlen(units[i].name);
-                total_us += n * units[i].us / 1000;
-                if (total_us > year_ms * 1000)
-                        return false;
-        }
-        *ret_ms = total_us / 1000;
-        return true;
-}
-
 bool size_parse(const char *s, int64_t *ret) {
         static const char units[] = "kmgtp";
         uint64_t n, factor = 1;
@@ -123,7 +75,7 @@ bool size_parse(const char *s, int64_t *ret) {
                 *ret = (int64_t) n;
                 return n <= INT64_MAX;
         }
-        if (!decimal(&s, &n))
+        if (!str_take_thousandths(&s, &n))
                 return false;
         for (size_t i = 0; units[i] && *s; i++) {
                 factor *= 1024;

@@ -7,8 +7,6 @@
 
 /* "TERM", "SIGTERM", "sigterm", "15", "RTMIN+3", "RTMAX-1"; 0: no signal. */
 int signal_parse(const char *s);
-/* "5s", "1m30s", "1.5s", "500ms", as Go writes times. False: it is none, or is more than a year. */
-_must_use_ bool duration_parse(const char *s, uint64_t *ret_ms);
 /* "512", "64k", "10M", "2G", "1.5g", as Docker writes sizes, powers of 1024; "-1": no limit. */
 _must_use_ bool size_parse(const char *s, int64_t *ret);
 /* Whole numbers, decimal, that config.json has as such; the text is what JSON takes. */
