@@ -13,9 +13,9 @@
 #include "base/map.h"
 #include "base/str.h"
 #include "image/images.h"
+#include "image/json.h"
 #include "image/record-json.h"
 #include "image/snapshotter.h"
-#include "image/tree-changes.h"
 
 enum { ARENA_BYTES = 1 << 20, MAX_ID = 128 };
 
@@ -29,7 +29,7 @@ static int check_id(const char *id, struct err *err) {
         return 0;
 }
 
-static int open_snapshots(struct images *s, int *ret, struct err *err) {
+int snapshots_open(struct images *s, int *ret, struct err *err) {
         int root = images_rootfd(s);
 
         *ret = openat(root, "snapshots", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -85,19 +85,36 @@ static int read_record(struct images *s, const char *id, json_t **ret, struct er
         return *ret ? 0 : err_set(err, ERR_DATA_LOSS, "record of snapshot %s can't be read", id);
 }
 
-/* @ret: chain ids, lowest first, NULL-terminated. @ret_volumes: those of image volumes, likewise; may be NULL. */
-static int get_record(struct images *s, const char *id, struct arena *arena, const char ***ret,
-                      const char ***ret_volumes, struct err *err) {
+/* In @arena. */
+static int get_record(struct images *s, const char *id, struct arena *arena, struct snapshot_record *ret,
+                      struct err *err) {
         json_t *o = NULL;
         int r = read_record(s, id, &o, err);
 
         if (r < 0)
                 return r;
-        r = record_snapshot_list(o, "layers", arena, ret, err);
-        if (r == 0 && ret_volumes)
-                r = record_snapshot_list(o, "volumes", arena, ret_volumes, err);
+        r = record_snapshot_list(o, "layers", arena, &ret->layers, err);
+        if (r == 0)
+                r = record_snapshot_list(o, "volumes", arena, &ret->volumes, err);
+        if (r == 0)
+                r = json_get_string(o, "image", arena, &ret->image, err);
+        if (r == 0)
+                r = json_get_u64(o, "tree", &ret->tree, err);
         json_decref(o);
         return r < 0 ? err_set(err, ERR_DATA_LOSS, "record of snapshot %s can't be read", id) : 0;
+}
+
+/* What else it says stays. */
+int snapshot_change_record(struct images *s, const char *id, const struct snapshot_record *to, struct err *err) {
+        json_t *o = NULL;
+        int r = read_record(s, id, &o, err);
+
+        if (r < 0)
+                return r;
+        (void) json_object_set_new(o, "image", json_string(to->image));
+        (void) json_object_set_new(o, "layers", list_of(to->layers));
+        (void) json_object_set_new(o, "tree", json_integer((json_int_t) to->tree));
+        return put_json(s, id, o, err);
 }
 
 int layers_name(struct images *s, const char *const *layers, struct arena *arena, const char ***ret, size_t *ret_n,
@@ -136,8 +153,42 @@ static int open_snapshot(int snapshots_fd, const char *id, int *ret, struct err 
                                : err_sys(err, errno, "open snapshot %s", id);
 }
 
-static struct tree tree_of(const char *id, int dirfd) {
-        return (struct tree){ .dirfd = dirfd, .name = "upper", .kind = "snapshot", .id = id };
+struct tree snapshot_tree(const char *id, int dirfd, uint64_t number, struct arena *arena) {
+        return (struct tree){ .dirfd = dirfd,
+                              .kind = "snapshot",
+                              .name = number ? arena_printf(arena, "upper.%llu", (unsigned long long) number) : "upper",
+                              .id = number ? arena_printf(arena, "%s.%llu", id, (unsigned long long) number) : id };
+}
+
+/* False: @name is no tree's. */
+static bool number_of_tree(const char *name, uint64_t *ret) {
+        const char *rest = str_after(name, "upper");
+
+        *ret = 0;
+        return rest && (!*rest || (*rest == '.' && str_to_u64(rest + 1, ret) && *ret > 0));
+}
+
+/* All but @keep (-1: all): more than one is there only after a crash. */
+static int remove_trees(struct images *s, int dirfd, const char *id, int64_t keep, struct err *err) {
+        struct snapshotter *how = layers_snapshotter(images_layers(s));
+        _cleanup_(arena_freep) struct arena *arena = arena_new(ARENA_BYTES);
+        int copy = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
+        _cleanup_(closedirp) DIR *d = copy < 0 ? NULL : fdopendir(copy);
+        const struct dirent *e;
+        uint64_t number;
+
+        if (!d) {
+                r = err_sys(err, errno, "list snapshot %s", id);
+                fd_close(copy);
+                return r;
+        }
+        while (r == 0 && (e = readdir(d)))
+                if (number_of_tree(e->d_name, &number) && (int64_t) number != keep) {
+                        const struct tree tree = snapshot_tree(id, dirfd, number, arena);
+
+                        r = how->ops->remove(how, &tree, err);
+                }
+        return r;
 }
 
 /* Who keeps the writable layer: on a file system of others overlay does. */
@@ -147,10 +198,8 @@ static const struct snapshotter_ops *keeper(struct images *s, bool at_home) {
 
 /* The folder @name, which is that of the snapshot @id or was, and all in it. */
 static int drop(struct images *s, int snapshots_fd, const char *name, const char *id, struct err *err) {
-        struct snapshotter *how = layers_snapshotter(images_layers(s));
         _cleanup_(fd_closep) int dir = openat(snapshots_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        struct tree tree = tree_of(id, dir);
-        int r = dir < 0 ? 0 : how->ops->remove(how, &tree, err);
+        int r = dir < 0 ? 0 : remove_trees(s, dir, id, -1, err);
 
         return r < 0 ? r : fs_remove_tree(snapshots_fd, name, err);
 }
@@ -174,7 +223,7 @@ static int fill(struct images *s, int snapshots_fd, const struct creation *c, st
         if (r < 0)
                 return r;
         w.dirfd = dir;
-        w.tree = tree_of(c->id, dir);
+        w.tree = snapshot_tree(c->id, dir, 0, arena);
         w.layers = names;
         if (c->home_fd >= 0 && layers_snapshotter(images_layers(s))->ops->elsewhere)
                 return err_set(err, ERR_PRECONDITION,
@@ -194,7 +243,7 @@ int snapshot_create_at(struct images *s, const char *id, const char *image_id, c
 
         r = check_id(id, err);
         if (r == 0)
-                r = open_snapshots(s, &fd, err);
+                r = snapshots_open(s, &fd, err);
         if (r == 0)
                 r = images_hold(s, image_id, arena, &layers, err);
         if (r < 0)
@@ -237,16 +286,16 @@ static void note_use(struct images *s, const char *id) {
 int snapshot_remove(struct images *s, const char *id, struct err *err) {
         _cleanup_(arena_freep) struct arena *arena = arena_new(ARENA_BYTES);
         _cleanup_(fd_closep) int fd = -1;
-        const char **layers = NULL, **volumes = NULL;
+        struct snapshot_record record = { 0 };
         char gone[MAX_ID + 8];
         int r, known;
 
         r = check_id(id, err);
         if (r == 0)
-                r = open_snapshots(s, &fd, err);
+                r = snapshots_open(s, &fd, err);
         if (r < 0)
                 return r;
-        known = get_record(s, id, arena, &layers, &volumes, err);
+        known = get_record(s, id, arena, &record, err);
         if (known < 0 && known != -ERR_NOT_FOUND && known != -ERR_DATA_LOSS)
                 return known;
         note_use(s, id);
@@ -261,36 +310,42 @@ int snapshot_remove(struct images *s, const char *id, struct err *err) {
         if (r == 0)
                 r = store_delete(images_store(s), STORE_SNAPSHOT, id, err);
         if (r == 0 && known == 0)
-                r = images_release(s, layers, err);
-        if (r == 0 && known == 0 && *volumes)
-                r = images_release(s, volumes, err);
+                r = images_release(s, record.layers, err);
+        if (r == 0 && known == 0 && *record.volumes)
+                r = images_release(s, record.volumes, err);
         return r < 0 ? err_wrap(err, "remove snapshot %s", id) : 0;
 }
 
-/* The snapshot @id as it was made: @ret's folder is the caller's to close, the rest lives in @arena. */
-static int load(struct images *s, const char *id, struct arena *arena, struct writable *ret, struct err *err) {
+int snapshot_load(struct images *s, const char *id, struct arena *arena, struct writable *ret,
+                  struct snapshot_record *ret_record, struct err *err) {
         _cleanup_(fd_closep) int fd = -1, dir = -1;
-        const char **layers, **names;
-        size_t n;
+        struct snapshot_record record;
+        const char **names;
+        size_t n = 0;
         int r;
 
         r = check_id(id, err);
         if (r == 0)
-                r = open_snapshots(s, &fd, err);
+                r = snapshots_open(s, &fd, err);
         if (r == 0)
-                r = get_record(s, id, arena, &layers, NULL, err);
+                r = get_record(s, id, arena, &record, err);
         if (r == 0)
                 r = open_snapshot(fd, id, &dir, err);
         if (r == 0)
-                r = layers_name(s, layers, arena, &names, &n, err);
+                r = layers_name(s, record.layers, arena, &names, &n, err);
         if (r < 0)
                 return r;
         if (n == 0)
                 return err_set(err, ERR_PRECONDITION, "image has no layers");
-        *ret = (struct writable){
-                .id = id, .dirfd = dir, .tree = tree_of(id, dir), .layers = names, .n_layers = n, .home_fd = -1
-        };
-        (void) TAKE_FD(dir);
+        *ret = (struct writable){ .id = id,
+                                  .dirfd = TAKE_FD(dir),
+                                  .tree = snapshot_tree(id, -1, record.tree, arena),
+                                  .layers = names,
+                                  .n_layers = n,
+                                  .home_fd = -1 };
+        ret->tree.dirfd = ret->dirfd;
+        if (ret_record)
+                *ret_record = record;
         return 0;
 }
 
@@ -298,7 +353,7 @@ int snapshot_mount(struct images *s, const char *id, const struct snapshot_args 
                    struct err *err) {
         _cleanup_(arena_freep) struct arena *arena = arena_new(ARENA_BYTES);
         struct writable w;
-        int r = load(s, id, arena, &w, err);
+        int r = snapshot_load(s, id, arena, &w, NULL, err);
 
         if (r == 0) {
                 r = keeper(s, args->home_mount_fd > 0)->writable_mount(s, &w, args, ret_mount_fd, err);
@@ -315,7 +370,7 @@ int snapshot_usage(struct images *s, const char *id, const atomic_bool *give_up,
                    uint64_t *ret_inodes, struct err *err) {
         _cleanup_(arena_freep) struct arena *arena = arena_new(ARENA_BYTES);
         struct writable w;
-        int r = load(s, id, arena, &w, err);
+        int r = snapshot_load(s, id, arena, &w, NULL, err);
 
         if (r == 0) {
                 r = keeper(s, false)->writable_usage(s, &w, give_up, ret_bytes, ret_inodes, err);
@@ -331,7 +386,7 @@ int snapshot_list(struct images *s, struct arena *arena, const char ***ret, stru
         struct dirent *e;
         int fd, r;
 
-        r = open_snapshots(s, &fd, err);
+        r = snapshots_open(s, &fd, err);
         if (r < 0)
                 return r;
         d = fdopendir(fd);
@@ -350,137 +405,6 @@ int snapshot_list(struct images *s, struct arena *arena, const char ***ret, stru
         list[n++] = NULL;
         *ret = arena_memdup(arena, list, n * sizeof(*list));
         return 0;
-}
-
-/* --- another image ------------------------------------------------------------------------------------------------ */
-
-/* What else the record says stays. */
-static int change_record(struct images *s, const char *id, const char *image_id, const char *const *layers,
-                         struct err *err) {
-        json_t *o = NULL;
-        int r = read_record(s, id, &o, err);
-
-        if (r < 0)
-                return r;
-        (void) json_object_set_new(o, "image", json_string(image_id));
-        (void) json_object_set_new(o, "layers", list_of(layers));
-        return put_json(s, id, o, err);
-}
-
-static int change_all(struct images *s, const char *id, const char *image_id, const char *const *layers,
-                      int (*write)(void *userdata, struct err *err), void *userdata, struct err *err) {
-        int r = store_begin(images_store(s), err);
-
-        if (r < 0)
-                return r;
-        r = change_record(s, id, image_id, layers, err);
-        if (r == 0)
-                r = write(userdata, err);
-        if (r == 0)
-                return store_commit(images_store(s), true, err);
-        store_rollback(images_store(s));
-        return r;
-}
-
-/* The old layers are let go of when the disk knows that they are not wanted any more. */
-int snapshot_set_image(struct images *s, const char *id, const char *image_id,
-                       int (*write)(void *userdata, struct err *err), void *userdata, struct err *err) {
-        _cleanup_(arena_freep) struct arena *arena = arena_new(ARENA_BYTES);
-        const struct snapshotter_ops *how = layers_snapshotter(images_layers(s))->ops;
-        const char **old, **layers = NULL, **gone;
-        struct err later;
-        int r = check_id(id, err);
-
-        if (r == 0)
-                r = get_record(s, id, arena, &old, NULL, err);
-        if (r == 0 && how->whole)
-                r = err_set(
-                        err, ERR_UNIMPLEMENTED,
-                        "with the snapshotter \"%s\" what a container writes is a copy of its image; only overlay's "
-                        "can get another image",
-                        how->name);
-        if (r == 0)
-                r = images_hold(s, image_id, arena, &layers, err);
-        if (r < 0)
-                return r;
-        r = *layers ? change_all(s, id, image_id, layers, write, userdata, err)
-                    : err_set(err, ERR_PRECONDITION, "image has no layers");
-        gone = r == 0 ? old : layers;
-        if (images_release(s, gone, &later) < 0)
-                log_warn("can't release layers", "snapshot", id, "error", later.msg, NULL);
-        return r;
-}
-
-/* --- what was written --------------------------------------------------------------------------------------------- */
-
-/* A name that a start removes. */
-static const char *changes_name(const char *id, char ret[MAX_ID + 16]) {
-        (void) snprintf(ret, MAX_ID + 16, ".changes-%s", id);
-        return ret;
-}
-
-static int compare(struct images *s, const struct writable *w, int cancel_fd, int *ret_fd, struct err *err) {
-        struct snapshotter *how = layers_snapshotter(images_layers(s));
-        _cleanup_(fd_closep) int snapshots = -1, below = -1, now = -1, out = -1;
-        char name[MAX_ID + 16];
-        int r = open_snapshots(s, &snapshots, err);
-
-        if (r == 0)
-                r = fs_remove_tree(snapshots, changes_name(w->id, name), err);
-        if (r == 0 && mkdirat(snapshots, name, 0700) < 0)
-                r = err_sys(err, errno, "create folder of changes");
-        if (r < 0)
-                return r;
-        out = openat(snapshots, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        if (out < 0)
-                return err_sys(err, errno, "open folder of changes");
-        r = layer_open(images_layers(s), w->layers[w->n_layers - 1], &below, err);
-        if (r == 0)
-                r = how->ops->open(how, &w->tree, false, &now, err);
-        if (r == 0)
-                r = tree_changes(below, now, out, cancel_fd, err);
-        if (r == 0)
-                *ret_fd = TAKE_FD(out);
-        return r;
-}
-
-static int image_of_record(struct images *s, const char *id, struct arena *arena, const char **ret, struct err *err) {
-        json_t *o = NULL;
-        int r = read_record(s, id, &o, err);
-
-        if (r < 0)
-                return r;
-        *ret = arena_strdup(arena, json_string_value(json_object_get(o, "image")) ?: "");
-        json_decref(o);
-        return 0;
-}
-
-int snapshot_changes(struct images *s, const char *id, int cancel_fd, struct arena *arena, const char **ret_image_id,
-                     int *ret_fd, struct err *err) {
-        struct writable w;
-        int r = load(s, id, arena, &w, err);
-
-        if (r < 0)
-                return r;
-        r = image_of_record(s, id, arena, ret_image_id, err);
-        if (r == 0 && ret_fd && layers_snapshotter(images_layers(s))->ops->whole) {
-                r = compare(s, &w, cancel_fd, ret_fd, err);
-        } else if (r == 0 && ret_fd) {
-                *ret_fd = openat(w.dirfd, "upper", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-                r = *ret_fd < 0 ? err_sys(err, errno, "open snapshot %s", id) : 0;
-        }
-        fd_close(w.dirfd);
-        return r;
-}
-
-void snapshot_changes_done(struct images *s, const char *id) {
-        _cleanup_(fd_closep) int snapshots = -1;
-        char name[MAX_ID + 16];
-        struct err err;
-
-        if (open_snapshots(s, &snapshots, &err) < 0 || fs_remove_tree(snapshots, changes_name(id, name), &err) < 0)
-                log_warn("what a commit has compared stays until the next start", "snapshot", id, "error", err.msg,
-                         NULL);
 }
 
 /* --- image volumes ------------------------------------------------------------------------------------------------ */
@@ -529,6 +453,25 @@ static int note_record(const char *key, const void *value, size_t len, void *use
         return 0;
 }
 
+/* What a change of its image has left. */
+static int keep_one_tree(struct images *s, const char *id, struct err *err) {
+        _cleanup_(arena_freep) struct arena *arena = arena_new(ARENA_BYTES);
+        struct snapshot_record record;
+        struct writable w;
+        int r;
+
+        if (!layers_snapshotter(images_layers(s))->ops->whole)
+                return 0;
+        r = snapshot_load(s, id, arena, &w, &record, err);
+        if (r < 0) {
+                log_warn("a snapshot can't be used", "snapshot", id, "error", err->msg, NULL);
+                return 0;
+        }
+        r = remove_trees(s, w.dirfd, id, (int64_t) record.tree, err);
+        fd_close(w.dirfd);
+        return r;
+}
+
 /* Folders without a record go; of @records those stay that have no folder. */
 static int match_folders(struct images *s, int fd, struct map *records, struct err *err) {
         int copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -542,8 +485,10 @@ static int match_folders(struct images *s, int fd, struct map *records, struct e
                 return r;
         }
         while (r == 0 && (e = readdir(d)))
-                if (!str_eq(e->d_name, ".") && !str_eq(e->d_name, "..") && !map_take(records, e->d_name))
-                        r = drop(s, fd, e->d_name, str_after(e->d_name, ".gone-") ?: e->d_name, err);
+                if (!str_eq(e->d_name, ".") && !str_eq(e->d_name, ".."))
+                        r = map_take(records, e->d_name)
+                                    ? keep_one_tree(s, e->d_name, err)
+                                    : drop(s, fd, e->d_name, str_after(e->d_name, ".gone-") ?: e->d_name, err);
         return r;
 }
 
@@ -553,7 +498,7 @@ int snapshots_reconcile(struct images *s, struct err *err) {
         const char *id;
         int r;
 
-        r = open_snapshots(s, &fd, err);
+        r = snapshots_open(s, &fd, err);
         if (r == 0)
                 r = store_each(images_store(s), STORE_SNAPSHOT, note_record, records, err);
         if (r == 0)

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* snapshot - what image.h declares of snapshots, and what only image/ needs. On disk: snapshots/ID/{upper,work}; in the
- * store: STORE_SNAPSHOT, {"layers": [chain id, ...], "volumes": [chain id, ...]} (the second: of image volumes, missing
- * when there are none), by which images_new() counts holds. A snapshot exists when both do. Private to image/. */
+ * store: STORE_SNAPSHOT, {"image": id, "layers": [chain id, ...], "volumes": [chain id, ...], "tree": number} (volumes:
+ * of image volumes, missing when there are none), by which images_new() counts holds. A snapshot exists when both do.
+ * Where a writable layer is a whole tree, each change of its image makes another: "upper", "upper.1", "upper.2" ...;
+ * the record says which one counts. Private to image/. */
 #pragma once
 #include "image/image.h"
 #include "image/snapshot-mount.h"
+#include "image/snapshotter.h"
 
 /* Short names of those of @layers (chain ids, lowest first) that make up the image: all, or where a layer is a whole
  * tree the top one. In @arena. All must be there. */
@@ -18,6 +21,22 @@ _must_use_ int volume_mount(struct images *s, const char *id, const char *const 
 _must_use_ int snapshot_mount_at_home(const struct overlay_args *args, int *ret_mount_fd, struct err *err);
 /* Removes what has a folder but no record, or a record but no folder: left over by a crash. Before serving. */
 _must_use_ int snapshots_reconcile(struct images *s, struct err *err);
+
+struct snapshot_record {
+        const char *image;
+        const char **layers, **volumes; /* chain ids, lowest first, NULL-terminated */
+        uint64_t tree;
+};
+/* The snapshot @id: @ret's folder is the caller's to close, the rest lives in @arena. @ret_record may be NULL. */
+_must_use_ int snapshot_load(struct images *s, const char *id, struct arena *arena, struct writable *ret,
+                             struct snapshot_record *ret_record, struct err *err);
+/* In a transaction of the caller's: image, layers and tree become those of @to. */
+_must_use_ int snapshot_change_record(struct images *s, const char *id, const struct snapshot_record *to,
+                                      struct err *err);
+/* The tree @number of the snapshot in the folder @dirfd. */
+struct tree snapshot_tree(const char *id, int dirfd, uint64_t number, struct arena *arena);
+/* The folder of all snapshots, the caller's to close. */
+_must_use_ int snapshots_open(struct images *s, int *ret, struct err *err);
 
 /* What was written above the image, as a folder in overlay's form (@ret_fd, the caller's to close). Where a layer is a
  * whole tree that is made by comparing: nobody may write to it, and snapshot_changes_done() removes it. @ret_fd NULL:

@@ -2,6 +2,7 @@
 /* Snapshots, over layers made here; the rest of struct images is this file's. */
 #undef NDEBUG
 #include <assert.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/btrfs.h>
@@ -57,10 +58,12 @@ int images_rootfd(const struct images *i) {
         return i->root_fd;
 }
 int images_hold(struct images *i, const char *image_id, struct arena *a, const char ***ret, struct err *e) {
-        if (!str_eq(image_id, "sha256:image"))
+        size_t n_layers = image.n - str_eq(image_id, "sha256:lower"); /* without the highest layer */
+
+        if (!str_eq(image_id, "sha256:image") && !str_eq(image_id, "sha256:lower"))
                 return err_set(e, ERR_NOT_FOUND, "no image");
-        *ret = arena_array(a, const char *, image.n + 1);
-        for (size_t n = 0; n < image.n; n++)
+        *ret = arena_array(a, const char *, n_layers + 1);
+        for (size_t n = 0; n < n_layers; n++)
                 (*ret)[n] = image.chains[n];
         i->holds++;
         return 0;
@@ -73,8 +76,8 @@ int images_release(struct images *i, const char *const *layers, struct err *e) {
 
         for (; layers[n]; n++)
                 assert(str_eq(layers[n], image.chains[n % image.n]));
-        assert(n > 0 && n % image.n == 0);
-        i->holds -= (int) (n / image.n);
+        assert(n > 0 && (n % image.n == 0 || n == image.n - 1));
+        i->holds -= n % image.n == 0 ? (int) (n / image.n) : 1;
         return 0;
 }
 
@@ -173,6 +176,78 @@ static void test_life(void) {
         fd_close(fd);
         assert(snapshot_remove(&s, "a", &err) == 0 && snapshot_remove(&s, "a", &err) == 0);
         assert(count() == 0 && s.holds == 0);
+        snprintf(path, sizeof(path), "%s/snapshots", s.root);
+        assert(kit_is_empty(AT_FDCWD, path));
+}
+
+static int write_fails(void *userdata, struct err *e) {
+        (void) userdata;
+        return err_set(e, ERR_EXHAUSTED, "no room");
+}
+
+static int write_note(void *userdata, struct err *e) {
+        (void) userdata;
+        return store_put(s.store, STORE_META, "note", "x", 1, e);
+}
+
+static void expect_written(void) {
+        int fd = must_mount("a");
+
+        kit_expect_file(fd, "dir/inside", "mine");
+        assert(kit_stat(fd, "new").st_size == 1000 && kit_missing(fd, "file") && kit_stat(fd, "to-dir").st_size == 4);
+        assert(kit_stat(fd, "new").st_ino == kit_stat(fd, "dir/link").st_ino);
+        fd_close(fd);
+}
+
+static void expect_one_tree(void) {
+        char path[100];
+        size_t n = 0;
+        DIR *d;
+
+        snprintf(path, sizeof(path), "%s/snapshots/a", s.root);
+        d = opendir(path);
+        for (const struct dirent *e; d && (e = readdir(d));)
+                n += str_after(e->d_name, "upper") != NULL;
+        assert(n == 1 && closedir(d) == 0);
+}
+
+/* What was written stays, and what it was written to does not. */
+static void test_another_image(void) {
+        char path[100];
+        size_t len;
+        void *note;
+        int fd;
+
+        assert(snapshot_create(&s, "a", "sha256:image", NULL, &err) == 0);
+        fd = must_mount("a");
+        write_file(fd, "new", 1000);
+        assert(linkat(fd, "new", fd, "dir/link", 0) == 0 && unlinkat(fd, "file", 0) == 0);
+        assert(fs_write_atomic(fd, "dir/inside", "mine", 4, 0644, false, &err) == 0);
+        fd_close(fd);
+        assert(snapshot_set_image(&s, "a", "sha256:other", write_note, NULL, &err) == -ERR_NOT_FOUND);
+        assert(snapshot_set_image(&s, "a", "sha256:lower", write_fails, NULL, &err) == -ERR_EXHAUSTED);
+        assert(store_get(s.store, STORE_META, "note", &note, &len, &err) == -ERR_NOT_FOUND && s.holds == 1);
+        expect_written();
+        expect_one_tree();
+        fd = must_mount("a");
+        kit_expect_file(fd, "other", "lower");
+        fd_close(fd);
+        assert(snapshot_set_image(&s, "a", "sha256:lower", write_note, NULL, &err) == 0 && s.holds == 1);
+        assert(store_get(s.store, STORE_META, "note", &note, &len, &err) == 0);
+        free(note);
+        expect_written();
+        expect_one_tree();
+        fd = must_mount("a");
+        assert(kit_missing(fd, "other"));
+        fd_close(fd);
+        assert(snapshot_set_image(&s, "a", "sha256:image", write_note, NULL, &err) == 0 && s.holds == 1);
+        assert(snapshots_reconcile(&s, &err) == 0);
+        expect_written();
+        expect_one_tree();
+        fd = must_mount("a");
+        kit_expect_file(fd, "other", "lower");
+        fd_close(fd);
+        assert(snapshot_remove(&s, "a", &err) == 0 && s.holds == 0);
         snprintf(path, sizeof(path), "%s/snapshots", s.root);
         assert(kit_is_empty(AT_FDCWD, path));
 }
@@ -538,6 +613,7 @@ static void test_all(void) {
         set_up();
         test_choice();
         test_life();
+        test_another_image();
         if (str_eq(layers_snapshotter(image.layers)->ops->name, "btrfs"))
                 test_subvolumes();
         if (layers_snapshotter(image.layers)->ops->elsewhere)

@@ -310,11 +310,20 @@ static int load(struct snapshotter *s, struct map *ret, struct err *err) {
 }
 
 static bool is_there(int layers_fd, const char *format, const char *name) {
-        char path[NAME_MAX_LEN + 32];
+        char path[2 * NAME_MAX_LEN + 64];
         struct stat st;
 
         (void) snprintf(path, sizeof(path), "%s/%s", format, name);
         return fstatat(layers_fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+/* "ID.NUMBER", as snapshot_tree() calls it. */
+static bool is_another_tree(int layers_fd, const char *id) {
+        const char *dot = strrchr(id, '.');
+        char path[2 * NAME_MAX_LEN + 32];
+
+        (void) snprintf(path, sizeof(path), "%.*s/upper.%s", (int) (dot ? dot - id : 0), id, dot ? dot + 1 : "");
+        return dot && dot != id && is_there(layers_fd, "../snapshots", path);
 }
 
 static bool has_folder(int layers_fd, const char *name) {
@@ -326,7 +335,8 @@ static bool has_folder(int layers_fd, const char *name) {
         if (!id)
                 return true; /* not of ours */
         (void) snprintf(gone, sizeof(gone), ".gone-%.*s", NAME_MAX_LEN, id);
-        return is_there(layers_fd, "../snapshots", id) || is_there(layers_fd, "../snapshots", gone);
+        return is_there(layers_fd, "../snapshots", id) || is_there(layers_fd, "../snapshots", gone) ||
+               is_another_tree(layers_fd, id);
 }
 
 static void sweep(struct snapshotter *s, int layers_fd, const struct map *there) {

@@ -167,7 +167,6 @@ def test_owners_of_the_image(daemon, images):
                 '1000 1001', '5 6', '0 0', '0 0', '0 0']
 
 
-@overlay_alone('elsewhere a layer is a copy of its image')
 def test_another_image_below(daemon, busybox, images, clean):
     """Its owners are the pod's, and so are those of what the container has written before."""
     ref = images.push(recipes.busybox(Layer().dir('own').file('own/file', 'x', uid=33, gid=44)), 'owners-below')
