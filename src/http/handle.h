@@ -15,9 +15,10 @@ struct handle {
         char *origin;       /* "https://host:port" of the last use */
         struct tls_pin met; /* the certificate that was refused last for its fingerprint; set: met_other */
         bool met_other;
+        uint8_t *gathered; /* HANDLE_GATHER_BYTES; NULL until a sink wants some */
 };
 
-enum { HANDLES_IDLE_MAX = 8 };
+enum { HANDLES_IDLE_MAX = 8, HANDLE_GATHER_BYTES = 256 * 1024 };
 
 struct http {
         pthread_mutex_t lock; /* guards idle and n_idle */

@@ -52,7 +52,8 @@ static int open_part(struct content_writer *w, bool resume, struct err *err) {
                         return 0;
         }
         w->done = 0;
-        return ftruncate(fd, 0) < 0 ? err_sys(err, errno, "empty the file of blob %s", w->digest) : 0;
+        /* ext4 takes any truncation to nothing for a sign that the file is to be on disk when it is closed. */
+        return st.st_size > 0 && ftruncate(fd, 0) < 0 ? err_sys(err, errno, "empty the file of blob %s", w->digest) : 0;
 }
 
 int content_writer_new(struct content *c, const char *digest, uint64_t size, bool resume, struct content_writer **ret,

@@ -17,7 +17,7 @@ enum {
 
 /* When one connection is too few (measured: bench/README.md): it was watched for so long, it is it that is waited for
  * and not who takes the bytes, and what is left is worth the trouble. */
-enum { WATCH_MS = 500, PARTS_MIN_BYTES = 16 * 1024 * 1024, PARTS_MIN_MS = 1000 };
+enum { WATCH_MS = 500, PARTS_MIN_BYTES = 16 * 1024 * 1024, PARTS_MIN_MS = 2000 };
 
 static bool gives_up(int r) {
         return r == -ERR_CANCELLED || r == -ERR_DEADLINE;
@@ -150,6 +150,12 @@ static int take_bytes(const void *data, size_t len, void *userdata, struct err *
         int r = pass_on(data, len, t, err);
 
         now = clock_monotonic_ns();
+        if (!t->now.began_ns) { /* the answer's first bytes have waited for the registry */
+                t->now.began_ns = now;
+                t->now.next_look_ns = now + WATCH_MS * 1000000ull;
+                t->now.from = t->done;
+                return r;
+        }
         t->now.sink_ns += now - began;
         if (r == 0 && parts_would_pay(t, now) && (t->now.parts = parts_reserve(t->source)) > 0)
                 r = err_set(err, ERR_CANCELLED, "others take over");
@@ -187,15 +193,10 @@ static int transfer_once(struct source *s, const struct endpoint *e, const char 
                 .sink = take_bytes, .userdata = t, .offset = t->done, .attempts = e->is_mirror ? 2 : 0
         };
         struct http_response resp = { 0 };
-        uint64_t now = clock_monotonic_ns();
         int r;
 
+        memset(&t->now, 0, sizeof(t->now));
         t->now.resp = &resp;
-        t->now.began_ns = now;
-        t->now.next_look_ns = now + WATCH_MS * 1000000ull;
-        t->now.sink_ns = 0;
-        t->now.from = t->done;
-        t->now.parts = 0;
         r = source_request(s, e, path, &req, &resp, err);
         if (t->now.parts > 0) {
                 r = transfer_parts(s, e, path, t, &resp, err);
