@@ -38,6 +38,8 @@
         X(verb_image_tags)                                                                                             \
         X(verb_image_load)                                                                                             \
         X(verb_image_save)                                                                                             \
+        X(verb_image_from_rootfs)                                                                                      \
+        X(verb_image_export)                                                                                           \
         X(verb_image_mount)                                                                                            \
         X(verb_image_unmount)                                                                                          \
         X(verb_image_push)                                                                                             \

@@ -381,6 +381,39 @@ int admin_load_images(struct grpc_call *call, const ProtobufCMessage *request, v
         return r < 0 ? r : transfer_with(call, request, userdata, run_load, &fd, err);
 }
 
+static int run_import(struct transfer *t, struct err *err) {
+        const Proxmoxlxcri__V1__ImportImageRequest *req = (const Proxmoxlxcri__V1__ImportImageRequest *) t->request;
+        const char **names = arena_array(t->arena, const char *, req->n_names + 1);
+        const char **exclude = arena_array(t->arena, const char *, req->n_exclude + 1);
+        const struct image_import_args args = { .fd = t->fds[0],
+                                                .exclude = exclude,
+                                                .names = names,
+                                                .changes = changes_of(req->changes, req->n_changes, t->arena),
+                                                .n_changes = req->n_changes,
+                                                .comment = req->comment,
+                                                .cancel_fd = t->cancel_fd,
+                                                .progress = note_progress,
+                                                .userdata = t };
+
+        for (size_t i = 0; i < req->n_names; i++)
+                names[i] = req->names[i];
+        for (size_t i = 0; i < req->n_exclude; i++)
+                exclude[i] = req->exclude[i];
+        return images_import(t->admin->images, &args, t->arena, &t->image_id, err);
+}
+
+int admin_import_image(struct grpc_call *call, const ProtobufCMessage *request, void *userdata, struct err *err) {
+        const Proxmoxlxcri__V1__ImportImageRequest *req = (const Proxmoxlxcri__V1__ImportImageRequest *) request;
+        _cleanup_(fd_closep) int fd = -1;
+        int r;
+
+        if (req->n_names > SAVED_MAX || req->n_changes > CHANGES_MAX || req->n_exclude > SAVED_MAX)
+                return err_set(err, ERR_INVALID, "more than %d names, %d changes or %d paths", SAVED_MAX, CHANGES_MAX,
+                               SAVED_MAX);
+        r = grpc_call_take_fd(call, req->descriptor, &fd, err);
+        return r < 0 ? r : transfer_with(call, request, userdata, run_import, &fd, err);
+}
+
 /* --- artifacts --------------------------------------------------------------------------------------------------- */
 
 static void close_all(int *fds, size_t n) {

@@ -25,7 +25,7 @@ struct admin {
         void *userdata;
 };
 
-enum { ADMIN_N_METHODS = 29 };
+enum { ADMIN_N_METHODS = 30 };
 /* Fills @ret with the service's methods. */
 void admin_methods(struct admin *admin, struct grpc_method ret[ADMIN_N_METHODS]);
 
@@ -40,6 +40,7 @@ int admin_fetch_blobs(struct grpc_call *call, const ProtobufCMessage *request, v
 int admin_inspect_remote(struct grpc_call *call, const ProtobufCMessage *request, ProtobufCMessage **ret,
                          void *userdata, struct err *err);
 int admin_edit_image(struct grpc_call *call, const ProtobufCMessage *request, void *userdata, struct err *err);
+int admin_import_image(struct grpc_call *call, const ProtobufCMessage *request, void *userdata, struct err *err);
 int admin_load_images(struct grpc_call *call, const ProtobufCMessage *request, void *userdata, struct err *err);
 int admin_commit_container(struct grpc_call *call, const ProtobufCMessage *request, void *userdata, struct err *err);
 int admin_copy_image(struct grpc_call *call, const ProtobufCMessage *request, void *userdata, struct err *err);

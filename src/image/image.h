@@ -356,6 +356,22 @@ struct image_commit_args {
 _must_use_ int images_commit(struct images *s, const struct image_commit_args *args, struct arena *arena,
                              const char **ret_id, struct err *err);
 
+struct image_import_args {
+        int fd; /* borrowed: a folder, or an archive of one (tar, perhaps with gzip or zstd) in a file or a pipe */
+        const char *const *exclude; /* paths in the folder to leave out, with all below; NULL-terminated, or NULL */
+        const char *const *names;   /* as people write them, NULL-terminated; they move here from other images */
+        const struct image_change *changes; /* of an empty config */
+        size_t n_changes;
+        const char *comment; /* in its history; NULL: none */
+        int cancel_fd;       /* these three as in image_load_args */
+        void (*progress)(const struct image_progress *p, size_t layer, size_t n_layers, void *userdata);
+        void *userdata;
+};
+/* An image of one layer, with those files. The same folder, or archive, is the same layer, byte for byte. ERR_INVALID:
+ * it is no archive, or cut off, or has a file that no layer can have; ERR_EXHAUSTED past the limits of pulls;
+ * ERR_DENIED with the kind IMAGE_ERR_SIGNATURE: the signature policy (transport "tarball"). */
+_must_use_ int images_import(struct images *s, const struct image_import_args *args, struct arena *arena,
+                             const char **ret_id, struct err *err);
 /* Remove the image behind @ref with all its names; missing is fine. Layers that a snapshot or another image uses stay.
  */
 _must_use_ int images_remove(struct images *s, const char *ref, struct err *err);

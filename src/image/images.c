@@ -15,6 +15,7 @@
 #include "image/copy.h"
 #include "image/derive.h"
 #include "image/flights.h"
+#include "image/import.h"
 #include "image/load.h"
 #include "image/mountpoint.h"
 #include "image/push.h"
@@ -394,6 +395,22 @@ int images_tag(struct images *s, const char *ref, const char *const *names, stru
         if (r == 0)
                 r = records_tag(s->records, ref, full, err);
         return r < 0 ? err_wrap(err, "name image %.200s", ref) : 0;
+}
+
+int images_import(struct images *s, const struct image_import_args *args, struct arena *arena, const char **ret_id,
+                  struct err *err) {
+        _cleanup_(arena_freep) struct arena *own = arena_new(PULL_ARENA_MAX);
+        struct image_import_args full = *args;
+        const char *id = NULL, **names;
+        int r = full_names(args->names, own, &names, err);
+
+        full.names = names;
+        if (r == 0)
+                r = import_run(&s->pull_env, &full, own, &id, err);
+        if (r < 0)
+                return err_wrap(err, "make an image of files");
+        *ret_id = arena_strdup(arena, id);
+        return 0;
 }
 
 int images_edit(struct images *s, const struct image_edit_args *args, struct arena *arena, const char **ret_id,

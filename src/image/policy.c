@@ -273,17 +273,19 @@ static int parse_docker(const json_t *docker, struct arena *arena, struct policy
         return r;
 }
 
-static const char *const load_transports[] = { "oci", "oci-archive", "docker-archive" };
+static const char *const load_transports[] = { "oci", "oci-archive", "docker-archive", "tarball" };
 
-/* As containers/image has it: paths in full, and none for docker-archive. */
+/* As containers/image has it: paths in full, and none for docker-archive and tarball. */
 static int check_load_scope(const char *transport, const char *s, struct err *err) {
         bool is_path = s[0] == '/' && s[1] && !strstr(s, "//") && !strstr(s, "/./") && !strstr(s, "/../") &&
                        !str_ends_with(s, "/") && !str_ends_with(s, "/.") && !str_ends_with(s, "/..");
 
-        if (!*s || (is_path && !str_eq(transport, "docker-archive")))
+        bool has_paths = !str_eq(transport, "docker-archive") && !str_eq(transport, "tarball");
+
+        if (!*s || (is_path && has_paths))
                 return 0;
         return err_set(err, ERR_INVALID, "scope \"%.200s\" of the transport \"%s\" is no %s: nothing would match it", s,
-                       transport, str_eq(transport, "docker-archive") ? "empty one" : "absolute path");
+                       transport, has_paths ? "absolute path" : "empty one");
 }
 
 static int parse_loads(const json_t *transports, struct arena *arena, struct policy *ret, struct err *err) {

@@ -472,7 +472,7 @@ static int walk(struct tree *t, struct err *err) {
 
                 r = l->at < l->n ? visit(t, l->sorted[l->at++], err) : leave(t, err);
         }
-        if (r == 0)
+        if (r == 0 && !t->args->open_end)
                 r = put(t, end, sizeof(end), err);
         return r == 0 ? flush(t, err) : r;
 }

@@ -25,6 +25,7 @@ struct tar_tree_args {
         int root_fd; /* the folder, open for reading; borrowed */
         enum tar_tree_kind kind;
         const char *prefix; /* of each name: "./", or NULL: none. The root is "./" anyway */
+        bool open_end;      /* without the end mark: more entries follow */
         /* The archive's bytes, in pieces of up to 256 KiB. Not 0: stops, and is returned. */
         int (*write)(const void *data, size_t len, void *userdata, struct err *err);
         /* A user namespace whose ids on disk are the host's: owners, ACLs and capabilities are told as seen inside,
@@ -36,5 +37,5 @@ struct tar_tree_args {
         void (*skipped)(const char *path, const char *why, void *userdata);
         void *userdata;
 };
-/* Ends with the archive's end mark. ERR_EXHAUSTED: a folder, or the hardlinks, need more than 256 MiB of names. */
+/* ERR_EXHAUSTED: a folder, or the hardlinks, need more than 256 MiB of names. */
 _must_use_ int tar_tree(const struct tar_tree_args *args, struct err *err);

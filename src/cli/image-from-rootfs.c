@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* image from-rootfs - an image of one layer out of a folder, an archive, a disk image or a dataset. What has a file
+ * system in it is mounted in a mount namespace of our own, which ends with us; the daemon reads what is open here. */
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "base/cleanup.h"
+#include "base/str.h"
+#include "cli/image-changes.h"
+#include "cli/image-export.h"
+#include "cli/json.h"
+#include "cli/pull.h"
+#include "cli/verbs.h"
+
+enum { MAGIC_BYTES = 2048, NAMES_MAX = 256 };
+
+static const struct cli_option options[] = {
+        { 'c', "change", "INSTRUCTION",
+          "of a Dockerfile: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME, WORKDIR; may be "
+          "repeated" },
+        CLI_CHANGE_OPTIONS,
+        { 'm', "message", "TEXT", "about it, in its history" },
+        { 0, "exclude", "PATH",
+          "leave this out, with all below (of folders, disk images and datasets); may be repeated" },
+        { 'q', "quiet", NULL, "no progress" },
+        { 0 },
+};
+
+struct source {
+        const char *name;
+        int fd;       /* what the daemon reads */
+        char *folder; /* a file system is mounted there, in our own namespace */
+        pid_t child;  /* which writes into fd; 0: none */
+        const char *program;
+        const char *exclude[NAMES_MAX];
+        size_t n_exclude;
+};
+
+static void source_done(struct source *s) {
+        (void) fd_close(s->fd);
+        if (s->folder) {
+                (void) umount2(s->folder, MNT_DETACH);
+                (void) rmdir(s->folder);
+        }
+        if (s->child > 0) {
+                (void) kill(s->child, SIGKILL);
+                (void) waitpid(s->child, NULL, 0);
+        }
+        free(s->folder);
+}
+
+/* --- what has a file system in it ----------------------------------------------------------------------------------
+ */
+
+/* Nobody else sees the mount, and it goes with this process, however that ends. */
+static int mount_alone(struct source *s, const char *what, const char *type, const char *how, const char *package,
+                       struct err *err) {
+        char folder[] = "/tmp/proxmox-lxcri-rootfs.XXXXXX";
+        const char *const argv[] = { "mount", "-t", type, "-o", how, what, folder, NULL };
+        int r;
+
+        if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+                return err_sys(err, errno, "make a mount namespace");
+        if (!mkdtemp(folder))
+                return err_sys(err, errno, "make a folder to mount on");
+        s->folder = strdup(folder);
+        r = export_run_program(argv, package, err);
+        if (r < 0)
+                return r;
+        s->fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        return s->fd < 0 ? err_sys(err, errno, "open what is mounted") : 0;
+}
+
+static int open_ext4(struct source *s, struct err *err) {
+        s->exclude[s->n_exclude++] = "lost+found";
+        return mount_alone(s, s->name, "ext4", "loop,ro,noload,nosuid,nodev,noexec", "mount", err);
+}
+
+static int open_squashfs(struct source *s, struct err *err) {
+        return mount_alone(s, s->name, "squashfs", "loop,ro,nosuid,nodev,noexec", "mount", err);
+}
+
+static int open_zfs(struct source *s, struct err *err) {
+        return mount_alone(s, s->name, "zfs",
+                           strchr(s->name, '@') ? "ro,nosuid,nodev,noexec" : "zfsutil,ro,nosuid,nodev,noexec",
+                           "zfsutils-linux", err);
+}
+
+/* --- archives ------------------------------------------------------------------------------------------------------
+ */
+
+/* gzip and zstd the daemon knows itself. */
+static int decompress(struct source *s, const char *program, const char *package, struct err *err) {
+        const char *const argv[] = { program, "-dc", NULL };
+        posix_spawn_file_actions_t actions;
+        int pipe_fds[2], e;
+
+        if (pipe2(pipe_fds, O_CLOEXEC) < 0)
+                return err_sys(err, errno, "make a pipe");
+        (void) posix_spawn_file_actions_init(&actions);
+        (void) posix_spawn_file_actions_adddup2(&actions, s->fd, 0);
+        (void) posix_spawn_file_actions_adddup2(&actions, pipe_fds[1], 1);
+        e = posix_spawnp(&s->child, program, &actions, NULL, (char *const *) (uintptr_t) argv, environ);
+        (void) posix_spawn_file_actions_destroy(&actions);
+        (void) close(pipe_fds[1]);
+        (void) fd_close(s->fd);
+        s->fd = pipe_fds[0];
+        s->program = program;
+        if (e == 0)
+                return 0;
+        s->child = 0;
+        return e == ENOENT ? err_set(err, ERR_PRECONDITION, "%s is not installed: it is in the package %s", program,
+                                     package)
+                           : err_sys(err, e, "start %s", program);
+}
+
+/* Did all come that was to come? */
+static int end_source(struct source *s, struct err *err) {
+        int status = 0;
+
+        if (s->child == 0)
+                return 0;
+        s->fd = fd_close(s->fd);
+        while (waitpid(s->child, &status, 0) < 0 && errno == EINTR)
+                continue;
+        s->child = 0;
+        return status == 0 ? 0 : err_set(err, ERR_DATA_LOSS, "%s failed: the archive is damaged", s->program);
+}
+
+/* --- which it is ---------------------------------------------------------------------------------------------------
+ */
+
+static bool has(const uint8_t *data, size_t len, size_t at, const void *magic, size_t n) {
+        return at + n <= len && memcmp(data + at, magic, n) == 0;
+}
+
+static int open_file(struct source *s, struct err *err) {
+        uint8_t magic[MAGIC_BYTES];
+        ssize_t n = pread(s->fd, magic, sizeof(magic), 0);
+        size_t len = n > 0 ? (size_t) n : 0;
+
+        if (n < 0 && errno != ESPIPE)
+                return err_sys(err, errno, "read %.300s", s->name);
+        if (has(magic, len, 1024 + 56, "\x53\xef", 2)) {
+                s->fd = fd_close(s->fd);
+                return open_ext4(s, err);
+        }
+        if (has(magic, len, 0, "hsqs", 4)) {
+                s->fd = fd_close(s->fd);
+                return open_squashfs(s, err);
+        }
+        if (has(magic, len, 0,
+                "\xfd"
+                "7zXZ",
+                5))
+                return decompress(s, "xz", "xz-utils", err);
+        return has(magic, len, 0, "BZh", 3) ? decompress(s, "bzip2", "bzip2", err) : 0;
+}
+
+/* A folder with rootfs.tar.xz in it is what lxc-create's template "local" takes. */
+static int open_folder(struct source *s, struct err *err) {
+        static const char *const names[] = { "rootfs.tar.xz", "rootfs.tar.gz", "rootfs.tar.zst", "rootfs.tar" };
+
+        for (size_t i = 0; i < ELEMENTSOF(names); i++) {
+                int fd = faccessat(s->fd, "meta.tar.xz", F_OK, 0) == 0 || faccessat(s->fd, "meta.tar", F_OK, 0) == 0
+                                 ? openat(s->fd, names[i], O_RDONLY | O_CLOEXEC)
+                                 : -1;
+
+                if (fd >= 0) {
+                        (void) close(s->fd);
+                        s->fd = fd;
+                        return open_file(s, err);
+                }
+        }
+        return 0;
+}
+
+static int open_source(struct source *s, struct err *err) {
+        struct stat st;
+
+        if (str_eq(s->name, "-")) {
+                s->fd = dup(STDIN_FILENO);
+                return s->fd < 0 ? err_sys(err, errno, "take the standard input") : 0;
+        }
+        if (str_after(s->name, "zfs:")) {
+                s->name += strlen("zfs:");
+                return open_zfs(s, err);
+        }
+        s->fd = open(s->name, O_RDONLY | O_CLOEXEC);
+        if (s->fd < 0 || fstat(s->fd, &st) < 0)
+                return err_sys(err, errno, "open %.300s", s->name);
+        return S_ISDIR(st.st_mode) ? open_folder(s, err) : open_file(s, err);
+}
+
+/* --- the verb ------------------------------------------------------------------------------------------------------
+ */
+
+static int remove_image(struct cli *cli, const char *id) {
+        Runtime__V1__RemoveImageRequest req = RUNTIME__V1__REMOVE_IMAGE_REQUEST__INIT;
+        Runtime__V1__ImageSpec spec = RUNTIME__V1__IMAGE_SPEC__INIT;
+        Runtime__V1__RemoveImageResponse *res;
+        struct err ignored;
+
+        spec.image = (char *) (uintptr_t) id;
+        req.image = &spec;
+        return cli_call(cli, "/runtime.v1.ImageService/RemoveImage", &req.base,
+                        &runtime__v1__remove_image_response__descriptor, CLI_TIMEOUT_MS, &res, &ignored);
+}
+
+static int import(struct cli *cli, struct source *s, Proxmoxlxcri__V1__ImportImageRequest *req, bool quiet,
+                  struct transfer_result *ret, struct err *err) {
+        const struct transfer t = {
+                .method = "/proxmoxlxcri.v1.Admin/ImportImage", .request = &req->base, .name = s->name, .quiet = quiet
+        };
+        int r = open_source(s, err);
+
+        if (r < 0)
+                return r;
+        req->descriptor = s->fd;
+        req->exclude = (char **) (uintptr_t) s->exclude;
+        req->n_exclude = s->n_exclude;
+        r = cli_transfer(cli, &t, ret, err);
+        if (r < 0)
+                return r;
+        r = end_source(s, err);
+        if (r < 0)
+                (void) remove_image(cli, ret->image_id);
+        return r;
+}
+
+static int run(struct cli *cli, const struct cli_args *args) {
+        Proxmoxlxcri__V1__ImportImageRequest req = PROXMOXLXCRI__V1__IMPORT_IMAGE_REQUEST__INIT;
+        _cleanup_(source_done) struct source s = { .name = args->rest[0], .fd = -1 };
+        struct image_changes *changes = arena_new_of(cli->arena, struct image_changes);
+        char *names[] = { (char *) (uintptr_t) args->rest[1] };
+        struct transfer_result result;
+        const char *text;
+        struct err err;
+
+        changes->arena = cli->arena;
+        for (size_t it = 0; (text = args_next(args, "change", &it));)
+                if (changes_of_instruction(changes, text, &err) < 0)
+                        return cli_usage(&verb_image_from_rootfs, "%s", err.msg);
+        if (changes_of_options(changes, args, &err) < 0)
+                return cli_usage(&verb_image_from_rootfs, "%s", err.msg);
+        for (size_t it = 0; s.n_exclude < NAMES_MAX - 1 && (text = args_next(args, "exclude", &it));)
+                s.exclude[s.n_exclude++] = text + strspn(text, "/");
+        req.names = names;
+        req.n_names = args->n_rest - 1;
+        req.changes = changes->list;
+        req.n_changes = changes->n;
+        req.comment = (char *) (uintptr_t) (args_value(args, "message") ?: "");
+        cli_catch_signals();
+        if (import(cli, &s, &req, args_has(args, "quiet"), &result, &err) < 0)
+                return cli_interrupted() ? 130 : cli_fail(&err);
+        if (cli->json)
+                json_print(json_pack("{s:s}", "id", result.image_id));
+        else
+                printf("%s\n", result.image_id);
+        return EXIT_FINE;
+}
+
+const struct cli_verb verb_image_from_rootfs = {
+        .name = "image from-rootfs",
+        .args = "SOURCE [NAME]",
+        .help = "Make an image of one layer out of files",
+        .description = "SOURCE is a folder; a tar archive (also with gzip, zstd, xz, bzip2), which Proxmox's templates "
+                       "are; LXC's (a folder with\n"
+                       "meta.tar.xz and rootfs.tar.xz); a file with ext4 or squashfs in it; \"zfs:DATASET\" or "
+                       "\"zfs:DATASET@SNAPSHOT\"; or \"-\": an\n"
+                       "archive on standard input. Prints the id, as \"podman import\". Disk images are mounted: the "
+                       "kernel reads them, so take those\n"
+                       "alone whose maker you trust.",
+        .options = options,
+        .fn = run,
+        .min_args = 1,
+        .max_args = 2,
+};

@@ -1,0 +1,262 @@
+"""image export and image from-rootfs: files of an image as archives, folders, disk images and templates, and back."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import stat
+import subprocess
+import tarfile
+import time
+
+import pytest
+
+import images as recipes
+from cri import eventually
+from oci import Image, Layer
+
+pytestmark = [pytest.mark.ours, pytest.mark.same_anywhere]
+
+NAME = 'made.example/it:1'
+CAPS = bytes.fromhex('0100000200200000000000000000000000000000').decode()
+SECONDS = 1234567890
+
+
+def tree(path):
+    """All that there is below: kind, mode, owner, time, links, attributes, contents."""
+    found, links = {}, {}
+    for top, folders, files in os.walk(path):
+        for name in ['.', *folders, *files] if top == str(path) else [*folders, *files]:
+            one = os.path.join(top, name)
+            s = os.lstat(one)
+            kind = stat.S_IFMT(s.st_mode)
+            what = [oct(s.st_mode), s.st_uid, s.st_gid, s.st_mtime_ns]
+            what.append({a: os.getxattr(one, a, follow_symlinks=False).hex()
+                         for a in sorted(os.listxattr(one, follow_symlinks=False)) if a != 'security.selinux'})
+            if kind == stat.S_IFLNK:
+                what.append(os.readlink(one))
+            elif kind == stat.S_IFREG:
+                with open(one, 'rb') as f:
+                    what.append(f.read())
+            elif kind in (stat.S_IFCHR, stat.S_IFBLK):
+                what.append(s.st_rdev)
+            relative = os.path.relpath(one, path)
+            if kind != stat.S_IFDIR and s.st_nlink > 1:
+                what.append(links.setdefault((s.st_dev, s.st_ino), relative))
+            found[relative] = what
+    return found
+
+
+def rich(nanoseconds=True):
+    """An image with all kinds of files; two layers, the upper one hides a file of the lower."""
+    low = (Layer().dir('etc').file('etc/os-release', 'ID=debian\n').file('etc/gone', 'x').dir('dev')
+           .dir('a', mode=0o1777, uid=5, gid=6).file('a/suid', 'text', mode=0o4755, uid=4000000, gid=3)
+           .file('a/caps', 'cap', mode=0o755, xattrs={'security.capability': CAPS, 'trusted.note': 'n\0te'})
+           .hardlink('a/zlink', 'a/suid').symlink('a/symlink', '../nowhere').device('a/null', 'c', 1, 3).fifo('a/fifo')
+           .file('a/' + 'n' * 200, 'long').file('a/umläut', 'utf').file('a/big', random.Random(1).randbytes(2500000))
+           .file('a/old', 'o', mtime=SECONDS + (0.5 if nanoseconds else 0)))
+    return Image([low, Layer().file('etc/.wh.gone').file('etc/new', 'y')], {'Cmd': ['/a/suid']})
+
+
+@pytest.fixture(name='rich_image')
+def fixture_rich_image(images, daemon):
+    ref = images.push(rich(), 'convert-rich')
+    daemon.pull(ref)
+    return ref
+
+
+@pytest.fixture(name='made')
+def fixture_made(daemon, rich_image, clean):
+    """from-rootfs with these words -> id; it goes afterwards."""
+    ids = set()
+
+    def make(*args, **more):
+        done = daemon.runtime.cli('image', 'from-rootfs', '-q', *args, **more).stdout.strip()
+        ids.add(done)
+        return done
+
+    yield make
+    if ids:
+        daemon.runtime.cli('image', 'rm', '-f', *ids)
+
+
+@pytest.fixture(name='mounted')
+def fixture_mounted(daemon, rich_image, clean):
+    paths = []
+
+    def mount(image):
+        paths.append(daemon.runtime.cli('image', 'mount', image).stdout.strip())
+        return paths[-1]
+
+    yield mount
+    for path in paths:
+        daemon.runtime.cli('image', 'unmount', path)
+
+
+def layer_of(daemon, image, tmp_path):
+    """Digests of its layers."""
+    where = tmp_path / f'layout-{time.monotonic_ns()}'
+    daemon.runtime.cli('image', 'save', '-q', '--format', 'oci-dir', '-o', where, image)
+    read = lambda digest: json.loads((where / 'blobs/sha256' / digest[7:]).read_text())
+    manifest = read(json.loads((where / 'index.json').read_text())['manifests'][0]['digest'])
+    return [one['digest'] for one in manifest['layers']], read(manifest['config']['digest'])
+
+
+def whole_seconds(found):
+    return {name: [*what[:3], what[3] // 10**9, *what[4:]] for name, what in found.items()}
+
+
+FORMATS = {'tar': 'out.tar', 'tar.gz': 'out.tar.gz', 'tar.zst': 'out.tar.zst', 'rootfs-dir': 'out', 'ext4': 'out.ext4',
+           'squashfs': 'out.squashfs', 'proxmox-template': 'out_1_amd64.tar.zst', 'lxc-template': 'out'}
+
+
+@pytest.mark.parametrize('form', FORMATS)
+def test_round_trip(daemon, rich_image, made, mounted, tmp_path, form):
+    """Out, back in, and the files are the same; the same again is the same layer."""
+    if form in ('ext4', 'squashfs') and not os.path.exists('/dev/loop-control'):
+        pytest.skip('there are no loop devices here')
+    out = tmp_path / FORMATS[form]
+    said = daemon.runtime.cli('image', 'export', '--format', form, '-o', out, rich_image)
+    assert said.stdout.strip() == str(out)
+    assert os.listdir(tmp_path) == [FORMATS[form]], 'nothing else is left'
+    first = made(out, NAME)
+    assert made(out, NAME + '-again') != '' and daemon.runtime.cli('image', 'ls').stdout.count('made.example/it') == 2
+    assert layer_of(daemon, NAME, tmp_path)[0] == layer_of(daemon, NAME + '-again', tmp_path)[0]
+    ours, theirs = tree(mounted(rich_image)), tree(mounted(first))
+    if form in ('ext4', 'squashfs'): # what they can't hold, or what makes them doesn't
+        ours, theirs = whole_seconds(ours), whole_seconds(theirs)
+    if form == 'ext4':
+        ours['.'][3] = theirs['.'][3] # mkfs.ext4 keeps that of no root folder
+    assert theirs == ours and 'etc/gone' not in ours and len(ours) > 15
+
+
+def test_a_folder_is_an_image_that_runs(daemon, made, tmp_path):
+    """With a config of its own; the same folder is the same layer, whatever the order of its names on disk."""
+    for at in ('one', 'two'):
+        names = ['b', 'a', 'c'] if at == 'one' else ['c', 'b', 'a']
+        for name in names:
+            os.makedirs(tmp_path / at / 'data' / name)
+            os.utime(tmp_path / at / 'data' / name, (SECONDS, SECONDS))
+        shutil.copy('/bin/busybox', tmp_path / at)
+        for name in ('data', 'busybox', '.'):
+            os.utime(tmp_path / at / name, (SECONDS, SECONDS))
+    made(tmp_path / 'one', NAME, '--entrypoint', '["/busybox"]', '-c', 'CMD ["sleep", "1000"]', '--env', 'A=b', '-l', 'x=y',
+         '--workdir', '/data', '--user', '7:8', '-m', 'of a folder')
+    made(tmp_path / 'two', NAME + '-two')
+    layers, config = layer_of(daemon, NAME, tmp_path)
+    assert layers == layer_of(daemon, NAME + '-two', tmp_path)[0]
+    assert config['config']['Labels'] == {'x': 'y'} and config['history'][-1]['comment'] == 'of a folder'
+    with daemon.pod() as pod:
+        container = pod.run(NAME)
+        said = container.output('/busybox', 'sh', '-c', 'echo $A; pwd; /busybox id -u; /busybox id -g')
+        assert said.split() == ['b', '/data', '7', '8']
+    daemon.runtime.cli('image', 'verify', NAME)
+
+
+@pytest.mark.parametrize('program, suffix', [('gzip', 'gz'), ('zstd', 'zst'), ('xz', 'xz'), ('bzip2', 'bz2'), (None, 'tar')])
+def test_archives(daemon, made, tmp_path, program, suffix):
+    """GNU tar's, compressed by these; one that is cut off makes no image."""
+    (tmp_path / 'in').mkdir()
+    (tmp_path / 'in/file').write_bytes(os.urandom(100000))
+    subprocess.run(['tar', '-C', tmp_path / 'in', '-cf', tmp_path / 'a.tar', '.'], check=True)
+    whole = tmp_path / ('a.tar' if suffix == 'tar' else f'a.tar.{suffix}')
+    if program:
+        subprocess.run([program, '-k', '-q', tmp_path / 'a.tar'], check=True)
+    image = made(whole, NAME)
+    with open(whole, 'rb') as f:
+        if suffix in ('tar', 'gz', 'zst'):
+            made('-', NAME + '-stdin', stdin=f)
+            assert layer_of(daemon, NAME, tmp_path)[0] == layer_of(daemon, NAME + '-stdin', tmp_path)[0]
+    before = daemon.runtime.cli('image', 'ls').stdout
+    for cut in (whole.stat().st_size - 11000 if suffix == 'tar' else whole.stat().st_size // 2, 51200 if suffix == 'tar' else 100):
+        (tmp_path / 'cut').write_bytes(whole.read_bytes()[:cut])
+        done = daemon.runtime.cli('image', 'from-rootfs', '-q', tmp_path / 'cut', 'cut.example/it:1', check=False)
+        assert done.returncode == 1 and not done.stdout, done
+    assert daemon.runtime.cli('image', 'ls').stdout == before and image
+
+
+def refused(daemon, *args, words=()):
+    done = daemon.runtime.cli('image', *args, check=False)
+    assert done.returncode in (1, 2) and all(word in done.stderr for word in words), done
+
+
+def test_refused(daemon, rich_image, tmp_path, clean):
+    """Said clearly, and nothing is left."""
+    refused(daemon, 'from-rootfs', tmp_path / 'none', words=['open', 'none'])
+    (tmp_path / 'text').write_text('no archive' * 1000)
+    refused(daemon, 'from-rootfs', tmp_path / 'text', words=['end mark'])
+    (tmp_path / 'folder').mkdir()
+    (tmp_path / 'folder/.wh.name').touch()
+    refused(daemon, 'from-rootfs', tmp_path / 'folder', words=['.wh.name'])
+    refused(daemon, 'export', rich_image, words=['--format'])
+    refused(daemon, 'export', '--format', 'cpio', rich_image, words=['cpio'])
+    refused(daemon, 'export', '--format', 'ext4', rich_image, words=['-o'])
+    refused(daemon, 'export', '--format', 'tar', '-o', tmp_path / 'no/such', rich_image, words=['no/such'])
+    refused(daemon, 'export', '--format', 'tar', '-o', tmp_path / 'x', 'none.example/x:1', words=['none.example/x'])
+    refused(daemon, 'export', '--format', 'rootfs-dir', '-o', tmp_path / 'folder', rich_image, words=['not empty'])
+    refused(daemon, 'export', '--format', 'ext4', '--size', '1M', '-o', tmp_path / 'small', rich_image, words=['--size'])
+    assert sorted(os.listdir(tmp_path)) == ['folder', 'text'] and os.listdir(tmp_path / 'folder') == ['.wh.name']
+
+
+@pytest.mark.parametrize('form, how', [('tar', signal.SIGINT), ('tar', signal.SIGKILL), ('rootfs-dir', signal.SIGKILL)])
+def test_killed(daemon, images, tmp_path, form, how, clean):
+    """Neither a mount nor half of anything stays."""
+    ref = images.push(Image([Layer().file('random', random.Random(2).randbytes(30 << 20))]), 'convert-big')
+    daemon.pull(ref)
+    where = ['-o', tmp_path / 'out'] if form == 'rootfs-dir' else []
+    export = subprocess.Popen([daemon.runtime.program(), '--socket', daemon.runtime.socket, 'image', 'export', '--format', form,
+                               *where, ref], stdout=subprocess.PIPE)
+    is_mounted = lambda: 'lxcri-image.' in open('/proc/self/mounts').read()
+    eventually(is_mounted)
+    if form == 'tar':
+        assert export.stdout.read(1) # and no more: it waits
+    export.send_signal(how)
+    left = [] if export.wait() else ['out'] # it was quicker
+    assert left == [] or form == 'rootfs-dir'
+    eventually(lambda: not is_mounted())
+    eventually(lambda: os.listdir(tmp_path) == left)
+    export.stdout.close()
+    daemon.runtime.cli('image', 'rm', ref)
+
+
+def test_full_disk(daemon, rich_image, tmp_path, clean):
+    """Said, and nothing is left."""
+    subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=1m', 'small', tmp_path], check=True)
+    try:
+        for form in ('tar', 'rootfs-dir', 'squashfs', 'ext4'):
+            done = daemon.runtime.cli('image', 'export', '--format', form, '-o', tmp_path / 'out', rich_image, check=False)
+            assert done.returncode == 1 and 'export' in done.stderr, done
+            assert os.listdir(tmp_path) == []
+    finally:
+        subprocess.run(['umount', tmp_path], check=True)
+
+
+def test_template_for_proxmox(daemon, rich_image, tmp_path, clean):
+    """Called as Proxmox VE wants it, with names that it can leave out."""
+    out = daemon.runtime.cli('image', 'export', '--format', 'proxmox-template', '-o', tmp_path, rich_image).stdout.strip()
+    name = os.path.basename(out)
+    assert name.startswith('convert-rich_1_') and name.endswith('.tar.zst')
+    plain = subprocess.run(['zstd', '-dc', out], check=True, capture_output=True).stdout
+    (tmp_path / 'plain.tar').write_bytes(plain)
+    with tarfile.open(tmp_path / 'plain.tar') as archive:
+        names = archive.getnames()
+    assert './etc/os-release' in names and all(one == '.' or one.startswith('./') for one in names)
+    (tmp_path / 'to').mkdir()
+    subprocess.run(['tar', 'xpf', out, '--numeric-owner', '--skip-old-files', '--anchored', '--exclude', './dev/*', '-C',
+                    tmp_path / 'to'], check=True)
+    os.unlink(tmp_path / 'plain.tar')
+
+
+def test_template_for_lxc(daemon, images, tmp_path, clean):
+    """lxc-create makes a container of it."""
+    ref = images.push(recipes.busybox(), 'convert-lxc')
+    daemon.pull(ref)
+    daemon.runtime.cli('image', 'export', '--format', 'lxc-template', '-o', tmp_path / 'template', ref)
+    done = subprocess.run(['lxc-create', '-P', tmp_path / 'lxc', '-n', 'it', '-t', 'local', '--', '--metadata',
+                           tmp_path / 'template/meta.tar.xz', '--fstree', tmp_path / 'template/rootfs.tar.xz'],
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done
+    assert 'lxc.include' in (tmp_path / 'lxc/it/config').read_text()
+    assert (tmp_path / 'lxc/it/rootfs/bin/busybox').exists()
+    daemon.runtime.cli('image', 'rm', ref)
