@@ -505,8 +505,8 @@ _must_use_ int snapshot_mount(struct images *s, const char *id, const struct sna
 /* Of one made by snapshot_create_at() all but its home. */
 _must_use_ int snapshot_remove(struct images *s, const char *id, struct err *err); /* missing is fine */
 /* The image below it becomes @image_id (full id), what was written above stays; nothing has it mounted. @write is
- * called within the transaction that does it, for what is to change with it in the store, and may fail. Durable. Where a layer
- * is a copy of the image, another copy is made, which takes its time and room. */
+ * called within the transaction that does it, for what is to change with it in the store, and may fail. Durable. Where
+ * a layer is a copy of the image, another copy is made, which takes its time and room. */
 _must_use_ int snapshot_set_image(struct images *s, const char *id, const char *image_id,
                                   int (*write)(void *userdata, struct err *err), void *userdata, struct err *err);
 struct snapshot_volume {
