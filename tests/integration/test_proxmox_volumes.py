@@ -16,6 +16,7 @@ import time
 import grpc
 import pytest
 
+import images as recipes
 import proxmox
 from conftest import AS_PROXMOX, WARM_POOL, Daemon, make_daemon
 from cri import NOTREADY, READY, RUNNING, SLOW, eventually
@@ -530,3 +531,21 @@ def test_reconciled_while_gone(daemon, busybox, cluster):
     pod.remove()
 
 
+def test_commit_and_another_image(daemon, busybox, images):
+    """Of a layer that is on the Proxmox container's volume: its files are read from there, and stay there."""
+    ref = images.push(recipes.marked('below'), 'below')
+    daemon.pull(ref)
+    with daemon.pod() as pod:
+        container = pod.sh(busybox, 'echo mine >/mine; chown 5:6 /mine; rm /bin/env; ' + FOR_EVER)
+        eventually(lambda: container.exec('sh', '-c', '[ $(stat -c %u /mine) = 5 ]').exit_code == 0)
+        daemon.runtime.cli('image', 'commit', '-q', container.id, 'localhost/committed:1')
+        other = pod.sh('localhost/committed:1', FOR_EVER)
+        for one in (container, other):
+            assert one.output('stat', '-c', '%u:%g %s', '/mine') == '5:6 5' and one.exec('ls', '/bin/env').exit_code != 0
+        container.stop()
+        daemon.runtime.cli('container', 'set-image', container.id, ref)
+        daemon.runtime.cli('container', 'start', container.id)
+        assert container.output('cat', '/below', '/mine') == 'below\nmine' and container.exec('ls', '/bin/env').exit_code != 0
+        assert container.output('stat', '-c', '%u:%g', '/mine') == '5:6'
+    for name in ('localhost/committed:1', ref):
+        daemon.runtime.cli('image', 'rm', '-f', name)
