@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <stdint.h>
 #include <string.h>
+#include "base/str.h"
 #include "image/policy.h"
 #include "image/signature.h"
 
@@ -14,12 +15,19 @@ static void check_policy(const char *text, size_t len, struct arena *arena) {
                                              "localhost:5000/x@sha256:"
                                              "0123456789abcdef0123456789abcdef"
                                              "0123456789abcdef0123456789abcdef" };
+        static const char *const transports[] = { "oci", "docker-archive", "oci-archive" };
         struct policy p;
         struct ref ref;
         struct err err;
 
         if (policy_parse(text, len, arena, &p, &err) < 0)
                 return;
+        for (size_t i = 0; i < ELEMENTSOF(transports); i++) {
+                const struct policy_scope *scope =
+                        policy_find_load(&p, transports[i], i % 2 ? NULL : "/a/b.tar", arena);
+
+                assert(scope->n_reqs > 0 && (!scope->transport || str_eq(scope->transport, transports[i])));
+        }
         for (size_t i = 0; i < ELEMENTSOF(names); i++) {
                 const struct policy_scope *scope;
 

@@ -39,7 +39,7 @@ static int put_docker_layer(struct load *l, const char *path, const char *diff_i
                 [INFLATE_NONE] = "", [INFLATE_GZIP] = ".gzip", [INFLATE_ZSTD] = ".zstd"
         };
         _cleanup_(archive_file_done) struct archive_file f = { .fd = -1 };
-        enum inflate_kind kind;
+        enum inflate_kind kind = INFLATE_NONE;
         const char *digest = diff_id;
         int r = load_missing(archive_find(l->archive, path, &f, err), err);
 
@@ -63,7 +63,7 @@ static int put_docker_layer(struct load *l, const char *path, const char *diff_i
 static int docker_image(struct load *l, const char *config_path, const char *const *layers, struct strbuf *manifest,
                         size_t *ret_n, struct err *err) {
         _cleanup_(freep) char *data = NULL;
-        struct image_config config;
+        struct image_config config = { 0 };
         char digest[DIGEST_LEN + 1];
         size_t len, n = strv_len(layers);
         int r = load_missing(archive_read(l->archive, config_path, CONFIG_BYTES_MAX, &data, &len, err), err);
@@ -72,7 +72,7 @@ static int docker_image(struct load *l, const char *config_path, const char *con
                 r = config_parse(data, len, l->work, &config, err);
         if (r == 0 && config.n_diff_ids != n)
                 r = err_set(err, ERR_INVALID, "it has %zu layers, manifest.json %zu", config.n_diff_ids, n);
-        if (r < 0)
+        if (r != 0)
                 return err_wrap(err, "config \"%.100s\"", config_path);
         digest_of(data, len, digest);
         r = load_put_document(l, digest, data, len, err);
@@ -96,7 +96,7 @@ static int docker_image(struct load *l, const char *config_path, const char *con
 static int read_docker_image(struct load *l, const json_t *o, struct err *err) {
         _cleanup_(arena_freep) struct arena *work = l->work = arena_new(PULL_ARENA_MAX);
         _cleanup_strbuf_ struct strbuf manifest = STRBUF(MANIFEST_BYTES_MAX);
-        const char *config, **layers, **tags;
+        const char *config = "", **layers = NULL, **tags = NULL;
         char digest[DIGEST_LEN + 1];
         struct loading *image;
         size_t n_layers;
@@ -106,7 +106,7 @@ static int read_docker_image(struct load *l, const json_t *o, struct err *err) {
                 r = json_get_strings(o, "Layers", LAYERS_MAX, l->work, &layers, err);
         if (r == 0)
                 r = json_get_strings(o, "RepoTags", LOAD_NAMES_MAX, l->work, &tags, err);
-        if (r < 0)
+        if (r != 0)
                 return err_wrap(err, "manifest.json");
         r = docker_image(l, config, layers, &manifest, &n_layers, err);
         if (r < 0)
@@ -115,7 +115,7 @@ static int read_docker_image(struct load *l, const json_t *o, struct err *err) {
         r = load_put_document(l, digest, strbuf_str(&manifest), manifest.len, err);
         if (r == 0)
                 r = load_add_image(l, digest, n_layers, &image, err);
-        for (; r == 0 && *tags; tags++) {
+        for (; r == 0 && tags && *tags; tags++) {
                 const char *name;
 
                 r = load_full_name(*tags, l->arena, &name, err);

@@ -36,7 +36,12 @@ _must_use_ int load_put_layer(struct load *l, const struct archive_file *f, cons
 _must_use_ int load_check_layer_size(const struct load *l, const struct archive_file *f, struct err *err);
 _must_use_ int load_check_cancelled(const struct load *l, struct err *err);
 /* What the archive says that it has, and has not, makes it no archive of an image: nothing that anybody looked up. */
-int load_missing(int r, struct err *err);
+static inline int load_missing(int r, struct err *err) {
+        if (r != -ERR_NOT_FOUND)
+                return r;
+        err->code = ERR_INVALID;
+        return -ERR_INVALID;
+}
 
 /* An image of that manifest; one that is known already is the same. */
 _must_use_ int load_add_image(struct load *l, const char *manifest, size_t n_layers, struct loading **ret,

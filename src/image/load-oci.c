@@ -116,7 +116,7 @@ static int put_oci_layer(struct load *l, const struct descriptor *d, struct err 
 static int read_oci_image(struct load *l, const struct entry *e, struct err *err) {
         _cleanup_(arena_freep) struct arena *work = l->work = arena_new(PULL_ARENA_MAX);
         struct loading *image;
-        struct manifest m;
+        struct manifest m = { 0 };
         const char *digest;
         size_t known = l->n_images;
         int r = find_manifest(l, e->d, &digest, &m, err);
@@ -149,7 +149,7 @@ static int read_index(struct load *l, struct entry **ret, size_t *ret_n, struct 
                 r = err_set(err, ERR_INVALID, "it is no index");
         if (r == 0)
                 r = json_parse(data, len, "it", &doc, err);
-        if (r < 0)
+        if (r != 0)
                 return err_wrap(err, "index.json");
         list = json_object_get(doc, "manifests");
         entries = arena_array(l->arena, struct entry, index.n_entries + 1);

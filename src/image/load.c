@@ -119,12 +119,6 @@ int load_check_layer_size(const struct load *l, const struct archive_file *f, st
                                                             (unsigned long long) l->env->max_layer_bytes);
 }
 
-int load_missing(int r, struct err *err) {
-        if (r == -ERR_NOT_FOUND)
-                err->code = ERR_INVALID;
-        return r == -ERR_NOT_FOUND ? -ERR_INVALID : r;
-}
-
 /* --- images ------------------------------------------------------------------------------------------------------- */
 
 int load_add_image(struct load *l, const char *manifest, size_t n_layers, struct loading **ret, struct err *err) {

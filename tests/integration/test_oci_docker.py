@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+import images as recipes
 from cri import SLOW
 from docker import Docker, programs
 from helpers import cgroup_folder
@@ -202,3 +203,24 @@ def test_runc_beside_ours(docker, busybox):
         said[runtime] = [done.returncode] + [docker('exec', name, *words, check=False).returncode for words in
                                              (['/etc/passwd'], ['sh', '-c', 'kill -9 $$'], ['false'])]
     assert said['lxcri'] == said['runc'], said
+
+
+@pytest.mark.ours
+@pytest.mark.same_anywhere
+def test_images_go_there_and_back(docker, daemon, images, tmp_path, clean):
+    """docker load takes what "image save --format docker-archive" writes, and "image load" what docker save writes."""
+    cli, recipe = daemon.runtime.cli, recipes.marked('docker-loads')
+    ref, other = images.push(recipe, 'docker-loads'), recipes.marked('docker-saves')
+    ref2 = images.push(other, 'docker-saves')
+    daemon.pull(ref, ref2)
+    cli('image', 'save', '-q', '--format', 'docker-archive', '-o', tmp_path / 'ours.tar', ref, ref2)
+    cli('image', 'rm', ref, ref2)
+    docker('load', '-i', tmp_path / 'ours.tar')
+    assert [docker.inspect(it)['Id'] for it in (ref, ref2)] == [recipe.id(), other.id()]
+    docker('save', '-o', tmp_path / 'theirs.tar', ref, ref2)
+    loaded = json.loads(cli('--output', 'json', 'image', 'load', '-q', '-i', tmp_path / 'theirs.tar').stdout)
+    assert {(it['id'], *it['names']) for it in loaded} == {(recipe.id(), ref), (other.id(), ref2)}
+    with daemon.pod() as pod:
+        assert pod.run(ref2, ['sleep', '1000']).output('cat', '/docker-saves') == 'docker-saves'
+    docker('rmi', ref, ref2)
+    cli('image', 'rm', ref, ref2)
