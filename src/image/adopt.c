@@ -71,6 +71,8 @@ int adopt_run(const struct pull_env *env, const struct adopt_args *args, struct 
                 r = check_blobs(&a, err);
         if (r == 0)
                 r = pull_layers(env, &pull, NULL, a.layers, a.n_layers, err);
+        if (r == 0) /* a pull's would come again */
+                r = layers_sync(env->layers, err);
         if (r == 0)
                 r = assembly_commit(&a, args->names ?: no_names, err);
         if (r == 0)

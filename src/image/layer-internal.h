@@ -32,6 +32,7 @@ struct layers {
                 pthread_cond_t changed;
                 pthread_t thread;
                 bool running, stop;
+                bool busy;         /* one sync at a time */
                 uint64_t *pending; /* layers with a note */
                 size_t n, cap;
                 uint64_t tidy_below; /* what tmp/ holds of lower numbers is left over */

@@ -86,17 +86,25 @@ static void tidy_up(struct layers *l) {
         }
 }
 
-/* With the lock held, which is let go meanwhile. */
-static void sync_pending(struct layers *l) {
-        _cleanup_(freep) uint64_t *list = TAKE_PTR(l->sync.pending);
-        size_t n = l->sync.n;
+/* With the lock held, which is let go meanwhile. 0 or -errno. */
+static int sync_pending(struct layers *l) {
+        _cleanup_(freep) uint64_t *list = NULL;
         bool ok;
+        size_t n;
+        int r = 0;
 
+        while (l->sync.busy)
+                (void) pthread_cond_wait(&l->sync.changed, &l->lock);
+        list = TAKE_PTR(l->sync.pending);
+        n = l->sync.n;
         l->sync.n = l->sync.cap = 0;
+        l->sync.busy = true;
         (void) pthread_mutex_unlock(&l->lock);
         ok = syncfs(l->dirfd) == 0;
-        if (!ok)
+        if (!ok) {
+                r = -errno;
                 log_error("layers can't be written to disk", "error", strerror(errno), NULL);
+        }
         for (size_t i = 0; ok && i < n; i++) {
                 char name[LAYER_NAME_SIZE];
 
@@ -104,6 +112,20 @@ static void sync_pending(struct layers *l) {
                 layer_sync_forget(l, name);
         }
         (void) pthread_mutex_lock(&l->lock);
+        l->sync.busy = false;
+        (void) pthread_cond_broadcast(&l->sync.changed);
+        return r;
+}
+
+int layers_sync(struct layers *l, struct err *err) {
+        int r;
+
+        (void) pthread_mutex_lock(&l->lock);
+        r = sync_pending(l);
+        (void) pthread_mutex_unlock(&l->lock);
+        if (r == 0 && fsync(l->unsynced_fd) < 0) /* that the notes are gone */
+                r = -errno;
+        return r < 0 ? err_sys(err, -r, "write layers to disk") : 0;
 }
 
 /* Until nothing was added for WAIT_MS. With the lock held. */
@@ -132,7 +154,8 @@ static void *run(void *arg) {
                         continue;
                 }
                 wait_for_more(l);
-                sync_pending(l);
+                if (l->sync.n)
+                        (void) sync_pending(l);
         }
         (void) pthread_mutex_unlock(&l->lock);
         return NULL;
@@ -168,7 +191,7 @@ int layer_sync_note(struct layers *l, uint64_t number, struct err *err) {
 void layer_sync_later(struct layers *l, uint64_t number) {
         (void) pthread_mutex_lock(&l->lock);
         add(l, number);
-        (void) pthread_cond_signal(&l->sync.changed);
+        (void) pthread_cond_broadcast(&l->sync.changed);
         (void) pthread_mutex_unlock(&l->lock);
 }
 

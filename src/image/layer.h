@@ -46,6 +46,8 @@ _must_use_ int layer_sink_finish(struct layer_sink *s, const char *chain_id, con
 struct layer_sink *layer_sink_free(struct layer_sink *s); /* removes what was not finished; NULL ok */
 DEFINE_CLEANUP(struct layer_sink *, layer_sink_free)
 
+/* What is in place by now is on disk when this returns, and stays whatever happens to the machine. */
+_must_use_ int layers_sync(struct layers *l, struct err *err);
 bool layer_exists(struct layers *l, const char *chain_id);
 _must_use_ int layer_remove(struct layers *l, const char *chain_id, struct err *err); /* missing is fine */
 /* What is @from becomes @chain_id, at once, and what was that goes. Nobody may use that one. */

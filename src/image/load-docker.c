@@ -94,18 +94,20 @@ static int docker_image(struct load *l, const char *config_path, const char *con
 }
 
 static int read_docker_image(struct load *l, const json_t *o, struct err *err) {
-        _cleanup_(arena_freep) struct arena *work = l->work = arena_new(PULL_ARENA_MAX);
+        _cleanup_(arena_freep) struct arena *work = arena_new(PULL_ARENA_MAX);
         _cleanup_strbuf_ struct strbuf manifest = STRBUF(MANIFEST_BYTES_MAX);
         const char *config = "", **layers = NULL, **tags = NULL;
         char digest[DIGEST_LEN + 1];
         struct loading *image;
         size_t n_layers;
-        int r = json_get_string(o, "Config", l->work, &config, err);
+        int r;
 
+        l->work = work;
+        r = json_get_string(o, "Config", work, &config, err);
         if (r == 0)
-                r = json_get_strings(o, "Layers", LAYERS_MAX, l->work, &layers, err);
+                r = json_get_strings(o, "Layers", LAYERS_MAX, work, &layers, err);
         if (r == 0)
-                r = json_get_strings(o, "RepoTags", LOAD_NAMES_MAX, l->work, &tags, err);
+                r = json_get_strings(o, "RepoTags", LOAD_NAMES_MAX, work, &tags, err);
         if (r != 0)
                 return err_wrap(err, "manifest.json");
         r = docker_image(l, config, layers, &manifest, &n_layers, err);

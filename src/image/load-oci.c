@@ -114,13 +114,15 @@ static int put_oci_layer(struct load *l, const struct descriptor *d, struct err 
 }
 
 static int read_oci_image(struct load *l, const struct entry *e, struct err *err) {
-        _cleanup_(arena_freep) struct arena *work = l->work = arena_new(PULL_ARENA_MAX);
+        _cleanup_(arena_freep) struct arena *work = arena_new(PULL_ARENA_MAX);
         struct loading *image;
         struct manifest m = { 0 };
         const char *digest;
         size_t known = l->n_images;
-        int r = find_manifest(l, e->d, &digest, &m, err);
+        int r;
 
+        l->work = work;
+        r = find_manifest(l, e->d, &digest, &m, err);
         if (r == 0)
                 r = load_add_image(l, digest, m.n_layers, &image, err);
         if (r == 0 && e->name)

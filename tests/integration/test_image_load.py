@@ -88,6 +88,7 @@ def test_there_and_back(daemon, images, load, tmp_path):
     assert said.stdout == f'Loaded image: {ref}\n' and ': done, ' in said.stderr
 
 
+@pytest.mark.parametrize('own_daemon', [{'config': 'keep-layer-blobs: false\n'}], indirect=True)
 def test_its_layers_come_from_nowhere_else(own_daemon, tmp_path):
     """They stay, whatever the configuration says of kept blobs; "image rm" takes all."""
     cli, image = own_daemon.runtime.cli, small()
