@@ -70,7 +70,7 @@ int schema_err(sqlite3 *db, int rc, struct err *err, const char *fmt, ...) {
         va_end(ap);
         (void) err_set(err, code_of(db, rc), "%s: %s%s%s", what, db ? sqlite3_errmsg(db) : sqlite3_errstr(rc),
                        sys ? ": " : "", sys ? strerrordesc_np(sys) ?: "" : "");
-        err->sys_errno = sys;
+        err->sys_errno = (rc & 0xff) == SQLITE_FULL ? ENOSPC : sys;
         return -(int) err->code;
 }
 

@@ -168,8 +168,10 @@ def test_asks(daemon, images):
         assert (images.ref('busybox') in here(daemon)) == stay
 
 
+@pytest.mark.parametrize('own_daemon', [{'config': 'image-gc-high-threshold: 1\nimage-gc-low-threshold: 0\n'
+                                                   'image-minimum-gc-age: 0s\nimage-gc-period: 1s\n'}], indirect=True)
 def test_races(daemon, images):
-    """Containers are made of an image that is pulled and pruned all the time: each that is made works."""
+    """Containers are made of an image that is pulled, checked, pruned and collected all the time: each that is made works."""
     ref, end = images.push(recipes.marked('raced'), 'raced'), time.monotonic() + RACE_SECONDS
     failures, made = [], 0
 
@@ -181,7 +183,8 @@ def test_races(daemon, images):
                 failures.append(error)
 
     threads = [threading.Thread(target=until_the_end, args=(action,)) for action in (
-        lambda: prune(daemon, '--all', '--force'), lambda: daemon.pull(ref), lambda: daemon.runtime.cli('image', 'verify'))]
+        lambda: prune(daemon, '--all', '--force'), lambda: prune(daemon, '--blobs', '--force'), lambda: daemon.pull(ref),
+        lambda: daemon.runtime.cli('image', 'verify'))]
     for thread in threads:
         thread.start()
     with daemon.pod() as pod:

@@ -1,0 +1,92 @@
+"""The disk is full at any step of what brings images: RESOURCE_EXHAUSTED, nothing left, and it works once there is room."""
+
+import os
+import subprocess
+
+import pytest
+
+import archives
+import images as recipes
+import imagestore
+from conftest import AS_PROXMOX
+from oci import Layer
+
+pytestmark = [pytest.mark.ours, pytest.mark.same_anywhere,
+              pytest.mark.skipif(AS_PROXMOX, reason='the container must not depend on the daemon'),
+              pytest.mark.skipif(os.environ.get('LXCRI_TEST_SNAPSHOTTER', 'overlay') != 'overlay',
+                                 reason="the walk knows overlay's folders")]
+
+KIB = 1 << 10
+# From nothing at all to all that is wanted, in steps: where the disk is full next.
+FREE = [0, 40, 1400, 2100, 2600, 4200]
+
+
+def image_of(name):
+    return recipes.busybox(Layer('gzip').file(f'big-{name}', os.urandom(2 << 20)), Layer().file(f'small-{name}', name))
+
+
+@pytest.fixture
+def small(own_daemon):
+    """small(free): how many KiB are free on the daemon's disk; None: enough."""
+    root, runtime = own_daemon.runtime.root, own_daemon.runtime
+    runtime.stop()
+    subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=64M,mode=0711', 'small', root], check=True)
+    own_daemon.start()
+    own_daemon.connect()
+
+    def make(free):
+        st = os.statvfs(root)
+        size = 64 << 20 if free is None else (st.f_blocks - st.f_bfree) * st.f_frsize + free * KIB
+        subprocess.run(['mount', '-o', f'remount,size={max(size, 4096)}', root], check=True)
+    yield make
+    make(None)
+    own_daemon.remove_all()
+    runtime.stop()
+    subprocess.run(['umount', '-l', root], check=True)
+    own_daemon.start()
+
+
+def test_at_each_step(own_daemon, images, small, tmp_path):
+    daemon, root, known = own_daemon, own_daemon.runtime.root, {}
+    busybox = images.ref('busybox')
+    pulled = images.push(image_of('pulled'), 'pulled')
+    loaded = image_of('loaded')
+    (tmp_path / 'loaded').write_bytes(archives.tar(archives.oci([loaded], [archives.entry(loaded, 'loads.example/it:1')])))
+    daemon.pull(busybox)
+    pod = daemon.pod()
+    container = pod.run(busybox, ['sleep', '100000'])
+    container.output('sh', '-c', 'head -c 1500000 /dev/urandom >/written')
+    actions = {
+        'pull': ['pull', '-q', pulled],
+        'load': ['load', '-q', '-i', str(tmp_path / 'loaded')],
+        'commit': ['commit', '-q', container.id, 'localhost/committed:1'],
+        'edit': ['edit', '-q', busybox, '-t', 'localhost/edited:1', '--label', 'a=b'],
+        'verify': ['verify', busybox],
+        'tag': ['tag', busybox, 'localhost/tagged:1'],
+        'prune': ['prune', '--all', '--force'],
+    }
+    before = imagestore.walk(root, known)['image']
+    for name, args in actions.items():
+        failed = 0
+        for free in FREE:
+            small(free)
+            done = daemon.runtime.cli('image', *args, check=False)
+            small(None)
+            if done.returncode == 0:
+                break
+            failed += 1
+            # The command line's words for RESOURCE_EXHAUSTED.
+            assert ('No space left' in done.stdout if name == 'verify' else 'something is full' in done.stderr), (name, free, done)
+            assert set(imagestore.walk(root, known)['image']) == set(before), (name, free)
+        assert done.returncode == 0, (name, done)
+        assert failed > 0 or name in ('prune', 'verify', 'tag', 'edit'), name
+        made = set(imagestore.walk(root, known)['image']) - set(before)
+        assert len(made) == (name in ('pull', 'load', 'commit', 'edit')), name
+        if made:
+            daemon.runtime.cli('image', 'verify', *made)
+            daemon.runtime.cli('image', 'rm', '-f', *made)
+        if name == 'tag':
+            daemon.runtime.cli('image', 'untag', 'localhost/tagged:1')
+        assert set(imagestore.walk(root, known)['image']) == set(before), name
+    # A start on a full disk, too, says what is wrong or works; and with room it works.
+    assert daemon.runtime.cli('image', 'verify').returncode == 0
