@@ -81,11 +81,7 @@ int content_open(struct content *c, const char *digest, uint64_t size, int *ret_
                 *ret_fd = fd;
                 return 0;
         }
-        if (fd >= 0) {
-                log_warn("removed a blob of the wrong size", "digest", digest, NULL);
-                (void) unlinkat(c->dirfd, name, 0);
-                (void) fd_close(fd);
-        }
+        (void) fd_close(fd);
         return err_set(err, ERR_NOT_FOUND, "blob %.80s is not kept here", digest);
 }
 

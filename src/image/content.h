@@ -35,7 +35,8 @@ int content_dirfd(const struct content *c);
 /* Is it here, with so many bytes? */
 bool content_has(struct content *c, const char *digest, uint64_t size);
 uint64_t content_size(struct content *c, const char *digest); /* 0: it isn't here */
-/* Of so many bytes, to be read (caller closes). ERR_NOT_FOUND: not kept, or of another size, and then removed. */
+/* Of so many bytes, to be read (caller closes). ERR_NOT_FOUND: not kept, or of another size: @size is
+ * a stranger's word, so it stays. */
 _must_use_ int content_open(struct content *c, const char *digest, uint64_t size, int *ret_fd, struct err *err);
 
 /* Is it here, with so many bytes, and its digest what it should be? Reads it all. */

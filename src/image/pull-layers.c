@@ -208,7 +208,8 @@ static void make_room(struct jobs *all) {
         for (size_t i = 0; i < all->n; i++) {
                 struct job *j = &all->list[i];
 
-                if (j->kept && content_remove(all->env->content, j->layer->blob->digest, &err) < 0)
+                if (j->kept && !records_blob_is_shared(all->env->records, j->layer->blob->digest) &&
+                    content_remove(all->env->content, j->layer->blob->digest, &err) < 0)
                         log_warn("a layer's blob takes room that is wanted", "error", err.msg, NULL);
                 j->kept = false;
         }

@@ -48,6 +48,17 @@ void records_retire_blob(struct records *r, const char *digest) {
         (void) pthread_mutex_unlock(&r->lock);
 }
 
+bool records_blob_is_shared(struct records *r, const char *digest) {
+        const struct blob *b;
+        bool ret;
+
+        (void) pthread_mutex_lock(&r->lock);
+        b = map_get(r->blobs, digest);
+        ret = b && b->holds > 1;
+        (void) pthread_mutex_unlock(&r->lock);
+        return ret;
+}
+
 void records_hold_layer(struct records *r, const char *chain_id) {
         struct layer *l;
 

@@ -32,6 +32,8 @@ void records_hold_blob(struct records *r, const char *digest);
 void records_release_blob(struct records *r, const char *digest);
 /* The same after a failure: what nobody else holds becomes a part (content.h), which the next try may start from. */
 void records_retire_blob(struct records *r, const char *digest);
+/* Does anybody but the caller hold it, who does so once? */
+bool records_blob_is_shared(struct records *r, const char *digest);
 void records_hold_layer(struct records *r, const char *chain_id);
 _must_use_ int records_release_layer(struct records *r, const char *chain_id, struct err *err);
 /* Is the held layer complete on disk? */

@@ -32,7 +32,7 @@ _must_use_ int trust_read(const char *file, bool optional, const struct ref *ref
 _must_use_ int trust_check(const struct trust *t, struct registries *registries, const struct source_args *source,
                            const char *const *digests, size_t n_digests, struct arena *arena, const char **ret,
                            struct err *err);
-/* May an image be loaded from @path (NULL: a pipe) as @transport, "oci", "oci-archive", "docker-archive" or "tarball"? Nothing of
- * that kind has signatures: where some are wanted, none will do. Fails as trust_read(). */
+/* May an image be loaded from @path (NULL: a pipe) as @transport, "oci", "oci-archive", "docker-archive" or "tarball"?
+ * Nothing of that kind has signatures: where some are wanted, none will do. Fails as trust_read(). */
 _must_use_ int trust_load(const char *file, bool optional, const char *transport, const char *path, struct arena *arena,
                           struct err *err);

@@ -12,6 +12,7 @@ import subprocess
 import tarfile
 import time
 
+import grpc
 import pytest
 
 import archives
@@ -19,12 +20,20 @@ import images as recipes
 from archives import tar
 from conftest import Daemon, make_daemon
 from cri import eventually
-from oci import INDEX, Image, Layer, compress, descriptor, digest, index
+from fake_registry import Fake
+from oci import INDEX, LAYER, Image, Layer, canonical, compress, descriptor, digest, index
 
 pytestmark = [pytest.mark.ours, pytest.mark.same_anywhere]
 
 NAME = 'loads.example/it:1'
 ARCH, OTHER = {'x86_64': ('amd64', 'arm64'), 'aarch64': ('arm64', 'amd64')}[os.uname().machine]
+
+
+class Raw:
+    """A layer whose diff id is another's."""
+
+    def __init__(self, blob, diff):
+        self.blob, self.diff, self.media_type = lambda: blob, lambda: diff, lambda: LAYER
 
 
 def small(word='word', *more, **kw):
@@ -103,6 +112,26 @@ def test_its_layers_come_from_nowhere_else(own_daemon, tmp_path):
     cli('image', 'save', '-q', '-o', tmp_path / 'b.tar', NAME)
     cli('image', 'rm', NAME)
     assert set(os.listdir(blobs)) == before
+
+
+def test_others_cost_it_no_layer(daemon, load):
+    """What a registry says of a layer of the same digest is a stranger's word: the blob stays, from which alone it can be had."""
+    mine, fake = small(), Fake()
+    load(archives.oci([mine], [archives.entry(mine, NAME)]))
+    layer, path = mine.layers[0], f'{daemon.runtime.root}/blobs/sha256/{digest(mine.layers[0].blob())[7:]}'
+    try:
+        for said in ({'diff': b'another'}, {'size': 5}):
+            other = Image([Layer().file('more', 'more'), Raw(layer.blob(), said.get('diff', layer.diff()))], {'Cmd': ['/x']}, arch=ARCH)
+            ref, doc = fake.add(other), json.loads(other.manifest)
+            doc['layers'][1]['size'] = said.get('size', len(layer.blob()))
+            fake.manifests['1'] = other.media_type(), canonical(doc)
+            with pytest.raises(grpc.RpcError):
+                daemon.pull(ref)
+            with open(path, 'rb') as f:
+                assert f.read() == layer.blob(), said
+    finally:
+        fake.stop()
+    daemon.runtime.cli('image', 'verify', NAME)
 
 
 def test_from_skopeo_and_umoci(daemon, images, load, tmp_path):
