@@ -216,7 +216,7 @@ static int find_subject(struct artifact *a, struct err *err) {
         _cleanup_(arena_freep) struct arena *arena = arena_new(PARSE_ARENA);
         _cleanup_strbuf_ struct strbuf body = { 0 };
         char digest[DIGEST_LEN + 1];
-        struct manifest m;
+        struct manifest m = { 0 };
         struct ref ref;
         int r = 0;
 
@@ -234,7 +234,7 @@ static int find_subject(struct artifact *a, struct err *err) {
                 r = source_get_manifest(a->to, reference, arena, &body, &type, err);
         if (r == 0)
                 r = manifest_parse_any(strbuf_str(&body), body.len, type, arena, &m, err);
-        if (r < 0)
+        if (r != 0)
                 return err_wrap(err, "subject %.200s", subject);
         digest_of(strbuf_str(&body), body.len, digest);
         a->subject = descriptor(m.media_type, digest, body.len);

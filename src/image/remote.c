@@ -30,7 +30,7 @@ static int get_manifest(struct source *source, const char *reference, const stru
                             entry->digest, body.len, (unsigned long long) entry->size);
         if (r == 0)
                 r = manifest_parse_any(strbuf_str(&body), body.len, type, own, ret, err);
-        if (r < 0)
+        if (r != 0)
                 return r;
         digest_of(strbuf_str(&body), body.len, digest);
         *ret_digest = arena_strdup(arena, digest);
@@ -68,11 +68,11 @@ static int inspect(struct source *source, const struct ref *ref, bool with_image
                    struct image_remote_manifest *ret, struct err *err) {
         _cleanup_(arena_freep) struct arena *own = arena_new(PARSE_ARENA);
         const struct descriptor *chosen = NULL;
-        struct manifest m;
+        struct manifest m = { 0 };
         int r = get_manifest(source, ref->digest ?: ref->tag, NULL, own, arena, &m, &ret->digest, &ret->data, &ret->len,
                              err);
 
-        if (r < 0)
+        if (r != 0)
                 return r;
         ret->media_type = arena_strdup(arena, m.media_type);
         ret->image_digest = ret->digest;
