@@ -2,6 +2,7 @@
 /* Templates: what Proxmox VE makes containers of, and what lxc-create's template "local" does. */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -9,13 +10,17 @@
 #include <unistd.h>
 #include "base/cleanup.h"
 #include "base/fs.h"
+#include "base/json.h"
 #include "base/str.h"
 #include "cli/archive-out.h"
 #include "cli/image-export.h"
+#include "cli/oci/programs.h"
+#include "cli/pull.h"
 #include "image/tar-tree.h"
 #include "image/tar-write.h"
+#include "init/app.h"
 
-enum { OS_RELEASE_MAX = 64 * 1024 };
+enum { OS_RELEASE_MAX = 64 * 1024, CONFIG_VALUES_MAX = 100000, INIT_MAX = 4 << 20 };
 
 /* What Proxmox VE and LXC call this machine. */
 static const char *architecture(void) {
@@ -82,27 +87,170 @@ static bool has_init(const struct export *e) {
         return fd >= 0;
 }
 
+/* --- what an image without an init gets --------------------------------------------------------------------------- */
+
+static int put_entry(struct archive_out *out, const struct tar_entry *e, const void *data, struct err *err) {
+        static const uint8_t zeros[TAR_BLOCK_BYTES];
+        _cleanup_strbuf_ struct strbuf header = STRBUF(TAR_MAX_PAX);
+        int r = tar_write_entry(e, NULL, 0, &header, err);
+
+        if (r == 0)
+                r = archive_out_write(header.data, header.len, out, err);
+        if (r == 0 && e->size > 0)
+                r = archive_out_write(data, (size_t) e->size, out, err);
+        return r == 0 ? archive_out_write(zeros, tar_write_padding(e->size), out, err) : r;
+}
+
+static void put_string(struct strbuf *b, const char *s) {
+        strbuf_append(b, s, strlen(s) + 1);
+}
+
+static size_t put_strings(struct strbuf *b, const json_t *list) {
+        const json_t *one;
+        size_t i;
+
+        json_array_foreach(list, i, one) put_string(b, json_string_value(one) ?: "");
+        return json_array_size(list);
+}
+
+static int stop_signal_of(const char *name) {
+        const char *bare = str_after(name, "SIG") ?: name;
+        uint64_t n;
+
+        if (str_to_u64(bare, &n) && n > 0 && n < NSIG)
+                return (int) n;
+        for (int i = 1; i < NSIG; i++)
+                if (str_eq(sigabbrev_np(i), bare))
+                        return i;
+        return SIGTERM;
+}
+
+static const char *text_of(const json_t *config, const char *name) {
+        return json_string_value(json_object_get(config, name)) ?: "";
+}
+
+/* As init/app.h wants it. */
+static int describe_app(struct export *e, struct strbuf *ret, struct err *err) {
+        Runtime__V1__ImageStatusResponse *res = NULL;
+        _cleanup_(json_unrefp) json_t *info = NULL;
+        const json_t *config, *entrypoint, *cmd;
+        char number[24];
+        int r = find_image(e->cli, e->image, true, &res, err);
+
+        if (r == 0 && (!res || res->n_info == 0))
+                r = err_set(err, ERR_ABORTED, "the image is gone");
+        if (r == 0)
+                r = json_load_bounded(res->info[0]->value, strlen(res->info[0]->value), CONFIG_VALUES_MAX, "its config",
+                                      &info, err);
+        if (r < 0)
+                return r;
+        config = json_object_get(json_object_get(info, "imageSpec"), "config");
+        entrypoint = json_object_get(config, "Entrypoint");
+        cmd = json_object_get(config, "Cmd");
+        if (json_array_size(entrypoint) + json_array_size(cmd) == 0)
+                return err_set(err, ERR_PRECONDITION,
+                               "it has neither a /sbin/init nor an entrypoint or command: a container of it would "
+                               "start nothing "
+                               "(\"image edit --cmd\")");
+        put_string(ret, APP_MARK);
+        put_string(ret, text_of(config, "User"));
+        put_string(ret, text_of(config, "WorkingDir"));
+        (void) snprintf(number, sizeof(number), "%d", stop_signal_of(text_of(config, "StopSignal")));
+        put_string(ret, number);
+        (void) snprintf(number, sizeof(number), "%zu", json_array_size(entrypoint) + json_array_size(cmd));
+        put_string(ret, number);
+        (void) put_strings(ret, entrypoint);
+        (void) put_strings(ret, cmd);
+        (void) put_strings(ret, json_object_get(config, "Env"));
+        return ret->overflow ? err_set(err, ERR_EXHAUSTED, "its config is too long for a template") : 0;
+}
+
+/* Our own program, beside this one. */
+static int read_init(struct export *e, char **ret, size_t *ret_len, struct err *err) {
+        return fs_read_file(AT_FDCWD, program_path("proxmox-lxcri-init", e->cli->arena), INIT_MAX, ret, ret_len, err);
+}
+
+/* Where /sbin leads to: in most images it is a link. */
+static int resolve_sbin(const struct export *e, char *ret, size_t size, struct err *err) {
+        _cleanup_(fd_closep) int fd = fs_open_in_root(e->root_fd, "/sbin", O_PATH | O_DIRECTORY, 0);
+        char link[40], path[4096];
+        size_t root = strlen(e->path);
+        ssize_t n;
+
+        (void) snprintf(ret, size, "./sbin");
+        if (fd == -ENOENT)
+                return 0;
+        (void) snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+        n = fd < 0 ? -1 : readlink(link, path, sizeof(path) - 1);
+        if (n < 0)
+                return err_set(err, ERR_PRECONDITION, "its /sbin is no folder");
+        path[n] = '\0';
+        if (strncmp(path, e->path, root) != 0 || path[root] != '/')
+                return err_set(err, ERR_INTERNAL, "its /sbin leads to %.300s", path);
+        (void) snprintf(ret, size, ".%s", path + root);
+        return 0;
+}
+
+static int put_init(struct export *e, struct archive_out *out, struct err *err) {
+        _cleanup_strbuf_ struct strbuf app = STRBUF(APP_FILE_MAX - 1);
+        _cleanup_(freep) char *program = NULL;
+        char sbin[4096], init[4200];
+        size_t len = 0;
+        int r = describe_app(e, &app, err);
+
+        if (r == 0)
+                r = read_init(e, &program, &len, err);
+        if (r == 0)
+                r = resolve_sbin(e, sbin, sizeof(sbin), err);
+        if (r < 0)
+                return r;
+        (void) snprintf(init, sizeof(init), "%s/init", sbin);
+        if (str_eq(sbin, "./sbin")) /* perhaps it is not there; its mode is what it mostly is */
+                r = put_entry(out, &(struct tar_entry){ .type = TAR_DIR, .name = "./sbin/", .link = "", .mode = 0755 },
+                              NULL, err);
+        if (r == 0)
+                r = put_entry(out,
+                              &(struct tar_entry){ .type = TAR_FILE,
+                                                   .name = init,
+                                                   .link = "",
+                                                   .mode = 0755,
+                                                   .size = len,
+                                                   .stored_size = len },
+                              program, err);
+        return r == 0 ? put_entry(out,
+                                  &(struct tar_entry){ .type = TAR_FILE,
+                                                       .name = "./" APP_FILE,
+                                                       .link = "",
+                                                       .mode = 0644,
+                                                       .size = app.len,
+                                                       .stored_size = app.len },
+                                  app.data, err)
+                      : r;
+}
+
 int export_proxmox_template(struct export *e, int fd, const char *path, struct err *err) {
         _cleanup_(archive_out_freep) struct archive_out *out = archive_out_new(fd, ARCHIVE_ZSTD);
         /* Proxmox leaves out what is in ./dev, by that name, since a container's root may make no devices. */
         const struct tar_tree_args args = { .root_fd = e->root_fd,
                                             .prefix = "./",
+                                            .open_end = true,
                                             .write = archive_out_write,
                                             .skipped = export_tell_skipped,
                                             .userdata = out };
+        static const uint8_t end[2 * TAR_BLOCK_BYTES];
+        bool known = is_known_to_proxmox(e), with_init = has_init(e);
         int r = tar_tree(&args, err);
 
         (void) path;
+        if (r == 0 && !with_init)
+                r = put_init(e, out, err);
+        if (r == 0)
+                r = archive_out_write(end, sizeof(end), out, err);
         if (r == 0)
                 r = archive_out_end(out, err);
-        if (r == 0 && !is_known_to_proxmox(e))
-                fprintf(stderr,
-                        "proxmox-lxcri: Proxmox VE doesn't know this distribution: \"pct create\" wants --ostype "
-                        "unmanaged\n");
-        if (r == 0 && !has_init(e))
-                fprintf(stderr, "proxmox-lxcri: there is no /sbin/init in it: such a container needs an entrypoint "
-                                "(\"pct set ID "
-                                "--entrypoint ...\", from 9.1 on)\n");
+        if (r == 0 && !(known && with_init))
+                fprintf(stderr, "proxmox-lxcri: for Proxmox VE to leave its files as they are: pct create --ostype "
+                                "unmanaged\n");
         return r;
 }
 

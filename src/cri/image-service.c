@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* image-service - images: pull, list, status, remove, disk usage. */
 #include <time.h>
+#include "base/json.h"
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/str.h"
@@ -91,16 +92,23 @@ static const char *time_text(uint64_t seconds, struct arena *a) {
         return arena_strdup(a, text);
 }
 
+/* As containerd has it; what is not UTF-8 is left out. */
+static json_t *config_json(const struct image *i) {
+        return json_pack("{s:{s:o*,s:o*,s:o*,s:s*,s:s*,s:s*}}", "config", "Entrypoint",
+                         json_from_strings(i->config.entrypoint), "Cmd", json_from_strings(i->config.cmd), "Env",
+                         json_from_strings(i->config.env), "User", i->config.user, "WorkingDir", i->config.working_dir,
+                         "StopSignal", i->config.stop_signal);
+}
+
 /* What the CRI has no fields for, for people. */
 static void fill_info(CRI(ImageStatusResponse) * resp, const struct image *i, struct arena *a) {
         CRI(ImageStatusResponse__InfoEntry) *e =
                 cri_make(a, ImageStatusResponse__InfoEntry, image_status_response__info_entry);
-        const char *pulled = time_text(i->pulled_s, a), *used = time_text(i->used_s, a);
+        json_t *info = json_pack("{s:b,s:s*,s:s*,s:o*}", "made", i->made, "pulled", time_text(i->pulled_s, a),
+                                 "lastUsed", time_text(i->used_s, a), "imageSpec", config_json(i));
 
         e->key = (char *) "info";
-        e->value = (char *) arena_printf(a, "{\"made\":%s%s%s%s%s%s%s}", i->made ? "true" : "false",
-                                         pulled ? ",\"pulled\":\"" : "", pulled ?: "", pulled ? "\"" : "",
-                                         used ? ",\"lastUsed\":\"" : "", used ?: "", used ? "\"" : "");
+        e->value = (char *) (uintptr_t) json_to_text(info, a);
         resp->info = arena_array(a, CRI(ImageStatusResponse__InfoEntry) *, 1);
         resp->info[resp->n_info++] = e;
 }

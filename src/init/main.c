@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* proxmox-lxcri-init - a container's first process; see plan.h for what it is told and what it answers. Static and
  * small; it decides nothing. argv[1]: the descriptor of the socket to the keeper, or "exec": enter.h. Without it, as
- * /sbin/init of a pod's Proxmox container, it is that one's first process: ct.h. */
+ * /sbin/init of a pod's Proxmox container, it is that one's first process: ct.h; or that of a container which was made of
+ * an exported template: app.h. */
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include "init/app.h"
 #include "init/ct.h"
 #include "init/enter.h"
 #include "init/fail.h"
@@ -214,8 +216,10 @@ int main(int argc, char **argv) {
         int r;
 
         /* By its name: a container whose program is /proc/self/exe runs us, too. */
-        if (argc == 1 && getpid() == 1 && strcmp(argv[0], "/sbin/init") == 0)
+        if (argc == 1 && getpid() == 1 && strcmp(argv[0], "/sbin/init") == 0) {
+                app_run();
                 ct_run();
+        }
         if (argc > 1 && strcmp(argv[1], "exec") == 0)
                 return enter_main(argc - 2, argv + 2);
         if (argc == 2 && getpid() == 1 && strcmp(argv[1], SUPERVISOR_VERB) == 0) {
