@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-import archives
+import image_archives as archives
 import images as recipes
 import imagestore
 from conftest import AS_PROXMOX

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-import archives
+import image_archives as archives
 import images as recipes
 import imagestore
 from conftest import AS_PROXMOX

@@ -15,9 +15,9 @@ import time
 import grpc
 import pytest
 
-import archives
+import image_archives as archives
 import images as recipes
-from archives import tar
+from image_archives import tar
 from conftest import Daemon, make_daemon
 from cri import eventually
 from fake_registry import Fake

@@ -7,8 +7,8 @@ import tarfile
 
 import pytest
 
-import archives
-from archives import blob, link, oci, tar
+import image_archives as archives
+from image_archives import blob, link, oci, tar
 from oci import INDEX, Image, Layer, canonical, descriptor, digest
 from test_image_hostile import ARCH, CANARY, ESCAPES, LAYER_MAX, REFUSED, Raw, Victim, entry
 
