@@ -18,8 +18,9 @@ struct tar_extent;
 
 /* All that stands before the data of @e, whatever it is, is appended to @out: an extended header, where one is needed,
  * the header and, of a sparse file, the map: @map holds @n_map pieces in ascending order, which are stored_size bytes
- * together; where the file ends with a hole, the last one is empty and at its end. Data follows (stored_size bytes), then tar_write_padding(stored_size) zeros.
- * ERR_INVALID: a name above TAR_MAX_NAME, attributes above TAR_MAX_PAX together. */
+ * together; where the file ends with a hole, the last one is empty and at its end. Data follows (stored_size bytes),
+ * then tar_write_padding(stored_size) zeros. ERR_INVALID: a name above TAR_MAX_NAME, attributes above TAR_MAX_PAX
+ * together. */
 _must_use_ int tar_write_entry(const struct tar_entry *e, const struct tar_extent *map, size_t n_map,
                                struct strbuf *out, struct err *err);
 

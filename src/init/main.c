@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* proxmox-lxcri-init - a container's first process; see plan.h for what it is told and what it answers. Static and
  * small; it decides nothing. argv[1]: the descriptor of the socket to the keeper, or "exec": enter.h. Without it, as
- * /sbin/init of a pod's Proxmox container, it is that one's first process: ct.h; or that of a container which was made of
- * an exported template: app.h. */
+ * /sbin/init of a pod's Proxmox container, it is that one's first process: ct.h; or that of a container which was made
+ * of an exported template: app.h. */
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
