@@ -56,9 +56,16 @@ void parts_give_back(struct source *s, unsigned n) {
 
 /* --- a thread --------------------------------------------------------------------------------------------------- */
 
+/* A piece as its thread knows it: once it is full, its place in the ring may be another's at any moment. */
+struct piece {
+        struct part *part;
+        uint64_t at;
+        size_t len, filled;
+};
+
 struct take {
         struct parts *parts;
-        struct part *part;
+        struct piece *piece;
         const struct http_response *resp;
         bool checked;
 };
@@ -88,13 +95,16 @@ static int take_some(const void *data, size_t len, void *userdata, struct err *e
         t->checked = true;
         if (r < 0)
                 return r;
-        if (len > t->part->len - t->part->filled)
+        if (len > t->piece->len - t->piece->filled)
                 return err_set(err, ERR_DATA_LOSS, "a part has more bytes than were asked for");
-        memcpy(t->part->data + t->part->filled, data, len);
+        if (len == 0)
+                return 0;
+        memcpy(t->piece->part->data + t->piece->filled, data, len);
+        t->piece->filled += len;
         (void) pthread_mutex_lock(&p->lock);
-        t->part->filled += len;
+        t->piece->part->filled = t->piece->filled;
         stop = p->stop;
-        is_head = t->part == &p->ring[p->head % p->window];
+        is_head = t->piece->part == &p->ring[p->head % p->window];
         (void) pthread_mutex_unlock(&p->lock);
         if (is_head)
                 (void) eventfd_write(p->news_fd, 1);
@@ -102,29 +112,29 @@ static int take_some(const void *data, size_t len, void *userdata, struct err *e
 }
 
 /* 0: the piece is complete; 1: what came is good, and there is more to come. */
-static int fetch_some(struct parts *p, struct part *part, struct arena *arena, struct err *err) {
+static int fetch_some(struct parts *p, struct piece *piece, struct arena *arena, struct err *err) {
         struct http_response resp = { 0 };
-        struct take take = { .parts = p, .part = part, .resp = &resp };
+        struct take take = { .parts = p, .piece = piece, .resp = &resp };
         struct http_request req = { .sink = take_some,
                                     .userdata = &take,
-                                    .offset = part->at + part->filled,
-                                    .length = part->len - part->filled,
+                                    .offset = piece->at + piece->filled,
+                                    .length = piece->len - piece->filled,
                                     .attempts = 1 };
         int r = source_request(&p->source, p->args->endpoint, p->args->path, &req, &resp, err);
 
         if (r == 0 && resp.status != 206) {
                 r = source_status_error(&resp, arena, err);
-        } else if (r == 0 && part->filled < part->len) {
+        } else if (r == 0 && piece->filled < piece->len) {
                 (void) err_set(err, ERR_UNAVAILABLE, "a part ended too early");
                 r = 1;
         } else if (r < 0 && (resp.failure == HTTP_FAILURE_BROKEN || resp.failure == HTTP_FAILURE_CONNECT)) {
-                r = 1;
+                r = piece->filled < piece->len;
         }
         http_response_done(&resp);
         return r;
 }
 
-static int fetch(struct parts *p, struct part *part, struct err *err) {
+static int fetch(struct parts *p, struct piece *piece, struct err *err) {
         int r = 1;
 
         for (unsigned n = 0; r > 0 && n < PART_TRIES; n++) {
@@ -133,7 +143,7 @@ static int fetch(struct parts *p, struct part *part, struct err *err) {
 
                 if (n > 0 && http_pause(p->stop_fd, p->source.deadline_ns, http_backoff_ms(n), &ignored) < 0)
                         break;
-                r = fetch_some(p, part, arena, err);
+                r = fetch_some(p, piece, arena, err);
         }
         return r;
 }
@@ -146,6 +156,7 @@ static void *worker(void *arg) {
         (void) pthread_mutex_lock(&p->lock);
         while (!p->stop && p->next < p->n) {
                 struct part *part = &p->ring[p->next % p->window];
+                struct piece piece;
                 int r;
 
                 if (p->next - p->head >= p->window) {
@@ -155,8 +166,9 @@ static void *worker(void *arg) {
                 part->at = p->args->from + p->next++ * PART_BYTES;
                 part->len = (size_t) MIN_OF(p->args->size - part->at, (uint64_t) PART_BYTES);
                 part->filled = 0;
+                piece = (struct piece){ .part = part, .at = part->at, .len = part->len };
                 (void) pthread_mutex_unlock(&p->lock);
-                r = fetch(p, part, &err);
+                r = fetch(p, &piece, &err);
                 (void) pthread_mutex_lock(&p->lock);
                 if (r != 0 && !p->stop) {
                         p->stop = p->failed = true;
