@@ -78,6 +78,14 @@ static inline char **xstrv_copy(const char *const *list) {
         return copy;
 }
 
+/* A list whose strings are its own; NULL ok. */
+static inline char **strv_free(char **list) {
+        for (char **at = list; at && *at; at++)
+                free(*at);
+        free(list);
+        return NULL;
+}
+
 #define xnew(type) ((type *) xcalloc(1, sizeof(type)))
 
 /* Grow @array (with @len elements in use, @cap allocated) so that one more fits. */

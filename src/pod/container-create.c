@@ -49,9 +49,7 @@ void image_traits_done(struct image_traits *t) {
         free(t->id);
         free(t->name);
         free(t->digest);
-        for (char **e = t->env; e && *e; e++)
-                free(*e);
-        free(t->env);
+        (void) strv_free(t->env);
         free(t->cwd);
 }
 

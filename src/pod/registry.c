@@ -101,12 +101,8 @@ struct container *container_ref(struct container *c) {
 struct container *container_unref(struct container *c) {
         if (!c || atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) > 1)
                 return NULL;
-        for (size_t i = 0; c->image_env && c->image_env[i]; i++)
-                free(c->image_env[i]);
-        free(c->image_env);
-        for (size_t i = 0; c->cdi_env && c->cdi_env[i]; i++)
-                free(c->cdi_env[i]);
-        free(c->cdi_env);
+        (void) strv_free(c->image_env);
+        (void) strv_free(c->cdi_env);
         cri_message_free(c->config);
         cri_message_free(c->limits);
         free(c->image_id);

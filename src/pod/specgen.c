@@ -162,8 +162,11 @@ static int take_mounts(struct container *c, const struct image *image, const str
 static int take_cdi(struct container *c, struct arena *arena, struct cdi_edits *ret, struct err *err) {
         int r = cdi_resolve(cdi_folders, c->config->cdi_devices, c->config->n_cdi_devices, arena, ret, err);
 
-        if (r < 0 || ret->n_env == 0)
+        if (r < 0)
                 return r;
+        c->cdi_env = strv_free(c->cdi_env); /* of a container that is made again */
+        if (ret->n_env == 0)
+                return 0;
         c->cdi_env = xcalloc(ret->n_env + 1, sizeof(*c->cdi_env));
         for (size_t i = 0; i < ret->n_env; i++)
                 c->cdi_env[i] = xstrdup(ret->env[i]);
