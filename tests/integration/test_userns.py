@@ -169,9 +169,9 @@ def test_owners_of_the_image(daemon, images):
 
 def test_another_image_below(daemon, busybox, images, clean):
     """Its owners are the pod's, and so are those of what the container has written before."""
-    ref = images.push(recipes.busybox(Layer().dir('own').file('own/file', 'x', uid=33, gid=44)), 'owners-below')
-    daemon.pull(ref)
     with userns_pod(daemon) as pod:
+        ref = images.push(recipes.busybox(Layer().dir('own').file('own/file', 'x', uid=33, gid=44)), 'owners-below')
+        daemon.pull(ref)
         container = pod.run(busybox, ['sh', '-c', 'echo mine >/mine; chown 5:6 /mine; exec sleep 100'])
         container.stop()
         daemon.runtime.cli('container', 'set-image', container.id, ref)
