@@ -227,6 +227,17 @@ static void test_empty(void) {
         assert(str_eq(c.spec.resources.cpuset_cpus, "") && !c.spec.resources.has_cpu_idle);
 }
 
+/* Which would end a part that is kept as text. */
+static void test_nul(void) {
+        static const char text[] = "{\"ociVersion\":\"1.0.0\",\"root\":{\"path\":\"/r\"},\"annotations\":{},\"n\":1\0}";
+        _cleanup_(arena_freep) struct arena *a = arena_new(1 << 20);
+        struct oci_config c;
+        struct err err;
+
+        assert(oci_config_parse(text, sizeof(text) - 1, "/bundle", a, &c, &err) == -ERR_INVALID);
+        assert(strstr(err.msg, "NUL"));
+}
+
 static void test_load(void) {
         static const char config[] = "{\"ociVersion\":\"1.0.0\",\"root\":{\"path\":\"r\"}}";
         _cleanup_(arena_freep) struct arena *a = arena_new(1 << 20);
@@ -336,6 +347,7 @@ int main(void) {
         test_version();
         test_full();
         test_empty();
+        test_nul();
         test_load();
         test_parts();
         test_limits();
