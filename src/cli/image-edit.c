@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* image edit - an image with another config. */
-#include <stdio.h>
 #include "base/str.h"
 #include "cli/image-changes.h"
-#include "cli/json.h"
 #include "cli/pull.h"
 #include "cli/verbs.h"
 
@@ -42,11 +40,7 @@ static int run(struct cli *cli, const struct cli_args *args) {
         cli_catch_signals();
         if (cli_transfer(cli, &t, &result, &err) < 0)
                 return cli_interrupted() ? 130 : cli_fail(&err);
-        if (cli->json)
-                json_print(json_pack("{s:s}", "id", result.image_id));
-        else
-                printf("%s\n", result.image_id);
-        return EXIT_FINE;
+        return cli_print_image(cli, &result);
 }
 
 const struct cli_verb verb_image_edit = {

@@ -17,7 +17,6 @@
 #include "base/str.h"
 #include "cli/image-changes.h"
 #include "cli/image-export.h"
-#include "cli/json.h"
 #include "cli/pull.h"
 #include "cli/verbs.h"
 
@@ -262,11 +261,7 @@ static int run(struct cli *cli, const struct cli_args *args) {
         cli_catch_signals();
         if (import(cli, &s, &req, args_has(args, "quiet"), &result, &err) < 0)
                 return cli_interrupted() ? 130 : cli_fail(&err);
-        if (cli->json)
-                json_print(json_pack("{s:s}", "id", result.image_id));
-        else
-                printf("%s\n", result.image_id);
-        return EXIT_FINE;
+        return cli_print_image(cli, &result);
 }
 
 const struct cli_verb verb_image_from_rootfs = {

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/pull.h"
 
+#include <stdio.h>
 #include "base/str.h"
 #include "cli/credentials.h"
+#include "cli/json.h"
 #include "cli/progress.h"
 #include "proto/message.h"
 
@@ -91,4 +93,12 @@ int find_image(struct cli *cli, const char *reference, bool verbose, Runtime__V1
         if (r == 0 && !(*ret)->image)
                 *ret = NULL;
         return r;
+}
+
+int cli_print_image(const struct cli *cli, const struct transfer_result *made) {
+        if (cli->json)
+                json_print(json_pack("{s:s}", "id", made->image_id));
+        else
+                printf("%s\n", made->image_id);
+        return EXIT_FINE;
 }

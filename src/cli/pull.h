@@ -23,6 +23,8 @@ struct transfer_result {
         size_t n_loaded;
 };
 _must_use_ int cli_transfer(struct cli *cli, const struct transfer *t, struct transfer_result *ret, struct err *err);
+/* The end of a verb that makes an image: its id, as text or JSON. */
+int cli_print_image(const struct cli *cli, const struct transfer_result *made);
 
 _must_use_ int pull_image(struct cli *cli, const struct pull_args *args, const char **ret_id, struct err *err);
 /* The image as the daemon has it, @ret NULL when it has not. */

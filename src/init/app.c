@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "init/child.h"
 #include "init/users.h"
 
 enum { EXIT_SETUP = 125, EXIT_CANNOT = 126, EXIT_MISSING = 127 };
@@ -141,22 +142,6 @@ static __attribute__((noreturn)) void start(const struct app *a, const sigset_t 
         fail(a->args[0], strerror(errno), errno == ENOENT ? EXIT_MISSING : EXIT_CANNOT);
 }
 
-/* True: the program itself has ended. */
-static bool reap(pid_t program, int *status) {
-        int one;
-
-        for (;;) {
-                pid_t pid = waitpid(-1, &one, WNOHANG);
-
-                if (pid <= 0)
-                        return false;
-                if (pid == program) {
-                        *status = one;
-                        return true;
-                }
-        }
-}
-
 void app_run(void) {
         struct app a = { 0 };
         sigset_t wanted, old;
@@ -166,20 +151,14 @@ void app_run(void) {
         if (access("/" APP_FILE, F_OK) < 0)
                 return;
         parse(&a);
-        (void) sigemptyset(&wanted);
-        (void) sigaddset(&wanted, SIGCHLD);
-        (void) sigaddset(&wanted, SIGPWR);
-        (void) sigaddset(&wanted, SIGTERM);
-        (void) sigaddset(&wanted, SIGINT);
-        /* Blocked, they reach even the first process of a PID namespace. */
-        (void) sigprocmask(SIG_SETMASK, &wanted, &old);
+        child_block(&wanted, &old);
         program = fork();
         if (program < 0)
                 fail("fork", strerror(errno), EXIT_SETUP);
         if (program == 0)
                 start(&a, &old);
         (void) prctl(PR_SET_NAME, "lxcri-app", 0, 0, 0);
-        while (!reap(program, &status)) {
+        while (!child_reap(program, &status)) {
                 int sig = sigwaitinfo(&wanted, NULL);
 
                 if (sig == SIGPWR || sig == SIGTERM || sig == SIGINT)

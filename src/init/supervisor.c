@@ -14,6 +14,7 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "init/child.h"
 
 enum { MAKER_TIMEOUT_MS = 60000, EXIT_ALONE = 125 };
 
@@ -62,37 +63,11 @@ static void remove_traces(void) {
         (void) rmdir("/" SUPERVISOR_FOLDER);
 }
 
-/* Blocked, signals reach even the first process of a PID namespace. Proxmox halts with SIGPWR, or SIGTERM. */
-static void block(sigset_t *set) {
-        (void) sigemptyset(set);
-        (void) sigaddset(set, SIGCHLD);
-        (void) sigaddset(set, SIGPWR);
-        (void) sigaddset(set, SIGTERM);
-        (void) sigaddset(set, SIGINT);
-        (void) sigprocmask(SIG_SETMASK, set, NULL);
-}
-
-/* True: the program itself has ended. */
-static bool reap(pid_t program, int *status) {
-        int one;
-
-        for (;;) {
-                pid_t pid = waitpid(-1, &one, WNOHANG);
-
-                if (pid <= 0)
-                        return false;
-                if (pid == program) {
-                        *status = one;
-                        return true;
-                }
-        }
-}
-
 __attribute__((noreturn)) static void watch(pid_t program, const sigset_t *signals, volatile uint32_t *exit_file) {
         int status = 0, sig;
 
         (void) prctl(PR_SET_NAME, "lxcri-ct", 0, 0, 0);
-        while (!reap(program, &status)) {
+        while (!child_reap(program, &status)) {
                 sig = sigwaitinfo(signals, NULL);
                 if (sig == SIGPWR || sig == SIGTERM || sig == SIGINT)
                         (void) kill(program, SIGTERM);
@@ -112,7 +87,7 @@ int supervisor_run(void) {
                 _exit(EXIT_ALONE);
         (void) close(listen_fd);
         remove_traces();
-        block(&signals);
+        child_block(&signals, NULL);
         program = fork();
         if (program < 0)
                 _exit(EXIT_ALONE);
