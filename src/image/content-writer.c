@@ -167,35 +167,49 @@ void content_forget_part(struct content *c, const char *digest) {
         (void) pthread_mutex_unlock(&parts_lock);
 }
 
-/* Which of those that nobody writes goes next: one that is too small, or when too many or too much of them is here, the
+static DIR *open_list(int dirfd) {
+        int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        DIR *d = fd < 0 ? NULL : fdopendir(fd);
+
+        if (!d)
+                (void) fd_close(fd);
+        return d;
+}
+
+/* The next of those that nobody writes. */
+static const char *next_part(DIR *d, int dirfd, struct stat *ret) {
+        const struct dirent *e;
+
+        while (d && (e = readdir(d)))
+                if (strlen(e->d_name) < 80 && str_ends_with(e->d_name, ".part") &&
+                    fstatat(dirfd, e->d_name, ret, AT_SYMLINK_NOFOLLOW) == 0 && !is_written(dirfd, e->d_name))
+                        return e->d_name;
+        return NULL;
+}
+
+/* Which goes next: one that is too small, or when too many or too much of them is here, the
  * oldest. */
 static bool part_to_drop(int dirfd, char ret[80]) {
-        int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        _cleanup_(closedirp) DIR *d = fd < 0 ? NULL : fdopendir(fd);
+        _cleanup_(closedirp) DIR *d = open_list(dirfd);
         uint64_t bytes = 0;
-        const struct dirent *e;
+        const char *name;
         size_t n = 0;
         struct stat st;
         time_t oldest = 0;
 
         ret[0] = '\0';
-        while (d && (e = readdir(d))) {
-                if (strlen(e->d_name) >= 80 || !str_ends_with(e->d_name, ".part") ||
-                    fstatat(dirfd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 || is_written(dirfd, e->d_name))
-                        continue;
+        while ((name = next_part(d, dirfd, &st))) {
                 if (st.st_size < PART_MIN) {
-                        (void) snprintf(ret, 80, "%.79s", e->d_name);
+                        (void) snprintf(ret, 80, "%.79s", name);
                         return true;
                 }
                 n++;
                 bytes += (uint64_t) st.st_size;
                 if (!ret[0] || st.st_mtime < oldest) {
-                        (void) snprintf(ret, 80, "%.79s", e->d_name);
+                        (void) snprintf(ret, 80, "%.79s", name);
                         oldest = st.st_mtime;
                 }
         }
-        if (!d)
-                (void) fd_close(fd);
         return n > PARTS_MAX || bytes > parts_bytes_max || (n > 0 && time(NULL) - oldest > PART_AGE_MAX_S);
 }
 
@@ -207,6 +221,26 @@ void content_trim_parts(struct content *c) {
         while (part_to_drop(dirfd, name) && unlinkat(dirfd, name, 0) == 0)
                 ;
         (void) pthread_mutex_unlock(&parts_lock);
+}
+
+uint64_t content_drop_parts(struct content *c, bool dry_run, size_t *ret_n) {
+        int dirfd = content_dirfd(c);
+        _cleanup_(closedirp) DIR *d = NULL;
+        uint64_t bytes = 0;
+        const char *name;
+        struct stat st;
+
+        *ret_n = 0;
+        (void) pthread_mutex_lock(&parts_lock);
+        d = open_list(dirfd);
+        while ((name = next_part(d, dirfd, &st))) {
+                if (!dry_run && unlinkat(dirfd, name, 0) < 0)
+                        continue;
+                bytes += (uint64_t) st.st_blocks * 512;
+                ++*ret_n;
+        }
+        (void) pthread_mutex_unlock(&parts_lock);
+        return bytes;
 }
 
 void content_retire(struct content *c, const char *digest) {

@@ -62,6 +62,8 @@ void content_forget_part(struct content *c, const char *digest);
 /* Removes parts that are not worth it, old, too many or too much, save those that are being written: 1 MiB, 24 hours,
  * 16, 8 GiB. Done at a start, and whenever one is left. */
 void content_trim_parts(struct content *c);
+/* All that nobody writes. @return how many bytes they take. @dry_run: only counts them. */
+uint64_t content_drop_parts(struct content *c, bool dry_run, size_t *ret_n);
 /* Nobody holds this blob, but what brought it may be tried again: makes it a part. */
 void content_retire(struct content *c, const char *digest);
 

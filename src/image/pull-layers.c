@@ -346,7 +346,7 @@ static void clean_up(struct jobs *all) {
 
 int pull_layers(const struct pull_env *env, const struct pull_args *args, struct source *source,
                 const struct pull_layer *layers, size_t n, struct err *err) {
-        struct jobs all = { .env = env, .args = args, .source = source, .n = n };
+        struct jobs all = { .env = env, .args = args, .source = source, .n = n, .no_room = args->discard_blobs };
         size_t max = MIN_OF((size_t) env->max_parallel_layers, n), n_threads;
         _cleanup_(freep) pthread_t *threads = xcalloc(max + 1, sizeof(*threads));
         _cleanup_(freep) const char **chain_ids = xcalloc(n + 1, sizeof(*chain_ids));

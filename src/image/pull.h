@@ -34,6 +34,7 @@ struct pull_args {
         int cancel_fd; /* an eventfd: the pull also writes to it to stop its own threads */
         void (*progress)(const struct image_progress *p, size_t layer, size_t n_layers, void *userdata);
         void *userdata;
+        bool discard_blobs;               /* there is no room for them besides the layers */
         struct image_verdict *only_check; /* go no further than the signature policy; NULL: pull */
 };
 /* @ret_id in @arena, which is the pull's and must allow PULL_ARENA_MAX. */

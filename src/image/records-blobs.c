@@ -129,7 +129,7 @@ int records_drop_blobs(struct records *r, uint64_t want_bytes, bool dry_run, str
         struct candidate *list = list_candidates(r, arena, &n);
         int ret_code = 0;
 
-        *ret = (struct records_dropped){ 0 };
+        ret->bytes = content_drop_parts(r->content, dry_run, &ret->n);
         qsort(list, n, sizeof(*list), compare);
         for (size_t i = 0; ret_code == 0 && i < n && ret->bytes < want_bytes; i++) {
                 uint64_t bytes;

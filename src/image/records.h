@@ -94,8 +94,8 @@ _must_use_ int records_write_uses(struct records *r, struct err *err);
  * goes has its layers, or gets ERR_NOT_FOUND. */
 _must_use_ int records_prune(struct records *r, const struct image_prune_args *args, struct arena *arena,
                              struct image ***ret, size_t *ret_n, struct err *err);
-/* Layers' blobs that come from a registry and that nothing but images holds, those of the images least recently used
- * first, until @want_bytes are free. @dry_run: only counts them. */
+/* What pulls that failed left, then layers' blobs that come from a registry and that nothing but images holds, those of
+ * the images least recently used first, until @want_bytes are free. @dry_run: only counts them. */
 struct records_dropped {
         size_t n;
         uint64_t bytes;

@@ -775,15 +775,17 @@ def test_parts_are_bounded_while_it_runs():
 
 def test_full_disk_costs_the_blobs():
     """What fits without its blobs comes without them."""
-    img = oci.Image([oci.Layer('').file(n, os.urandom(5 << 20)) for n in 'abc'], config={'Cmd': ['x']})
+    img = oci.Image([oci.Layer('').file(n, os.urandom(1 << 20)) for n in 'abc'], config={'Cmd': ['x']})
     if os.getuid() != 0:
         return
-    with Bad() as bad, Images(tmpfs='size=20m,mode=755') as im:
+    with Bad() as bad:
         ref = bad.add('a', 'x', img)
-        im.ok('pull', ref)
-        assert im.ok('get', ref)['layers'] == chain_ids(img)
-        im.ok('rm', ref)
-        im.expect_empty()
+        for kib in range(4096, 8192, 64):  # it gets full at each step
+            with Images(tmpfs=f'size={kib}k,mode=755') as im:
+                im.ok('pull', ref)
+                assert im.ok('get', ref)['layers'] == chain_ids(img)
+                im.ok('rm', ref)
+                im.expect_empty()
 
 
 def test_many_manifests_of_one_image():
