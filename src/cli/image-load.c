@@ -12,6 +12,7 @@
 
 static const struct cli_option options[] = {
         { 'i', "input", "FILE", "an archive, or the folder of an OCI image layout (default, and -: standard input)" },
+        { 0, "platform", "OS/ARCH[/VARIANT]", "which of several builds, instead of this machine's" },
         { 't', "tag", "NAME", "one more name for the image; may be repeated" },
         { 'q', "quiet", NULL, "no progress" },
         { 0 },
@@ -45,6 +46,7 @@ static int run(struct cli *cli, const struct cli_args *args) {
         _cleanup_(fd_closep) int fd = -1;
         struct transfer_result result;
         struct err err;
+        int r;
 
         for (size_t it = 0; req.n_names < NAMES_MAX && (names[req.n_names] = args_next(args, "tag", &it));)
                 req.n_names++;
@@ -59,10 +61,13 @@ static int run(struct cli *cli, const struct cli_args *args) {
         }
         req.descriptor = from_stdin ? STDIN_FILENO : fd;
         req.names = (char **) (uintptr_t) names;
+        req.platform = (char *) (uintptr_t) args_value(args, "platform");
         cli_catch_signals();
-        if (cli_transfer(cli, &t, &result, &err) < 0)
+        r = cli_transfer(cli, &t, &result, &err);
+        if (r == 0 || result.n_loaded > 0)
+                print(cli, &result);
+        if (r < 0)
                 return cli_interrupted() ? 130 : cli_fail(&err);
-        print(cli, &result);
         return EXIT_FINE;
 }
 
@@ -74,7 +79,9 @@ const struct cli_verb verb_image_load = {
                        "write; archives may be\n"
                        "compressed with gzip or zstd. Images get the names that they have there, which move here from "
                        "others; of what is there\n"
-                       "for several platforms this machine's is taken. With -o json: a list of {id, digest, names}.",
+                       "for several platforms this machine's is taken, or that of --platform. With -o json: a list of "
+                       "{id, digest, names}. "
+                       "When one image\nof several fails, those before it stay, and are printed.",
         .options = options,
         .fn = run,
 };

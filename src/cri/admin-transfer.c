@@ -183,11 +183,11 @@ static int transfer_with(struct grpc_call *call, const ProtobufCMessage *request
         }
         follow(call, &t);
         (void) pthread_join(thread, NULL);
+        if (t.result == 0 || t.n_loaded > 0) /* what is there is told, even if more was wanted */
+                r = send_progress(call, &t, true, err);
         if (t.result < 0) {
                 *err = t.err;
                 r = t.result;
-        } else {
-                r = send_progress(call, &t, true, err);
         }
         free(t.layers);
         (void) arena_free(t.arena);
@@ -361,9 +361,12 @@ int admin_edit_image(struct grpc_call *call, const ProtobufCMessage *request, vo
 static int run_load(struct transfer *t, struct err *err) {
         const Proxmoxlxcri__V1__LoadImagesRequest *req = (const Proxmoxlxcri__V1__LoadImagesRequest *) t->request;
         const char **names = arena_array(t->arena, const char *, req->n_names + 1);
-        const struct image_load_args args = {
-                .fd = t->fds[0], .names = names, .cancel_fd = t->cancel_fd, .progress = note_progress, .userdata = t
-        };
+        const struct image_load_args args = { .fd = t->fds[0],
+                                              .names = names,
+                                              .platform = str_empty(req->platform) ? NULL : req->platform,
+                                              .cancel_fd = t->cancel_fd,
+                                              .progress = note_progress,
+                                              .userdata = t };
 
         for (size_t i = 0; i < req->n_names; i++)
                 names[i] = req->names[i];

@@ -62,6 +62,8 @@ int adopt_run(const struct pull_env *env, const struct adopt_args *args, struct 
 
         assembly_init(&a, env, arena);
         a.made = true;
+        if (args->platform)
+                a.platform = args->platform;
         r = read_manifest(&a, args->manifest, err);
         if (r == 0)
                 r = read_config(&a, err);

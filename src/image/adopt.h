@@ -12,13 +12,14 @@ struct adopt_args {
         const char *manifest;
         const char *const *names; /* full references with a tag (ref_string()), NULL-terminated; they move here from
                                      other images. NULL: none */
+        const struct platform *platform; /* that it is to be for; NULL: this machine's */
         int cancel_fd;            /* an eventfd: readable: stop, ERR_CANCELLED; a layer that fails stops others by it */
         /* As image_pull_args, of the layers' unpacking. May be NULL. */
         void (*progress)(const struct image_progress *p, size_t layer, size_t n_layers, void *userdata);
         void *userdata;
 };
 /* @ret_id in @arena, which must allow PULL_ARENA_MAX. The image is marked as made here: its layers' blobs stay as long
- * as it does. ERR_NOT_FOUND: it is for another machine; ERR_INVALID, ERR_DATA_LOSS: its parts don't fit each other;
+ * as it does. ERR_NOT_FOUND: it is for another platform; ERR_INVALID, ERR_DATA_LOSS: its parts don't fit each other;
  * ERR_PRECONDITION: a blob is not here. */
 _must_use_ int adopt_run(const struct pull_env *env, const struct adopt_args *args, struct arena *arena,
                          const char **ret_id, struct err *err);

@@ -8,7 +8,7 @@
 #include "base/str.h"
 
 void assembly_init(struct assembly *a, const struct pull_env *env, struct arena *arena) {
-        *a = (struct assembly){ .env = env, .arena = arena };
+        *a = (struct assembly){ .env = env, .arena = arena, .platform = platform_host() };
         a->blobs = arena_array(arena, struct record_blob, ASSEMBLY_DOCUMENTS_MAX);
 }
 
@@ -20,11 +20,11 @@ int assembly_keep(struct assembly *a, const char *digest, const char *data, size
 }
 
 static int check_config(const struct assembly *a, struct err *err) {
-        const struct platform *host = platform_host(), *image = &a->config.platform;
+        const struct platform *wanted = a->platform, *image = &a->config.platform;
 
-        if (!platform_runs(image, host))
-                return err_set(err, ERR_NOT_FOUND, "no image for %s/%s: it is for %.30s/%.30s", host->os, host->arch,
-                               image->os, image->arch);
+        if (!platform_runs(image, wanted))
+                return err_set(err, ERR_NOT_FOUND, "no image for %.50s/%.50s: it is for %.30s/%.30s", wanted->os,
+                               wanted->arch, image->os, image->arch);
         if (a->config.n_diff_ids != a->manifest.n_layers)
                 return err_set(err, ERR_INVALID, "the config has %zu layers, the manifest %zu", a->config.n_diff_ids,
                                a->manifest.n_layers);

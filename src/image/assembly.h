@@ -14,6 +14,7 @@ struct assembly {
         const struct pull_env *env;
         struct arena *arena;
         bool made;                 /* here: its layers' blobs come from nowhere else */
+        const struct platform *platform; /* that the image is to be for; this machine's, unless said otherwise */
         struct record_blob *blobs; /* held: indexes, manifest, config; then the layers' */
         size_t n_blobs;
         struct manifest manifest;   /* these two by the caller, before assembly_plan() */
@@ -25,7 +26,7 @@ struct assembly {
 void assembly_init(struct assembly *a, const struct pull_env *env, struct arena *arena);
 /* Holds a document, and keeps it: as content_put(). */
 _must_use_ int assembly_keep(struct assembly *a, const char *digest, const char *data, size_t len, struct err *err);
-/* Do manifest and config fit each other, and this machine? Then chain ids, and holds on layers and their blobs. */
+/* Do manifest and config fit each other, and the platform? Then chain ids, and holds on layers and their blobs. */
 _must_use_ int assembly_plan(struct assembly *a, struct err *err);
 /* All layers are there: the record, and @names, as records_commit() takes them. */
 _must_use_ int assembly_commit(struct assembly *a, const char *const *names, struct err *err);

@@ -314,6 +314,7 @@ _must_use_ int images_edit(struct images *s, const struct image_edit_args *args,
 struct image_load_args {
         int fd;                   /* borrowed: an archive in a file or a pipe, or a folder */
         const char *const *names; /* more names, as people write them, for the one image that is in it; NULL: none */
+        const char *platform;     /* that images are to be for, OS/ARCH or OS/ARCH/VARIANT; NULL: this machine's */
         int cancel_fd;            /* an eventfd: readable: stop, ERR_CANCELLED; a part that fails stops others by it */
         /* As image_pull_args. May be NULL. */
         void (*progress)(const struct image_progress *p, size_t layer, size_t n_layers, void *userdata);
@@ -324,11 +325,11 @@ struct image_loaded {
         const char **names;      /* that it got, full; NULL-terminated */
 };
 /* Images from an OCI image layout (an archive, or a folder), or from what `docker save` and Podman's docker-archive
- * are; archives may be compressed with gzip or zstd. Of what is there for several platforms this machine's. They get
- * the names that they have there, which move here from other images. Each image by itself is made durably or not at
- * all; when one fails, those before it stay. ERR_INVALID: it is nothing of that kind; ERR_DATA_LOSS: a part has another
- * digest than it should; ERR_DENIED with the kind IMAGE_ERR_SIGNATURE: the signature policy. @arena must allow 64 MiB.
- */
+ * are; archives may be compressed with gzip or zstd. Of what is there for several platforms that of @args. They get the
+ * names that they have there, which move here from other images. Each image by itself is made durably or not at all;
+ * when one fails, those before it stay, and @ret says which. ERR_INVALID: it is nothing of that kind; ERR_DATA_LOSS: a
+ * part has another digest than it should; ERR_NOT_FOUND: an image is for another platform; ERR_DENIED with the kind
+ * IMAGE_ERR_SIGNATURE: the signature policy. @arena must allow 64 MiB. */
 _must_use_ int images_load(struct images *s, const struct image_load_args *args, struct arena *arena,
                            struct image_loaded **ret, size_t *ret_n, struct err *err);
 struct image_commit_args {

@@ -20,6 +20,7 @@ struct load {
         struct arena *arena; /* what is told in the end, and the index */
         struct arena *work;  /* of the image that is being read: its documents */
         struct archive *archive;
+        struct platform platform;
         struct map *held; /* digests of blobs that are here, with a hold each */
         struct loading *images;
         size_t n_images, n_names;

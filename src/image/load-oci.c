@@ -43,27 +43,27 @@ static const char *name_of(const json_t *annotations, struct arena *arena) {
         return NULL;
 }
 
-/* Of what has the same name, or has none and says for which platforms, one is for this machine. */
+/* Of what has the same name, or has none and says for which platforms, one is the best. */
 static bool is_alternative(const struct entry *a, const struct entry *b) {
         if (a->name || b->name)
                 return str_eq(a->name, b->name);
         return *a->d.platform.os && *b->d.platform.os;
 }
 
-static bool is_chosen(const struct entry *list, size_t n, size_t i) {
-        int score = platform_score(&list[i].d.platform, platform_host()), other;
+static bool is_chosen(const struct platform *platform, const struct entry *list, size_t n, size_t i) {
+        int score = platform_score(&list[i].d.platform, platform), other;
 
         if (score == 0)
                 return false;
         for (size_t k = 0; k < n; k++) {
-                other = platform_score(&list[k].d.platform, platform_host());
+                other = platform_score(&list[k].d.platform, platform);
                 if (k != i && is_alternative(&list[i], &list[k]) && (other > score || (other == score && k < i)))
                         return false;
         }
         return true;
 }
 
-/* From an entry down to the manifest for this machine. */
+/* From an entry down to the manifest for the platform. */
 static int find_manifest(struct load *l, struct descriptor d, const char **ret_digest, struct manifest *ret,
                          struct err *err) {
         for (unsigned depth = 0;; depth++) {
@@ -82,7 +82,7 @@ static int find_manifest(struct load *l, struct descriptor d, const char **ret_d
                 }
                 if (depth == INDEX_DEPTH_MAX)
                         return err_set(err, ERR_EXHAUSTED, "indexes are nested deeper than %d", INDEX_DEPTH_MAX);
-                r = manifest_choose(ret, platform_host(), &chosen, err);
+                r = manifest_choose(ret, &l->platform, &chosen, err);
                 if (r < 0)
                         return r;
                 d = *chosen;
@@ -165,10 +165,8 @@ static int read_index(struct load *l, struct entry **ret, size_t *ret_n, struct 
         return 0;
 }
 
-static int no_image(struct err *err) {
-        const struct platform *host = platform_host();
-
-        return err_set(err, ERR_INVALID, "there is no image for %s/%s in it", host->os, host->arch);
+static int no_image(const struct platform *p, struct err *err) {
+        return err_set(err, ERR_INVALID, "there is no image for %.50s/%.50s in it", p->os, p->arch);
 }
 
 int load_oci(struct load *l, struct err *err) {
@@ -177,10 +175,10 @@ int load_oci(struct load *l, struct err *err) {
         int r = read_index(l, &entries, &n, err);
 
         for (size_t i = 0; r == 0 && i < n; i++)
-                if (is_chosen(entries, n, i)) {
+                if (is_chosen(&l->platform, entries, n, i)) {
                         r = read_oci_image(l, &entries[i], err);
                         if (r < 0)
                                 return err_wrap(err, "image %s", entries[i].name ?: entries[i].d.digest);
                 }
-        return r == 0 && l->n_images == 0 ? no_image(err) : r;
+        return r == 0 && l->n_images == 0 ? no_image(&l->platform, err) : r;
 }

@@ -207,6 +207,7 @@ static int adopt_one(struct load *l, const struct loading *image, struct image_l
         _cleanup_(arena_freep) struct arena *work = arena_new(PULL_ARENA_MAX);
         const struct adopt_args args = { .manifest = image->manifest,
                                          .names = image->names,
+                                         .platform = &l->platform,
                                          .cancel_fd = l->args->cancel_fd,
                                          .progress = pass_on,
                                          .userdata = l };
@@ -222,33 +223,34 @@ static int adopt_one(struct load *l, const struct loading *image, struct image_l
 
 static int adopt_all(struct load *l, struct image_loaded **ret, size_t *ret_n, struct err *err) {
         struct image_loaded *list = arena_array(l->arena, struct image_loaded, l->n_images + 1);
-        int r = 0;
 
-        for (size_t i = 0; r == 0 && i < l->n_images; i++) {
+        *ret = list;
+        for (size_t i = 0; i < l->n_images; i++) {
                 const struct loading *image = &l->images[i];
 
-                r = adopt_one(l, image, &list[i], err);
-                if (r < 0)
+                if (adopt_one(l, image, &list[i], err) < 0)
                         return err_wrap(err, "image %zu of %zu, %s", i + 1, l->n_images,
                                         image->n_names ? image->names[0] : image->manifest);
                 l->base += image->n_layers;
+                ++*ret_n;
         }
-        *ret = list;
-        *ret_n = l->n_images;
-        return r;
+        return 0;
 }
 
 int load_run(const struct pull_env *env, const struct image_load_args *args, struct arena *arena,
              struct image_loaded **ret, size_t *ret_n, struct err *err) {
-        struct load l = { .env = env, .args = args, .arena = arena };
+        struct load l = { .env = env, .args = args, .arena = arena, .platform = *platform_host() };
         const struct archive_args archive = { .fd = args->fd,
                                               .spool_dirfd = content_dirfd(env->content),
                                               .max_bytes = env->max_layer_bytes,
                                               .cancel_fd = args->cancel_fd };
         const char *digest;
         void *value;
-        int r;
+        int r = args->platform ? platform_parse(args->platform, arena, &l.platform, err) : 0;
 
+        *ret_n = 0;
+        if (r < 0)
+                return r;
         l.held = map_new();
         l.images = arena_array(arena, struct loading, LOAD_IMAGES_MAX);
         l.buffer = xcalloc(1, LOAD_BUFFER_BYTES);

@@ -73,3 +73,5 @@ int platform_score(const struct platform *p, const struct platform *host);
 bool platform_runs(const struct platform *p, const struct platform *host);
 /* This machine. */
 const struct platform *platform_host(void);
+/* "OS/ARCH" or "OS/ARCH/VARIANT", in OCI's words. ERR_INVALID: it is none. */
+_must_use_ int platform_parse(const char *text, struct arena *arena, struct platform *ret, struct err *err);

@@ -83,6 +83,28 @@ int platform_score(const struct platform *p, const struct platform *host) {
         return theirs < 0 || theirs > ours ? 0 : 10 + theirs;
 }
 
+static int no_platform(const char *text, struct err *err) {
+        return err_set(err, ERR_INVALID, "\"%.100s\" is no platform: OS/ARCH or OS/ARCH/VARIANT, as linux/arm64", text);
+}
+
+int platform_parse(const char *text, struct arena *arena, struct platform *ret, struct err *err) {
+        const char *words[3] = { "", "", "" };
+        size_t n = 0;
+
+        for (const char *at = text, *end; at && n < ELEMENTSOF(words); at = *end ? end + 1 : NULL) {
+                size_t len = strspn(at, "abcdefghijklmnopqrstuvwxyz0123456789_.-");
+
+                end = at + len;
+                if (len == 0 || (*end && (*end != '/' || n == ELEMENTSOF(words) - 1)))
+                        return no_platform(text, err);
+                words[n++] = arena_strndup(arena, at, len);
+        }
+        if (n < 2)
+                return no_platform(text, err);
+        *ret = (struct platform){ words[0], words[1], words[2] };
+        return 0;
+}
+
 bool platform_runs(const struct platform *p, const struct platform *host) {
         return platform_score(p, host) > 0;
 }

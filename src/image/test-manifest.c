@@ -102,6 +102,20 @@ static void test_platforms(struct arena *a) {
         assert(platform_runs(platform_host(), platform_host()));
 }
 
+static void test_platform_names(struct arena *a) {
+        static const char *const bad[] = {
+                "", "linux", "linux/", "/amd64", "linux//v8", "linux/arm/v7/x", "linux/a b"
+        };
+        struct platform p;
+
+        assert(platform_parse("linux/arm64", a, &p, &err) == 0);
+        assert(str_eq(p.os, "linux") && str_eq(p.arch, "arm64") && str_eq(p.variant, ""));
+        assert(platform_parse("linux/arm/v7", a, &p, &err) == 0);
+        assert(str_eq(p.arch, "arm") && str_eq(p.variant, "v7"));
+        for (size_t i = 0; i < ELEMENTSOF(bad); i++)
+                assert(platform_parse(bad[i], a, &p, &err) == -ERR_INVALID);
+}
+
 static void test_config(struct arena *a) {
         static const char doc[] =
                 "{\"os\":\"linux\",\"architecture\":\"amd64\",\"config\":{\"Entrypoint\":[\"/"
@@ -131,6 +145,7 @@ int main(void) {
         test_images(a);
         test_limits(a);
         test_platforms(a);
+        test_platform_names(a);
         test_config(a);
         arena_free(a);
         return 0;

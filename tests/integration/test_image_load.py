@@ -163,6 +163,48 @@ def test_platforms(daemon, load):
     assert load([m for m in inside if m[0] not in dict(map(archives.blob, [*other.blobs(), other.manifest]))])
 
 
+def test_another_platform(daemon, load, tmp_path):
+    """As --platform says: of an index, of entries beside each other, of Docker's; what is for no such machine is refused."""
+    mine, other = small('mine'), small('other', arch=OTHER)
+    both = index([(ARCH, mine), (OTHER, other)])
+    beside = [archives.entry(image, NAME, platform={'os': 'linux', 'architecture': arch}) for image, arch in ((mine, ARCH), (other, OTHER))]
+    for members in (archives.oci([mine, other], [descriptor(INDEX, both, annotations={archives.NAME: NAME})], archives.blob(both)),
+                    archives.oci([mine, other], beside)):
+        assert load(members, '--platform', f'linux/{OTHER}') == [{'id': other.id(), 'digest': other.digest(), 'names': [NAME]}]
+        assert load(members, '--platform', f'linux/{ARCH}') == load(members)
+    (tmp_path / 'both.tar').write_bytes(tar(members))
+    assert load(archives.docker((other, [NAME])), '--platform', f'linux/{OTHER}')[0]['id'] == other.id()
+    (tmp_path / 'a.tar').write_bytes(tar(archives.docker((other, [NAME]))))
+    refused(daemon, tmp_path / 'a.tar', f'no image for linux/{ARCH}', f'it is for linux/{OTHER}')
+    refused(daemon, tmp_path / 'a.tar', 'no image for linux/s390x', args=['--platform', 'linux/s390x'])
+    refused(daemon, tmp_path / 'both.tar', 'no image for linux/s390x', args=['--platform', 'linux/s390x'])
+    refused(daemon, tmp_path / 'both.tar', '"linux" is no platform', args=['--platform', 'linux'])
+    # All of it is here, of whatever machine.
+    daemon.runtime.cli('image', 'verify', NAME)
+    daemon.runtime.cli('image', 'save', '-q', '-o', tmp_path / 'out.tar', NAME)
+    assert load(tmp_path / 'out.tar', '--platform', f'linux/{OTHER}')[0]['digest'] == other.digest()
+
+
+def test_what_was_loaded_before_another_failed(daemon, load, tmp_path):
+    """It stays, and is told, beside the error."""
+    good, wrong, last = small('good'), Image([Raw(Layer().file('x', 'x').blob(), b'another')], {'Cmd': ['/x']}, arch=ARCH), small('last')
+    entries = [archives.entry(good, NAME), archives.entry(wrong, 'loads.example/it:2'), archives.entry(last, 'loads.example/it:3')]
+    (tmp_path / 'a.tar').write_bytes(tar(archives.oci([good, wrong, last], entries)))
+    for how in ([], ['--output', 'json']):
+        done = daemon.runtime.cli(*how, 'image', 'load', '-q', '-i', tmp_path / 'a.tar', check=False)
+        assert done.returncode == 1 and 'image 2 of 3, loads.example/it:2' in done.stderr, done
+        if how:
+            assert json.loads(done.stdout) == [{'id': good.id(), 'digest': good.digest(), 'names': [NAME]}]
+        else:
+            assert done.stdout == f'Loaded image: {NAME}\n'
+        assert names_of(daemon, good.id()) == {NAME} and not names_of(daemon, last.id())
+        daemon.runtime.cli('image', 'rm', NAME)
+    # One that is damaged is found before any is made.
+    members = [(name, data[:-1] + b'x' if name == archives.blob(last.layers[0].blob())[0] else data) for name, data in archives.oci([good, last], entries[::2])]
+    (tmp_path / 'a.tar').write_bytes(tar(members))
+    assert daemon.runtime.cli('image', 'load', '-q', '-i', tmp_path / 'a.tar', check=False).stdout == '' and not names_of(daemon, good.id())
+
+
 def test_several_and_their_names(daemon, load, tmp_path):
     """One with two names, one with containerd's name, one with none; a name moves here from another."""
     a, b, c = small('a'), small('b'), small('c')
