@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "image/adopt.h"
 
+#include <errno.h>
 #include "base/alloc.h"
 #include "image/assembly.h"
+#include "image/collector.h"
 
 static int read_document(struct assembly *a, const char *digest, size_t max, char **ret, size_t *ret_len,
                          struct err *err) {
@@ -51,12 +53,21 @@ static void ignore_progress(const struct image_progress *p, size_t layer, size_t
         (void) userdata;
 }
 
-int adopt_run(const struct pull_env *env, const struct adopt_args *args, struct arena *arena, const char **ret_id,
-              struct err *err) {
+/* Layers, then the record; again what is missing of it, when it is called again. */
+static int bring(struct assembly *a, const struct adopt_args *args, struct err *err) {
         static const char *const no_names[] = { NULL };
         const struct pull_args pull = { .cancel_fd = args->cancel_fd,
                                         .progress = args->progress ?: ignore_progress,
                                         .userdata = args->userdata };
+        int r = pull_layers(a->env, &pull, NULL, a->layers, a->n_layers, err);
+
+        if (r == 0) /* a pull's would come again */
+                r = layers_sync(a->env->layers, err);
+        return r == 0 ? assembly_commit(a, args->names ?: no_names, err) : r;
+}
+
+int adopt_run(const struct pull_env *env, const struct adopt_args *args, struct arena *arena, const char **ret_id,
+              struct err *err) {
         struct assembly a;
         int r;
 
@@ -72,11 +83,10 @@ int adopt_run(const struct pull_env *env, const struct adopt_args *args, struct 
         if (r == 0)
                 r = check_blobs(&a, err);
         if (r == 0)
-                r = pull_layers(env, &pull, NULL, a.layers, a.n_layers, err);
-        if (r == 0) /* a pull's would come again */
-                r = layers_sync(env->layers, err);
-        if (r == 0)
-                r = assembly_commit(&a, args->names ?: no_names, err);
+                r = bring(&a, args, err);
+        if (r == -ERR_EXHAUSTED && (err->sys_errno == ENOSPC || err->sys_errno == EDQUOT) &&
+            collector_make_room(env->collector))
+                r = bring(&a, args, err);
         if (r == 0)
                 *ret_id = a.manifest.config.digest;
         assembly_let_go(&a, r < 0);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* adopt - an image from blobs that are here, as whatever makes one on this machine ends: manifest, config, layers
  * unpacked from their blobs, one durable record. Nothing of it is seen before; a crash leaves only what a start
- * removes. Blocks; thread-safe. Private to image/. */
+ * removes. When the disk is full the collector is asked for room, once. Blocks; thread-safe. Private to image/. */
 #pragma once
 #include "image/pull.h"
 
@@ -13,7 +13,7 @@ struct adopt_args {
         const char *const *names; /* full references with a tag (ref_string()), NULL-terminated; they move here from
                                      other images. NULL: none */
         const struct platform *platform; /* that it is to be for; NULL: this machine's */
-        int cancel_fd;            /* an eventfd: readable: stop, ERR_CANCELLED; a layer that fails stops others by it */
+        int cancel_fd;                   /* readable: stop, ERR_CANCELLED */
         /* As image_pull_args, of the layers' unpacking. May be NULL. */
         void (*progress)(const struct image_progress *p, size_t layer, size_t n_layers, void *userdata);
         void *userdata;

@@ -73,6 +73,7 @@ static int refuse_foreign(const char *foreign, struct err *err) {
 struct spool {
         struct archive *archive;
         int from, to;
+        struct content *content;
         uint64_t written, max;
         struct inflate *inflate;
         uint8_t *in, *out;
@@ -102,7 +103,7 @@ static int put_some(struct spool *s, size_t len, struct err *err) {
         s->written += len;
         if (s->written > s->max)
                 return err_set(err, ERR_EXHAUSTED, "the archive has more than %llu bytes", (unsigned long long) s->max);
-        r = fs_write_all(s->to, s->out, len);
+        r = content_write(s->content, s->to, s->out, len);
         return r < 0 ? err_sys(err, -r, "write the archive to the disk") : 0;
 }
 
@@ -146,7 +147,7 @@ static int spool_all(struct spool *s, struct err *err) {
 }
 
 static int write_out(struct archive *a, const struct archive_args *args, struct err *err) {
-        struct spool s = { .archive = a, .from = args->fd, .max = args->max_bytes };
+        struct spool s = { .archive = a, .from = args->fd, .content = args->content, .max = args->max_bytes };
         int r;
 
         s.to = openat(args->spool_dirfd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);

@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include "base/cleanup.h"
 #include "base/err.h"
+#include "image/content.h"
 #include "image/inflate.h"
 
 enum {
@@ -24,6 +25,7 @@ struct archive;
 struct archive_args {
         int fd;             /* borrowed: a folder, a file (from its offset on), a pipe */
         int spool_dirfd;    /* borrowed: where a file without a name may be made */
+        struct content *content; /* borrowed: who makes room for that; NULL: nobody */
         uint64_t max_bytes; /* of one that is written out */
         int cancel_fd;      /* readable: stop, ERR_CANCELLED */
 };

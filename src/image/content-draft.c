@@ -15,6 +15,7 @@
 #include "image/ref.h"
 
 struct content_draft {
+        struct content *content; /* borrowed, as is dirfd */
         int dirfd, fd;
         char name[40]; /* until it has its own, where the file system has no O_TMPFILE; else "" */
         EVP_MD_CTX *hash;
@@ -33,6 +34,7 @@ int content_draft_new(struct content *c, struct content_draft **ret, struct err 
         int dirfd = content_dirfd(c), fd = openat(dirfd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
         struct content_draft *d = xnew(struct content_draft);
 
+        d->content = c;
         d->dirfd = dirfd;
         d->fd = fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR) ? fd : open_named(d);
         if (d->fd < 0) {
@@ -48,7 +50,7 @@ int content_draft_new(struct content *c, struct content_draft **ret, struct err 
 }
 
 int content_draft_write(struct content_draft *d, const void *data, size_t len, struct err *err) {
-        int r = fs_write_all(d->fd, data, len);
+        int r = content_write(d->content, d->fd, data, len);
 
         if (r < 0)
                 return err_sys(err, -r, "write a blob");

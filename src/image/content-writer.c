@@ -98,7 +98,7 @@ int content_writer_write(struct content_writer *w, const void *data, size_t len,
         if (len > w->size - w->done)
                 return err_set(err, ERR_DATA_LOSS, "blob %s has more than the %llu bytes that were promised", w->digest,
                                (unsigned long long) w->size);
-        r = fs_write_all(w->fd, data, len);
+        r = content_write(w->hash ? w->content : NULL, w->fd, data, len);
         if (r < 0)
                 return err_sys(err, -r, "write blob %s", w->digest);
         w->done += len;

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include "base/alloc.h"
 #include "base/fs.h"
 #include "base/log.h"
@@ -18,6 +19,8 @@ enum { READ_BYTES = 256 * 1024 };
 
 struct content {
         int dirfd; /* blobs/sha256 */
+        bool (*make_room)(void *userdata); /* NULL: nobody does */
+        void *room_userdata;
 };
 
 int content_new(const char *root, struct content **ret, struct err *err) {
@@ -52,6 +55,27 @@ static const char *name_of(const char *digest) {
 
 int content_dirfd(const struct content *c) {
         return c->dirfd;
+}
+
+void content_set_room(struct content *c, bool (*make_room)(void *userdata), void *userdata) {
+        c->make_room = make_room;
+        c->room_userdata = userdata;
+}
+
+static bool make_room(struct content *c, int error) {
+        return c && c->make_room && (error == ENOSPC || error == EDQUOT) && c->make_room(c->room_userdata);
+}
+
+int content_write(struct content *c, int fd, const void *data, size_t len) {
+        off_t start = lseek(fd, 0, SEEK_CUR), at;
+        int r = fs_write_all(fd, data, len);
+
+        if (r == 0 || !make_room(c, -r))
+                return r;
+        at = lseek(fd, 0, SEEK_CUR);
+        if (start < 0 || at < start || (size_t) (at - start) > len)
+                return r;
+        return fs_write_all(fd, (const char *) data + (at - start), len - (size_t) (at - start));
 }
 
 static bool look_at(struct content *c, const char *digest, struct stat *ret) {
@@ -120,7 +144,10 @@ int content_put(struct content *c, const char *digest, const void *data, size_t 
                 return err_set(err, ERR_DATA_LOSS, "the content's digest is %s, not %.80s", have, digest);
         if (faccessat(c->dirfd, name, F_OK, 0) == 0)
                 return 0;
-        return fs_write_atomic(c->dirfd, name, data, len, 0600, true, err);
+        if (fs_write_atomic(c->dirfd, name, data, len, 0600, true, err) == 0)
+                return 0;
+        return make_room(c, err->sys_errno) ? fs_write_atomic(c->dirfd, name, data, len, 0600, true, err)
+                                            : -(int) err->code;
 }
 
 bool content_read(struct content *c, const char *digest, size_t max, char **ret, size_t *ret_len) {

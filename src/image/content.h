@@ -29,6 +29,11 @@ _must_use_ int content_sweep(struct content *c, bool (*keep)(const char *digest,
                              struct err *err);
 /* The folder of blobs, borrowed. */
 int content_dirfd(const struct content *c);
+/* Who is asked for room when the disk is full under what is made here (true: there is some), from whichever thread
+ * writes; before any does. Blobs that are but a cache ask for none. */
+void content_set_room(struct content *c, bool (*make_room)(void *userdata), void *userdata);
+/* As fs_write_all(), at the file's offset; on a full disk once more after asking for room. @c NULL: nobody is asked. */
+_must_use_ int content_write(struct content *c, int fd, const void *data, size_t len);
 
 /* --- big blobs --------------------------------------------------------------------------------------------------- */
 

@@ -9,7 +9,7 @@
 struct derive {
         const struct pull_env *env;
         struct arena *arena;
-        int cancel_fd; /* an eventfd */
+        int cancel_fd; /* readable: stop */
         uint64_t deadline_ns;
         struct image *image; /* the one below */
         struct local_manifest local;

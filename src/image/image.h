@@ -315,7 +315,7 @@ struct image_load_args {
         int fd;                   /* borrowed: an archive in a file or a pipe, or a folder */
         const char *const *names; /* more names, as people write them, for the one image that is in it; NULL: none */
         const char *platform;     /* that images are to be for, OS/ARCH or OS/ARCH/VARIANT; NULL: this machine's */
-        int cancel_fd;            /* an eventfd: readable: stop, ERR_CANCELLED; a part that fails stops others by it */
+        int cancel_fd;            /* readable: stop, ERR_CANCELLED */
         /* As image_pull_args. May be NULL. */
         void (*progress)(const struct image_progress *p, size_t layer, size_t n_layers, void *userdata);
         void *userdata;

@@ -65,6 +65,10 @@ static int open_parts(struct images *s, const struct images_args *args, struct e
         return r == 0 ? registries_new(args->registries, args->n_registries, args->auth_file, &s->registries, err) : r;
 }
 
+static bool make_room(void *userdata) {
+        return collector_make_room(userdata);
+}
+
 int images_new(const struct images_args *args, struct images **ret, struct err *err) {
         _cleanup_(images_freep) struct images *s = xnew(struct images);
         struct pull_env *env = &s->pull_env;
@@ -91,7 +95,8 @@ int images_new(const struct images_args *args, struct images **ret, struct err *
         env->signature_policy = s->signature_policy;
         env->signature_policy_optional = args->signature_policy_optional;
         s->flights = flights_new(env);
-        s->collector = collector_new(s->records, s->root_fd, &args->gc);
+        s->collector = env->collector = collector_new(s->records, s->root_fd, &args->gc);
+        content_set_room(s->content, make_room, s->collector);
         *ret = TAKE_PTR(s);
         return 0;
 }

@@ -242,6 +242,7 @@ int load_run(const struct pull_env *env, const struct image_load_args *args, str
         struct load l = { .env = env, .args = args, .arena = arena, .platform = *platform_host() };
         const struct archive_args archive = { .fd = args->fd,
                                               .spool_dirfd = content_dirfd(env->content),
+                                              .content = env->content,
                                               .max_bytes = env->max_layer_bytes,
                                               .cancel_fd = args->cancel_fd };
         const char *digest;

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 #include "base/alloc.h"
@@ -34,6 +35,8 @@ struct jobs {
         const struct pull_env *env;
         const struct pull_args *args;
         struct source *source;
+        int cancel_fd; /* readable: the caller stops, or a layer failed; an epoll of both */
+        int failed_fd; /* an eventfd of this pull's own: who tries again begins with another */
         struct job *list;
         size_t n;
         pthread_mutex_t lock;
@@ -84,7 +87,7 @@ static int take_bytes(const void *data, size_t len, void *userdata, struct err *
 }
 
 static bool is_cancelled(const struct jobs *all) {
-        struct pollfd p = { .fd = all->args->cancel_fd, .events = POLLIN };
+        struct pollfd p = { .fd = all->cancel_fd, .events = POLLIN };
 
         return poll(&p, 1, 0) > 0;
 }
@@ -239,7 +242,7 @@ static int run_job(struct job *j, enum job_state *ret, struct err *err) {
         *ret = JOB_EXISTS;
         if (records_layer_is_done(env->records, j->layer->chain_id))
                 return 0;
-        j->claimed = claims_take(env->claims, j->layer->chain_id, j->all->args->cancel_fd);
+        j->claimed = claims_take(env->claims, j->layer->chain_id, j->all->cancel_fd);
         if (!j->claimed)
                 return err_set(err, ERR_CANCELLED, "cancelled");
         if (records_layer_is_done(env->records, j->layer->chain_id)) {
@@ -257,7 +260,7 @@ static void fail_locked(struct jobs *all, const struct err *err) {
                 return;
         all->failed = true;
         all->first_err = *err;
-        (void) eventfd_write(all->args->cancel_fd, 1);
+        (void) eventfd_write(all->failed_fd, 1);
 }
 
 static void *worker(void *arg) {
@@ -333,7 +336,31 @@ static void finish_all(struct jobs *all, const char *const *chain_ids) {
         }
 }
 
+static int make_stop(struct jobs *all, struct err *err) {
+        struct epoll_event event = { .events = EPOLLIN };
+        int r;
+
+        all->failed_fd = eventfd(0, EFD_CLOEXEC);
+        all->cancel_fd = epoll_create1(EPOLL_CLOEXEC);
+        r = epoll_ctl(all->cancel_fd, EPOLL_CTL_ADD, all->failed_fd, &event);
+        if (r == 0 && all->args->cancel_fd >= 0)
+                r = epoll_ctl(all->cancel_fd, EPOLL_CTL_ADD, all->args->cancel_fd, &event);
+        if (r < 0)
+                return err_sys(err, errno, "make what stops the threads of a pull");
+        if (all->source)
+                source_set_cancel_fd(all->source, all->cancel_fd);
+        return 0;
+}
+
+static void drop_stop(struct jobs *all) {
+        if (all->source)
+                source_set_cancel_fd(all->source, all->args->cancel_fd);
+        (void) fd_close(all->cancel_fd);
+        (void) fd_close(all->failed_fd);
+}
+
 static void clean_up(struct jobs *all) {
+        drop_stop(all);
         for (size_t i = 0; i < all->n; i++) {
                 (void) layer_sink_free(all->list[i].sink);
                 if (all->list[i].claimed)
@@ -347,7 +374,7 @@ static void clean_up(struct jobs *all) {
 int pull_layers(const struct pull_env *env, const struct pull_args *args, struct source *source,
                 const struct pull_layer *layers, size_t n, struct err *err) {
         struct jobs all = { .env = env, .args = args, .source = source, .n = n, .no_room = args->discard_blobs };
-        size_t max = MIN_OF((size_t) env->max_parallel_layers, n), n_threads;
+        size_t max = MIN_OF((size_t) env->max_parallel_layers, n), n_threads = 0;
         _cleanup_(freep) pthread_t *threads = xcalloc(max + 1, sizeof(*threads));
         _cleanup_(freep) const char **chain_ids = xcalloc(n + 1, sizeof(*chain_ids));
 
@@ -359,8 +386,9 @@ int pull_layers(const struct pull_env *env, const struct pull_args *args, struct
                 chain_ids[i] = layers[i].chain_id;
                 report(&all.list[i], LAYER_WAITING);
         }
-        n_threads = start_workers(&all, threads, max);
-        if (n_threads == 0 && n > 0) {
+        if (make_stop(&all, &all.first_err) < 0) {
+                all.failed = true;
+        } else if ((n_threads = start_workers(&all, threads, max)) == 0 && n > 0) {
                 all.failed = true;
                 (void) err_set(&all.first_err, ERR_EXHAUSTED, "no thread can be started");
         }
@@ -376,7 +404,9 @@ int pull_layers(const struct pull_env *env, const struct pull_args *args, struct
 int pull_layer(const struct pull_env *env, const struct pull_args *args, struct source *source,
                const struct pull_layer *layer, struct layer_sink **ret, struct err *err) {
         struct job j = { .layer = layer };
-        struct jobs all = { .env = env, .args = args, .source = source, .n = 1, .list = &j };
+        struct jobs all = {
+                .env = env, .args = args, .source = source, .cancel_fd = args->cancel_fd, .n = 1, .list = &j
+        };
         int r;
 
         j.all = &all;

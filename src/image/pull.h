@@ -15,12 +15,15 @@
 #include "image/records.h"
 #include "image/registry.h"
 
+struct collector;
+
 struct pull_env {
         struct layers *layers;
         struct content *content;
         struct records *records;
         struct registries *registries;
         struct claims *claims;
+        struct collector *collector;
         const char *signature_policy; /* NULL: none */
         bool signature_policy_optional;
         uint64_t max_layer_bytes, max_layer_entries;
@@ -31,7 +34,7 @@ struct pull_env {
 struct pull_args {
         const struct ref *ref;
         const struct credentials *creds;
-        int cancel_fd; /* an eventfd: the pull also writes to it to stop its own threads */
+        int cancel_fd; /* readable: stop, ERR_CANCELLED */
         void (*progress)(const struct image_progress *p, size_t layer, size_t n_layers, void *userdata);
         void *userdata;
         bool discard_blobs;               /* there is no room for them besides the layers */

@@ -218,6 +218,10 @@ struct source *source_new(struct registries *r, const struct source_args *args) 
         return s;
 }
 
+void source_set_cancel_fd(struct source *s, int cancel_fd) {
+        s->cancel_fd = cancel_fd;
+}
+
 struct source *source_free(struct source *s) {
         if (!s)
                 return NULL;

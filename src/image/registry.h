@@ -32,6 +32,8 @@ struct source_args {
         bool no_mirrors;        /* the registry alone */
 };
 struct source *source_new(struct registries *r, const struct source_args *args);
+/* What stops it from now on; borrowed. Nobody asks anything meanwhile. */
+void source_set_cancel_fd(struct source *s, int cancel_fd);
 struct source *source_free(struct source *s);
 DEFINE_CLEANUP(struct source *, source_free)
 

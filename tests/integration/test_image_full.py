@@ -1,5 +1,6 @@
 """The disk is full at any step of what brings images: RESOURCE_EXHAUSTED, nothing left, and it works once there is room."""
 
+import gzip
 import os
 import subprocess
 
@@ -9,7 +10,7 @@ import image_archives as archives
 import images as recipes
 import imagestore
 from conftest import AS_PROXMOX
-from oci import Layer
+from oci import Layer, digest
 
 pytestmark = [pytest.mark.ours, pytest.mark.same_anywhere,
               pytest.mark.skipif(AS_PROXMOX, reason='the container must not depend on the daemon'),
@@ -90,3 +91,38 @@ def test_at_each_step(own_daemon, images, small, tmp_path):
         assert set(imagestore.walk(root, known)['image']) == set(before), name
     # A start on a full disk, too, says what is wrong or works; and with room it works.
     assert daemon.runtime.cli('image', 'verify').returncode == 0
+
+
+def test_whatever_is_made_here_makes_room(own_daemon, images, small, tmp_path):
+    """The disk is full under the blob, or under what is unpacked of it: a blob that can be fetched again goes, as in a pull."""
+    daemon, size, cli = own_daemon, 6 << 20, own_daemon.runtime.cli
+    kept = Layer().file('kept', os.urandom(20 << 20))
+    spare = images.push(recipes.busybox(kept), 'spare')
+    blob = f'{daemon.runtime.root}/blobs/sha256/{digest(kept.blob())[7:]}'
+    loaded = recipes.busybox(Layer().file('loaded', os.urandom(size)))
+    (tmp_path / 'loaded').write_bytes(archives.tar(archives.oci([loaded], [archives.entry(loaded, 'loads.example/it:1')])))
+    (tmp_path / 'loaded.gz').write_bytes(gzip.compress((tmp_path / 'loaded').read_bytes(), 1))
+    (tmp_path / 'rootfs').mkdir()
+    (tmp_path / 'rootfs/file').write_bytes(os.urandom(size))
+    busybox = images.ref('busybox')
+    daemon.pull(busybox)
+    container = daemon.pod().run(busybox, ['sleep', '100000'])
+    container.output('sh', '-c', f'head -c {size} /dev/urandom >/written')
+    half, whole = size // 2 // KIB, size // KIB
+    for args, frees in ((['load', '-q', '-i', str(tmp_path / 'loaded')], (half, whole + half)),
+                        (['load', '-q', '-i', str(tmp_path / 'loaded.gz')], (half, whole + half, 2 * whole + half)),
+                        (['from-rootfs', '-q', str(tmp_path / 'rootfs'), 'localhost/files:1'], (half, whole + half)),
+                        (['commit', '-q', container.id, 'localhost/committed:1'], (half, whole + half)),
+                        (['edit', '-q', busybox, '-t', 'localhost/edited:1', '--label', 'a=b'], (0,))):
+        for free in frees:
+            daemon.pull(spare)
+            before = {image.id for image in daemon.cri.ListImages().images}
+            assert os.path.exists(blob)
+            small(free)
+            done = cli('image', *args, check=False)
+            small(None)
+            assert done.returncode == 0, (args, free, done)
+            [made] = {image.id for image in daemon.cri.ListImages().images} - before
+            assert not os.path.exists(blob), (args, free)
+            cli('image', 'verify', made)
+            cli('image', 'rm', made, spare)
