@@ -489,9 +489,12 @@ static int settle_streaming(const struct config *c, struct err *err) {
 }
 
 static int settle_snapshotter(const struct config *c, struct err *err) {
-        return snapshotter_is_known(c->snapshotter) ? 0
-                                                    : err_set(err, ERR_INVALID, "snapshotter: '%.64s': it is auto, %s",
-                                                              c->snapshotter, SNAPSHOTTER_NAMES);
+        if (!snapshotter_is_known(c->snapshotter))
+                return err_set(err, ERR_INVALID, "snapshotter: '%.64s': it is auto, %s", c->snapshotter,
+                               SNAPSHOTTER_NAMES);
+        if (!snapshotter_idmap_is_known(c->idmap))
+                return err_set(err, ERR_INVALID, "idmap: '%.64s': it is %s", c->idmap, SNAPSHOTTER_IDMAP_NAMES);
+        return 0;
 }
 
 static int settle_oci_engine(const struct config *c, struct err *err) {

@@ -115,6 +115,10 @@ struct config_proxmox {
         X("container-quota", container_quota, uint64_t, CONFIG_BYTES, "0", 0, INT64_MAX,                               \
           "How much a container may write into its own file system, by snapshotter zfs; with others only 0:\n"         \
           "no limit.")                                                                                                 \
+        X("idmap", idmap, const char *, CONFIG_NAME, "auto", 0, 0,                                                     \
+          "How files of images get the owners of a pod with a user namespace: mount (idmapped mounts, nothing is\n"    \
+          "copied), chown (each container by a copy of its image with other owners), or auto: chown where kernel\n"    \
+          "or file system has no idmapped mounts, tried at each start. Containers that are there stay as they are.")   \
         X("keep-layer-blobs", keep_layer_blobs, bool, CONFIG_BOOL, "true", 0, 0,                                       \
           "Keep layers as they came, compressed, beside what was unpacked of them, as containerd does: pushing and\n"  \
           "saving an image need them, and a pull goes on where a killed one stopped. They take about a third more\n"   \

@@ -58,27 +58,26 @@ static int read_changes(struct commit *c, int fd, struct packed_layer *ret, stru
         return r == 0 ? layer_pack_end(c->pack, ret, err) : r;
 }
 
-/* On disk a whole tree has the image's owners, whoever the container's are. */
+/* On disk a whole tree has the image's owners, whoever the container's are, if the snapshot does not say others. */
 static int pack_changes(struct images *s, struct commit *c, struct arena *arena, const char **ret_image,
                         struct packed_layer *ret, struct err *err) {
-        bool whole = c->args->upper_fd < 0 && layers_snapshotter(images_layers(s))->ops->whole;
         struct image_commit_args args = *c->args;
-        _cleanup_(fd_closep) int fd = -1;
-        int r;
+        const struct snapshot_changes_args from = { .id = args.snapshot,
+                                                    .elsewhere = args.upper_fd >= 0,
+                                                    .may_change = args.may_change,
+                                                    .cancel_fd = args.cancel_fd };
+        struct snapshot_changes changes = { .fd = -1 };
+        int r = snapshot_changes(s, &from, arena, &changes, err);
 
-        if (whole && args.may_change)
-                return err_set(err, ERR_PRECONDITION,
-                               "with the snapshotter \"%s\" a container is compared with its image, for which it has "
-                               "to be paused",
-                               images_snapshotter(s));
-        r = snapshot_changes(s, args.snapshot, args.cancel_fd, arena, ret_image, args.upper_fd < 0 ? &fd : NULL, err);
         if (r == 0) {
-                if (whole)
-                        args.owners = NULL;
+                *ret_image = changes.image_id;
+                if (changes.compared)
+                        args.owners = changes.owners;
                 c->args = &args;
-                r = read_changes(c, args.upper_fd >= 0 ? args.upper_fd : fd, ret, err);
+                r = read_changes(c, args.upper_fd >= 0 ? args.upper_fd : changes.fd, ret, err);
         }
-        if (whole)
+        fd_close(changes.fd);
+        if (changes.compared)
                 snapshot_changes_done(s, args.snapshot);
         return r;
 }
@@ -119,7 +118,7 @@ int commit_run(struct images *s, const struct image_commit_args *args, const cha
                const char **ret_id, struct err *err) {
         struct commit c = { .args = args };
         struct packed_layer layer;
-        const char *image;
+        const char *image = NULL;
         int r = layer_pack_new(images_pull_env(s)->content, &c.pack, err);
 
         if (r == 0)

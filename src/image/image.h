@@ -38,10 +38,15 @@ struct snapshotter_conf {
         const char *name;        /* "overlay", "plain", "btrfs", "zfs"; "auto" or NULL: what fits the file system */
         const char *zfs_dataset; /* below which layers become datasets, "pool/name"; NULL or "": none */
         uint64_t quota_bytes;    /* of a container's writable layer, ZFS alone; 0: none */
+        /* How files get a user namespace's owners: "mount", by idmapped mounts; "chown", each container by a copy of
+         * the image; "auto" or NULL: the second where the first can't be had, see snapshots_check_idmap(). */
+        const char *idmap;
 };
 
 #define SNAPSHOTTER_NAMES "overlay, zfs, btrfs or plain"
 bool snapshotter_is_known(const char *name); /* one of those, or "auto" */
+#define SNAPSHOTTER_IDMAP_NAMES "auto, mount or chown"
+bool snapshotter_idmap_is_known(const char *name);
 
 /* Garbage collection, in the kubelet's words. */
 struct image_gc {
@@ -485,8 +490,8 @@ _must_use_ int images_fs_info(struct images *s, struct arena *arena, struct imag
 
 /* --- snapshots: a container's writable layer on top of an image ------------------------------------------------- */
 
-/* Make the snapshot @id of image @image_id (upper and work folder). @maps: the ids of the user namespace whose root
- * shall own it; NULL: the host's. ERR_EXISTS, ERR_NOT_FOUND. */
+/* Make the snapshot @id of image @image_id. @maps: the ids of the user namespace whose root shall own it; NULL: the
+ * host's. Where their owners can't be mapped by mounts the whole image is copied. ERR_EXISTS, ERR_NOT_FOUND. */
 _must_use_ int snapshot_create(struct images *s, const char *id, const char *image_id, const struct id_maps *maps,
                                struct err *err);
 /* The same with its upper and work folder elsewhere: in @home_fd (borrowed), an empty folder of whoever shall own what
@@ -500,7 +505,7 @@ struct snapshot_args {
         int home_mount_fd; /* of snapshot_create_at(): a detached mount (borrowed) of that folder; 0: none */
 };
 /* A detached mount (fsmount) of the snapshot, to be placed by move_mount(2); nothing appears in this mount namespace.
- * ERR_PRECONDITION: idmapped layers can't be had here. */
+ * ERR_PRECONDITION: idmapped layers can't be had here, which it was made for. */
 _must_use_ int snapshot_mount(struct images *s, const char *id, const struct snapshot_args *args, int *ret_mount_fd,
                               struct err *err);
 /* Of one made by snapshot_create_at() all but its home. */
@@ -519,7 +524,9 @@ struct snapshot_volume {
  * snapshot is removed. ERR_INVALID: no such sub path. For one caller at a time per snapshot. */
 _must_use_ int snapshot_mount_volume(struct images *s, const char *id, const struct snapshot_volume *volume,
                                      int *ret_fd, struct err *err);
-/* Do idmapped layers work here: kernel and file system? Tried with @userns_fd, any user namespace. */
+/* Can snapshots be made for user namespaces? Tried with @userns_fd, any, before the first is made: where kernel or file
+ * system has no idmapped mounts, snapshots made from now on are copies with other owners, or, when snapshotter_conf's
+ * idmap is "mount", it is ERR_PRECONDITION. */
 _must_use_ int snapshots_check_idmap(struct images *s, int userns_fd, struct err *err);
 /* Bytes and inodes of the writable layer. Walks it, see fs_usage(). */
 _must_use_ int snapshot_usage(struct images *s, const char *id, const atomic_bool *give_up, uint64_t *ret_bytes,

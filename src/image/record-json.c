@@ -175,6 +175,68 @@ int record_snapshot_list(const json_t *o, const char *name, struct arena *arena,
         return 0;
 }
 
+enum { MAPS_MAX = 340 }; /* the kernel's, of one user namespace */
+
+static json_t *encode_maps(const struct id_map *maps, size_t n) {
+        json_t *list = json_array();
+
+        for (size_t i = 0; i < n; i++) {
+                json_t *m = json_pack("[I,I,I]", (json_int_t) maps[i].inside, (json_int_t) maps[i].outside,
+                                      (json_int_t) maps[i].length);
+
+                if (json_array_append_new(list, m) < 0)
+                        abort();
+        }
+        return list;
+}
+
+void record_put_owners(json_t *o, const struct id_maps *owners) {
+        if (owners && (json_object_set_new(o, "uids", encode_maps(owners->uids, owners->n_uids)) < 0 ||
+                       json_object_set_new(o, "gids", encode_maps(owners->gids, owners->n_gids)) < 0))
+                abort();
+}
+
+static bool decode_id(const json_t *list, size_t i, uint32_t *ret) {
+        const json_t *v = json_array_get(list, i);
+
+        *ret = (uint32_t) json_integer_value(v);
+        return json_is_integer(v) && json_integer_value(v) >= 0 && json_integer_value(v) <= UINT32_MAX;
+}
+
+static int decode_maps(const json_t *o, const char *name, struct arena *arena, const struct id_map **ret, size_t *ret_n,
+                       struct err *err) {
+        const json_t *list = json_object_get(o, name), *v;
+        size_t n = json_array_size(list), i;
+        struct id_map *maps;
+
+        if (n == 0 || n > MAPS_MAX)
+                return err_set(err, ERR_DATA_LOSS, "the record has no list \"%s\" of ids", name);
+        maps = arena_array(arena, struct id_map, n);
+        json_array_foreach(list, i,
+                           v) if (!decode_id(v, 0, &maps[i].inside) || !decode_id(v, 1, &maps[i].outside) ||
+                                  !decode_id(v, 2, &maps[i].length)) return err_set(err, ERR_DATA_LOSS,
+                                                                                    "the record's \"%s\" are no ids",
+                                                                                    name);
+        *ret = maps;
+        *ret_n = n;
+        return 0;
+}
+
+int record_get_owners(const json_t *o, struct arena *arena, const struct id_maps **ret, struct err *err) {
+        struct id_maps *maps = arena_new_of(arena, struct id_maps);
+        int r;
+
+        *ret = NULL;
+        if (!json_object_get(o, "uids") && !json_object_get(o, "gids"))
+                return 0;
+        r = decode_maps(o, "uids", arena, &maps->uids, &maps->n_uids, err);
+        if (r == 0)
+                r = decode_maps(o, "gids", arena, &maps->gids, &maps->n_gids, err);
+        if (r == 0)
+                *ret = maps;
+        return r;
+}
+
 int record_decode_snapshot(const void *value, size_t len, struct arena *arena, const char ***ret_layers,
                            const char ***ret_volumes, struct err *err) {
         _cleanup_(json_unrefp) json_t *o = NULL;

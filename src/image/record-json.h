@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* record-json - how image, layer and snapshot records look in the store. Private to records. */
 #pragma once
+#include "base/id-map.h"
 #include "image/json.h"
 #include "image/records.h"
 
@@ -20,6 +21,9 @@ _must_use_ int record_decode_layer(const void *value, size_t len, uint64_t *ret_
 /* A list of chain ids in a snapshot's record, NULL-terminated; only "volumes" may be missing. */
 _must_use_ int record_snapshot_list(const json_t *o, const char *name, struct arena *arena, const char ***ret,
                                     struct err *err);
+/* Its "uids" and "gids"; NULL: neither is there. */
+void record_put_owners(json_t *o, const struct id_maps *owners);
+_must_use_ int record_get_owners(const json_t *o, struct arena *arena, const struct id_maps **ret, struct err *err);
 /* Both lists of it. */
 _must_use_ int record_decode_snapshot(const void *value, size_t len, struct arena *arena, const char ***ret_layers,
                                       const char ***ret_volumes, struct err *err);

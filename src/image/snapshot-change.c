@@ -14,8 +14,8 @@
 
 enum { ARENA_BYTES = 1 << 20, NAME_BYTES = 160 };
 
-static bool is_whole(struct images *s) {
-        return layers_snapshotter(images_layers(s))->ops->whole;
+static bool is_whole(struct images *s, const struct writable *w) {
+        return layers_snapshotter(images_layers(s))->ops->whole || w->shifted;
 }
 
 /* --- what was written --------------------------------------------------------------------------------------------- */
@@ -41,30 +41,39 @@ static int compare(struct images *s, const struct writable *w, int cancel_fd, in
         out = openat(snapshots, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (out < 0)
                 return err_sys(err, errno, "open folder of changes");
-        r = layer_open(images_layers(s), w->layers[w->n_layers - 1], &below, err);
+        r = whole_image_open(s, w, &below, err);
         if (r == 0)
                 r = how->ops->open(how, &w->tree, false, &now, err);
         if (r == 0)
-                r = tree_changes(below, now, out, cancel_fd, err);
+                r = tree_changes(below, now, out, w->shifted, cancel_fd, err);
         if (r == 0)
                 *ret_fd = TAKE_FD(out);
         return r;
 }
 
-int snapshot_changes(struct images *s, const char *id, int cancel_fd, struct arena *arena, const char **ret_image_id,
-                     int *ret_fd, struct err *err) {
+int snapshot_changes(struct images *s, const struct snapshot_changes_args *args, struct arena *arena,
+                     struct snapshot_changes *ret, struct err *err) {
         struct snapshot_record record;
         struct writable w;
-        int r = snapshot_load(s, id, arena, &w, &record, err);
+        int r = snapshot_load(s, args->id, arena, &w, &record, err);
 
         if (r < 0)
                 return r;
-        *ret_image_id = record.image;
-        if (ret_fd && is_whole(s)) {
-                r = compare(s, &w, cancel_fd, ret_fd, err);
-        } else if (ret_fd) {
-                *ret_fd = openat(w.dirfd, "upper", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-                r = *ret_fd < 0 ? err_sys(err, errno, "open snapshot %s", id) : 0;
+        *ret = (struct snapshot_changes){ .image_id = record.image,
+                                          .fd = -1,
+                                          .compared = !args->elsewhere && is_whole(s, &w),
+                                          .owners = record.shifted };
+        if (ret->compared && args->may_change) {
+                r = err_set(err, ERR_PRECONDITION,
+                            "its file system is a copy of the image (snapshotter \"%s\"%s), with which it is compared: "
+                            "it has to be paused for that",
+                            layers_snapshotter(images_layers(s))->ops->name,
+                            record.shifted ? ", for a user namespace" : "");
+        } else if (ret->compared) {
+                r = compare(s, &w, args->cancel_fd, &ret->fd, err);
+        } else if (!args->elsewhere) {
+                ret->fd = openat(w.dirfd, "upper", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+                r = ret->fd < 0 ? err_sys(err, errno, "open snapshot %s", args->id) : 0;
         }
         fd_close(w.dirfd);
         return r;
@@ -86,19 +95,19 @@ static int make_tree(struct images *s, const struct writable *w, const char *con
                      struct arena *arena, struct err *err) {
         struct snapshotter *how = layers_snapshotter(images_layers(s));
         _cleanup_(fd_closep) int changes = -1, fd = -1;
-        const char **names;
-        struct tree top;
-        size_t n = 0;
+        struct writable to = *w;
+        const char **names = NULL;
         int r = compare(s, w, -1, &changes, err);
 
         if (r == 0)
-                r = layers_name(s, layers, arena, &names, &n, err);
+                r = layers_name(s, layers, arena, &names, &to.n_layers, err);
         if (r == 0)
                 r = how->ops->remove(how, new, err);
-        if (r < 0 || n == 0)
+        if (r < 0)
                 return r;
-        top = layer_tree(images_layers(s), names[n - 1]);
-        r = how->ops->make(how, new, &top, err);
+        to.tree = *new;
+        to.layers = names;
+        r = whole_writable_make(s, &to, err);
         if (r == 0)
                 r = how->ops->open(how, new, false, &fd, err);
         if (r == 0)
@@ -133,7 +142,7 @@ static void remove_tree(struct images *s, const struct tree *tree) {
 static int set_image(struct images *s, const struct writable *w, struct snapshot_record *to,
                      int (*write)(void *userdata, struct err *err), void *userdata, struct arena *arena,
                      struct err *err) {
-        const bool whole = is_whole(s) && faccessat(w->dirfd, w->tree.name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+        const bool whole = is_whole(s, w) && faccessat(w->dirfd, w->tree.name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
         struct tree new;
         int r = 0;
 

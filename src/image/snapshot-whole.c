@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* snapshot-whole - writable layers that are copies of the image's whole tree. On disk its files have the owners that
- * the image says; in a pod with a user namespace an idmapped mount shows them as its own. */
+ * the image says, and in a pod with a user namespace an idmapped mount shows them as its own; where there is no such
+ * mount they are made the pod's on disk, of overlay's images, too. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -12,16 +13,63 @@
 #include "base/fs.h"
 #include "base/str.h"
 #include "image/images.h"
-#include "image/snapshotter.h"
+#include "image/layer-merge.h"
+#include "image/snapshot.h"
+#include "image/tree-shift.h"
+
+int whole_image_open(struct images *s, const struct writable *w, int *ret_fd, struct err *err) {
+        _cleanup_(arena_freep) struct arena *arena = NULL;
+        _cleanup_(fd_closep) int fd = -1;
+        int r;
+
+        if (layers_snapshotter(images_layers(s))->ops->whole)
+                return layer_open(images_layers(s), w->layers[w->n_layers - 1], ret_fd, err);
+        arena = arena_new(64 * 1024);
+        r = layers_mount(s, w->id, w->layers, w->n_layers, arena, &fd, err);
+        if (r < 0)
+                return r;
+        *ret_fd = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        return *ret_fd < 0 ? err_sys(err, errno, "open the image") : 0;
+}
+
+/* What overlay would show, as one folder. */
+static int merge_layers(struct images *s, const struct writable *w, struct err *err) {
+        struct snapshotter *how = layers_snapshotter(images_layers(s));
+        _cleanup_(fd_closep) int to = -1;
+        int r = how->ops->make(how, &w->tree, NULL, err);
+
+        if (r == 0)
+                r = how->ops->open(how, &w->tree, false, &to, err);
+        for (size_t i = 0; r == 0 && i < w->n_layers; i++) {
+                _cleanup_(fd_closep) int from = -1;
+
+                r = layer_open(images_layers(s), w->layers[i], &from, err);
+                if (r == 0)
+                        r = layer_merge(from, to, false, err);
+        }
+        return r;
+}
+
+static int shift(struct images *s, const struct writable *w, struct err *err) {
+        struct snapshotter *how = layers_snapshotter(images_layers(s));
+        _cleanup_(fd_closep) int from = -1, to = -1;
+        int r = whole_image_open(s, w, &from, err);
+
+        if (r == 0)
+                r = how->ops->open(how, &w->tree, false, &to, err);
+        return r == 0 ? tree_shift(from, to, w->shifted, err) : r;
+}
 
 int whole_writable_make(struct images *s, const struct writable *w, struct err *err) {
         struct snapshotter *how = layers_snapshotter(images_layers(s));
         struct tree top;
+        int r;
 
         if (w->n_layers == 0)
                 return err_set(err, ERR_PRECONDITION, "image has no layers");
         top = layer_tree(images_layers(s), w->layers[w->n_layers - 1]);
-        return how->ops->make(how, &w->tree, &top, err);
+        r = how->ops->whole ? how->ops->make(how, &w->tree, &top, err) : merge_layers(s, w, err);
+        return r == 0 && w->shifted ? shift(s, w, err) : r;
 }
 
 int whole_map_owners(int mount_fd, int userns_fd, struct err *err) {
@@ -35,13 +83,23 @@ int whole_map_owners(int mount_fd, int userns_fd, struct err *err) {
                                : err_sys(err, errno, "map the owners of the snapshot's files");
 }
 
+int whole_tree_mount(struct images *s, const struct tree *tree, const char *label, int *ret_fd, struct err *err) {
+        struct snapshotter *how = layers_snapshotter(images_layers(s));
+
+        if (label && !how->ops->whole)
+                return err_set(
+                        err, ERR_PRECONDITION,
+                        "it is a copy of an image, since there are no idmapped mounts here: its files can't have "
+                        "an SELinux context for each container");
+        return how->ops->mount(how, tree, false, label, ret_fd, err);
+}
+
 int whole_writable_mount(struct images *s, const struct writable *w, const struct snapshot_args *args, int *ret_fd,
                          struct err *err) {
-        struct snapshotter *how = layers_snapshotter(images_layers(s));
         _cleanup_(fd_closep) int fd = -1;
-        int r = how->ops->mount(how, &w->tree, false, args->label, &fd, err);
+        int r = whole_tree_mount(s, &w->tree, args->label, &fd, err);
 
-        if (r == 0 && args->userns_fd >= 0)
+        if (r == 0 && args->userns_fd >= 0 && !w->shifted)
                 r = whole_map_owners(fd, args->userns_fd, err);
         if (r == 0)
                 *ret_fd = TAKE_FD(fd);
@@ -71,7 +129,7 @@ static int usage_of_image(struct images *s, const struct writable *w, const stru
                 *ret_inodes = inodes;
                 return 0;
         }
-        r = layer_open(images_layers(s), w->layers[w->n_layers - 1], &fd, err);
+        r = whole_image_open(s, w, &fd, err);
         if (r == 0)
                 r = fs_usage(fd, until, ret_bytes, ret_inodes, err);
         if (r < 0)

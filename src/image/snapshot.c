@@ -64,13 +64,14 @@ static int put_json(struct images *s, const char *id, json_t *o, struct err *err
 }
 
 static int put_record(struct images *s, const char *id, const char *image_id, const char *const *layers,
-                      struct err *err) {
+                      const struct id_maps *shifted, struct err *err) {
         json_t *o = json_object();
 
         if (!o)
                 abort();
         (void) json_object_set_new(o, "image", json_string(image_id));
         (void) json_object_set_new(o, "layers", list_of(layers));
+        record_put_owners(o, shifted);
         return put_json(s, id, o, err);
 }
 
@@ -100,6 +101,8 @@ static int get_record(struct images *s, const char *id, struct arena *arena, str
                 r = json_get_string(o, "image", arena, &ret->image, err);
         if (r == 0)
                 r = json_get_u64(o, "tree", &ret->tree, err);
+        if (r == 0)
+                r = record_get_owners(o, arena, &ret->shifted, err);
         json_decref(o);
         return r < 0 ? err_set(err, ERR_DATA_LOSS, "record of snapshot %s can't be read", id) : 0;
 }
@@ -160,6 +163,13 @@ struct tree snapshot_tree(const char *id, int dirfd, uint64_t number, struct are
                               .id = number ? arena_printf(arena, "%s.%llu", id, (unsigned long long) number) : id };
 }
 
+struct tree snapshot_volume_tree(const char *id, int dirfd, const char *layer, struct arena *arena) {
+        return (struct tree){ .dirfd = dirfd,
+                              .kind = "snapshot",
+                              .name = arena_printf(arena, "volume.%s", layer),
+                              .id = arena_printf(arena, "%s.v%s", id, layer) };
+}
+
 /* False: @name is no tree's. */
 static bool number_of_tree(const char *name, uint64_t *ret) {
         const char *rest = str_after(name, "upper");
@@ -168,7 +178,7 @@ static bool number_of_tree(const char *name, uint64_t *ret) {
         return rest && (!*rest || (*rest == '.' && str_to_u64(rest + 1, ret) && *ret > 0));
 }
 
-/* All but @keep (-1: all): more than one is there only after a crash. */
+/* All but @keep (-1: all, image volumes' too): more than one is there only after a crash. */
 static int remove_trees(struct images *s, int dirfd, const char *id, int64_t keep, struct err *err) {
         struct snapshotter *how = layers_snapshotter(images_layers(s));
         _cleanup_(arena_freep) struct arena *arena = arena_new(ARENA_BYTES);
@@ -187,13 +197,22 @@ static int remove_trees(struct images *s, int dirfd, const char *id, int64_t kee
                         const struct tree tree = snapshot_tree(id, dirfd, number, arena);
 
                         r = how->ops->remove(how, &tree, err);
+                } else if (str_after(e->d_name, "volume.") && keep < 0) {
+                        const struct tree tree =
+                                snapshot_volume_tree(id, dirfd, str_after(e->d_name, "volume."), arena);
+
+                        r = how->ops->remove(how, &tree, err);
                 }
         return r;
 }
 
-/* Who keeps the writable layer: on a file system of others overlay does. */
-static const struct snapshotter_ops *keeper(struct images *s, bool at_home) {
-        return at_home ? &snapshotter_overlay : layers_snapshotter(images_layers(s))->ops;
+/* Who keeps the writable layer: on a file system of others overlay does, but not one with other owners on disk. */
+static const struct snapshotter_ops *keeper(struct images *s, const struct writable *w, bool at_home) {
+        const struct snapshotter_ops *own = layers_snapshotter(images_layers(s))->ops;
+
+        if (at_home)
+                return &snapshotter_overlay;
+        return w->shifted && !own->whole ? &snapshotter_plain : own;
 }
 
 /* The folder @name, which is that of the snapshot @id or was, and all in it. */
@@ -229,8 +248,10 @@ static int fill(struct images *s, int snapshots_fd, const struct creation *c, st
                 return err_set(err, ERR_PRECONDITION,
                                "writable layers inside Proxmox containers need images that overlay can stack: set "
                                "snapshotter to overlay or plain");
-        r = keeper(s, c->home_fd >= 0)->writable_make(s, &w, err);
-        return r == 0 ? put_record(s, c->id, c->image_id, c->layers, err) : r;
+        if (c->home_fd < 0 && atomic_load(&layers_snapshotter(images_layers(s))->shifts))
+                w.shifted = c->maps;
+        r = keeper(s, &w, c->home_fd >= 0)->writable_make(s, &w, err);
+        return r == 0 ? put_record(s, c->id, c->image_id, c->layers, w.shifted, err) : r;
 }
 
 int snapshot_create_at(struct images *s, const char *id, const char *image_id, const struct id_maps *maps, int home_fd,
@@ -342,7 +363,8 @@ int snapshot_load(struct images *s, const char *id, struct arena *arena, struct 
                                   .tree = snapshot_tree(id, -1, record.tree, arena),
                                   .layers = names,
                                   .n_layers = n,
-                                  .home_fd = -1 };
+                                  .home_fd = -1,
+                                  .shifted = record.shifted };
         ret->tree.dirfd = ret->dirfd;
         if (ret_record)
                 *ret_record = record;
@@ -356,14 +378,21 @@ int snapshot_mount(struct images *s, const char *id, const struct snapshot_args 
         int r = snapshot_load(s, id, arena, &w, NULL, err);
 
         if (r == 0) {
-                r = keeper(s, args->home_mount_fd > 0)->writable_mount(s, &w, args, ret_mount_fd, err);
+                r = keeper(s, &w, args->home_mount_fd > 0)->writable_mount(s, &w, args, ret_mount_fd, err);
                 fd_close(w.dirfd);
         }
         return r < 0 && r != -ERR_NOT_FOUND ? err_wrap(err, "mount snapshot %s", id) : r;
 }
 
 int snapshots_check_idmap(struct images *s, int userns_fd, struct err *err) {
-        return layers_snapshotter(images_layers(s))->ops->check_idmap(s, userns_fd, err);
+        struct snapshotter *how = layers_snapshotter(images_layers(s));
+        int r = atomic_load(&how->shifts) ? 0 : how->ops->check_idmap(s, userns_fd, err);
+
+        if (r != -ERR_PRECONDITION || how->must_map)
+                return r;
+        log_info("containers of pods with user namespaces get copies of their images", "why", err->msg, NULL);
+        atomic_store(&how->shifts, true);
+        return 0;
 }
 
 int snapshot_usage(struct images *s, const char *id, const atomic_bool *give_up, uint64_t *ret_bytes,
@@ -373,7 +402,7 @@ int snapshot_usage(struct images *s, const char *id, const atomic_bool *give_up,
         int r = snapshot_load(s, id, arena, &w, NULL, err);
 
         if (r == 0) {
-                r = keeper(s, false)->writable_usage(s, &w, give_up, ret_bytes, ret_inodes, err);
+                r = keeper(s, &w, false)->writable_usage(s, &w, give_up, ret_bytes, ret_inodes, err);
                 fd_close(w.dirfd);
         }
         return r;
@@ -460,8 +489,6 @@ static int keep_one_tree(struct images *s, const char *id, struct err *err) {
         struct writable w;
         int r;
 
-        if (!layers_snapshotter(images_layers(s))->ops->whole)
-                return 0;
         r = snapshot_load(s, id, arena, &w, &record, err);
         if (r < 0) {
                 log_warn("a snapshot can't be used", "snapshot", id, "error", err->msg, NULL);

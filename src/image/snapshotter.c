@@ -35,6 +35,10 @@ bool snapshotter_is_known(const char *name) {
         return str_eq(name, "auto") || find(name);
 }
 
+bool snapshotter_idmap_is_known(const char *name) {
+        return str_eq(name, "auto") || str_eq(name, "mount") || str_eq(name, "chown");
+}
+
 /* --- what fits ---------------------------------------------------------------------------------------------------- */
 
 /* Overlay takes some file systems as upper that then fail it (ZFS before 2.2), or mounts them read-only. */
@@ -166,6 +170,8 @@ int snapshotter_new(const struct snapshotter_conf *conf, int layers_fd, struct s
         if (conf && !str_empty(conf->zfs_dataset))
                 s->dataset = xstrdup(conf->zfs_dataset);
         s->quota_bytes = conf ? conf->quota_bytes : 0;
+        s->must_map = conf && str_eq(conf->idmap, "mount");
+        atomic_init(&s->shifts, conf && str_eq(conf->idmap, "chown"));
         if (r == 0 && s->quota_bytes && s->ops != &snapshotter_zfs)
                 r = err_set(err, ERR_PRECONDITION,
                             "container-quota: writable layers of snapshotter %s can't be limited, zfs' can",

@@ -6,6 +6,7 @@
  * to image/. */
 #pragma once
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include "base/err.h"
@@ -30,8 +31,9 @@ struct writable {
         struct tree tree;
         const char *const *layers; /* short names, as layers_name() gives them */
         size_t n_layers;
-        const struct id_maps *maps; /* when it is made; may be NULL */
-        int home_fd;                /* likewise, of snapshot_create_at(); -1: none */
+        const struct id_maps *maps;    /* when it is made; may be NULL */
+        int home_fd;                   /* likewise, of snapshot_create_at(); -1: none */
+        const struct id_maps *shifted; /* it is a whole tree, and on disk its files have these ids; NULL: the image's */
 };
 
 struct snapshotter_ops {
@@ -70,6 +72,8 @@ struct snapshotter {
         const struct snapshotter_ops *ops;
         char *dataset;        /* ZFS: below which the trees' datasets are */
         uint64_t quota_bytes; /* of a writable layer; 0: none */
+        bool must_map;        /* user namespaces: by idmapped mounts or not at all */
+        atomic_bool shifts;   /* new writable layers for user namespaces are whole trees with other owners */
         pthread_mutex_t lock;
         struct map *waiting; /* ZFS: datasets to be removed once their clones are; under lock */
 };
@@ -92,6 +96,12 @@ _must_use_ int tree_folder_mount(struct snapshotter *s, const struct tree *what,
 _must_use_ int whole_map_owners(int mount_fd, int userns_fd, struct err *err);
 /* snapshot-whole.c; check_idmap is for trees that are folders */
 _must_use_ int whole_check_idmap(struct images *s, int userns_fd, struct err *err);
+/* The image below @w as one folder, for reading. */
+_must_use_ int whole_image_open(struct images *s, const struct writable *w, int *ret_fd, struct err *err);
+/* A detached mount of the tree, which may be one of a snapshotter that has none else. */
+_must_use_ int whole_tree_mount(struct images *s, const struct tree *tree, const char *label, int *ret_fd,
+                                struct err *err);
+/* A copy of the image, of whatever snapshotter, with the owners of @w->shifted. */
 _must_use_ int whole_writable_make(struct images *s, const struct writable *w, struct err *err);
 _must_use_ int whole_writable_mount(struct images *s, const struct writable *w, const struct snapshot_args *how,
                                     int *ret_fd, struct err *err);

@@ -36,8 +36,8 @@ static bool is_kept(const char *name) {
                (str_after(name, "user.") || str_after(name, "trusted.") || str_after(name, "security."));
 }
 
-/* POSIX ACLs name users and groups by the host's ids. */
-static void map_acl(char *value, size_t len, const struct id_maps *owners) {
+void tree_xattrs_map_acl(char *value, size_t len, const struct id_maps *owners,
+                         uint32_t (*map)(const struct id_map *maps, size_t n, uint32_t id)) {
         for (size_t at = sizeof(struct posix_acl_xattr_header); at + sizeof(struct posix_acl_xattr_entry) <= len;
              at += sizeof(struct posix_acl_xattr_entry)) {
                 struct posix_acl_xattr_entry e;
@@ -46,9 +46,9 @@ static void map_acl(char *value, size_t len, const struct id_maps *owners) {
                 memcpy(&e, value + at, sizeof(e));
                 tag = le16toh(e.e_tag);
                 if (tag == ACL_USER_TAG)
-                        e.e_id = htole32(tree_xattrs_map_id(owners->uids, owners->n_uids, le32toh(e.e_id)));
+                        e.e_id = htole32(map(owners->uids, owners->n_uids, le32toh(e.e_id)));
                 else if (tag == ACL_GROUP_TAG)
-                        e.e_id = htole32(tree_xattrs_map_id(owners->gids, owners->n_gids, le32toh(e.e_id)));
+                        e.e_id = htole32(map(owners->gids, owners->n_gids, le32toh(e.e_id)));
                 memcpy(value + at, &e, sizeof(e));
         }
 }
@@ -106,7 +106,7 @@ static int read_one(struct tree_xattrs *x, const char *path, const char *name, s
         if (x->n == TAR_MAX_XATTRS)
                 return err_set(err, ERR_INVALID, "it has more than %d extended attributes", TAR_MAX_XATTRS);
         if (owners && str_after(name, "system.posix_acl_"))
-                map_acl(value, (size_t) n, owners);
+                tree_xattrs_map_acl(value, (size_t) n, owners, tree_xattrs_map_id);
         if (owners && str_eq(name, "security.capability"))
                 n = (ssize_t) map_caps(value, (size_t) n, owners);
         x->list[x->n++] = (struct tar_xattr){ .name = name, .value = value, .len = (size_t) n };

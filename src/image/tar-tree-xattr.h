@@ -21,3 +21,7 @@ _must_use_ int tree_xattrs_read(struct tree_xattrs *x, int fd, const struct id_m
 void tree_xattrs_done(struct tree_xattrs *x);
 /* The id inside of the host's @id; 65534: it is nobody's there. */
 uint32_t tree_xattrs_map_id(const struct id_map *maps, size_t n, uint32_t id);
+/* The POSIX ACL @value, as its extended attribute has it, with the users and groups that @map makes of those it names.
+ */
+void tree_xattrs_map_acl(char *value, size_t len, const struct id_maps *owners,
+                         uint32_t (*map)(const struct id_map *maps, size_t n, uint32_t id));

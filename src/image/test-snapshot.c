@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/btrfs.h>
+#include <linux/capability.h>
 #include <linux/mount.h>
 #include <sched.h>
 #include <signal.h>
@@ -17,6 +18,7 @@
 #include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 #include "base/alloc.h"
 #include "base/cleanup.h"
@@ -81,6 +83,31 @@ int images_release(struct images *i, const char *const *layers, struct err *e) {
         return 0;
 }
 
+/* Rights to bind low ports; of root, of user 7, of group 8 and others. */
+static const unsigned char caps[XATTR_CAPS_SZ_2] = { 1, 0, 0, 2, 0, 4 };
+static const unsigned char acl[] = { 2,  0, 0, 0, 1,   0,   6,   0,   255, 255, 255, 255, 2,   0,   6,   0,  7, 0,
+                                     0,  0, 4, 0, 4,   0,   255, 255, 255, 255, 8,   0,   4,   0,   8,   0,  0, 0,
+                                     16, 0, 6, 0, 255, 255, 255, 255, 32,  0,   4,   0,   255, 255, 255, 255 };
+
+/* What changes with a change of owners. */
+static void add_owned(struct strbuf *tar) {
+        struct strbuf records = STRBUF(4096);
+
+        kit_pax(&records, "SCHILY.xattr.security.capability", caps, sizeof(caps));
+        kit_pax_end(tar, &records);
+        KIT_ADD(tar, .type = '0', .name = "owned/suid", .mode = 06711, .uid = 7, .gid = 8, .data = "x");
+        KIT_ADD(tar, .type = '1', .name = "owned/same", .link = "owned/suid");
+        KIT_ADD(tar, .type = '2', .name = "owned/link", .link = "/etc/passwd", .uid = 9, .gid = 10);
+        KIT_ADD(tar, .type = '3', .name = "owned/null", .mode = 0666, .uid = 11, .gid = 12, .major = 1, .minor = 3);
+        KIT_ADD(tar, .type = '6', .name = "owned/fifo", .mode = 02600, .uid = 13, .gid = 14);
+        kit_pax(&records, "SCHILY.xattr.system.posix_acl_access", acl, sizeof(acl));
+        kit_pax_end(tar, &records);
+        KIT_ADD(tar, .type = '0', .name = "owned/acl", .mode = 0664, .data = "x");
+        KIT_ADD(tar, .type = '0', .name = "owned/high", .mode = 04755, .uid = 100007, .gid = 70000, .data = "x");
+        KIT_DIR(tar, .name = "owned/dir", .mode = 03775, .uid = 65535, .gid = 1, .mtime = 88);
+        strbuf_done(&records);
+}
+
 static void set_up(void) {
         struct strbuf tar = STRBUF(1 << 20);
         char path[100];
@@ -93,6 +120,8 @@ static void set_up(void) {
         KIT_ADD(&tar, .type = '2', .name = "to-dir", .link = "/dir");
         KIT_ADD(&tar, .type = '2', .name = "loop", .link = "loop");
         KIT_ADD(&tar, .type = '2', .name = "out", .link = "/../..");
+        KIT_DIR(&tar, .name = "owned", .mode = 0755);
+        add_owned(&tar);
         kit_push(&image, &tar);
         KIT_FILE(&tar, "other", "lower");
         kit_push(&image, &tar);
@@ -409,10 +438,12 @@ static void test_mapped_owners(void) {
         size_t n;
 
         assert(uname(&u) == 0);
+        layers_snapshotter(s.layers)->must_map = true;
         if (snapshots_check_idmap(&s, userns, &err) ==
                     -ERR_PRECONDITION && /* ZFS before 2.2, a tmpfs before Linux 6.3 */
             (layers_snapshotter(s.layers)->ops->elsewhere || strtod(u.release, NULL) < 6.25)) {
                 fprintf(stderr, "skipped: %s\n", err.msg);
+                layers_snapshotter(s.layers)->must_map = false;
                 fd_close(userns);
                 return;
         }
@@ -420,7 +451,8 @@ static void test_mapped_owners(void) {
                 fprintf(stderr, "%s\n", err.msg);
                 abort();
         }
-        assert(snapshots_check_idmap(&s, s.root_fd, &err) < 0);
+        assert(snapshots_check_idmap(&s, s.root_fd, &err) < 0 && !atomic_load(&layers_snapshotter(s.layers)->shifts));
+        layers_snapshotter(s.layers)->must_map = false;
         assert(snapshot_create(&s, "m", "sha256:image", &maps, &err) == 0);
         assert(snapshot_mount(&s, "m", &(struct snapshot_args){ .userns_fd = userns }, &fd, &err) == 0);
         expect_owner(fd, ".", 100005, 100006);
@@ -471,6 +503,188 @@ static void test_mapped_owners(void) {
                 fd = fd_close(fd);
         }
         s.holds--;
+        fd_close(userns);
+}
+
+/* --- owners on disk ------------------------------------------------------------------------------------------------
+ */
+
+static void expect_xattr(int dirfd, const char *path, const char *name, const void *value, size_t len) {
+        char full[100], is[200];
+        ssize_t n;
+
+        snprintf(full, sizeof(full), "/proc/self/fd/%d/%s", dirfd, path);
+        n = lgetxattr(full, name, is, sizeof(is));
+        if (n != (ssize_t) len || memcmp(is, value, len) != 0)
+                fprintf(stderr, "%s: %s has %zd bytes\n", path, name, n);
+        assert(n == (ssize_t) len && memcmp(is, value, len) == 0);
+}
+
+/* As an idmapped mount would show it. */
+static void expect_shifted(int fd) {
+        static const struct {
+                const char *path;
+                uid_t uid;
+                gid_t gid;
+                mode_t mode;
+        } all[] = {
+                { ".", 100005, 100006, S_IFDIR | 0751 },           { "file", 100000, 100000, S_IFREG | 0644 },
+                { "dir/inside", 100000, 100000, S_IFREG | 0644 },  { "owned/suid", 100007, 100008, S_IFREG | 06711 },
+                { "owned/link", 100009, 100010, S_IFLNK | 0777 },  { "owned/null", 100011, 100012, S_IFCHR | 0666 },
+                { "owned/fifo", 100013, 100014, S_IFIFO | 02600 }, { "owned/acl", 100000, 100000, S_IFREG | 0664 },
+                { "owned/high", 65534, 65534, S_IFREG | 04755 },   { "owned/dir", 165535, 100001, S_IFDIR | 03775 }
+        };
+        unsigned char caps_inside[XATTR_CAPS_SZ_3] = { 0 }, acl_inside[sizeof(acl)];
+
+        for (size_t i = 0; i < ELEMENTSOF(all); i++) {
+                struct stat st;
+
+                if (i == 1 && kit_missing(fd, "file")) /* removed later */
+                        continue;
+                st = kit_stat(fd, all[i].path);
+                expect_owner(fd, all[i].path, all[i].uid, all[i].gid);
+                if (st.st_mode != all[i].mode)
+                        fprintf(stderr, "%s: mode %o\n", all[i].path, st.st_mode);
+                assert(st.st_mode == all[i].mode);
+        }
+        assert(kit_stat(fd, "owned/suid").st_ino == kit_stat(fd, "owned/same").st_ino);
+        assert(kit_stat(fd, "owned/suid").st_nlink == 2 && kit_stat(fd, "owned/dir").st_mtime == 88);
+        memcpy(caps_inside, caps, sizeof(caps));
+        caps_inside[3] = 3; /* the version */
+        memcpy(caps_inside + sizeof(caps), &(uint32_t){ 100000 }, 4);
+        expect_xattr(fd, "owned/suid", "security.capability", caps_inside, sizeof(caps_inside));
+        memcpy(acl_inside, acl, sizeof(acl));
+        memcpy(acl_inside + 16, &(uint32_t){ 100007 }, 4);
+        memcpy(acl_inside + 32, &(uint32_t){ 100008 }, 4);
+        expect_xattr(fd, "owned/acl", "system.posix_acl_access", acl_inside, sizeof(acl_inside));
+}
+
+static int must_mount_in(const char *id, int userns) {
+        int fd = -1;
+
+        if (snapshot_mount(&s, id, &(struct snapshot_args){ .userns_fd = userns }, &fd, &err) < 0)
+                fprintf(stderr, "%s\n", err.msg);
+        assert(fd >= 0);
+        return fd;
+}
+
+/* Only what was written is another, with the ids that it has on disk. */
+static void expect_changes(const struct id_maps *maps) {
+        struct snapshot_changes_args args = { .id = "a", .may_change = true, .cancel_fd = -1 };
+        struct snapshot_changes changes;
+        size_t n = 0;
+        DIR *d;
+
+        assert(snapshot_changes(&s, &args, arena, &changes, &err) == -ERR_PRECONDITION);
+        args.may_change = false;
+        assert(snapshot_changes(&s, &args, arena, &changes, &err) == 0);
+        assert(changes.compared && id_maps_equal(changes.owners, maps));
+        expect_owner(changes.fd, "new", 100001, 100002);
+        assert(S_ISCHR(kit_stat(changes.fd, "file").st_mode) && kit_stat(changes.fd, "to-dir").st_uid == 100033);
+        d = fdopendir(openat(changes.fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)); /* it was opened before all that */
+        for (const struct dirent *e; d && (e = readdir(d)); n++)
+                if (e->d_name[0] != '.' && strcmp(e->d_name, "new") != 0 && strcmp(e->d_name, "file") != 0 &&
+                    strcmp(e->d_name, "to-dir") != 0)
+                        fprintf(stderr, "changed: %s\n", e->d_name);
+        assert(n == 5 && closedir(d) == 0); /* those, ".", ".." */
+        fd_close(changes.fd);
+        snapshot_changes_done(&s, "a");
+}
+
+static void write_in_namespace(int fd) {
+        write_file(fd, "new", 1000);
+        assert(fchownat(fd, "new", 100001, 100002, 0) == 0 &&
+               fchownat(fd, "to-dir", 100033, 100000, AT_SYMLINK_NOFOLLOW) == 0);
+        assert(unlinkat(fd, "file", 0) == 0);
+        fd_close(fd);
+}
+
+static void remove_notes(void) {
+        char path[100];
+        size_t n = 0;
+        DIR *d;
+
+        snprintf(path, sizeof(path), "%s/snapshots/a", s.root);
+        d = opendir(path);
+        for (const struct dirent *e; d && (e = readdir(d));)
+                if (str_after(e->d_name, "ready.")) {
+                        assert(unlinkat(dirfd(d), e->d_name, 0) == 0);
+                        n++;
+                }
+        assert(n == 1 && closedir(d) == 0);
+}
+
+/* So are volumes; also when a kill left one half-made. */
+static void expect_shifted_volume(int userns) {
+        int fd;
+
+        for (int i = 0; i < 3; i++) {
+                const struct snapshot_volume part = { "sha256:image", "owned", { .userns_fd = userns } };
+
+                fd = must_mount_volume_of("a", userns);
+                expect_shifted(fd);
+                kit_expect_file(fd, "file", "lower");
+                assert(openat(fd, "new", O_CREAT | O_WRONLY | O_CLOEXEC, 0600) < 0 && errno == EROFS);
+                fd_close(fd);
+                assert(snapshot_mount_volume(&s, "a", &part, &fd, &err) == 0);
+                expect_owner(fd, "suid", 100007, 100008);
+                fd_close(fd);
+                if (i == 1)
+                        remove_notes();
+        }
+}
+
+/* Where there are no idmapped mounts: a copy with the user namespace's owners. */
+static void test_shifted(void) {
+        struct snapshotter *how = layers_snapshotter(s.layers);
+        const struct id_map range = { 0, 100000, 65536 }, all_ids = { 0, 1, 0xfffffffe };
+        const struct id_maps maps = { &range, &range, 1, 1 }, too_many = { &all_ids, &all_ids, 1, 1 };
+        int userns = make_userns(), fd;
+        uint64_t bytes, inodes;
+        size_t n_all = image.n;
+
+        atomic_store(&how->shifts, true);
+        assert(snapshots_check_idmap(&s, userns, &err) == 0);
+        assert(snapshot_create(&s, "t", "sha256:image", &too_many, &err) == -ERR_PRECONDITION &&
+               strstr(err.msg, "65534"));
+        for (image.n = 1; image.n <= n_all; image.n++) {
+                assert(snapshot_create(&s, "a", "sha256:image", &maps, &err) == 0);
+                atomic_store(&how->shifts, false); /* what is there stays as it is */
+                fd = must_mount_in("a", userns);
+                expect_shifted(fd);
+                write_in_namespace(fd);
+                expect_changes(&maps);
+                expect_shifted_volume(userns);
+                assert(snapshot_usage(&s, "a", NULL, &bytes, &inodes, &err) == 0 && inodes == 0);
+                assert(snapshots_reconcile(&s, &err) == 0);
+                expect_shifted(fd = must_mount_in("a", userns));
+                fd_close(fd);
+                if (image.n > 1) {
+                        assert(snapshot_set_image(&s, "a", "sha256:lower", write_note, NULL, &err) == 0);
+                        fd = must_mount_in("a", userns);
+                        assert(kit_missing(fd, "other"));
+                        fd_close(fd);
+                        assert(snapshot_set_image(&s, "a", "sha256:image", write_note, NULL, &err) == 0);
+                        expect_one_tree();
+                        fd = must_mount_in("a", userns);
+                        expect_owner(fd, "other", 100000, 100000);
+                        assert(kit_stat(fd, "new").st_size == 1000);
+                        fd_close(fd);
+                }
+                expect_changes(&maps);
+                assert(snapshots_reconcile(&s, &err) == 0);
+                expect_one_tree();
+                assert(snapshot_remove(&s, "a", &err) == 0);
+                atomic_store(&how->shifts, true);
+        }
+        image.n = n_all;
+        /* Nobody else gets a copy. */
+        assert(snapshot_create(&s, "a", "sha256:image", NULL, &err) == 0);
+        fd = must_mount("a");
+        expect_owner(fd, "owned/suid", 7, 8);
+        fd_close(fd);
+        assert(snapshot_remove(&s, "a", &err) == 0);
+        atomic_store(&how->shifts, false);
         fd_close(userns);
 }
 
@@ -623,6 +837,7 @@ static void test_all(void) {
         test_reconcile();
         test_volumes();
         test_mapped_owners();
+        test_shifted();
         if (!layers_snapshotter(image.layers)->ops->elsewhere)
                 test_at_home();
         test_lost_layer();

@@ -62,7 +62,7 @@ static const char after[] =
 static void test_round_trip(int a, int b) {
         _cleanup_(fd_closep) int out = folder("out", true), c = folder("c", true);
 
-        assert(tree_changes(a, b, out, -1, &err) == 0);
+        assert(tree_changes(a, b, out, NULL, -1, &err) == 0);
         sh("test ! -e out/same; test ! -e out/folder/3; test -c out/7; test -c out/gone; test -d out/folder; test -e "
            "out/nine; test ! -e out/folder/keep/4; test $(stat -c %i out/new) = $(stat -c %i out/folder/new)");
         assert(layer_merge(a, c, false, &err) == 0);
@@ -74,14 +74,14 @@ static void test_round_trip(int a, int b) {
 static void test_no_change(int a) {
         _cleanup_(fd_closep) int out = folder("none", true);
 
-        assert(tree_changes(a, a, out, -1, &err) == 0);
+        assert(tree_changes(a, a, out, NULL, -1, &err) == 0);
         sh("test -z \"$(ls -A none)\"");
 }
 
 static void test_cancelled(int a, int b) {
         _cleanup_(fd_closep) int out = folder("cancelled", true), cancel = eventfd(1, EFD_CLOEXEC);
 
-        assert(tree_changes(a, b, out, cancel, &err) == -ERR_CANCELLED);
+        assert(tree_changes(a, b, out, NULL, cancel, &err) == -ERR_CANCELLED);
 }
 
 static void test_depth(int a) {
@@ -98,7 +98,7 @@ static void test_depth(int a) {
                 at = next;
         }
         (void) close(at);
-        assert(tree_changes(a, deep, out, -1, &err) == -ERR_EXHAUSTED);
+        assert(tree_changes(a, deep, out, NULL, -1, &err) == -ERR_EXHAUSTED);
 }
 
 int main(void) {

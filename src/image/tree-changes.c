@@ -21,7 +21,8 @@ enum { DEPTH_MAX = 1000, LINKS_MAX = 1000000 };
 struct changes {
         int out; /* the root */
         int cancel_fd;
-        struct map *links; /* "DEVICE:INODE" of a file with several names -> its path below out */
+        const struct id_maps *owners; /* of what is there now; NULL: as before */
+        struct map *links;            /* "DEVICE:INODE" of a file with several names -> its path below out */
         char *buffers;
         char path[4096]; /* of the folder at work, "" or with a slash at its end; deeper ones have no links */
         size_t depth;
@@ -53,7 +54,7 @@ static int differs(struct changes *c, int from, int to, const char *name, struct
 
         if (from < 0 || fstatat(from, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
                 return 1;
-        return tree_diff_entry(from, to, name, c->buffers, err);
+        return tree_diff_entry(from, to, name, c->owners, c->buffers, err);
 }
 
 static int copy(struct changes *c, int to, int out, const char *name, const struct stat *st, struct err *err) {
@@ -163,8 +164,8 @@ static int compare(struct changes *c, int from, int to, int out, bool *ret_any, 
         return r == 0 && from >= 0 ? what_is_gone(from, to, out, ret_any, err) : r;
 }
 
-int tree_changes(int from, int to, int out, int cancel_fd, struct err *err) {
-        struct changes c = { .out = out, .cancel_fd = cancel_fd, .links = map_new() };
+int tree_changes(int from, int to, int out, const struct id_maps *owners, int cancel_fd, struct err *err) {
+        struct changes c = { .out = out, .owners = owners, .cancel_fd = cancel_fd, .links = map_new() };
         const char *key;
         void *value;
         bool any = false;

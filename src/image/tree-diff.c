@@ -14,12 +14,14 @@
 #include "base/attr.h"
 #include "base/cleanup.h"
 #include "base/str.h"
+#include "image/tree-shift.h"
 
 enum { BUF_BYTES = 128 * 1024, NAMES_MAX = 64 * 1024, VALUE_MAX = 64 * 1024 };
 _Static_assert(TREE_DIFF_BUFFERS == 2 * BUF_BYTES, "two of them");
 
 struct diff {
         int a_fd, b_fd;
+        const struct id_maps *owners; /* NULL: the same on both sides */
         const atomic_bool *give_up;
         char *a_buf, *b_buf;
         struct tree_diff *found;
@@ -39,12 +41,15 @@ static int differs(struct diff *d, const char *path, const char *what) {
 }
 
 /* What of two entries is not the same; NULL: nothing that stat(2) tells. */
-static const char *stat_diff(const struct stat *a, const struct stat *b) {
+static const char *stat_diff(const struct stat *a, const struct stat *b, const struct id_maps *owners) {
+        uid_t uid = owners ? tree_shift_id(owners->uids, owners->n_uids, a->st_uid) : a->st_uid;
+        gid_t gid = owners ? tree_shift_id(owners->gids, owners->n_gids, a->st_gid) : a->st_gid;
+
         if ((a->st_mode & S_IFMT) != (b->st_mode & S_IFMT))
                 return "kind of file";
         if (a->st_mode != b->st_mode)
                 return "mode";
-        if (a->st_uid != b->st_uid || a->st_gid != b->st_gid)
+        if (uid != b->st_uid || gid != b->st_gid)
                 return "owner";
         if (S_ISDIR(a->st_mode) || (S_ISCHR(a->st_mode) && a->st_rdev == 0)) /* the second: overlay's whiteout */
                 return a->st_rdev == b->st_rdev || S_ISDIR(a->st_mode) ? NULL : "device";
@@ -112,6 +117,8 @@ static int xattrs_differ(struct diff *d, const char *path, struct err *err) {
                 char *a = d->a_buf + NAMES_MAX, *b = d->b_buf;
                 ssize_t n = lgetxattr(a_path, name, a, VALUE_MAX);
 
+                if (n >= 0 && d->owners)
+                        n = (ssize_t) tree_shift_xattr(name, a, (size_t) n, d->owners);
                 if (!str_eq(name, "security.selinux") &&
                     (n < 0 || lgetxattr(b_path, name, b, VALUE_MAX) != n || memcmp(a, b, (size_t) n) != 0))
                         return differs(d, path, "extended attributes");
@@ -128,7 +135,7 @@ static int entry_differs(struct diff *d, const char *path, const struct stat *a,
         if (fstatat(d->b_fd, path, &b, AT_SYMLINK_NOFOLLOW) < 0)
                 return errno == ENOENT || errno == ENOTDIR ? differs(d, path, "it is missing")
                                                            : err_sys(err, errno, "look at %.200s", path);
-        what = stat_diff(a, &b);
+        what = stat_diff(a, &b, d->owners);
         if (what)
                 return differs(d, path, what);
         r = xattrs_differ(d, path, err);
@@ -182,9 +189,15 @@ int tree_diff(int a_fd, int b_fd, const atomic_bool *give_up, struct tree_diff *
         return r < 0 ? r : 0;
 }
 
-int tree_diff_entry(int a_fd, int b_fd, const char *name, char *buffers, struct err *err) {
+int tree_diff_entry(int a_fd, int b_fd, const char *name, const struct id_maps *owners, char *buffers,
+                    struct err *err) {
         struct tree_diff found;
-        struct diff d = { .a_fd = a_fd, .b_fd = b_fd, .a_buf = buffers, .b_buf = buffers + BUF_BYTES, .found = &found };
+        struct diff d = { .a_fd = a_fd,
+                          .b_fd = b_fd,
+                          .owners = owners,
+                          .a_buf = buffers,
+                          .b_buf = buffers + BUF_BYTES,
+                          .found = &found };
         struct stat st;
 
         if (fstatat(a_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)

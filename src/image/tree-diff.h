@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include "base/err.h"
+#include "base/id-map.h"
 
 struct tree_diff {
         bool same;
@@ -17,5 +18,7 @@ _must_use_ int tree_diff(int a_fd, int b_fd, const atomic_bool *give_up, struct 
 enum { TREE_DIFF_BUFFERS = 256 * 1024 };
 /* Is @name in the open folder @a_fd, where it has to be, the same in @b_fd? Of folders only they themselves are looked
  * at.
- * @buffers: so many bytes for it. > 0: they differ. */
-_must_use_ int tree_diff_entry(int a_fd, int b_fd, const char *name, char *buffers, struct err *err);
+ * @owners: @b_fd's are those of @a_fd in that user namespace, as tree-shift.h has them; NULL: the same. @buffers: so
+ * many bytes for it. > 0: they differ. */
+_must_use_ int tree_diff_entry(int a_fd, int b_fd, const char *name, const struct id_maps *owners, char *buffers,
+                               struct err *err);

@@ -317,13 +317,16 @@ static bool is_there(int layers_fd, const char *format, const char *name) {
         return fstatat(layers_fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
-/* "ID.NUMBER", as snapshot_tree() calls it. */
+/* "ID.NUMBER", as snapshot_tree() calls it, or "ID.vNAME", as snapshot_volume_tree() does. */
 static bool is_another_tree(int layers_fd, const char *id) {
         const char *dot = strrchr(id, '.');
         char path[2 * NAME_MAX_LEN + 32];
 
-        (void) snprintf(path, sizeof(path), "%.*s/upper.%s", (int) (dot ? dot - id : 0), id, dot ? dot + 1 : "");
-        return dot && dot != id && is_there(layers_fd, "../snapshots", path);
+        if (!dot)
+                return false;
+        (void) snprintf(path, sizeof(path), "%.*s/%s.%s", (int) (dot - id), id, dot[1] == 'v' ? "volume" : "upper",
+                        dot + (dot[1] == 'v' ? 2 : 1));
+        return dot != id && is_there(layers_fd, "../snapshots", path);
 }
 
 static bool has_folder(int layers_fd, const char *name) {

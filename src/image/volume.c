@@ -112,6 +112,16 @@ static int mount_layers(const char *id, struct overlay_args *args, const char *s
         return 0;
 }
 
+int layers_mount(struct images *s, const char *id, const char *const *names, size_t n, struct arena *arena, int *ret_fd,
+                 struct err *err) {
+        struct overlay_args args = { .layers_fd = layers_dirfd(images_layers(s)),
+                                     .layers_path = arena_printf(arena, "%s/layers", images_root(s)),
+                                     .layers = names,
+                                     .n_layers = n };
+
+        return mount_layers(id, &args, "", arena, ret_fd, err);
+}
+
 /* Where the layer is a mount by itself. */
 static int mount_elsewhere(struct images *s, const struct overlay_args *args, const struct snapshot_volume *v,
                            int *ret_fd, struct err *err) {
@@ -141,6 +151,56 @@ static int mount_image(struct images *s, const char *id, struct overlay_args *ar
                                                    : mount_layers(id, args, v->sub_path, arena, ret_fd, err);
 }
 
+/* --- without idmapped mounts ------------------------------------------------------------------------------------- */
+
+/* The image @c->layers with the owners of @c->shifted. What a kill left of one that is not complete is made anew. */
+static int make_copy(struct images *s, const struct writable *c, struct arena *arena, struct err *err) {
+        struct snapshotter *how = layers_snapshotter(images_layers(s));
+        const char *ready = arena_printf(arena, "ready.%s", c->layers[c->n_layers - 1]);
+        int r;
+
+        if (faccessat(c->dirfd, ready, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+                return 0;
+        r = how->ops->remove(how, &c->tree, err);
+        if (r == 0)
+                r = whole_writable_make(s, c, err);
+        return r == 0 ? fs_write_atomic(c->dirfd, ready, "", 0, 0600, false, err) : r;
+}
+
+static int mount_copy(struct images *s, const struct writable *of, const struct overlay_args *args,
+                      const struct snapshot_volume *v, struct arena *arena, int *ret_fd, struct err *err) {
+        struct writable copy = *of;
+        _cleanup_(fd_closep) int root = -1;
+        int r;
+
+        copy.layers = args->layers;
+        copy.n_layers = args->n_layers;
+        copy.tree = snapshot_volume_tree(of->id, of->dirfd, args->layers[args->n_layers - 1], arena);
+        r = make_copy(s, &copy, arena, err);
+        if (r == 0)
+                r = whole_tree_mount(s, &copy.tree, args->label, &root, err);
+        if (r < 0)
+                return r;
+        if (!str_empty(v->sub_path))
+                return clone_part_of_detached(root, args->layers_path, v->sub_path, ret_fd, err);
+        *ret_fd = TAKE_FD(root);
+        return 0;
+}
+
+/* As its container has them: a copy, where that one is. */
+static int mount_as_container(struct images *s, const char *id, struct overlay_args *args,
+                              const struct snapshot_volume *v, struct arena *arena, int *ret_fd, struct err *err) {
+        struct writable w;
+        int r = snapshot_load(s, id, arena, &w, NULL, err);
+
+        if (r < 0)
+                return r;
+        r = w.shifted && v->args.userns_fd >= 0 ? mount_copy(s, &w, args, v, arena, ret_fd, err)
+                                                : mount_image(s, id, args, v, arena, ret_fd, err);
+        fd_close(w.dirfd);
+        return r;
+}
+
 int volume_mount(struct images *s, const char *id, const char *const *layers, const struct snapshot_volume *volume,
                  int *ret_fd, struct err *err) {
         _cleanup_(arena_freep) struct arena *arena = arena_new(1 << 20);
@@ -157,7 +217,7 @@ int volume_mount(struct images *s, const char *id, const char *const *layers, co
         if (r == 0 && args.n_layers == 0)
                 r = err_set(err, ERR_PRECONDITION, "the image has no layers");
         if (r == 0)
-                r = mount_image(s, id, &args, volume, arena, &fd, err);
+                r = mount_as_container(s, id, &args, volume, arena, &fd, err);
         if (r < 0)
                 return r;
         /* What is below is the image itself, other containers' too: nobody may write to it. */

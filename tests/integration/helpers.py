@@ -23,8 +23,9 @@ CODE = grpc.StatusCode
 
 
 def overlay_alone(why):
-    """Of tests/integration/run --snapshotter."""
-    return pytest.mark.skipif(os.environ.get('LXCRI_TEST_SNAPSHOTTER', 'overlay') != 'overlay', reason=why)
+    """Of tests/integration/run --snapshotter and --idmap."""
+    return pytest.mark.skipif(os.environ.get('LXCRI_TEST_SNAPSHOTTER', 'overlay') != 'overlay' or
+                              os.environ.get('LXCRI_TEST_IDMAP') == 'chown', reason=why)
 
 
 def cgroup_top(controller):

@@ -151,11 +151,12 @@ def engine_config(own):
 
 
 def snapshotter_config(own, directory):
-    """For tests/integration/run --snapshotter. ZFS' pool is $LXCRI_TEST_ZFS; each store has a dataset of its own there."""
-    name = os.environ.get('LXCRI_TEST_SNAPSHOTTER')
+    """For tests/integration/run --snapshotter and --idmap. ZFS' pool is $LXCRI_TEST_ZFS; each store has a dataset of its own there."""
+    name, idmap = os.environ.get('LXCRI_TEST_SNAPSHOTTER'), os.environ.get('LXCRI_TEST_IDMAP')
+    text = f'idmap: {idmap}\n' if idmap and 'idmap' not in own else ''
     if not name or 'snapshotter' in own:
-        return ''
-    text = f'snapshotter: {name}\n'
+        return text
+    text += f'snapshotter: {name}\n'
     if name == 'zfs':
         text += f'zfs-dataset: {os.environ["LXCRI_TEST_ZFS"]}/{directory.strip("/").replace("/", "-")}\n'
     return text
