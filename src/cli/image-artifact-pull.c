@@ -108,6 +108,7 @@ static int look_up(struct cli *cli, struct pull *p, Proxmoxlxcri__V1__Credential
 
         req.reference = (char *) (uintptr_t) p->reference;
         req.credentials = creds;
+        req.trusted = true;
         r = cli_call(cli, "/proxmoxlxcri.v1.Admin/InspectRemote", &req.base,
                      &proxmoxlxcri__v1__inspect_remote_response__descriptor, CLI_TIMEOUT_MS, &res, err);
         if (r == 0)
@@ -251,7 +252,8 @@ const struct cli_verb verb_image_artifact_pull = {
         .description =
                 "By their titles, below the folder; those that have none by their digest. None is there before all "
                 "are and their digests are\n"
-                "checked. Prints the names. With --output json: {reference, digest, files}.",
+                "checked. What the signature policy does not let in is not fetched. Prints the names. With --output "
+                "json: {reference, digest, files}.",
         .options = options,
         .fn = run,
         .min_args = 1,

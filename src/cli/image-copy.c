@@ -61,7 +61,8 @@ const struct cli_verb verb_image_copy = {
         .description =
                 "Nothing is kept on this node, and what is copied stays what it is: manifests are byte for byte the "
                 "same, so are their\n"
-                "digests. Within one registry nothing travels. Prints the digest. With -o json: {reference, digest}.",
+                "digests. Within one registry nothing travels. The signature policy is asked as for a pull of it. "
+                "Prints the digest. With -o json: {reference, digest}.",
         .options = options,
         .fn = run,
         .min_args = 2,

@@ -90,6 +90,8 @@ int admin_inspect_remote(struct grpc_call *call, const ProtobufCMessage *request
         struct image_remote_manifest m;
         int r = images_inspect_remote(a->images, &remote, req->image, arena, &m, err);
 
+        if (r == 0 && req->trusted)
+                r = images_check_trust(a->images, &remote, m.digest, err);
         if (r < 0)
                 return r;
         proxmoxlxcri__v1__inspect_remote_response__init(res);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "image/copy.h"
 
+#include <stdio.h>
 #include "base/alloc.h"
 #include "base/map.h"
 #include "base/str.h"
@@ -24,6 +25,7 @@ struct copy {
         struct send_blob *blobs;
         size_t n_blobs, cap_blobs;
         struct map *seen; /* digests of both */
+        char path[INDEX_DEPTH_MAX + 2][DIGEST_LEN + 1]; /* from the reference's manifest to the one at hand */
 };
 
 /* True for the first time. */
@@ -57,6 +59,17 @@ static int add_manifest(struct copy *c, const struct manifest *m, struct strbuf 
         return 0;
 }
 
+/* May the manifest at the end of the path be taken? As with a pull, a signature of what leads to it will do. */
+static int check_trust(struct copy *c, unsigned depth, struct err *err) {
+        _cleanup_(arena_freep) struct arena *arena = arena_new(PARSE_ARENA);
+        const char *digests[ELEMENTSOF(c->path)];
+
+        for (unsigned i = 0; i <= depth; i++)
+                digests[i] = c->path[i];
+        return trust_check(c->args->trust, c->args->registries, c->args->from_source, digests, depth + 1, arena, NULL,
+                           err);
+}
+
 static int visit(struct copy *c, const char *reference, const struct descriptor *entry, unsigned depth,
                  struct err *err);
 
@@ -72,8 +85,10 @@ static int visit_children(struct copy *c, const struct manifest *index, unsigned
                 if (!is_new(c, d->digest))
                         continue;
                 r = upload_has_manifest(c->args->to, d->digest, &there, err);
-                if (r == 0 && !there)
-                        r = visit(c, d->digest, d, depth + 1, err);
+                if (r < 0)
+                        break;
+                (void) snprintf(c->path[depth + 1], sizeof(c->path[0]), "%s", d->digest);
+                r = there ? check_trust(c, depth + 1, err) : visit(c, d->digest, d, depth + 1, err);
         }
         return r;
 }
@@ -101,6 +116,9 @@ static int visit(struct copy *c, const char *reference, const struct descriptor 
                             reference, body.len, (unsigned long long) entry->size);
         if (r == 0)
                 r = manifest_parse_any(strbuf_str(&body), body.len, type, arena, &m, err);
+        digest_of(strbuf_str(&body), body.len, c->path[depth]);
+        if (r == 0 && !m.is_index)
+                r = check_trust(c, depth, err);
         if (r == 0 && m.is_index && !c->args->all) {
                 if (depth == INDEX_DEPTH_MAX)
                         return err_set(err, ERR_EXHAUSTED, "indexes are nested deeper than %d", INDEX_DEPTH_MAX);

@@ -208,6 +208,10 @@ struct image_remote_manifest {
  * the manifest. Holds at most 16 MiB more of @arena. ERR_NOT_FOUND. */
 _must_use_ int images_inspect_remote(struct images *s, const struct image_remote *remote, bool with_image,
                                      struct arena *arena, struct image_remote_manifest *ret, struct err *err);
+/* Does the signature policy let in what @remote names, whose manifest is @digest? ERR_DENIED with the kind
+ * IMAGE_ERR_SIGNATURE, or what went wrong in asking. */
+_must_use_ int images_check_trust(struct images *s, const struct image_remote *remote, const char *digest,
+                                  struct err *err);
 
 struct image_fetch {
         const char *digest;
@@ -255,7 +259,8 @@ struct image_copy_args {
         void *userdata;
 };
 /* From one registry to another, byte for byte: digests stay what they are. @ret_digest: of what @to now names. Nothing
- * is kept here. */
+ * is kept here. ERR_DENIED with the kind IMAGE_ERR_SIGNATURE: the signature policy lets @from, or with @all one of its
+ * builds, not in; then nothing was sent. */
 _must_use_ int images_copy(struct images *s, const struct image_copy_args *args, struct arena *arena,
                            const char **ret_digest, struct err *err);
 struct image_push_args {

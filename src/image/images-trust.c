@@ -44,6 +44,26 @@ int images_trust(struct images *s, struct arena *arena, const char **ret_file, s
         return 0;
 }
 
+int images_check_trust(struct images *s, const struct image_remote *remote, const char *digest, struct err *err) {
+        _cleanup_(arena_freep) struct arena *arena = arena_new(PULL_ARENA_MAX);
+        _cleanup_(credentials_freep) struct credentials *creds = NULL;
+        const struct pull_env *env = images_pull_env(s);
+        struct source_args source = { .cancel_fd = remote->cancel_fd, .deadline_ns = remote->deadline_ns };
+        struct trust trust;
+        struct ref ref;
+        int r = ref_parse(remote->name, arena, &ref, err);
+
+        if (r == 0)
+                r = credentials_new(remote->auth, &creds, err);
+        if (r == 0)
+                r = trust_read(env->signature_policy, env->signature_policy_optional, &ref, arena, &trust, err);
+        source.ref = &ref;
+        source.creds = creds;
+        if (r == 0)
+                r = trust_check(&trust, env->registries, &source, &digest, 1, arena, NULL, err);
+        return r < 0 ? err_wrap(err, "%.300s", remote->name) : 0;
+}
+
 int images_trust_test(struct images *s, const struct image_remote *remote, struct arena *arena,
                       struct image_verdict *ret, struct err *err) {
         _cleanup_(arena_freep) struct arena *own = arena_new(PULL_ARENA_MAX);

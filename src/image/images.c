@@ -22,6 +22,7 @@
 #include "image/referrers.h"
 #include "image/save.h"
 #include "image/snapshot.h"
+#include "image/trust.h"
 #include "image/verify.h"
 
 struct images {
@@ -244,6 +245,7 @@ static int open_source(struct images *s, const char *name, const struct image_au
 
 int images_copy(struct images *s, const struct image_copy_args *args, struct arena *arena, const char **ret_digest,
                 struct err *err) {
+        _cleanup_(arena_freep) struct arena *policy = arena_new(POLICY_ARENA_MAX);
         _cleanup_(credentials_freep) struct credentials *from_creds = NULL, *to_creds = NULL;
         _cleanup_(source_freep) struct source *from = NULL, *to = NULL;
         struct ref from_ref = { 0 }, to_ref = { 0 };
@@ -253,14 +255,23 @@ int images_copy(struct images *s, const struct image_copy_args *args, struct are
                                   .max_parallel = s->max_parallel,
                                   .caller = args };
         struct source_args at = { .cancel_fd = args->cancel_fd, .deadline_ns = args->deadline_ns, .ref = &from_ref };
+        struct source_args from_at;
+        struct trust trust;
         int r = ref_parse(args->from, arena, &from_ref, err);
 
         if (r == 0)
                 r = ref_parse(args->to, arena, &to_ref, err);
         if (r == 0)
                 r = open_source(s, args->from, args->from_auth, &at, &from_creds, &from, err);
+        if (r == 0)
+                r = trust_read(s->signature_policy, s->pull_env.signature_policy_optional, &from_ref, policy, &trust,
+                               err);
         if (r < 0)
                 return r;
+        from_at = at;
+        copy.trust = &trust;
+        copy.registries = s->registries;
+        copy.from_source = &from_at;
         copy.mount = registry_is_same(from_ref.host, to_ref.host);
         at.ref = &to_ref;
         at.push = true;

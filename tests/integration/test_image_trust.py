@@ -269,6 +269,80 @@ def test_of_an_index(trust):
         trust.agrees(ref, which == 'mine')  # it wants one of the image, whatever there is of the index
 
 
+# ---------------------------------------------------------------- what is read without a pull
+
+def told_why(trust, args, *words):
+    done = trust.daemon.runtime.cli(*args, check=False)
+    assert done.returncode == 1 and all(word in done.stderr for word in [*words, trust.policy]), done
+    assert 'image refused by the signature policy' in trust.daemon.runtime.log_tail()
+
+
+def tags(trust, repo):
+    reply, body = trust.pusher.request('GET', f'/v2/{repo}/tags/list')
+    return json.loads(body)['tags'] if reply.status == 200 else []
+
+
+def test_a_copy(trust):
+    """The source counts; where it goes does not, nor what is there."""
+    image, ref, to = trust.push('copied/from'), f'{trust.host}/copied/from:1', f'{trust.host}/copied/to:1'
+    copy = ['image', 'copy', '-q', ref, to]
+    trust.write({'default': ACCEPT, 'transports': {'docker': {f'{trust.host}/copied/from': REJECT}}})
+    told_why(trust, copy, 'rejects')
+    trust.write({'default': trust.signed()})
+    told_why(trust, copy, 'there is none for ' + image.digest())
+    assert not tags(trust, 'copied/to')
+    cosign.sign(trust.pusher, trust.key, ref, image.digest())
+    trust.daemon.runtime.cli(*copy)
+    assert tags(trust, 'copied/to') == ['1']
+    trust.write('{')
+    told_why(trust, copy, 'JSON')
+
+
+def test_a_copy_of_an_index(trust):
+    """With all its builds: one signature of it, or one of each. A build that is at its destination already is in the index, too."""
+    arch, foreign = ('amd64', 'arm64') if os.uname().machine == 'x86_64' else ('arm64', 'amd64')
+    builds = [(a, Image([Layer().file('x', 'copied' + a)], {}, arch=a)) for a in (arch, foreign)]
+    trust.write({'default': trust.signed()})
+
+    def push(repo):
+        trust.pusher.push_index(repo, '1', builds)
+        reply, body = trust.pusher.request('GET', f'/v2/{repo}/manifests/1', headers={'Accept': 'application/vnd.oci.image.index.v1+json'})
+        assert reply.status == 200
+        ref = f'{trust.host}/{repo}:1'
+        return ref, digest(body), ['image', 'copy', '-q', '--all', ref, f'{trust.host}/to/{repo}:1']
+
+    ref, of, copy = push('all/index')
+    told_why(trust, copy, 'there is none for ' + of)
+    cosign.sign(trust.pusher, trust.key, ref, of)
+    trust.daemon.runtime.cli(*copy)
+    ref, of, copy = push('all/each')
+    cosign.sign(trust.pusher, trust.key, ref, builds[0][1].digest())
+    told_why(trust, copy, 'there is none for ' + of)
+    trust.pusher.push('to/all/each', 'there', builds[1][1])
+    told_why(trust, copy, 'there is none for ' + of)
+    trust.daemon.runtime.cli(*[arg for arg in copy if arg != '--all'][:-1], f'{trust.host}/to/all/mine:1')
+    cosign.sign(trust.pusher, trust.key, ref, builds[1][1].digest())
+    trust.daemon.runtime.cli(*copy)
+    assert tags(trust, 'to/all/index') == ['1'] and sorted(tags(trust, 'to/all/each')) == ['1', 'there']
+
+
+def test_artifacts(trust, tmp_path):
+    """Their files are not fetched; what is only looked at is nobody's danger."""
+    cli, ref = trust.daemon.runtime.cli, f'{trust.host}/art/one:1'
+    (tmp_path / 'file').write_text('file', encoding='ascii')
+    of = cli('image', 'artifact', 'push', '-q', ref, 'file', cwd=tmp_path).stdout.strip()
+    (tmp_path / 'out').mkdir()
+    pull = ['image', 'artifact', 'pull', '-q', '-o', tmp_path / 'out', ref]
+    for policy, word in ((REJECT, 'rejects'), (trust.signed(), 'there is none for ' + of)):
+        trust.write({'default': ACCEPT, 'transports': {'docker': {f'{trust.host}/art': policy}}})
+        told_why(trust, pull, word)
+        assert not os.listdir(tmp_path / 'out')
+        assert cli('image', 'inspect', '--remote', '--raw', ref).stdout
+    cosign.sign(trust.pusher, trust.key, ref, of)
+    cli(*pull)
+    assert os.listdir(tmp_path / 'out') == ['file']
+
+
 # ---------------------------------------------------------------- signatures that are none
 
 def wrong_signatures(trust, ref, of):
