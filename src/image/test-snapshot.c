@@ -659,6 +659,7 @@ static void test_shifted(void) {
                 assert(snapshots_reconcile(&s, &err) == 0);
                 expect_shifted(fd = must_mount_in("a", userns));
                 fd_close(fd);
+                expect_shifted_volume(userns);
                 if (image.n > 1) {
                         assert(snapshot_set_image(&s, "a", "sha256:lower", write_note, NULL, &err) == 0);
                         fd = must_mount_in("a", userns);
