@@ -27,7 +27,8 @@ def tree(path):
     """All that there is below: kind, mode, owner, time, links, attributes, contents."""
     found, links = {}, {}
     for top, folders, files in os.walk(path):
-        for name in ['.', *folders, *files] if top == str(path) else [*folders, *files]:
+        folders.sort()  # the first name of a file with several is what the others are links to, on any file system
+        for name in sorted(['.', *folders, *files] if top == str(path) else [*folders, *files]):
             one = os.path.join(top, name)
             s = os.lstat(one)
             kind = stat.S_IFMT(s.st_mode)
