@@ -20,12 +20,12 @@ def refused(*codes, words=()):
 
 
 CODE = grpc.StatusCode
+SNAPSHOTTER = os.environ.get('LXCRI_TEST_SNAPSHOTTER', 'overlay')
 
 
 def overlay_alone(why):
     """Of tests/integration/run --snapshotter and --idmap."""
-    return pytest.mark.skipif(os.environ.get('LXCRI_TEST_SNAPSHOTTER', 'overlay') != 'overlay' or
-                              os.environ.get('LXCRI_TEST_IDMAP') == 'chown', reason=why)
+    return pytest.mark.skipif(SNAPSHOTTER != 'overlay' or os.environ.get('LXCRI_TEST_IDMAP') == 'chown', reason=why)
 
 
 def cgroup_top(controller):

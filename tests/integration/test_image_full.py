@@ -10,12 +10,12 @@ import image_archives as archives
 import images as recipes
 import imagestore
 from conftest import AS_PROXMOX
+from helpers import overlay_alone
 from oci import Layer, digest
 
 pytestmark = [pytest.mark.ours, pytest.mark.same_anywhere,
               pytest.mark.skipif(AS_PROXMOX, reason='the container must not depend on the daemon'),
-              pytest.mark.skipif(os.environ.get('LXCRI_TEST_SNAPSHOTTER', 'overlay') != 'overlay',
-                                 reason="the walk knows overlay's folders")]
+              overlay_alone("with the others a layer takes its whole image's room, on a disk that is more than a tmpfs")]
 
 KIB = 1 << 10
 # From nothing at all to all that is wanted, in steps: where the disk is full next.

@@ -12,12 +12,12 @@ import images as recipes
 import imagestore
 from conftest import AS_PROXMOX
 from cri import RUNNING
+from helpers import SNAPSHOTTER
 from oci import Layer
 
 pytestmark = [pytest.mark.ours, pytest.mark.same_anywhere,
               pytest.mark.skipif(AS_PROXMOX, reason='the container must not depend on the daemon'),
-              pytest.mark.skipif(os.environ.get('LXCRI_TEST_SNAPSHOTTER', 'overlay') != 'overlay',
-                                 reason="the walk knows overlay's folders")]
+              pytest.mark.skipif(SNAPSHOTTER == 'zfs', reason='the walk does not know datasets')]
 
 ROUNDS = int(os.environ.get('LXCRI_IMAGE_CRASHES', '8'))  # 200 for a release
 GC = 'image-gc-high-threshold: 1\nimage-gc-low-threshold: 0\nimage-minimum-gc-age: 0s\n'
