@@ -205,18 +205,20 @@ static bool decode_id(const json_t *list, size_t i, uint32_t *ret) {
 
 static int decode_maps(const json_t *o, const char *name, struct arena *arena, const struct id_map **ret, size_t *ret_n,
                        struct err *err) {
-        const json_t *list = json_object_get(o, name), *v;
-        size_t n = json_array_size(list), i;
+        const json_t *list = json_object_get(o, name);
+        size_t n = json_array_size(list);
         struct id_map *maps;
 
         if (n == 0 || n > MAPS_MAX)
                 return err_set(err, ERR_DATA_LOSS, "the record has no list \"%s\" of ids", name);
         maps = arena_array(arena, struct id_map, n);
-        json_array_foreach(list, i,
-                           v) if (!decode_id(v, 0, &maps[i].inside) || !decode_id(v, 1, &maps[i].outside) ||
-                                  !decode_id(v, 2, &maps[i].length)) return err_set(err, ERR_DATA_LOSS,
-                                                                                    "the record's \"%s\" are no ids",
-                                                                                    name);
+        for (size_t i = 0; i < n; i++) {
+                const json_t *v = json_array_get(list, i);
+
+                if (!decode_id(v, 0, &maps[i].inside) || !decode_id(v, 1, &maps[i].outside) ||
+                    !decode_id(v, 2, &maps[i].length))
+                        return err_set(err, ERR_DATA_LOSS, "the record's \"%s\" are no ids", name);
+        }
         *ret = maps;
         *ret_n = n;
         return 0;
