@@ -68,6 +68,8 @@ static int run(struct cli *cli, const struct cli_args *args) {
         printf("LXC path     %s\n", info->lxc_path);
         printf("cgroups      %s\n", info->cgroup_mode);
         printf("snapshotter  %s\n", info->snapshotter);
+        printf("user ns      %s\n",
+               str_eq(info->idmap, "chown") ? "by copies of images (idmap chown)" : "by idmapped mounts");
         printf("log level    %s\n", info->log_level);
         printf("pods         %zu, %zu ready\n", n_pods, ready);
         printf("containers   %zu, %zu running\n", n_containers, running);

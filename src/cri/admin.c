@@ -52,6 +52,7 @@ static int info(struct grpc_call *call, const ProtobufCMessage *request, Protobu
         res->warm_pool = pool.size;
         res->warm_pool_ready = pool.ready;
         res->snapshotter = copy(arena, images_snapshotter(a->images));
+        res->idmap = copy(arena, images_idmap(a->images));
         *ret = &res->base;
         return 0;
 }

@@ -78,6 +78,8 @@ struct images *images_free(struct images *s);
 DEFINE_CLEANUP(struct images *, images_free)
 /* How layers are kept: "overlay", "zfs", "btrfs" or "plain". */
 const char *images_snapshotter(const struct images *s);
+/* How files of snapshots made now get a user namespace's owners: "mount" or "chown". */
+const char *images_idmap(const struct images *s);
 /* Removes half-written temporary files and layers and blobs no record names. Call once at start, before serving. */
 _must_use_ int images_reconcile(struct images *s, struct err *err);
 

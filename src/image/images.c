@@ -504,6 +504,10 @@ const char *images_snapshotter(const struct images *s) {
         return layers_snapshotter(s->layers)->ops->name;
 }
 
+const char *images_idmap(const struct images *s) {
+        return atomic_load(&layers_snapshotter(s->layers)->shifts) ? "chown" : "mount";
+}
+
 const char *images_root(const struct images *s) {
         return s->root;
 }

@@ -64,6 +64,7 @@ int snapshot_changes(struct images *s, const struct snapshot_changes_args *args,
                                           .compared = !args->elsewhere && is_whole(s, &w),
                                           .owners = record.shifted };
         if (ret->compared && args->may_change) {
+                ret->compared = false;
                 r = err_set(err, ERR_PRECONDITION,
                             "its file system is a copy of the image (snapshotter \"%s\"%s), with which it is compared: "
                             "it has to be paused for that",

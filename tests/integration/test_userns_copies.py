@@ -1,5 +1,6 @@
 """Pods with a user namespace where files get their owners on disk (`idmap: chown`), as without idmapped mounts."""
 
+import json
 import os
 import random
 import threading
@@ -45,6 +46,7 @@ SEEN = ['0 0 755', '1000 1001 2755', '1000 1001 600', '1000 1001 600', '0 0 4755
 def test_owners(own_daemon, images):
     ref = image(images)
     own_daemon.pull(ref)
+    assert json.loads(own_daemon.runtime.cli('info', '-o', 'json').stdout)['idmap'] == 'chown'
     assert all(h.features.user_namespaces for h in own_daemon.cri.Status().runtime_handlers if h.name != 'proxmox')
     with userns_pod(own_daemon) as pod, userns_pod(own_daemon, 400000, 70000) as other, own_daemon.pod() as plain:
         for which in (pod, other, plain):
