@@ -232,24 +232,9 @@ static int on_entry(void *userdata, const struct tar_entry *e, struct err *err) 
         return add_member(a, e, err);
 }
 
-static int on_data(void *userdata, uint64_t offset, const void *data, size_t len, struct err *err) {
-        (void) userdata;
-        (void) offset;
-        (void) data;
-        (void) len;
-        (void) err;
-        return 0;
-}
-
-static int on_end(void *userdata, struct err *err) {
-        (void) userdata;
-        (void) err;
-        return 0;
-}
-
 /* Header by header, past what lies between. */
 static int read_names(struct archive *a, struct err *err) {
-        static const struct tar_ops ops = { on_entry, on_data, on_end };
+        static const struct tar_ops ops = { .entry = on_entry };
         _cleanup_(tar_freep) struct tar *t = tar_new(&ops, a);
         uint8_t block[BLOCK];
         uint64_t skip = 0;

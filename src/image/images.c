@@ -146,101 +146,95 @@ int images_pull(struct images *s, const struct image_pull_args *args, struct are
 
 /* --- asking a registry ------------------------------------------------------------------------------------------ */
 
-int images_open_remote(struct images *s, const struct image_remote *remote, const struct ref *ref,
-                       struct credentials **ret_creds, struct source **ret, struct err *err) {
-        int r = credentials_new(remote->auth, ret_creds, err);
-
-        if (r == 0)
-                *ret = source_new(s->registries, &(struct source_args){ .ref = ref,
-                                                                        .creds = *ret_creds,
-                                                                        .cancel_fd = remote->cancel_fd,
-                                                                        .deadline_ns = remote->deadline_ns });
-        return r;
-}
-
-int images_log_in(struct images *s, const struct image_remote *remote, struct err *err) {
-        _cleanup_(arena_freep) struct arena *arena = arena_new(64 * 1024);
-        _cleanup_(credentials_freep) struct credentials *creds = NULL;
-        _cleanup_(source_freep) struct source *source = NULL;
-        struct ref ref;
-        int r = ref_parse(arena_printf(arena, "%.300s/x", remote->name), arena, &ref, err);
-
-        if (r < 0 || !str_eq(ref.path, "x"))
-                return err_set(err, ERR_INVALID, "\"%.200s\" is no registry: a host with a dot or a port is wanted",
-                               remote->name);
-        ref.path = ""; /* of no repository */
-        r = images_open_remote(s, remote, &ref, &creds, &source, err);
-        return r == 0 ? source_log_in(source, err) : r;
-}
-
-int images_remote_tags(struct images *s, const struct image_remote *remote, struct arena *arena, const char ***ret,
-                       struct err *err) {
-        _cleanup_(credentials_freep) struct credentials *creds = NULL;
-        _cleanup_(source_freep) struct source *source = NULL;
-        struct ref ref;
-        int r = ref_parse(remote->name, arena, &ref, err);
-
-        if (r == 0 && (ref.digest || !str_eq(ref.tag, "latest") || str_ends_with(remote->name, ":latest")))
-                r = err_set(err, ERR_INVALID, "\"%.300s\": a repository is named without tag and digest", remote->name);
-        if (r == 0)
-                r = images_open_remote(s, remote, &ref, &creds, &source, err);
-        if (r < 0)
-                return r;
-        r = source_list_tags(source, arena, ret, err);
-        return r < 0 ? err_wrap(err, "list the tags of %s", ref_name(&ref, arena)) : 0;
-}
-
-int images_referrers(struct images *s, const struct image_remote *remote, const char *artifact_type,
-                     struct arena *arena, struct image_referrer **ret, size_t *ret_n, struct err *err) {
-        _cleanup_(credentials_freep) struct credentials *creds = NULL;
-        _cleanup_(source_freep) struct source *source = NULL;
-        _cleanup_strbuf_ struct strbuf body = { 0 };
-        char digest[DIGEST_LEN + 1];
-        const char *type;
-        struct ref ref;
-        int r = ref_parse(remote->name, arena, &ref, err);
-
-        if (r == 0)
-                r = images_open_remote(s, remote, &ref, &creds, &source, err);
-        if (r < 0)
-                return r;
-        r = source_get_manifest(source, ref.digest ?: ref.tag, arena, &body, &type, err);
-        if (r == 0) {
-                digest_of(strbuf_str(&body), body.len, digest);
-                *ret = arena_array(arena, struct image_referrer, REFERRERS_MAX);
-                r = referrers_list(source, digest, artifact_type, arena, *ret, ret_n, err);
-        }
-        return r < 0 ? err_wrap(err, "list the referrers of %s", ref_string(&ref, arena)) : 0;
-}
-
-int images_remote_remove(struct images *s, const struct image_remote *remote, struct arena *arena,
-                         const char **ret_digest, struct err *err) {
-        _cleanup_(credentials_freep) struct credentials *creds = NULL;
-        _cleanup_(source_freep) struct source *source = NULL;
-        char digest[DIGEST_LEN + 1];
-        struct ref ref;
-        int r = ref_parse(remote->name, arena, &ref, err);
-
-        if (r == 0)
-                r = images_open_remote(s, remote, &ref, &creds, &source, err);
-        if (r < 0)
-                return r;
-        r = upload_remove_manifest(source, ref.digest ?: ref.tag, digest, err);
-        if (r < 0)
-                return err_wrap(err, "remove %s from its registry", ref_string(&ref, arena));
-        *ret_digest = arena_strdup(arena, digest);
-        return 0;
-}
-
-/* @args: its ref and creds come from @name and @auth. */
-static int open_source(struct images *s, const char *name, const struct image_auth *auth, struct source_args *args,
+/* @args: its creds come from @auth. */
+static int open_source(struct images *s, const struct image_auth *auth, struct source_args *args,
                        struct credentials **ret_creds, struct source **ret, struct err *err) {
         int r = credentials_new(auth, ret_creds, err);
 
         args->creds = *ret_creds;
         if (r == 0)
                 *ret = source_new(s->registries, args);
-        return r < 0 ? err_wrap(err, "%.300s", name) : 0;
+        return r < 0 ? err_wrap(err, "registry %s", args->ref->host) : 0;
+}
+
+static int open_remote(struct images *s, const struct image_remote *remote, struct remote *r, struct err *err) {
+        struct source_args args = { .ref = &r->ref,
+                                    .cancel_fd = remote->cancel_fd,
+                                    .deadline_ns = remote->deadline_ns };
+
+        return open_source(s, remote->auth, &args, &r->creds, &r->source, err);
+}
+
+int remote_open(struct images *s, const struct image_remote *remote, struct arena *arena, struct remote *ret,
+                struct err *err) {
+        int r = ref_parse(remote->name, arena, &ret->ref, err);
+
+        return r == 0 ? open_remote(s, remote, ret, err) : r;
+}
+
+void remote_done(struct remote *r) {
+        (void) source_free(r->source);
+        (void) credentials_free(r->creds);
+}
+
+int images_log_in(struct images *s, const struct image_remote *remote, struct err *err) {
+        _cleanup_(arena_freep) struct arena *arena = arena_new(64 * 1024);
+        _cleanup_(remote_done) struct remote at = { 0 };
+        int r = ref_parse(arena_printf(arena, "%.300s/x", remote->name), arena, &at.ref, err);
+
+        if (r < 0 || !str_eq(at.ref.path, "x"))
+                return err_set(err, ERR_INVALID, "\"%.200s\" is no registry: a host with a dot or a port is wanted",
+                               remote->name);
+        at.ref.path = ""; /* of no repository */
+        r = open_remote(s, remote, &at, err);
+        return r == 0 ? source_log_in(at.source, err) : r;
+}
+
+int images_remote_tags(struct images *s, const struct image_remote *remote, struct arena *arena, const char ***ret,
+                       struct err *err) {
+        _cleanup_(remote_done) struct remote at = { 0 };
+        int r = remote_open(s, remote, arena, &at, err);
+
+        if (r == 0 && (at.ref.digest || !str_eq(at.ref.tag, "latest") || str_ends_with(remote->name, ":latest")))
+                r = err_set(err, ERR_INVALID, "\"%.300s\": a repository is named without tag and digest", remote->name);
+        if (r < 0)
+                return r;
+        r = source_list_tags(at.source, arena, ret, err);
+        return r < 0 ? err_wrap(err, "list the tags of %s", ref_name(&at.ref, arena)) : 0;
+}
+
+int images_referrers(struct images *s, const struct image_remote *remote, const char *artifact_type,
+                     struct arena *arena, struct image_referrer **ret, size_t *ret_n, struct err *err) {
+        _cleanup_(remote_done) struct remote at = { 0 };
+        _cleanup_strbuf_ struct strbuf body = { 0 };
+        char digest[DIGEST_LEN + 1];
+        const char *type;
+        int r = remote_open(s, remote, arena, &at, err);
+
+        if (r < 0)
+                return r;
+        r = source_get_manifest(at.source, at.ref.digest ?: at.ref.tag, arena, &body, &type, err);
+        if (r == 0) {
+                digest_of(strbuf_str(&body), body.len, digest);
+                *ret = arena_array(arena, struct image_referrer, REFERRERS_MAX);
+                r = referrers_list(at.source, digest, artifact_type, arena, *ret, ret_n, err);
+        }
+        return r < 0 ? err_wrap(err, "list the referrers of %s", ref_string(&at.ref, arena)) : 0;
+}
+
+int images_remote_remove(struct images *s, const struct image_remote *remote, struct arena *arena,
+                         const char **ret_digest, struct err *err) {
+        _cleanup_(remote_done) struct remote at = { 0 };
+        char digest[DIGEST_LEN + 1];
+        int r = remote_open(s, remote, arena, &at, err);
+
+        if (r < 0)
+                return r;
+        r = upload_remove_manifest(at.source, at.ref.digest ?: at.ref.tag, digest, err);
+        if (r < 0)
+                return err_wrap(err, "remove %s from its registry", ref_string(&at.ref, arena));
+        *ret_digest = arena_strdup(arena, digest);
+        return 0;
 }
 
 int images_copy(struct images *s, const struct image_copy_args *args, struct arena *arena, const char **ret_digest,
@@ -262,7 +256,7 @@ int images_copy(struct images *s, const struct image_copy_args *args, struct are
         if (r == 0)
                 r = ref_parse(args->to, arena, &to_ref, err);
         if (r == 0)
-                r = open_source(s, args->from, args->from_auth, &at, &from_creds, &from, err);
+                r = open_source(s, args->from_auth, &at, &from_creds, &from, err);
         if (r == 0)
                 r = trust_read(s->signature_policy, s->pull_env.signature_policy_optional, &from_ref, policy, &trust,
                                err);
@@ -276,7 +270,7 @@ int images_copy(struct images *s, const struct image_copy_args *args, struct are
         at.ref = &to_ref;
         at.push = true;
         at.mount_from = copy.mount ? from_ref.path : NULL;
-        r = open_source(s, args->to, args->to_auth, &at, &to_creds, &to, err);
+        r = open_source(s, args->to_auth, &at, &to_creds, &to, err);
         copy.from = from;
         copy.to = to;
         if (r == 0)

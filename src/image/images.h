@@ -7,18 +7,23 @@
 #include <stddef.h>
 #include "image/image.h"
 #include "image/layer.h"
+#include "image/registry.h"
 
 struct pull_env;
 
-struct credentials;
 struct image_remote;
-struct ref;
-struct source;
 
 const struct pull_env *images_pull_env(const struct images *s);
-/* For asking @remote's registry about @ref; the caller frees both. */
-_must_use_ int images_open_remote(struct images *s, const struct image_remote *remote, const struct ref *ref,
-                                  struct credentials **ret_creds, struct source **ret, struct err *err);
+/* A registry that is asked about one name; the name's parts lie in an arena. */
+struct remote {
+        struct ref ref;
+        struct credentials *creds;
+        struct source *source;
+};
+/* remote_done() in any case. */
+_must_use_ int remote_open(struct images *s, const struct image_remote *remote, struct arena *arena, struct remote *ret,
+                           struct err *err);
+void remote_done(struct remote *r);
 struct layers *images_layers(struct images *s);
 struct store *images_store(struct images *s);
 /* The root folder of the image service ("/var/lib/proxmox-lxcri"): path and descriptor, both borrowed. */

@@ -102,18 +102,14 @@ static int inspect(struct source *source, const struct ref *ref, bool with_image
 
 int images_inspect_remote(struct images *s, const struct image_remote *remote, bool with_image, struct arena *arena,
                           struct image_remote_manifest *ret, struct err *err) {
-        _cleanup_(credentials_freep) struct credentials *creds = NULL;
-        _cleanup_(source_freep) struct source *source = NULL;
-        struct ref ref;
-        int r = ref_parse(remote->name, arena, &ref, err);
+        _cleanup_(remote_done) struct remote at = { 0 };
+        int r = remote_open(s, remote, arena, &at, err);
 
         *ret = (struct image_remote_manifest){ 0 };
-        if (r == 0)
-                r = images_open_remote(s, remote, &ref, &creds, &source, err);
         if (r < 0)
                 return r;
-        r = inspect(source, &ref, with_image, arena, ret, err);
-        return r < 0 ? err_wrap(err, "look at %s", ref_string(&ref, arena)) : 0;
+        r = inspect(at.source, &at.ref, with_image, arena, ret, err);
+        return r < 0 ? err_wrap(err, "look at %s", ref_string(&at.ref, arena)) : 0;
 }
 
 /* --- blobs ------------------------------------------------------------------------------------------------------- */
@@ -196,19 +192,15 @@ int images_fetch_blobs(struct images *s, const struct image_remote *remote, cons
                        void (*progress)(const struct image_progress *p, size_t layer, size_t n_layers, void *userdata),
                        void *userdata, struct err *err) {
         _cleanup_(arena_freep) struct arena *arena = arena_new(64 * 1024);
-        _cleanup_(credentials_freep) struct credentials *creds = NULL;
-        _cleanup_(source_freep) struct source *source = NULL;
-        struct ref ref;
-        int r = ref_parse(remote->name, arena, &ref, err);
+        _cleanup_(remote_done) struct remote at = { 0 };
+        int r = remote_open(s, remote, arena, &at, err);
 
         for (size_t i = 0; r == 0 && i < n; i++)
                 r = check_file(&blobs[i], err);
-        if (r == 0)
-                r = images_open_remote(s, remote, &ref, &creds, &source, err);
         for (size_t i = 0; r == 0 && i < n; i++) {
                 struct fetch f = { .blob = &blobs[i], .number = i, .n = n, .progress = progress, .userdata = userdata };
 
-                r = fetch(source, &f, err);
+                r = fetch(at.source, &f, err);
         }
         return r < 0 ? err_wrap(err, "%.300s", remote->name) : 0;
 }

@@ -30,23 +30,8 @@ static int on_entry(void *userdata, const struct tar_entry *e, struct err *err) 
         return 0;
 }
 
-static int on_data(void *userdata, uint64_t offset, const void *data, size_t len, struct err *err) {
-        (void) userdata;
-        (void) offset;
-        (void) data;
-        (void) len;
-        (void) err;
-        return 0;
-}
-
-static int on_end(void *userdata, struct err *err) {
-        (void) userdata;
-        (void) err;
-        return 0;
-}
-
 int main(void) {
-        static const struct tar_ops ops = { on_entry, on_data, on_end };
+        static const struct tar_ops ops = { .entry = on_entry };
         uint8_t header[TAR_BLOCK_BYTES];
         struct err err;
 

@@ -91,7 +91,7 @@ struct tar *tar_free(struct tar *t) {
 }
 
 static int end_entry(struct tar *t, struct err *err) {
-        int r = t->e.type == TAR_FILE ? t->ops->end(t->userdata, err) : 0;
+        int r = t->e.type == TAR_FILE && t->ops->end ? t->ops->end(t->userdata, err) : 0;
 
         pax_done(&t->pax);
         if (t->pax_body.cap > 65536) {
@@ -141,7 +141,7 @@ static int hand_on(struct tar *t, const uint8_t *p, size_t n, struct err *err) {
                         }
                         len = (size_t) MIN_OF((uint64_t) n, room);
                 }
-                r = t->ops->data(t->userdata, t->offset, p, len, err);
+                r = t->ops->data ? t->ops->data(t->userdata, t->offset, p, len, err) : 0;
                 if (r != 0)
                         return r;
                 t->offset += len;

@@ -46,7 +46,7 @@ struct tar_entry {
  */
 struct tar_ops {
         int (*entry)(void *userdata, const struct tar_entry *e, struct err *err);
-        /* Bytes of the last entry, a TAR_FILE, in ascending order of @offset. */
+        /* These two may be NULL. Bytes of the last entry, a TAR_FILE, in ascending order of @offset. */
         int (*data)(void *userdata, uint64_t offset, const void *data, size_t len, struct err *err);
         int (*end)(void *userdata, struct err *err); /* the last entry, a TAR_FILE, is complete */
 };

@@ -231,10 +231,10 @@ static int begin(struct commit *commit, const struct pods_commit_args *args, str
         int r = check(c, err);
 
         if (r == 0)
-                r = images_get(c->pods->images, c->image_id, arena, &image, err);
+                r = images_get(c->pods->images, c->from_image.id, arena, &image, err);
         if (r == -ERR_NOT_FOUND && !c->removed)
                 return err_set(err, ERR_PRECONDITION, "its image %s is not on this node any more: pull it again",
-                               c->image_name);
+                               c->from_image.name);
         if (r == 0)
                 r = own_layer_open_upper(c, &how->upper_fd, err);
         if (r < 0)

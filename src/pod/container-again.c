@@ -151,7 +151,7 @@ int pods_set_image(struct pods *p, const struct pods_ctx *ctx, const char *id, c
                 return r;
         r = set_image(c, asked, image, work, err);
         if (r == 0)
-                *ret_id = arena_strdup(arena, c->image_id);
+                *ret_id = arena_strdup(arena, c->from_image.id);
         pthread_mutex_unlock(&c->sandbox->lock);
         if (r == 0)
                 log_info("container has another image", "container", c->id, "image", *ret_id, NULL);

@@ -45,25 +45,11 @@ int image_traits_new(const CRI(ContainerConfig) * config, const char *asked, con
         return 0;
 }
 
-void image_traits_done(struct image_traits *t) {
-        free(t->id);
-        free(t->name);
-        free(t->digest);
-        (void) strv_free(t->env);
-        free(t->cwd);
-}
-
 void container_swap_traits(struct container *c, struct image_traits *t) {
-        const struct image_traits old = { c->image_id,  c->image_name, c->image_digest,
-                                          c->image_env, c->cwd,        c->stop_signal };
+        const struct image_traits old = c->from_image;
 
         pthread_rwlock_wrlock(&c->pods->lock);
-        c->image_id = t->id;
-        c->image_name = t->name;
-        c->image_digest = t->digest;
-        c->image_env = t->env;
-        c->cwd = t->cwd;
-        c->stop_signal = t->stop_signal;
+        c->from_image = *t;
         pthread_rwlock_unlock(&c->pods->lock);
         *t = old;
 }
@@ -175,12 +161,12 @@ static int make_in_engine(struct container *c, const struct image *image, struct
 
 int container_make_again(struct container *c, struct arena *arena, struct err *err) {
         struct image *image;
-        int r = images_get(c->pods->images, c->image_id, arena, &image, err);
+        int r = images_get(c->pods->images, c->from_image.id, arena, &image, err);
 
         if (r == 0 && joins_pod_pid(c))
                 r = pause_ensure(c->sandbox, err);
         if (r == -ERR_NOT_FOUND)
-                return err_set(err, ERR_PRECONDITION, "image %s is not on this node any more", c->image_name);
+                return err_set(err, ERR_PRECONDITION, "image %s is not on this node any more", c->from_image.name);
         return r < 0 ? r : make_in_engine(c, image, arena, err);
 }
 

@@ -78,7 +78,7 @@ static int send_stop_signal(struct container *c, struct err *err) {
 
         if (atomic_exchange(&c->signalled, true))
                 return 0;
-        r = e->ops->signal(e, c->id, c->stop_signal, err);
+        r = e->ops->signal(e, c->id, c->from_image.stop_signal, err);
         return r == -ERR_NOT_FOUND ? 0 : r;
 }
 

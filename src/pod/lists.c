@@ -69,7 +69,7 @@ struct packed_item *container_pack_item(const struct container *c) {
         m.pod_sandbox_id = c->sandbox->id;
         m.metadata = c->config->metadata;
         m.image = c->config->image;
-        m.image_ref = c->image_id ? c->image_id : (char *) "";
+        m.image_ref = c->from_image.id ? c->from_image.id : (char *) "";
         m.image_id = m.image_ref;
         m.state = container_state(c);
         m.created_at = (int64_t) c->created_at_ns;

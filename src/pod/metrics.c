@@ -305,7 +305,7 @@ static int container_metrics(struct container *c, const struct statvfs *fs, stru
         sink_init(&s, a, c->sandbox, METRIC_MAX + 4 + PER_DEVICE * more.n_devices + 2 * more.n_hugetlb);
         s.base[0] = arena_strdup(a, c->id);
         pthread_rwlock_rdlock(&c->pods->lock);
-        s.base[1] = arena_strdup(a, c->image_name ? c->image_name : "");
+        s.base[1] = arena_strdup(a, c->from_image.name ? c->from_image.name : "");
         pthread_rwlock_unlock(&c->pods->lock);
         s.base[4] = arena_strdup(a, c->config->metadata->name);
         put_cpu(&s, &st, &more);

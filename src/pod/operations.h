@@ -24,15 +24,9 @@ bool undo_rest(struct pods *p, uint64_t ms);
 _must_use_ int container_end(struct container *c, struct err *err);
 /* In the engine, from what is known of it, once the engine has forgotten it. Not started. */
 _must_use_ int container_make_again(struct container *c, struct arena *arena, struct err *err);
-/* What a container has from its image, where it does not say its own. */
-struct image_traits {
-        char *id, *name, *digest, **env, *cwd;
-        int stop_signal;
-};
 /* @asked: how people name it. image_traits_done() it. */
 _must_use_ int image_traits_new(const CRI(ContainerConfig) * config, const char *asked, const struct image *image,
                                 struct arena *arena, struct image_traits *ret, struct err *err);
-void image_traits_done(struct image_traits *t);
 /* @t gets the ones that @c had. */
 void container_swap_traits(struct container *c, struct image_traits *t);
 /* Removes an ended or never started container for good: engine, layer, record, registry. */

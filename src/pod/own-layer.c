@@ -94,7 +94,7 @@ int own_layer_renew(struct container *c, struct err *err) {
         if (r == 0 || err->sys_errno != ENOENT)
                 return r;
         r = own_layer_remove(c, err);
-        return r < 0 ? r : own_layer_create(c, c->image_id, err);
+        return r < 0 ? r : own_layer_create(c, c->from_image.id, err);
 }
 
 int own_layer_sweep(struct sandbox *s, struct arena *arena, struct err *err) {

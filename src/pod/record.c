@@ -157,13 +157,13 @@ int container_encode(struct container *c, void **ret, size_t *ret_len, struct er
         put_message(&b, TAG_CONFIG, c->config);
         put_u64(&b, TAG_CREATED_AT, c->created_at_ns);
         put_str(&b, TAG_SANDBOX_ID, c->sandbox->id);
-        put_str(&b, TAG_IMAGE_ID, c->image_id);
-        put_str(&b, TAG_IMAGE_NAME, c->image_name);
-        put_str(&b, TAG_IMAGE_DIGEST, c->image_digest);
-        put_strv(&b, TAG_IMAGE_ENV, c->image_env);
+        put_str(&b, TAG_IMAGE_ID, c->from_image.id);
+        put_str(&b, TAG_IMAGE_NAME, c->from_image.name);
+        put_str(&b, TAG_IMAGE_DIGEST, c->from_image.digest);
+        put_strv(&b, TAG_IMAGE_ENV, c->from_image.env);
         put_strv(&b, TAG_CDI_ENV, c->cdi_env);
-        put_str(&b, TAG_CWD, c->cwd);
-        put_u64(&b, TAG_STOP_SIGNAL, (uint64_t) c->stop_signal);
+        put_str(&b, TAG_CWD, c->from_image.cwd);
+        put_u64(&b, TAG_STOP_SIGNAL, (uint64_t) c->from_image.stop_signal);
         put_str(&b, TAG_LOG_PATH, c->log_path);
         put_str(&b, TAG_CGROUP_PATH, c->cgroup_path);
         put_str(&b, TAG_SELINUX_LABEL, c->selinux_label);
@@ -428,25 +428,25 @@ static void container_take_static(struct container *c, struct reader *r, const s
                 n_cdi_env++;
         switch (f->tag) {
         case TAG_IMAGE_ID:
-                get_str(f, &c->image_id);
+                get_str(f, &c->from_image.id);
                 break;
         case TAG_IMAGE_NAME:
-                get_str(f, &c->image_name);
+                get_str(f, &c->from_image.name);
                 break;
         case TAG_IMAGE_DIGEST:
-                get_str(f, &c->image_digest);
+                get_str(f, &c->from_image.digest);
                 break;
         case TAG_IMAGE_ENV:
-                get_strv(f, &c->image_env, n_env);
+                get_strv(f, &c->from_image.env, n_env);
                 break;
         case TAG_CDI_ENV:
                 get_strv(f, &c->cdi_env, &n_cdi_env);
                 break;
         case TAG_CWD:
-                get_str(f, &c->cwd);
+                get_str(f, &c->from_image.cwd);
                 break;
         case TAG_STOP_SIGNAL:
-                c->stop_signal = (int) get_u64(r, f);
+                c->from_image.stop_signal = (int) get_u64(r, f);
                 break;
         case TAG_LOG_PATH:
                 get_str(f, &c->log_path);
@@ -516,13 +516,14 @@ static void container_take_state(struct container *c, struct reader *r, const st
 
 /* Absent fields were empty ones. */
 static void container_fill_absent(struct container *c) {
-        char **all[] = { &c->image_id, &c->image_name, &c->image_digest, &c->cwd, &c->log_path, &c->cgroup_path };
+        char **all[] = { &c->from_image.id,  &c->from_image.name, &c->from_image.digest,
+                         &c->from_image.cwd, &c->log_path,        &c->cgroup_path };
 
         for (size_t i = 0; i < ELEMENTSOF(all); i++)
                 if (!*all[i])
                         *all[i] = xstrdup("");
-        if (!c->image_env)
-                c->image_env = xcalloc(1, sizeof(*c->image_env));
+        if (!c->from_image.env)
+                c->from_image.env = xcalloc(1, sizeof(*c->from_image.env));
 }
 
 int container_decode(struct sandbox *s, const char *id, const void *data, size_t len, struct container **ret,

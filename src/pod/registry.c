@@ -98,17 +98,21 @@ struct container *container_ref(struct container *c) {
         return c;
 }
 
+void image_traits_done(struct image_traits *t) {
+        free(t->id);
+        free(t->name);
+        free(t->digest);
+        (void) strv_free(t->env);
+        free(t->cwd);
+}
+
 struct container *container_unref(struct container *c) {
         if (!c || atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) > 1)
                 return NULL;
-        (void) strv_free(c->image_env);
         (void) strv_free(c->cdi_env);
         cri_message_free(c->config);
         cri_message_free(c->limits);
-        free(c->image_id);
-        free(c->image_name);
-        free(c->image_digest);
-        free(c->cwd);
+        image_traits_done(&c->from_image);
         free(c->log_path);
         free(c->cgroup_path);
         free(c->selinux_label);

@@ -98,18 +98,23 @@ struct container_sample {
         bool layer_measuring;                            /* or queued for it */
 };
 
+/* What a container has from its image, where it does not say its own. */
+struct image_traits {
+        char *id, *name, *digest; /* a name for people; what ContainerStatus calls image_ref */
+        char **env;               /* NULL-terminated */
+        char *cwd;
+        int stop_signal;
+};
+void image_traits_done(struct image_traits *t);
+
 struct container {
         atomic_int refs;
         struct pods *pods;
         struct sandbox *sandbox; /* counted */
         char id[ID_LEN + 1];
         CRI(ContainerConfig) * config;
-        /* These six change while it is ended, under sandbox->lock and ->record: written as fields marked [L]. */
-        char *image_id, *image_name, *image_digest; /* id; a name for people; what ContainerStatus calls image_ref */
-        char **image_env;                           /* NULL-terminated */
-        char **cdi_env;                             /* what CDI devices add; NULL-terminated, or NULL */
-        char *cwd;
-        int stop_signal;
+        struct image_traits from_image; /* changes while it is ended, under sandbox->lock and ->record: as [L] */
+        char **cdi_env;                 /* what CDI devices add; NULL-terminated, or NULL */
         char *log_path; /* absolute; "": none */
         char *cgroup_path;
         struct ct home;                    /* with layers_in_ct: where its layer is; under ->sample.lock */

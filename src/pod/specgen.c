@@ -123,7 +123,7 @@ static int take_process(struct container *c, const struct image *image, const st
         p->terminal = c->config->tty;
         r = process_args(c->config, image, arena, &p->args, err);
         if (r == 0)
-                r = process_env(c->config, c->image_env, c->cdi_env,
+                r = process_env(c->config, c->from_image.env, c->cdi_env,
                                 pod_hostname(c->sandbox->config, rules->host_network, arena), arena, &p->env, err);
         if (r == 0)
                 r = process_user(l ? l->security_context : NULL, image->config.user, arena, &p->user, err);
@@ -131,7 +131,7 @@ static int take_process(struct container *c, const struct image *image, const st
                 r = resources_oom_score(l ? l->resources : NULL, &p->oom_score_adj, err);
         /* Always said: else the keeper's own would be inherited. */
         p->has_oom_score_adj = true;
-        p->cwd = c->cwd;
+        p->cwd = c->from_image.cwd;
         return r < 0 ? r : security_process(c, arena, p, err);
 }
 
@@ -241,7 +241,7 @@ static int oom_score_now(struct container *c, int *ret, struct err *err) {
 
 int specgen_exec(struct container *c, char *const *args, size_t n_args, struct arena *arena, struct spec_process *ret,
                  struct err *err) {
-        struct spec_process p = { .cwd = c->cwd, .has_oom_score_adj = true };
+        struct spec_process p = { .cwd = c->from_image.cwd, .has_oom_score_adj = true };
         const char **argv;
         struct pod_rules rules;
         int r;
@@ -262,7 +262,7 @@ int specgen_exec(struct container *c, char *const *args, size_t n_args, struct a
                                     .n_additional_gids = c->n_groups };
         pthread_rwlock_unlock(&c->pods->lock);
         rules_of(c->sandbox, &rules);
-        r = process_env(c->config, c->image_env, c->cdi_env,
+        r = process_env(c->config, c->from_image.env, c->cdi_env,
                         pod_hostname(c->sandbox->config, rules.host_network, arena), arena, &p.env, err);
         if (r == 0)
                 r = oom_score_now(c, &p.oom_score_adj, err);

@@ -167,8 +167,8 @@ int pods_sandbox_status(struct pods *p, const char *id, bool verbose, struct are
 static json_t *container_info(const struct container *c) {
         json_t *o = json_object(), *env = json_array();
 
-        for (size_t i = 0; c->image_env[i]; i++)
-                (void) json_array_append_new(env, json_string(c->image_env[i]));
+        for (size_t i = 0; c->from_image.env[i]; i++)
+                (void) json_array_append_new(env, json_string(c->from_image.env[i]));
         (void) json_object_set_new(o, "sandboxID", json_string(c->sandbox->id));
         (void) json_object_set_new(
                 o, "pid", json_integer(c->phase == CONTAINER_RUNNING || c->phase == CONTAINER_CREATED ? c->pid : 0));
@@ -176,7 +176,7 @@ static json_t *container_info(const struct container *c) {
         (void) json_object_set_new(o, "cgroupPath", json_string(c->cgroup_path));
         (void) json_object_set_new(o, "snapshotKey", json_string(c->id));
         (void) json_object_set_new(o, "imageEnv", env);
-        (void) json_object_set_new(o, "workingDir", json_string(c->cwd));
+        (void) json_object_set_new(o, "workingDir", json_string(c->from_image.cwd));
         return o;
 }
 
@@ -211,10 +211,10 @@ int status_pack_container(const struct container *c, unsigned tag, struct arena 
                 m.started_at = (int64_t) c->started_at_ns;
         m.finished_at = (int64_t) c->finished_at_ns;
         m.exit_code = c->exit_code;
-        image.image = c->image_name;
+        image.image = c->from_image.name;
         m.image = &image;
-        m.image_ref = c->image_digest;
-        m.image_id = c->image_id;
+        m.image_ref = c->from_image.digest;
+        m.image_id = c->from_image.id;
         m.reason = (char *) c->reason;
         m.message = c->message ? c->message : (char *) "";
         m.n_labels = c->config->n_labels;
@@ -224,7 +224,7 @@ int status_pack_container(const struct container *c, unsigned tag, struct arena 
         m.n_mounts = c->config->n_mounts;
         m.mounts = c->config->mounts;
         m.log_path = c->log_path;
-        m.stop_signal = signal_to_cri(c->stop_signal);
+        m.stop_signal = signal_to_cri(c->from_image.stop_signal);
         if (c->limits) {
                 resources.linux = c->limits;
                 m.resources = &resources;

@@ -269,9 +269,9 @@ static void test_container_record(void) {
 
         id_new(id);
         c = container_new(s, id, cri_dup(ContainerConfig, config));
-        c->image_id = xstrdup("sha256:1");
-        c->image_env = xcalloc(2, sizeof(char *));
-        c->image_env[0] = xstrdup("A=b");
+        c->from_image.id = xstrdup("sha256:1");
+        c->from_image.env = xcalloc(2, sizeof(char *));
+        c->from_image.env[0] = xstrdup("A=b");
         c->cdi_env = xcalloc(3, sizeof(char *));
         c->cdi_env[0] = xstrdup("C=d");
         c->cdi_env[1] = xstrdup("E=f");
@@ -301,7 +301,7 @@ static void test_container_record(void) {
                back->uid == 1000);
         assert(back->n_groups == 2 && back->groups[1] == 6 && back->limits->memory_limit_in_bytes == 4096);
         assert(str_eq(back->cdi_env[0], "C=d") && str_eq(back->cdi_env[1], "E=f") && !back->cdi_env[2]);
-        assert(str_eq(back->image_env[0], "A=b") && str_eq(back->cwd, "") &&
+        assert(str_eq(back->from_image.env[0], "A=b") && str_eq(back->from_image.cwd, "") &&
                str_eq(back->config->image->image, "busybox"));
         free(data);
         container_unref(back);
