@@ -210,3 +210,12 @@ int changes_of_instruction(struct image_changes *c, const char *line, struct err
                 "USER, VOLUME and WORKDIR can",
                 line);
 }
+
+int changes_zstd(const struct cli_args *args, protobuf_c_boolean *ret, struct err *err) {
+        const char *how = args_value(args, "compression") ?: "gzip";
+
+        *ret = str_eq(how, "zstd");
+        return *ret || str_eq(how, "gzip")
+                       ? 0
+                       : err_set(err, ERR_INVALID, "--compression is gzip or zstd, not \"%.32s\"", how);
+}

@@ -35,5 +35,7 @@ struct image_changes {
 
 /* Those among @args, in their order. */
 _must_use_ int changes_of_options(struct image_changes *c, const struct cli_args *args, struct err *err);
+/* Does --compression say "zstd", not gzip? ERR_INVALID: neither. */
+_must_use_ int changes_zstd(const struct cli_args *args, protobuf_c_boolean *ret, struct err *err);
 /* One instruction, "CMD [\"a\"]" or "CMD=a". ERR_INVALID. */
 _must_use_ int changes_of_instruction(struct image_changes *c, const char *text, struct err *err);

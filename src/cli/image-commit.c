@@ -10,6 +10,7 @@ static const struct cli_option options[] = {
         { 'c', "change", "INSTRUCTION",
           "of a Dockerfile: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME, WORKDIR; may be "
           "repeated" },
+        { 0, "compression", "HOW", "of the new layer: gzip (default) or zstd" },
         { 'm', "message", "TEXT", "about it, in its history" },
         { 'p', "pause", "BOOL", "does the container stand still while its files are read? (default: true)" },
         { 'q', "quiet", NULL, "no progress" },
@@ -41,6 +42,8 @@ static int run(struct cli *cli, const struct cli_args *args) {
         req.n_changes = changes->n;
         req.author = (char *) (uintptr_t) (args_value(args, "author") ?: "");
         req.message = (char *) (uintptr_t) (args_value(args, "message") ?: "");
+        if (changes_zstd(args, &req.zstd, &err) < 0)
+                return cli_usage(&verb_image_commit, "%s", err.msg);
         req.without_pause = str_eq(pause, "false");
         cli_catch_signals();
         if (cli_transfer(cli, &t, &result, &err) < 0)

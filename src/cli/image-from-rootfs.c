@@ -27,6 +27,7 @@ static const struct cli_option options[] = {
           "of a Dockerfile: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME, WORKDIR; may be "
           "repeated" },
         CLI_CHANGE_OPTIONS,
+        { 0, "compression", "HOW", "of the new layer: gzip (default) or zstd" },
         { 'm', "message", "TEXT", "about it, in its history" },
         { 0, "exclude", "PATH",
           "leave this out, with all below (of folders, disk images and datasets); may be repeated" },
@@ -249,7 +250,7 @@ static int run(struct cli *cli, const struct cli_args *args) {
         for (size_t it = 0; (text = args_next(args, "change", &it));)
                 if (changes_of_instruction(changes, text, &err) < 0)
                         return cli_usage(&verb_image_from_rootfs, "%s", err.msg);
-        if (changes_of_options(changes, args, &err) < 0)
+        if (changes_of_options(changes, args, &err) < 0 || changes_zstd(args, &req.zstd, &err) < 0)
                 return cli_usage(&verb_image_from_rootfs, "%s", err.msg);
         for (size_t it = 0; s.n_exclude < NAMES_MAX - 1 && (text = args_next(args, "exclude", &it));)
                 s.exclude[s.n_exclude++] = text + strspn(text, "/");

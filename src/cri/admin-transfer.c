@@ -394,6 +394,7 @@ static int run_import(struct transfer *t, struct err *err) {
                                                 .changes = changes_of(req->changes, req->n_changes, t->arena),
                                                 .n_changes = req->n_changes,
                                                 .comment = req->comment,
+                                                .zstd = req->zstd,
                                                 .cancel_fd = t->cancel_fd,
                                                 .progress = note_progress,
                                                 .userdata = t };
@@ -508,6 +509,7 @@ static int run_commit(struct transfer *t, struct err *err) {
                                                .names = names,
                                                .changes = changes_of(req->changes, req->n_changes, t->arena),
                                                .n_changes = req->n_changes,
+                                               .zstd = req->zstd,
                                                .author = str_empty(req->author) ? NULL : req->author,
                                                .message = str_empty(req->message) ? NULL : req->message,
                                                .progress = note_progress,

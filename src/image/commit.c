@@ -11,10 +11,24 @@
 #include "image/snapshot.h"
 #include "image/tar-tree.h"
 
+enum { REPORT_MS = 100 };
+
 struct commit {
         const struct image_commit_args *args;
         struct layer_pack *pack;
+        uint64_t taken, reported_ns;
 };
+
+/* Nobody knows how much there is to be read. */
+static void report(struct commit *c) {
+        const struct image_progress p = {
+                .digest = "changes", .total_bytes = c->taken, .done_bytes = c->taken, .state = LAYER_COPYING
+        };
+
+        c->reported_ns = clock_monotonic_ns();
+        if (c->args->progress)
+                c->args->progress(&p, 0, 1, c->args->userdata);
+}
 
 static int take_bytes(const void *data, size_t len, void *userdata, struct err *err) {
         struct commit *c = userdata;
@@ -24,6 +38,9 @@ static int take_bytes(const void *data, size_t len, void *userdata, struct err *
                 return err_set(err, ERR_CANCELLED, "cancelled");
         if (clock_monotonic_ns() >= c->args->deadline_ns)
                 return err_set(err, ERR_DEADLINE, "it takes too long");
+        c->taken += len;
+        if (clock_monotonic_ns() - c->reported_ns >= REPORT_MS * UINT64_C(1000000))
+                report(c);
         return layer_pack_write(data, len, c->pack, err);
 }
 
@@ -85,7 +102,7 @@ static int pack_changes(struct images *s, struct commit *c, struct arena *arena,
 static int make_image(struct images *s, const struct image_commit_args *args, const char *const *names,
                       struct commit *c, const char *image, const struct packed_layer *layer, struct arena *arena,
                       const char **ret_id, struct err *err) {
-        const struct descriptor top = { .media_type = LAYER_PACK_TYPE, .digest = layer->digest, .size = layer->size };
+        const struct descriptor top = { .media_type = layer->media_type, .digest = layer->digest, .size = layer->size };
         const struct derive_args how = { .names = names,
                                          .config = { .changes = args->changes,
                                                      .n_changes = args->n_changes,
@@ -119,7 +136,7 @@ int commit_run(struct images *s, const struct image_commit_args *args, const cha
         struct commit c = { .args = args };
         struct packed_layer layer;
         const char *image = NULL;
-        int r = layer_pack_new(images_pull_env(s)->content, &c.pack, err);
+        int r = layer_pack_new(images_pull_env(s)->content, args->zstd, &c.pack, err);
 
         if (r == 0)
                 r = pack_changes(s, &c, arena, &image, &layer, err);

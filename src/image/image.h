@@ -359,6 +359,7 @@ struct image_commit_args {
         size_t n_changes;
         const char *author, *message; /* NULL: none */
         const char *created_by;       /* what has run in it */
+        bool zstd;                    /* the new layer, not gzip */
         int cancel_fd;                /* these four as in image_copy_args */
         uint64_t deadline_ns;
         void (*progress)(const struct image_progress *p, size_t layer, size_t n_layers, void *userdata);
@@ -376,6 +377,7 @@ struct image_import_args {
         const struct image_change *changes; /* of an empty config */
         size_t n_changes;
         const char *comment; /* in its history; NULL: none */
+        bool zstd;           /* the layer, not gzip */
         int cancel_fd;       /* these three as in image_load_args */
         void (*progress)(const struct image_progress *p, size_t layer, size_t n_layers, void *userdata);
         void *userdata;

@@ -202,7 +202,7 @@ static void hold(struct import *m, const char *digest) {
 
 static int make_layer(struct import *m, struct packed_layer *ret, struct err *err) {
         struct stat st;
-        int r = layer_pack_new(m->env->content, &m->pack, err);
+        int r = layer_pack_new(m->env->content, m->args->zstd, &m->pack, err);
 
         if (r == 0 && fstat(m->args->fd, &st) < 0)
                 r = err_sys(err, errno, "look at it");
@@ -244,7 +244,7 @@ static int make_documents(struct import *m, const struct packed_layer *layer, co
                                             .created_by = "proxmox-lxcri image from-rootfs",
                                             .comment = str_empty(m->args->comment) ? NULL : m->args->comment,
                                             .diff_id = layer->diff_id };
-        const struct descriptor top = { .media_type = LAYER_PACK_TYPE, .digest = layer->digest, .size = layer->size };
+        const struct descriptor top = { .media_type = layer->media_type, .digest = layer->digest, .size = layer->size };
         struct manifest_edit manifest = { .changes = m->args->changes, .n_changes = m->args->n_changes, .layer = &top };
         const char *data;
         size_t len;

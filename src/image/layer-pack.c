@@ -18,7 +18,7 @@ static int write_blob(const void *data, size_t len, void *userdata, struct err *
         return content_draft_write(userdata, data, len, err);
 }
 
-int layer_pack_new(struct content *c, struct layer_pack **ret, struct err *err) {
+int layer_pack_new(struct content *c, bool zstd, struct layer_pack **ret, struct err *err) {
         struct content_draft *draft;
         struct layer_pack *p;
         int r = content_draft_new(c, &draft, err);
@@ -27,7 +27,9 @@ int layer_pack_new(struct content *c, struct layer_pack **ret, struct err *err) 
                 return r;
         p = xnew(struct layer_pack);
         p->draft = draft;
-        p->deflate = deflate_new(write_blob, draft);
+        p->known.media_type =
+                zstd ? "application/vnd.oci.image.layer.v1.tar+zstd" : "application/vnd.oci.image.layer.v1.tar+gzip";
+        p->deflate = deflate_new(zstd ? DEFLATE_ZSTD : DEFLATE_GZIP, write_blob, draft);
         p->hash = EVP_MD_CTX_new();
         if (!p->hash || EVP_DigestInit_ex(p->hash, EVP_sha256(), NULL) != 1)
                 abort();

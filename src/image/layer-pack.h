@@ -8,12 +8,13 @@
 struct layer_pack;
 
 struct packed_layer {
+        const char *media_type; /* OCI's */
         char diff_id[DIGEST_LEN + 1], digest[DIGEST_LEN + 1];
         uint64_t size, tar_size; /* of the blob, and of the archive */
 };
-#define LAYER_PACK_TYPE "application/vnd.oci.image.layer.v1.tar+gzip"
 
-_must_use_ int layer_pack_new(struct content *c, struct layer_pack **ret, struct err *err);
+/* Compressed as gzip, or with @zstd. */
+_must_use_ int layer_pack_new(struct content *c, bool zstd, struct layer_pack **ret, struct err *err);
 /* Its userdata is the struct layer_pack: the archive's next bytes. */
 _must_use_ int layer_pack_write(const void *data, size_t len, void *userdata, struct err *err);
 /* No more bytes. */

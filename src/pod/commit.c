@@ -263,6 +263,7 @@ static int commit_container(struct commit *commit, const struct pods_ctx *ctx, c
                                          .n_changes = args->n_changes,
                                          .author = args->author,
                                          .message = args->message,
+                                         .zstd = args->zstd,
                                          .cancel_fd = ctx->cancel_fd,
                                          .deadline_ns = ctx->deadline_ns,
                                          .progress = args->progress,

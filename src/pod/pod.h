@@ -109,6 +109,7 @@ struct pods_commit_args {
         const struct image_change *changes;
         size_t n_changes;
         const char *author, *message;
+        bool zstd;
         void (*progress)(const struct image_progress *p, size_t layer, size_t n_layers, void *userdata);
         void *userdata;
 };

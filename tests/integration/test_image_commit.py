@@ -151,6 +151,28 @@ def test_config(daemon, image, tmp_path, made):
     assert manifest['layers'][-1]['mediaType'] == 'application/vnd.oci.image.layer.v1.tar+gzip'
 
 
+def test_compression(daemon, image, tmp_path, made):
+    """zstd holds what gzip does, is called so, and is what zstd(1) reads."""
+    with daemon.pod() as pod:
+        container = changed(pod, image)
+        done = commit(daemon, container, '--compression', 'lzma', NAME, check=False)
+        assert done.returncode == 2 and 'gzip or zstd, not "lzma"' in done.stderr, done
+        commit(daemon, container, NAME)
+        plain = saved(daemon, tmp_path)
+        commit(daemon, container, '--compression', 'zstd', NAME + '-zstd')
+        daemon.runtime.cli('image', 'save', '-q', '--format', 'oci-dir', '-o', tmp_path / 'out', NAME + '-zstd')
+        index = json.loads((tmp_path / 'out/index.json').read_text(encoding='ascii'))
+        blobs = tmp_path / 'out/blobs/sha256'
+        manifest = json.loads((blobs / index['manifests'][0]['digest'][7:]).read_bytes())
+        top = manifest['layers'][-1]
+        assert top['mediaType'] == 'application/vnd.oci.image.layer.v1.tar+zstd' and plain[1]['layers'][-1]['digest'] != top['digest']
+        unpacked = subprocess.run(['zstd', '-dc', blobs / top['digest'][7:]], check=True, capture_output=True).stdout
+        assert json.loads((blobs / manifest['config']['digest'][7:]).read_bytes())['rootfs'] == plain[0]['rootfs']
+        assert digest(unpacked) == plain[0]['rootfs']['diff_ids'][-1]
+        assert listing(pod.run(NAME + '-zstd', ['sleep', '1000']), '/new') == listing(container, '/new')
+    daemon.runtime.cli('image', 'verify', NAME + '-zstd')
+
+
 def test_what_is_not_in_it(daemon, images, tmp_path, made):
     """The pod's files, mounts and what is made for them, what is in volumes, sockets."""
     ref = images.push(recipes.busybox(Volumes={'/declared': {}}), 'commits')

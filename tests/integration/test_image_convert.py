@@ -152,6 +152,10 @@ def test_a_folder_is_an_image_that_runs(daemon, made, tmp_path):
     made(tmp_path / 'two', NAME + '-two')
     layers, config = layer_of(daemon, NAME, tmp_path)
     assert layers == layer_of(daemon, NAME + '-two', tmp_path)[0]
+    for name in ('-zstd', '-again'):
+        made(tmp_path / 'two', NAME + name, '--compression', 'zstd')
+    packed, of_packed = layer_of(daemon, NAME + '-zstd', tmp_path)
+    assert layers != packed == layer_of(daemon, NAME + '-again', tmp_path)[0] and of_packed['rootfs'] == config['rootfs']
     assert config['config']['Labels'] == {'x': 'y'} and config['history'][-1]['comment'] == 'of a folder'
     with daemon.pod() as pod:
         container = pod.run(NAME)
