@@ -48,12 +48,9 @@ static void report(struct import *m) {
 
 static void pass_on(const struct image_progress *p, size_t layer, size_t n_layers, void *userdata) {
         const struct import *m = userdata;
-        struct image_progress here = *p;
 
-        if (here.state == LAYER_DOWNLOADING)
-                here.state = LAYER_UNPACKING;
-        if (m->args->progress && here.state != LAYER_WAITING)
-                m->args->progress(&here, layer, n_layers, m->args->userdata);
+        if (m->args->progress && p->state != LAYER_WAITING)
+                m->args->progress(p, layer, n_layers, m->args->userdata);
 }
 
 static int check_going(struct import *m, struct err *err) {

@@ -36,13 +36,10 @@ static void report(struct load *l, const char *digest, uint64_t size, uint64_t d
 
 static void pass_on(const struct image_progress *p, size_t layer, size_t n_layers, void *userdata) {
         const struct load *l = userdata;
-        struct image_progress here = *p;
 
         (void) n_layers;
-        if (here.state == LAYER_DOWNLOADING)
-                here.state = LAYER_UNPACKING;
-        if (l->args->progress && here.state != LAYER_WAITING)
-                l->args->progress(&here, l->base + layer, l->n_layers, l->args->userdata);
+        if (l->args->progress && p->state != LAYER_WAITING)
+                l->args->progress(p, l->base + layer, l->n_layers, l->args->userdata);
 }
 
 /* --- blobs -------------------------------------------------------------------------------------------------------- */

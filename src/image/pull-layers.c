@@ -48,12 +48,12 @@ struct jobs {
 };
 
 static void report(struct job *j, int state) {
-        const struct image_progress p = { .digest = j->layer->blob->digest,
-                                          .total_bytes = j->layer->blob->size,
-                                          .done_bytes = state == LAYER_DONE || state == LAYER_EXISTS
-                                                                ? j->layer->blob->size
-                                                                : j->done_bytes,
-                                          .state = state };
+        const struct image_progress p = {
+                .digest = j->layer->blob->digest,
+                .total_bytes = j->layer->blob->size,
+                .done_bytes = state == LAYER_DONE || state == LAYER_EXISTS ? j->layer->blob->size : j->done_bytes,
+                .state = state == LAYER_DOWNLOADING && !j->all->source ? LAYER_UNPACKING : state
+        };
 
         j->reported_ns = clock_monotonic_ns();
         j->all->args->progress(&p, j->number, j->all->n, j->all->args->userdata);
