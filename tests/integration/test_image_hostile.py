@@ -1,5 +1,6 @@
 """Hostile images and registries: for each a clear error, nothing written outside the store, nothing left in it, in memory or open."""
 
+import contextlib
 import gzip
 import io
 import json
@@ -470,7 +471,10 @@ def look(top):
     for base, folders, files in os.walk(top):
         for name in folders + files:
             path = os.path.join(base, name)
-            it = os.lstat(path)
+            try:
+                it = os.lstat(path)
+            except FileNotFoundError:  # gone meanwhile
+                continue
             found[path] = (it.st_mode, it.st_uid, it.st_gid, it.st_nlink if stat.S_ISREG(it.st_mode) else 0, it.st_size if stat.S_ISREG(it.st_mode) else 0, it.st_mtime_ns if stat.S_ISREG(it.st_mode) else 0)
     return found
 
@@ -504,12 +508,15 @@ class Victim:
 
     def now(self):
         threads = len(os.listdir(f'/proc/{self.pid}/task'))
-        descriptors = sorted(os.readlink(f'/proc/{self.pid}/fd/{fd}').split(':')[0] for fd in os.listdir(f'/proc/{self.pid}/fd'))
+        descriptors = []
+        for fd in os.listdir(f'/proc/{self.pid}/fd'):
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                descriptors.append(os.readlink(f'/proc/{self.pid}/fd/{fd}').split(':')[0])
         store = {path: what for path, what in look(self.root).items() if 'store.db' not in path and not path.endswith('.part')}  # kept for the next try (decision 0022), bounded
         images = sorted(i.id for i in self.daemon.cri.ListImages().images)
         outside = {**look(CANARY), **{p: sorted(os.listdir(p)) for p in ('/etc', '/')}, '/etc/passwd': os.lstat('/etc/passwd').st_mtime_ns}
         outside['escaped'] = [p for p in ('/tmp', '/var/tmp', '/', os.getcwd(), self.daemon.directory) if os.path.lexists(p + '/escaped')]
-        return {'threads': threads, 'descriptors': descriptors, 'store': store, 'images': images, 'outside': outside}
+        return {'threads': threads, 'descriptors': sorted(descriptors), 'store': store, 'images': images, 'outside': outside}
 
     def differences(self):
         now = self.now()
