@@ -11,6 +11,8 @@
 #include "base/fs.h"
 #include "proto/admin.pb-c.h"
 
+enum { BUSY_TRIES = 500, BUSY_WAIT_MS = 20 };
+
 static int unmount(struct brief_mount *m, struct err *err) {
         Proxmoxlxcri__V1__UnmountImageRequest req = PROXMOXLXCRI__V1__UNMOUNT_IMAGE_REQUEST__INIT;
         Proxmoxlxcri__V1__UnmountImageResponse *res;
@@ -18,6 +20,14 @@ static int unmount(struct brief_mount *m, struct err *err) {
         req.what = m->path;
         return cli_call(m->cli, "/proxmoxlxcri.v1.Admin/UnmountImage", &req.base,
                         &proxmoxlxcri__v1__unmount_image_response__descriptor, CLI_TIMEOUT_MS, &res, err);
+}
+
+/* Whoever was killed lets go of its files one by one, our pipe among the first; what it has started ends later. */
+static void unmount_when_idle(struct brief_mount *m) {
+        struct err err;
+
+        for (unsigned i = 0; unmount(m, &err) == -ERR_PRECONDITION && i < BUSY_TRIES; i++)
+                (void) usleep(BUSY_WAIT_MS * 1000);
 }
 
 /* Where the one that is told by @fd's end has left something. */
@@ -35,7 +45,7 @@ static _noreturn_ void clean_up(struct brief_mount *m, int fd, const char *half_
                 continue;
         m->cli->client = NULL; /* that connection is the other's */
         if (access(m->path, F_OK) == 0) {
-                (void) unmount(m, &ignored);
+                unmount_when_idle(m);
                 (void) rmdir(m->path);
         }
         if (half_made && fs_remove_tree(AT_FDCWD, half_made, &ignored) < 0)
