@@ -96,13 +96,18 @@ int derive_end(struct derive *d, const struct derive_args *args, const char **re
                 .names = args->names, .cancel_fd = d->cancel_fd, .progress = args->progress, .userdata = args->userdata
         };
         _cleanup_(freep) char *old = NULL;
+        struct image_config below = { 0 };
         const char *data;
         size_t len;
         int r;
 
         if (!content_read(d->env->content, d->image->id, CONFIG_BYTES_MAX, &old, &len))
                 return err_set(err, ERR_DATA_LOSS, "its config is missing or damaged: pull it again");
-        r = config_edit(old, len, &args->config, d->arena, &data, &len, err);
+        r = config_parse(old, len, d->arena, &below, err);
+        if (r == 0 && !platform_runs(&below.platform, platform_host())) /* it was loaded as such: it stays so */
+                adopt.platform = &below.platform;
+        if (r == 0)
+                r = config_edit(old, len, &args->config, d->arena, &data, &len, err);
         if (r == 0)
                 r = put_document(d, data, len, &manifest.config_digest, err);
         manifest.config_size = len;

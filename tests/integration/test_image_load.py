@@ -183,6 +183,9 @@ def test_another_platform(daemon, load, tmp_path):
     daemon.runtime.cli('image', 'verify', NAME)
     daemon.runtime.cli('image', 'save', '-q', '-o', tmp_path / 'out.tar', NAME)
     assert load(tmp_path / 'out.tar', '--platform', f'linux/{OTHER}')[0]['digest'] == other.digest()
+    edited = daemon.runtime.cli('image', 'edit', '-q', NAME, '-t', 'loads.example/it:2', '--label', 'a=b').stdout.strip()
+    assert names_of(daemon, edited) == {'loads.example/it:2'} and names_of(daemon, other.id()) == {NAME}
+    daemon.runtime.cli('image', 'rm', edited)
 
 
 def test_what_was_loaded_before_another_failed(daemon, load, tmp_path):
