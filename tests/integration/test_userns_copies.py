@@ -60,8 +60,8 @@ def test_owners(own_daemon, images):
             user = which.run(ref, ['sleep', '1000'], security={'run_as_user': own_daemon.pb.Int64Value(value=1000)})
             assert user.sh('/capable/busybox grep CapEff /proc/self/status; grep CapEff /proc/self/status').split() == [
                 'CapEff:', '0000000000000400', 'CapEff:', '0000000000000000']
-            if which == pod:
-                on_disk = files(own_daemon, c)
+            on_disk = files(own_daemon, c)
+            if which == pod and os.listdir(on_disk):  # ZFS has an empty folder there
                 assert [owner(os.path.join(on_disk, n)) for n in ('', 'data', 'link', 'high', 'new')] == [
                     (FIRST, FIRST), (FIRST + 1000, FIRST + 1001), (FIRST + 5, FIRST + 6), (OVERFLOW, FIRST + 7),
                     (FIRST + 5, FIRST + 6)]
