@@ -23,11 +23,11 @@ enum {
 
 struct archive;
 struct archive_args {
-        int fd;             /* borrowed: a folder, a file (from its offset on), a pipe */
-        int spool_dirfd;    /* borrowed: where a file without a name may be made */
+        int fd;                  /* borrowed: a folder, a file (from its offset on), a pipe */
+        int spool_dirfd;         /* borrowed: where a file without a name may be made */
         struct content *content; /* borrowed: who makes room for that; NULL: nobody */
-        uint64_t max_bytes; /* of one that is written out */
-        int cancel_fd;      /* readable: stop, ERR_CANCELLED */
+        uint64_t max_bytes;      /* of one that is written out */
+        int cancel_fd;           /* readable: stop, ERR_CANCELLED */
 };
 _must_use_ int archive_open(const struct archive_args *args, struct archive **ret, struct err *err);
 struct archive *archive_free(struct archive *a); /* NULL ok */

@@ -13,9 +13,9 @@ enum { ASSEMBLY_DOCUMENTS_MAX = INDEX_DEPTH_MAX + 2 }; /* indexes, manifest, con
 struct assembly {
         const struct pull_env *env;
         struct arena *arena;
-        bool made;                 /* here: its layers' blobs come from nowhere else */
+        bool made;                       /* here: its layers' blobs come from nowhere else */
         const struct platform *platform; /* that the image is to be for; this machine's, unless said otherwise */
-        struct record_blob *blobs; /* held: indexes, manifest, config; then the layers' */
+        struct record_blob *blobs;       /* held: indexes, manifest, config; then the layers' */
         size_t n_blobs;
         struct manifest manifest;   /* these two by the caller, before assembly_plan() */
         struct image_config config; /* parsed */

@@ -18,7 +18,7 @@
 enum { READ_BYTES = 256 * 1024 };
 
 struct content {
-        int dirfd; /* blobs/sha256 */
+        int dirfd;                         /* blobs/sha256 */
         bool (*make_room)(void *userdata); /* NULL: nobody does */
         void *room_userdata;
 };

@@ -24,7 +24,7 @@ struct copy {
         size_t bytes;
         struct send_blob *blobs;
         size_t n_blobs, cap_blobs;
-        struct map *seen; /* digests of both */
+        struct map *seen;                               /* digests of both */
         char path[INDEX_DEPTH_MAX + 2][DIGEST_LEN + 1]; /* from the reference's manifest to the one at hand */
 };
 

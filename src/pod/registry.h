@@ -115,7 +115,7 @@ struct container {
         CRI(ContainerConfig) * config;
         struct image_traits from_image; /* changes while it is ended, under sandbox->lock and ->record: as [L] */
         char **cdi_env;                 /* what CDI devices add; NULL-terminated, or NULL */
-        char *log_path; /* absolute; "": none */
+        char *log_path;                 /* absolute; "": none */
         char *cgroup_path;
         struct ct home;                    /* with layers_in_ct: where its layer is; under ->sample.lock */
         char *selinux_label, *mount_label; /* of processes and files; NULL: none, the second is not kept */
