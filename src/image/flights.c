@@ -30,7 +30,6 @@ struct flight {
         struct arena *arena;
         struct ref ref;
         struct credentials *creds;
-        bool discard_blobs;
         pthread_mutex_t lock; /* guards what follows */
         struct waiter *waiters;
         struct image_progress *progress; /* last of each layer, for those who join late */
@@ -129,12 +128,9 @@ static void give_memory_back(struct flights *all) {
 static void *fly(void *arg) {
         struct flight *fl = arg;
         struct flights *all = fl->all;
-        const struct pull_args args = { .ref = &fl->ref,
-                                        .creds = fl->creds,
-                                        .cancel_fd = fl->cancel_fd,
-                                        .progress = on_progress,
-                                        .userdata = fl,
-                                        .discard_blobs = fl->discard_blobs };
+        const struct pull_args args = {
+                .ref = &fl->ref, .creds = fl->creds, .cancel_fd = fl->cancel_fd, .progress = on_progress, .userdata = fl
+        };
         struct err err = { 0 };
         const char *id = NULL;
         bool last, has_before;
@@ -286,8 +282,8 @@ static void leave(struct flight *fl, const struct waiter *w) {
                 ;
 }
 
-int flights_pull(struct flights *f, const struct image_pull_args *args, bool discard_blobs, struct arena *arena,
-                 const char **ret_id, struct err *err) {
+int flights_pull(struct flights *f, const struct image_pull_args *args, struct arena *arena, const char **ret_id,
+                 struct err *err) {
         _cleanup_(flight_freep) struct flight *fresh = NULL;
         struct waiter w = { .args = args };
         char name[REF_NAME_MAX + 2 + REF_TAG_MAX] = "";
@@ -297,7 +293,6 @@ int flights_pull(struct flights *f, const struct image_pull_args *args, bool dis
         r = flight_new(f, args, &fresh, err);
         if (r < 0)
                 return err_wrap(err, "pull");
-        fresh->discard_blobs = discard_blobs;
         (void) snprintf(name, sizeof(name), "%s", ref_string(&fresh->ref, fresh->arena));
         r = board(f, &fresh, &w, &fl, err);
         if (r < 0)

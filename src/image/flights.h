@@ -10,7 +10,6 @@ struct flights;
 struct flights *flights_new(const struct pull_env *env); /* @env is copied */
 struct flights *flights_free(struct flights *f);         /* waits for those under way */
 
-/* As images_pull. @discard_blobs: as in pull_args, of whoever is first. Other credentials never profit from a flight:
- * whoever has none must fail. */
-_must_use_ int flights_pull(struct flights *f, const struct image_pull_args *args, bool discard_blobs,
-                            struct arena *arena, const char **ret_id, struct err *err);
+/* As images_pull. Other credentials never profit from a flight: whoever has none must fail. */
+_must_use_ int flights_pull(struct flights *f, const struct image_pull_args *args, struct arena *arena,
+                            const char **ret_id, struct err *err);

@@ -136,11 +136,11 @@ int images_reconcile(struct images *s, struct err *err) {
 
 int images_pull(struct images *s, const struct image_pull_args *args, struct arena *arena, const char **ret_id,
                 struct err *err) {
-        int r = flights_pull(s->flights, args, false, arena, ret_id, err);
+        int r = flights_pull(s->flights, args, arena, ret_id, err);
 
         if (r == -ERR_EXHAUSTED && (err->sys_errno == ENOSPC || err->sys_errno == EDQUOT) &&
-            (collector_make_room(s->collector) || s->pull_env.keep_blobs))
-                r = flights_pull(s->flights, args, true, arena, ret_id, err);
+            collector_make_room(s->collector))
+                r = flights_pull(s->flights, args, arena, ret_id, err);
         return r;
 }
 

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -25,7 +24,6 @@ struct job {
         size_t number;
         enum job_state state; /* guarded by all->lock */
         bool claimed, resumed;
-        bool kept; /* the blob, by this job; guarded by all->lock */
         struct layer_sink *sink;
         struct content_writer *blob; /* NULL: it is not kept */
         uint64_t done_bytes, reported_ns;
@@ -41,8 +39,8 @@ struct jobs {
         size_t n;
         pthread_mutex_t lock;
         pthread_cond_t changed;
-        size_t next;         /* the first that no thread has taken up */
-        atomic_bool no_room; /* for blobs besides the layers */
+        size_t next;  /* the first that no thread has taken up */
+        bool no_room; /* for blobs besides the layers */
         bool failed;
         struct err first_err; /* why; what came after it was only cancelled */
 };
@@ -63,10 +61,9 @@ static void report(struct job *j, int state) {
 static void keep_bytes(struct job *j, const void *data, size_t len) {
         struct err err;
 
-        if (!j->blob || (!j->all->no_room && content_writer_write(j->blob, data, len, &err) == 0))
+        if (!j->blob || content_writer_write(j->blob, data, len, &err) == 0)
                 return;
-        if (!j->all->no_room)
-                log_warn("a layer's blob is not kept", "error", err.msg, NULL);
+        log_warn("a layer's blob is not kept", "error", err.msg, NULL);
         j->blob = content_writer_free(j->blob, false);
 }
 
@@ -126,19 +123,6 @@ static int unpack_file(struct job *j, int fd, uint64_t size, struct err *err) {
         return r;
 }
 
-/* Under the lock: make_room() finds it, or it finds that there is none. */
-static void name_blob(struct job *j) {
-        struct err err;
-
-        (void) pthread_mutex_lock(&j->all->lock);
-        if (!j->all->no_room) {
-                j->kept = content_writer_commit(j->blob, false, &err) == 0;
-                if (!j->kept)
-                        log_warn("a layer's blob is not kept", "error", err.msg, NULL);
-        }
-        (void) pthread_mutex_unlock(&j->all->lock);
-}
-
 static int download(struct job *j, bool no_mirrors, bool resume, struct err *err) {
         const struct pull_env *env = j->all->env;
         const struct descriptor *d = j->layer->blob;
@@ -159,8 +143,8 @@ static int download(struct job *j, bool no_mirrors, bool resume, struct err *err
                 r = source_get_blob(j->all->source, d->digest, d->size, &sink, no_mirrors, err);
         if (r == 0)
                 r = layer_sink_end(j->sink, err);
-        if (r == 0 && j->blob)
-                name_blob(j);
+        if (r == 0 && j->blob && content_writer_commit(j->blob, false, &not_kept) < 0)
+                log_warn("a layer's blob is not kept", "error", not_kept.msg, NULL);
         j->blob = content_writer_free(j->blob, r == -ERR_UNAVAILABLE || r == -ERR_CANCELLED || r == -ERR_DEADLINE);
         return r;
 }
@@ -202,37 +186,14 @@ static int download_from_somewhere(struct job *j, struct err *err) {
         return r;
 }
 
-/* Layers count more than their blobs: gives back what this pull has kept, and keeps no more. */
-static void make_room(struct jobs *all) {
-        struct err err;
-
-        (void) pthread_mutex_lock(&all->lock);
-        all->no_room = true;
-        for (size_t i = 0; i < all->n; i++) {
-                struct job *j = &all->list[i];
-
-                if (j->kept && !records_blob_is_shared(all->env->records, j->layer->blob->digest) &&
-                    content_remove(all->env->content, j->layer->blob->digest, &err) < 0)
-                        log_warn("a layer's blob takes room that is wanted", "error", err.msg, NULL);
-                j->kept = false;
-        }
-        (void) pthread_mutex_unlock(&all->lock);
-}
-
 /* What was kept is tried first. */
 static int bring(struct job *j, struct err *err) {
-        bool keeping = j->all->env->keep_blobs && j->all->source && !j->all->no_room;
         int r = from_kept_blob(j, err);
 
         if (r > 0 && !j->all->source)
                 r = err_set(err, ERR_NOT_FOUND, "its blob is not kept, and nothing is known of where it is from");
         if (r > 0)
                 r = download_from_somewhere(j, err);
-        if (r == -ERR_EXHAUSTED && keeping && (err->sys_errno == ENOSPC || err->sys_errno == EDQUOT)) {
-                log_warn("the disk is full: layers' blobs are not kept", "layer", j->layer->blob->digest, NULL);
-                make_room(j->all);
-                r = download_from_somewhere(j, err);
-        }
         return r < 0 ? err_wrap(err, "layer %s", j->layer->blob->digest) : 0;
 }
 
@@ -371,9 +332,9 @@ static void clean_up(struct jobs *all) {
         (void) pthread_mutex_destroy(&all->lock);
 }
 
-int pull_layers(const struct pull_env *env, const struct pull_args *args, struct source *source,
-                const struct pull_layer *layers, size_t n, struct err *err) {
-        struct jobs all = { .env = env, .args = args, .source = source, .n = n, .no_room = args->discard_blobs };
+static int bring_all(const struct pull_env *env, const struct pull_args *args, struct source *source,
+                     const struct pull_layer *layers, size_t n, bool no_room, struct err *err) {
+        struct jobs all = { .env = env, .args = args, .source = source, .n = n, .no_room = no_room };
         size_t max = MIN_OF((size_t) env->max_parallel_layers, n), n_threads = 0;
         _cleanup_(freep) pthread_t *threads = xcalloc(max + 1, sizeof(*threads));
         _cleanup_(freep) const char **chain_ids = xcalloc(n + 1, sizeof(*chain_ids));
@@ -401,6 +362,32 @@ int pull_layers(const struct pull_env *env, const struct pull_args *args, struct
         return all.failed ? -(int) all.first_err.code : 0;
 }
 
+bool pull_gives_back_blobs(const struct pull_env *env, const struct pull_layer *layers, size_t n,
+                           const struct err *full) {
+        struct err err;
+
+        if (full->code != ERR_EXHAUSTED || (full->sys_errno != ENOSPC && full->sys_errno != EDQUOT) || !env->keep_blobs)
+                return false;
+        log_warn("the disk is full: layers' blobs are not kept", "error", full->msg, NULL);
+        for (size_t i = 0; i < n; i++) {
+                const char *digest = layers[i].blob->digest;
+
+                content_forget_part(env->content, digest);
+                if (!records_blob_is_shared(env->records, digest) && content_remove(env->content, digest, &err) < 0)
+                        log_warn("a layer's blob takes room that is wanted", "error", err.msg, NULL);
+        }
+        return true;
+}
+
+int pull_layers(const struct pull_env *env, const struct pull_args *args, struct source *source,
+                const struct pull_layer *layers, size_t n, struct err *err) {
+        int r = bring_all(env, args, source, layers, n, false, err);
+
+        if (r < 0 && source && pull_gives_back_blobs(env, layers, n, err))
+                r = bring_all(env, args, source, layers, n, true, err);
+        return r;
+}
+
 int pull_layer(const struct pull_env *env, const struct pull_args *args, struct source *source,
                const struct pull_layer *layer, struct layer_sink **ret, struct err *err) {
         struct job j = { .layer = layer };
@@ -412,7 +399,10 @@ int pull_layer(const struct pull_env *env, const struct pull_args *args, struct 
         j.all = &all;
         (void) pthread_mutex_init(&all.lock, NULL);
         r = bring(&j, err);
-
+        if (r < 0 && source && pull_gives_back_blobs(env, layer, 1, err)) {
+                all.no_room = true;
+                r = bring(&j, err);
+        }
         if (r == 0)
                 *ret = TAKE_PTR(j.sink);
         (void) layer_sink_free(j.sink);

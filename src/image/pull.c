@@ -96,7 +96,11 @@ static int commit(struct pull *p, struct err *err) {
         const char *names[3] = { ref_with_digest(ref, p->top_digest, p->arena),
                                  ref->digest ? NULL : ref_string(ref, p->arena) };
 
-        return assembly_commit(&p->image, names, err);
+        int r = assembly_commit(&p->image, names, err);
+
+        if (r < 0 && pull_gives_back_blobs(p->env, p->image.layers, p->image.n_layers, err))
+                r = assembly_commit(&p->image, names, err);
+        return r;
 }
 
 static void let_go(struct pull *p, bool failed) {

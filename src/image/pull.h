@@ -37,7 +37,6 @@ struct pull_args {
         int cancel_fd; /* readable: stop, ERR_CANCELLED */
         void (*progress)(const struct image_progress *p, size_t layer, size_t n_layers, void *userdata);
         void *userdata;
-        bool discard_blobs;               /* there is no room for them besides the layers */
         struct image_verdict *only_check; /* go no further than the signature policy; NULL: pull */
 };
 /* @ret_id in @arena, which is the pull's and must allow PULL_ARENA_MAX. */
@@ -51,9 +50,14 @@ struct pull_layer {
         const char *diff_id;
         char chain_id[DIGEST_LEN + 1];
 };
-/* Brings all @layers, lowest first in the array, which the caller holds. */
+/* Brings all @layers, lowest first in the array, which the caller holds. On a full disk layers count more than blobs:
+ * then none of theirs is kept. */
 _must_use_ int pull_layers(const struct pull_env *env, const struct pull_args *args, struct source *source,
                            const struct pull_layer *layers, size_t n, struct err *err);
+/* @full: why a pull failed. Is it a full disk, and are blobs kept besides the layers? Then those of @layers are gone
+ * that nobody else holds. */
+bool pull_gives_back_blobs(const struct pull_env *env, const struct pull_layer *layers, size_t n,
+                           const struct err *full);
 /* One of them into a sink of its own, complete but in no place yet: from its kept blob, else from @source (NULL: then
  * ERR_NOT_FOUND). The caller has the claim on it, and frees the sink. */
 _must_use_ int pull_layer(const struct pull_env *env, const struct pull_args *args, struct source *source,
