@@ -173,6 +173,7 @@ def test_volumes_stay_as_they_are(own_daemon, images, top, pb):
         assert owner(folder) == (0, 0) and owner(f'{folder}/x') == (3, 4)
 
 
+@pytest.mark.same_anywhere
 @BOTH
 def test_killed_at_any_moment(own_daemon, images):
     """Nothing of a container whose copy was not complete stays, and its image is not touched."""
