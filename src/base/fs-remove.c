@@ -151,7 +151,7 @@ int fs_remove_tree(int dirfd, const char *path, struct err *err) {
                 return err_sys(err, errno, "remove %s", path);
         fd = openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (fd < 0)
-                return err_sys(err, errno, "open %s to remove it", path);
+                return errno == ENOENT ? 0 : err_sys(err, errno, "open %s to remove it", path);
         r = remove_contents(fd);
         if (r == 0 && unlinkat(dirfd, path, AT_REMOVEDIR) < 0 && errno != ENOENT)
                 r = -errno;

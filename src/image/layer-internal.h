@@ -35,7 +35,8 @@ struct layers {
                 bool busy;         /* one sync at a time */
                 uint64_t *pending; /* layers with a note */
                 size_t n, cap;
-                uint64_t tidy_below; /* what tmp/ holds of lower numbers is left over */
+                uint64_t *left_over; /* what tmp/ held at the start */
+                size_t n_left_over;
         } sync;
 };
 

@@ -69,20 +69,31 @@ int layer_sync_init(struct layers *l, struct err *err) {
         return r;
 }
 
-static void tidy_up(struct layers *l) {
+/* Before anybody else puts something there: what is being removed by two fails one of them. */
+static void find_left_over(struct layers *l) {
         int fd = openat(l->tmp_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         _cleanup_(closedirp) DIR *d = fd < 0 ? NULL : fdopendir(fd);
-        struct dirent *e;
-        struct err err;
+        const struct dirent *e;
+        size_t cap = 0;
         uint64_t n;
 
         if (!d)
                 fd_close(fd);
-        while (d && (e = readdir(d))) {
-                if (!str_to_u64(e->d_name, &n) || n >= l->sync.tidy_below)
-                        continue;
-                if (layer_drop_tmp(l, e->d_name, &err) < 0)
-                        log_warn("can't remove a left-over layer", "layer", e->d_name, "error", err.msg, NULL);
+        while (d && (e = readdir(d)))
+                if (str_to_u64(e->d_name, &n)) {
+                        xgrow(l->sync.left_over, l->sync.n_left_over, cap);
+                        l->sync.left_over[l->sync.n_left_over++] = n;
+                }
+}
+
+static void tidy_up(struct layers *l) {
+        for (size_t i = 0; i < l->sync.n_left_over; i++) {
+                char name[LAYER_NAME_SIZE];
+                struct err err;
+
+                (void) snprintf(name, sizeof(name), "%llu", (unsigned long long) l->sync.left_over[i]);
+                if (layer_drop_tmp(l, name, &err) < 0)
+                        log_warn("can't remove a left-over layer", "layer", name, "error", err.msg, NULL);
         }
 }
 
@@ -162,7 +173,7 @@ static void *run(void *arg) {
 }
 
 void layer_sync_start(struct layers *l) {
-        l->sync.tidy_below = l->next;
+        find_left_over(l);
         l->sync.running = thread_start(STACK_BYTES, run, l, &l->sync.thread) == 0;
         if (!l->sync.running)
                 log_warn("no thread for syncing layers: a crash of the machine may cost images", NULL);
@@ -177,6 +188,7 @@ void layer_sync_done(struct layers *l) {
                 (void) pthread_join(l->sync.thread, NULL);
         }
         free(l->sync.pending);
+        free(l->sync.left_over);
 }
 
 int layer_sync_note(struct layers *l, uint64_t number, struct err *err) {

@@ -330,6 +330,23 @@ static void test_restart(void) {
         done(-1);
 }
 
+/* What comes into tmp/ after a start has somebody who removes it: two of them would fail each other. */
+static void test_left_overs(void) {
+        char old[256], new[256];
+        struct err err;
+
+        kit_image_init(&image, root);
+        image.layers = layers_free(image.layers);
+        snprintf(old, sizeof(old), "%s/layers/tmp/1000", root);
+        snprintf(new, sizeof(new), "%s/layers/tmp/999", root);
+        assert(mkdir(old, 0755) == 0 && layers_new(root, &kit_conf, &image.layers, &err) == 0);
+        assert(mkdir(new, 0755) == 0);
+        image.layers = layers_free(image.layers); /* waits for the tidying up */
+        assert(access(old, F_OK) < 0 && rmdir(new) == 0);
+        assert(layers_new(root, &kit_conf, &image.layers, &err) == 0);
+        done(-1);
+}
+
 /* Two pulls of one layer: the second one is dropped. */
 static void test_race(void) {
         struct layer_sink *a, *b;
@@ -411,6 +428,7 @@ int main(void) {
                 test_hardlinks();
                 test_restart();
                 test_race();
+                test_left_overs();
                 if (!str_eq(*how, "zfs")) /* takes minutes, and the number means nothing to it */
                         test_many();
                 kit_place_done(root);
