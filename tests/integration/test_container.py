@@ -477,3 +477,13 @@ def test_tty(daemon, busybox):
         assert container.wait().exit_code == 0
         text = container.log_text().replace('\r', '').split('\n')
         assert text[0].startswith('/dev/') and 'terminal' in text
+
+
+@pytest.mark.ours
+def test_a_container_that_fills_its_shm_harms_nobody(daemon, busybox):
+    """Its write fails; a pod beside it and the daemon go on."""
+    with daemon.pod() as pod:
+        container = pod.run(busybox, ['sleep', '100'])
+        result = container.exec('sh', '-c', 'dd if=/dev/zero of=/dev/shm/x bs=1M count=100')
+        assert result.exit_code != 0 and b'No space left' in result.stderr
+        assert container.output('echo', 'ok') == 'ok'

@@ -15,7 +15,7 @@ from oci import Pusher
 from registry import Registry
 from terminal import Terminal
 
-pytestmark = pytest.mark.ours
+pytestmark = [pytest.mark.ours, pytest.mark.same_anywhere]
 
 USER, PASSWORD = 'user', 'secret word:1'
 

@@ -8,7 +8,7 @@ import pytest
 import images as recipes
 from fake_registry import Fake
 
-pytestmark = pytest.mark.ours
+pytestmark = [pytest.mark.ours, pytest.mark.same_anywhere]
 
 
 @pytest.fixture

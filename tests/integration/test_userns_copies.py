@@ -70,6 +70,7 @@ def test_owners(own_daemon, images):
         assert usage.stats.attributes.id == c.id
 
 
+@pytest.mark.same_anywhere
 @BOTH
 def test_commit_and_another_image(own_daemon, images, tmp_path):
     """What a container has written is told apart from its image, with the owners that it sees, and goes with it."""
@@ -107,6 +108,7 @@ def test_commit_and_another_image(own_daemon, images, tmp_path):
         assert not [n for n in os.listdir(f'{own_daemon.runtime.root}/snapshots') if n.startswith('.')]
 
 
+@pytest.mark.same_anywhere
 @pytest.mark.parametrize('own_daemon', [{'config': 'idmap: chown\n'}], indirect=True)
 def test_configured_another_way(own_daemon, images):
     """What is there stays as it was made, whatever the configuration says now."""
@@ -139,6 +141,7 @@ def test_configured_another_way(own_daemon, images):
             assert copied == [False, True, False, True]
 
 
+@pytest.mark.same_anywhere
 @BOTH
 def test_image_volumes(own_daemon, images, pb):
     """They are copies, too: one for each image and container."""
