@@ -40,9 +40,9 @@ static int ask(struct cli *cli, const char *prompt, bool secret, const char **re
 
         if (!isatty(STDIN_FILENO))
                 return err_set(err, ERR_INVALID, "no terminal to ask on: give --username and --password-stdin");
-        fprintf(stderr, "%s: ", prompt);
-        if (secret && !terminal_silent())
+        if (secret && !terminal_silent()) /* before the prompt: who answers it at once is not shown either */
                 return err_sys(err, errno, "switch the terminal's echo off");
+        fprintf(stderr, "%s: ", prompt);
         r = read_line(cli, ret, err);
         if (secret) {
                 terminal_restore();
