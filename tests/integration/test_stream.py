@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from cri import eventually
+from cri import SLOW, eventually
 from helpers import CODE, refused
 from registry import free_port
 from terminal import Terminal, resize
@@ -103,12 +103,14 @@ def test_attach_to_a_terminal(daemon, busybox, crictl):
 @pytest.mark.not_by_containerd('1.6 cuts them off when the container ends')
 def test_two_clients_see_the_same(daemon, busybox, crictl):
     with daemon.logged_pod() as pod:
-        counter = pod.run(busybox, ['sh', '-c', 'sleep 2; seq 20000; exit 0'])
-        clients = [subprocess.Popen(crictl('attach', counter.id), stdout=subprocess.PIPE) for _ in range(2)]
-        outputs = [client.communicate(timeout=60)[0] for client in clients]
+        counter = pod.run(busybox, ['sh', '-c', 'until [ -e /all-here ]; do echo wait; sleep 0.1; done; seq 20000; exit 0'])
+        clients = [subprocess.Popen(crictl('attach', counter.id), stdout=subprocess.PIPE, bufsize=0) for _ in range(2)]
+        for client in clients:
+            assert client.stdout.readline() == b'wait\n'
+        counter.sh('touch /all-here')
+        outputs = [client.communicate(timeout=60 * SLOW)[0].decode() for client in clients] + [counter.log_text()]
         expected = ''.join(f'{n}\n' for n in range(1, 20001))
-        assert [output.decode() for output in outputs] == [expected, expected]
-        assert counter.log_text() == expected
+        assert [output.replace('wait\n', '') for output in outputs] == [expected] * 3
 
 
 @pytest.mark.ours
