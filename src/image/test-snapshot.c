@@ -228,13 +228,17 @@ static void expect_written(void) {
         fd_close(fd);
 }
 
-static void expect_one_tree(void) {
+static DIR *open_snapshot(void) {
         char path[100];
-        size_t n = 0;
-        DIR *d;
 
         snprintf(path, sizeof(path), "%s/snapshots/a", s.root);
-        d = opendir(path);
+        return opendir(path);
+}
+
+static void expect_one_tree(void) {
+        DIR *d = open_snapshot();
+        size_t n = 0;
+
         for (const struct dirent *e; d && (e = readdir(d));)
                 n += str_after(e->d_name, "upper") != NULL;
         assert(n == 1 && closedir(d) == 0);
@@ -600,12 +604,9 @@ static void write_in_namespace(int fd) {
 }
 
 static void remove_notes(void) {
-        char path[100];
+        DIR *d = open_snapshot();
         size_t n = 0;
-        DIR *d;
 
-        snprintf(path, sizeof(path), "%s/snapshots/a", s.root);
-        d = opendir(path);
         for (const struct dirent *e; d && (e = readdir(d));)
                 if (str_after(e->d_name, "ready.")) {
                         assert(unlinkat(dirfd(d), e->d_name, 0) == 0);
