@@ -1015,8 +1015,9 @@ def go_test_exec():
             blob = os.urandom(3 << 20)
             out, _, result = run(s.exec('io', 'cat'), 'io', stdin=blob)
             assert out == blob and result['ok'], (len(out), result)
-            out, _, result = run(s.exec('tio', 'sh', '-c', 'sleep 0.2; stty size; sleep 0.6; stty size; exit 7'), 'tio',
-                                 '-sizes', '80x24,100x40')
+            # The client sends the second size when the first is told of.
+            sizes = 'for size in "24 80" "40 100"; do until [ "$(stty size)" = "$size" ]; do sleep 0.02; done; stty size; done; exit 7'
+            out, _, result = run(s.exec('tio', 'sh', '-c', sizes), 'tio', '-sizes', '80x24,100x40')
             assert out == b'24 80\r\n40 100\r\n' and result['code'] == 7, (out, result)
             _, _, result = run(s.exec('oe', '/no/such/program'), 'oe')
             assert 'error executing command in container' in result['error'], result

@@ -7,6 +7,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -32,24 +33,44 @@ type result struct {
 	Error string `json:"error"`
 }
 
-// sizes hands out what "80x24,100x40" says, one after the other.
+// sizes hands out what "80x24,100x40" says: the first at once, each other when the command has written a line.
 type sizes struct {
 	left  []string
-	delay time.Duration
+	lines chan struct{}
+	later bool
 }
 
 func (s *sizes) Next() *remotecommand.TerminalSize {
 	if len(s.left) == 0 {
 		return nil
 	}
+	if s.later {
+		<-s.lines
+	}
+	s.later = true
 	var t remotecommand.TerminalSize
 	if _, err := fmt.Sscanf(s.left[0], "%dx%d", &t.Width, &t.Height); err != nil {
 		panic(err)
 	}
 	s.left = s.left[1:]
-	time.Sleep(s.delay)
-	s.delay = 300 * time.Millisecond
 	return &t
+}
+
+// lineTeller passes its input on and tells of each line's end.
+type lineTeller struct {
+	to    io.Writer
+	lines chan struct{}
+}
+
+func (l *lineTeller) Write(p []byte) (int, error) {
+	n, err := l.to.Write(p)
+	for range bytes.Count(p[:n], []byte("\n")) {
+		select {
+		case l.lines <- struct{}{}:
+		default: // nobody waits for as many
+		}
+	}
+	return n, err
 }
 
 func executor(transport, protocols string, target *url.URL) (remotecommand.Executor, error) {
@@ -110,7 +131,10 @@ func runExec(args []string) error {
 		o.Stderr = os.Stderr
 	}
 	if *size != "" {
-		o.TerminalSizeQueue = &sizes{left: strings.Split(*size, ",")}
+		queue := &sizes{left: strings.Split(*size, ",")}
+		queue.lines = make(chan struct{}, len(queue.left))
+		o.TerminalSizeQueue = queue
+		o.Stdout = &lineTeller{os.Stdout, queue.lines}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), *timeout)
 	defer cancel()
