@@ -50,7 +50,10 @@ static enum err_code code_of(unsigned status) {
 }
 
 int source_status_error(const struct http_response *resp, struct arena *arena, struct err *err) {
-        return err_set(err, code_of(resp->status), "HTTP %u%s", resp->status, api_error(resp, arena));
+        const char *elsewhere = resp->url ? url_host(resp->url, arena) : NULL;
+
+        return err_set(err, code_of(resp->status), "HTTP %u%s%.200s%s", resp->status, elsewhere ? " from " : "",
+                       elsewhere ?: "", api_error(resp, arena));
 }
 
 /* --- one request ------------------------------------------------------------------------------------------------ */
@@ -143,19 +146,20 @@ static int ask_at(struct source *s, const struct endpoint *e, const char *path, 
         return http_perform(s->registries->http, req, resp, err);
 }
 
+static bool is_of_registry(struct source *s, const struct endpoint *e, const char *url) {
+        _cleanup_(arena_freep) struct arena *arena = arena_new(16 * 1024);
+
+        return url_same_origin(url, source_url(s, e, "", arena));
+}
+
 int source_request(struct source *s, const struct endpoint *e, const char *path, struct http_request *req,
                    struct http_response *resp, struct err *err) {
         _cleanup_(secret_freep) char *header = NULL;
         bool direct = e->creds && e->creds->registry_token;
         int r;
 
-        if (*path != '/') {
-                _cleanup_(arena_freep) struct arena *arena = arena_new(16 * 1024);
-
-                if (!url_same_origin(path, source_url(s, e, "", arena)))
-                        return request_elsewhere(s, e, path, req, resp, err);
-        }
-
+        if (*path != '/' && !is_of_registry(s, e, path))
+                return request_elsewhere(s, e, path, req, resp, err);
         if (direct) {
                 if (asprintf(&header, "Bearer %s", e->creds->registry_token) < 0)
                         abort();
@@ -172,6 +176,9 @@ int source_request(struct source *s, const struct endpoint *e, const char *path,
         r = ask_at(s, e, path, req, resp, err);
         if (r < 0 || resp->status != 401)
                 return r;
+        /* Whoever the registry has led to does not say who gets its credentials. */
+        if (resp->url && !is_of_registry(s, e, resp->url))
+                return 0;
         auth_cache_drop(s->registries->auth, e->auth_key);
         if (direct)
                 return 0;

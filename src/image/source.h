@@ -50,9 +50,12 @@ void registries_set_scheme(struct registries *r, const char *host, char scheme);
 /* "https://HOST/v2/NAME" and @path (behind that), as far as it is known what the host speaks. */
 const char *source_url(struct source *s, const struct endpoint *e, const char *path, struct arena *arena);
 /* A request to @e with the credentials it takes: those that worked before, then those of a fresh log-in, once. @path is
- * behind "/v2/NAME"; or a whole URL that the registry has named: credentials don't leave the registry's own origin. */
+ * behind "/v2/NAME"; or a whole URL that the registry has named: credentials don't leave the registry's own origin, and
+ * a 401 of somebody it redirects to stays one. */
 _must_use_ int source_request(struct source *s, const struct endpoint *e, const char *path, struct http_request *req,
                               struct http_response *resp, struct err *err);
+/* The next page's address of the header Link, only in the registry itself, which gave @resp at @base; NULL: none. */
+const char *source_next_page(const struct http_response *resp, const char *base, struct arena *arena);
 /* Raises what a status that is no success means, with what the registry says. */
 int source_status_error(const struct http_response *resp, struct arena *arena, struct err *err);
 

@@ -336,6 +336,18 @@ def test_redirects():
         im.expect_empty()
 
 
+def test_redirect_to_who_asks_for_credentials():
+    """They are for the registry: whoever it has led to gets none, nor a token server of theirs."""
+    with Bad() as bad, Bad() as cdn, Images() as im:
+        ref = bad.add('a', 'x', image('1'))
+        there = f'http://localhost:{cdn.server.server_port}'
+        bad.hook = lambda h: '/blobs/' in h.path and (h.send(307, b'', Location=there + h.path) or True)
+        TokenServer(cdn, challenge=f'Bearer realm="{there}/token",service="cdn"')
+        im.fails('UNAUTHENTICATED', 'pull', ref, 'user=joe', 'password=pw', text='HTTP 401 from localhost')
+        assert cdn.requests and not cdn.count('/token') and not any('Authorization' in h for h in cdn.headers)
+        im.expect_empty()
+
+
 def test_redirect_downgrade():
     cert = registry.make_certificate(tempfile.mkdtemp(dir=WORK))
     img = image('1')
