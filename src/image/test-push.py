@@ -190,6 +190,30 @@ def test_lost_answer():
     assert sum(what == 'PUT' for what, _ in dst.steps) == 2, dst.steps
 
 
+def test_early_answer():
+    """A registry that says a piece is there before it has read it, and hangs up: then it is not, and the upload goes on."""
+    img = random_image(40 * MIB)
+    with Bad() as src, Uploads() as dst, Images() as im:
+        early = []
+
+        def hook(h):
+            if h.command == 'PUT' and int(h.headers['Content-Length']) > 16 * MIB:
+                h.send(413, Connection='close')
+            elif h.command == 'PATCH' and not early:
+                early.append(h.path)
+                h.send(202, Location=h.path, Connection='close')
+            else:
+                return False
+            h.wfile.flush()
+            time.sleep(0.5)
+            h.close_connection = True
+            return True
+        dst.hook = hook
+        im.ok('copy', src.add('a', '1', img), f'{dst.address}/b:1')
+        assert early
+        expect(dst, 'b', '1', img)
+
+
 def test_always_broken():
     with Bad() as src, Uploads() as dst, Images() as im:
         dst.cuts = [1000] * 1000

@@ -336,10 +336,14 @@ static bool may_pass(const struct http_response *resp) {
 /* What became of the request that sent bytes up to u->end, or that closed the upload. */
 static int judge(struct upload *u, const struct http_response *resp, int r, bool closing, unsigned *stuck,
                  struct err *err) {
+        /* Who hangs up with that is sent no more. */
+        bool early = r == 0 && resp->status < 300 && u->at < u->end;
         unsigned wait_ms;
 
         if (u->refused || gives_up(r))
                 return r;
+        if (early)
+                r = err_set(err, ERR_UNAVAILABLE, "the registry answered HTTP %u before it had read all", resp->status);
         if (r == 0 && closing && (resp->status == 201 || resp->status == 200 || resp->status == 204))
                 return STEP_DONE;
         if (r == 0 && !closing && (resp->status == 202 || resp->status == 201 || resp->status == 204)) {
@@ -347,7 +351,7 @@ static int judge(struct upload *u, const struct http_response *resp, int r, bool
                 *stuck = 0;
                 return take_location(u, u->location, resp, err) < 0 ? -(int) err->code : STEP_GO_ON;
         }
-        if (r < 0 && resp->failure != HTTP_FAILURE_BROKEN && resp->failure != HTTP_FAILURE_CONNECT)
+        if (r < 0 && !early && resp->failure != HTTP_FAILURE_BROKEN && resp->failure != HTTP_FAILURE_CONNECT)
                 return r;
         if (r == 0) {
                 r = refusal(resp, err);
