@@ -24,6 +24,7 @@ struct job {
         size_t number;
         enum job_state state; /* guarded by all->lock */
         bool claimed, resumed;
+        bool kept; /* what came is there as a blob, too */
         struct layer_sink *sink;
         struct content_writer *blob; /* NULL: it is not kept */
         uint64_t done_bytes, reported_ns;
@@ -43,6 +44,8 @@ struct jobs {
         bool no_room; /* for blobs besides the layers */
         bool failed;
         struct err first_err; /* why; what came after it was only cancelled */
+        uint64_t kept_bytes;  /* when all has ended: of blobs that came besides the layers */
+        uint64_t left_bytes;  /* that have not come */
 };
 
 static void report(struct job *j, int state) {
@@ -65,6 +68,7 @@ static void keep_bytes(struct job *j, const void *data, size_t len) {
                 return;
         log_warn("a layer's blob is not kept", "error", err.msg, NULL);
         j->blob = content_writer_free(j->blob, false);
+        j->kept = false;
 }
 
 static int unpack_bytes(struct job *j, const void *data, size_t len, struct err *err) {
@@ -136,6 +140,7 @@ static int download(struct job *j, bool no_mirrors, bool resume, struct err *err
                 if (content_writer_new(env->content, d->digest, d->size, true, &j->blob, &sink.have, &not_kept) < 0)
                         log_debug("a layer's blob is not kept", "error", not_kept.msg, NULL);
         }
+        j->kept = j->blob != NULL;
         j->resumed = sink.have > 0;
         if (r == 0 && j->resumed)
                 r = unpack_file(j, content_writer_fd(j->blob), sink.have, err);
@@ -143,8 +148,10 @@ static int download(struct job *j, bool no_mirrors, bool resume, struct err *err
                 r = source_get_blob(j->all->source, d->digest, d->size, &sink, no_mirrors, err);
         if (r == 0)
                 r = layer_sink_end(j->sink, err);
-        if (r == 0 && j->blob && content_writer_commit(j->blob, false, &not_kept) < 0)
+        if (r == 0 && j->blob && content_writer_commit(j->blob, false, &not_kept) < 0) {
                 log_warn("a layer's blob is not kept", "error", not_kept.msg, NULL);
+                j->kept = false;
+        }
         j->blob = content_writer_free(j->blob, r == -ERR_UNAVAILABLE || r == -ERR_CANCELLED || r == -ERR_DEADLINE);
         return r;
 }
@@ -164,6 +171,7 @@ static int from_kept_blob(struct job *j, struct err *err) {
         if (content_open(env->content, d->digest, d->size, &fd, err) < 0)
                 return 1;
         r = new_sink(j, err);
+        j->kept = true;
         if (r == 0)
                 r = unpack_file(j, fd, d->size, err);
         if (r == 0)
@@ -320,6 +328,21 @@ static void drop_stop(struct jobs *all) {
         (void) fd_close(all->failed_fd);
 }
 
+static void sum_up(struct jobs *all) {
+        for (size_t i = 0; i < all->n; i++) {
+                const struct job *j = &all->list[i];
+
+                all->kept_bytes += j->kept ? j->done_bytes : 0;
+                if (!records_layer_is_done(all->env->records, j->layer->chain_id))
+                        all->left_bytes += j->layer->blob->size - MIN_OF(j->done_bytes, j->layer->blob->size);
+        }
+}
+
+/* All blobs were given back: may the layers fit now? What has not come takes at least so much as it does packed. */
+static bool may_fit(const struct jobs *all) {
+        return all->left_bytes <= all->kept_bytes;
+}
+
 static void clean_up(struct jobs *all) {
         drop_stop(all);
         for (size_t i = 0; i < all->n; i++) {
@@ -332,34 +355,33 @@ static void clean_up(struct jobs *all) {
         (void) pthread_mutex_destroy(&all->lock);
 }
 
-static int bring_all(const struct pull_env *env, const struct pull_args *args, struct source *source,
-                     const struct pull_layer *layers, size_t n, bool no_room, struct err *err) {
-        struct jobs all = { .env = env, .args = args, .source = source, .n = n, .no_room = no_room };
-        size_t max = MIN_OF((size_t) env->max_parallel_layers, n), n_threads = 0;
+static int bring_all(struct jobs *all, const struct pull_layer *layers, struct err *err) {
+        size_t max = MIN_OF((size_t) all->env->max_parallel_layers, all->n), n_threads = 0;
         _cleanup_(freep) pthread_t *threads = xcalloc(max + 1, sizeof(*threads));
-        _cleanup_(freep) const char **chain_ids = xcalloc(n + 1, sizeof(*chain_ids));
+        _cleanup_(freep) const char **chain_ids = xcalloc(all->n + 1, sizeof(*chain_ids));
 
-        (void) pthread_mutex_init(&all.lock, NULL);
-        (void) pthread_cond_init(&all.changed, NULL);
-        all.list = xcalloc(n + 1, sizeof(*all.list));
-        for (size_t i = 0; i < n; i++) {
-                all.list[i] = (struct job){ .all = &all, .layer = &layers[i], .number = i };
+        (void) pthread_mutex_init(&all->lock, NULL);
+        (void) pthread_cond_init(&all->changed, NULL);
+        all->list = xcalloc(all->n + 1, sizeof(*all->list));
+        for (size_t i = 0; i < all->n; i++) {
+                all->list[i] = (struct job){ .all = all, .layer = &layers[i], .number = i };
                 chain_ids[i] = layers[i].chain_id;
-                report(&all.list[i], LAYER_WAITING);
+                report(&all->list[i], LAYER_WAITING);
         }
-        if (make_stop(&all, &all.first_err) < 0) {
-                all.failed = true;
-        } else if ((n_threads = start_workers(&all, threads, max)) == 0 && n > 0) {
-                all.failed = true;
-                (void) err_set(&all.first_err, ERR_EXHAUSTED, "no thread can be started");
+        if (make_stop(all, &all->first_err) < 0) {
+                all->failed = true;
+        } else if ((n_threads = start_workers(all, threads, max)) == 0 && all->n > 0) {
+                all->failed = true;
+                (void) err_set(&all->first_err, ERR_EXHAUSTED, "no thread can be started");
         }
-        finish_all(&all, chain_ids);
+        finish_all(all, chain_ids);
         for (size_t i = 0; i < n_threads; i++)
                 (void) pthread_join(threads[i], NULL);
-        clean_up(&all);
-        if (all.failed)
-                *err = all.first_err;
-        return all.failed ? -(int) all.first_err.code : 0;
+        sum_up(all);
+        clean_up(all);
+        if (all->failed)
+                *err = all->first_err;
+        return all->failed ? -(int) all->first_err.code : 0;
 }
 
 bool pull_gives_back_blobs(const struct pull_env *env, const struct pull_layer *layers, size_t n,
@@ -381,10 +403,13 @@ bool pull_gives_back_blobs(const struct pull_env *env, const struct pull_layer *
 
 int pull_layers(const struct pull_env *env, const struct pull_args *args, struct source *source,
                 const struct pull_layer *layers, size_t n, struct err *err) {
-        int r = bring_all(env, args, source, layers, n, false, err);
+        struct jobs all = { .env = env, .args = args, .source = source, .n = n };
+        int r = bring_all(&all, layers, err);
 
-        if (r < 0 && source && pull_gives_back_blobs(env, layers, n, err))
-                r = bring_all(env, args, source, layers, n, true, err);
+        if (r < 0 && source && pull_gives_back_blobs(env, layers, n, err) && may_fit(&all)) {
+                all = (struct jobs){ .env = env, .args = args, .source = source, .n = n, .no_room = true };
+                r = bring_all(&all, layers, err);
+        }
         return r;
 }
 

@@ -51,7 +51,7 @@ struct pull_layer {
         char chain_id[DIGEST_LEN + 1];
 };
 /* Brings all @layers, lowest first in the array, which the caller holds. On a full disk layers count more than blobs:
- * then none of theirs is kept. */
+ * then none of theirs is kept, and where they may fit without them they are brought anew. */
 _must_use_ int pull_layers(const struct pull_env *env, const struct pull_args *args, struct source *source,
                            const struct pull_layer *layers, size_t n, struct err *err);
 /* @full: why a pull failed. Is it a full disk, and are blobs kept besides the layers? Then those of @layers are gone

@@ -881,9 +881,10 @@ def test_disk_full():
         return
     with Bad() as bad, Images(tmpfs='size=4m,mode=755') as im:
         ref = bad.add('a', 'big', big)
-        for _ in range(3):
+        for n in range(3):
             im.fails('RESOURCE_EXHAUSTED', 'pull', ref, text='No space')
             im.expect_empty()
+            assert bad.count(oci.digest(big.layers[1].blob())) == n + 1, 'nothing was gained by asking for it again'
         im.ok('pull', bad.add('a', 'small', small))
         im.fails('RESOURCE_EXHAUSTED', 'pull', ref)
         assert im.ok('get', small.id())['layers'] == chain_ids(small)
