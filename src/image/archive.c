@@ -151,6 +151,8 @@ static int write_out(struct archive *a, const struct archive_args *args, struct 
         int r;
 
         s.to = openat(args->spool_dirfd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+        if (s.to < 0 && content_make_room(args->content, errno))
+                s.to = openat(args->spool_dirfd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
         if (s.to < 0)
                 return err_sys(err, errno, "make a file for the archive");
         s.in = xcalloc(1, BUFFER_BYTES + MAGIC_BYTES);

@@ -30,13 +30,20 @@ static int open_named(struct content_draft *d) {
         return openat(d->dirfd, d->name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 }
 
+static int open_file(struct content_draft *d) {
+        int fd = openat(d->dirfd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+
+        return fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR) ? fd : open_named(d);
+}
+
 int content_draft_new(struct content *c, struct content_draft **ret, struct err *err) {
-        int dirfd = content_dirfd(c), fd = openat(dirfd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
         struct content_draft *d = xnew(struct content_draft);
 
         d->content = c;
-        d->dirfd = dirfd;
-        d->fd = fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR) ? fd : open_named(d);
+        d->dirfd = content_dirfd(c);
+        d->fd = open_file(d);
+        if (d->fd < 0 && content_make_room(c, errno))
+                d->fd = open_file(d);
         if (d->fd < 0) {
                 (void) err_sys(err, errno, "make a file for a blob");
                 free(d);
@@ -71,16 +78,23 @@ void content_draft_end(struct content_draft *d, char ret_digest[], uint64_t *ret
         *ret_size = d->size;
 }
 
+static int give_name(struct content_draft *d, const char *name) {
+        char path[40];
+
+        (void) snprintf(path, sizeof(path), "/proc/self/fd/%d", d->fd);
+        return d->name[0] ? renameat(d->dirfd, d->name, d->dirfd, name)
+                          : linkat(AT_FDCWD, path, d->dirfd, name, AT_SYMLINK_FOLLOW);
+}
+
 int content_draft_commit(struct content_draft *d, const char *digest, struct err *err) {
         const char *name = digest + strlen("sha256:");
-        char path[40];
-        int r;
+        int r = content_sync(d->content, d->fd, digest);
 
-        if (fsync(d->fd) < 0)
-                return err_sys(err, errno, "sync blob %s", digest);
-        (void) snprintf(path, sizeof(path), "/proc/self/fd/%d", d->fd);
-        r = d->name[0] ? renameat(d->dirfd, d->name, d->dirfd, name)
-                       : linkat(AT_FDCWD, path, d->dirfd, name, AT_SYMLINK_FOLLOW);
+        if (r < 0)
+                return err_sys(err, -r, "sync blob %s", digest);
+        r = give_name(d, name);
+        if (r < 0 && content_make_room(d->content, errno))
+                r = give_name(d, name);
         if (r < 0 && errno != EEXIST) /* the same is there */
                 return err_sys(err, errno, "name blob %s", digest);
         if (r == 0)

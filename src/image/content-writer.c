@@ -56,6 +56,15 @@ static int open_part(struct content_writer *w, bool resume, struct err *err) {
         return st.st_size > 0 && ftruncate(fd, 0) < 0 ? err_sys(err, errno, "empty the file of blob %s", w->digest) : 0;
 }
 
+static int find_part(struct content_writer *w, bool resume, struct err *err) {
+        int r;
+
+        (void) pthread_mutex_lock(&parts_lock);
+        r = open_part(w, resume, err);
+        (void) pthread_mutex_unlock(&parts_lock);
+        return r;
+}
+
 int content_writer_new(struct content *c, const char *digest, uint64_t size, bool resume, struct content_writer **ret,
                        uint64_t *ret_have, struct err *err) {
         struct content_writer *w;
@@ -70,9 +79,9 @@ int content_writer_new(struct content *c, const char *digest, uint64_t size, boo
         w->digest = digest;
         w->size = size;
         (void) snprintf(w->name, sizeof(w->name), "%s.part", digest + strlen("sha256:"));
-        (void) pthread_mutex_lock(&parts_lock);
-        r = open_part(w, resume, err);
-        (void) pthread_mutex_unlock(&parts_lock);
+        r = find_part(w, resume, err);
+        if (r < 0 && w->fd < 0 && !resume && content_make_room(c, err->sys_errno))
+                r = find_part(w, resume, err);
         if (r < 0) {
                 (void) fd_close(w->fd);
                 free(w);
@@ -139,8 +148,8 @@ int content_writer_commit(struct content_writer *w, bool durable, struct err *er
 
         if (r < 0)
                 return r;
-        if (durable && fdatasync(w->fd) < 0)
-                return err_sys(err, errno, "sync blob %s", w->digest);
+        if (durable && (r = content_sync(w->content, w->fd, w->digest)) < 0)
+                return err_sys(err, -r, "sync blob %s", w->digest);
         if (rename_part(w) < 0)
                 return err_sys(err, errno, "name blob %s", w->digest);
         if (durable && fsync(w->dirfd) < 0)

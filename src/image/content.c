@@ -62,7 +62,7 @@ void content_set_room(struct content *c, bool (*make_room)(void *userdata), void
         c->room_userdata = userdata;
 }
 
-static bool make_room(struct content *c, int error) {
+bool content_make_room(struct content *c, int error) {
         return c && c->make_room && (error == ENOSPC || error == EDQUOT) && c->make_room(c->room_userdata);
 }
 
@@ -70,7 +70,7 @@ int content_write(struct content *c, int fd, const void *data, size_t len) {
         off_t start = lseek(fd, 0, SEEK_CUR), at;
         int r = fs_write_all(fd, data, len);
 
-        if (r == 0 || !make_room(c, -r))
+        if (r == 0 || !content_make_room(c, -r))
                 return r;
         at = lseek(fd, 0, SEEK_CUR);
         if (start < 0 || at < start || (size_t) (at - start) > len)
@@ -109,30 +109,46 @@ int content_open(struct content *c, const char *digest, uint64_t size, int *ret_
         return err_set(err, ERR_NOT_FOUND, "blob %.80s is not kept here", digest);
 }
 
-bool content_is_sound(struct content *c, const char *digest, uint64_t size) {
-        _cleanup_(freep) uint8_t *buf = NULL;
-        _cleanup_(fd_closep) int fd = -1;
+/* Is what the file has @digest's? 0, or -errno: EBADMSG when not. @write_again: and writes it again meanwhile. */
+static int read_through(int fd, const char *digest, bool write_again) {
+        _cleanup_(freep) uint8_t *buf = xcalloc(1, READ_BYTES);
+        EVP_MD_CTX *hash = EVP_MD_CTX_new();
         unsigned char md[EVP_MAX_MD_SIZE];
         char hex[2 * EVP_MAX_MD_SIZE + 1];
-        EVP_MD_CTX *hash;
-        struct err err;
         unsigned len = 0;
         ssize_t n;
+        int r = 0;
 
-        if (content_open(c, digest, size, &fd, &err) < 0)
-                return false;
-        buf = xcalloc(1, READ_BYTES);
-        hash = EVP_MD_CTX_new();
         if (!hash || EVP_DigestInit_ex(hash, EVP_sha256(), NULL) != 1)
                 abort();
-        while ((n = read(fd, buf, READ_BYTES)) > 0)
-                if (EVP_DigestUpdate(hash, buf, (size_t) n) != 1)
+        for (off_t at = 0; r == 0 && (n = pread(fd, buf, READ_BYTES, at)) != 0; at += n) {
+                if (n < 0 || (write_again && pwrite(fd, buf, (size_t) n, at) != n))
+                        r = -(errno ?: EIO);
+                else if (EVP_DigestUpdate(hash, buf, (size_t) n) != 1)
                         abort();
+        }
         if (EVP_DigestFinal_ex(hash, md, &len) != 1)
                 abort();
         EVP_MD_CTX_free(hash);
         hex_encode(md, len, hex);
-        return n == 0 && str_eq(hex, name_of(digest));
+        return r == 0 && !str_eq(hex, name_of(digest)) ? -EBADMSG : r;
+}
+
+bool content_is_sound(struct content *c, const char *digest, uint64_t size) {
+        _cleanup_(fd_closep) int fd = -1;
+        struct err err;
+
+        return content_open(c, digest, size, &fd, &err) == 0 && read_through(fd, digest, false) == 0;
+}
+
+/* What could not be written by then counts as written: a second try alone would only look like a success. */
+int content_sync(struct content *c, int fd, const char *digest) {
+        int r = fdatasync(fd) < 0 ? -errno : 0;
+
+        if (r == 0 || !content_make_room(c, -r))
+                return r;
+        r = read_through(fd, digest, true);
+        return r == 0 && fdatasync(fd) < 0 ? -errno : r;
 }
 
 int content_put(struct content *c, const char *digest, const void *data, size_t len, struct err *err) {
@@ -146,8 +162,8 @@ int content_put(struct content *c, const char *digest, const void *data, size_t 
                 return 0;
         if (fs_write_atomic(c->dirfd, name, data, len, 0600, true, err) == 0)
                 return 0;
-        return make_room(c, err->sys_errno) ? fs_write_atomic(c->dirfd, name, data, len, 0600, true, err)
-                                            : -(int) err->code;
+        return content_make_room(c, err->sys_errno) ? fs_write_atomic(c->dirfd, name, data, len, 0600, true, err)
+                                                    : -(int) err->code;
 }
 
 bool content_read(struct content *c, const char *digest, size_t max, char **ret, size_t *ret_len) {

@@ -32,8 +32,13 @@ int content_dirfd(const struct content *c);
 /* Who is asked for room when the disk is full under what is made here (true: there is some), from whichever thread
  * writes; before any does. Blobs that are but a cache ask for none. */
 void content_set_room(struct content *c, bool (*make_room)(void *userdata), void *userdata);
+/* Has a call failed with @error (errno) for want of room, or of files, and is there some now? @c NULL: nobody is asked.
+ */
+_must_use_ bool content_make_room(struct content *c, int error);
 /* As fs_write_all(), at the file's offset; on a full disk once more after asking for room. @c NULL: nobody is asked. */
 _must_use_ int content_write(struct content *c, int fd, const void *data, size_t len);
+/* The file, which is @digest's blob, to disk; 0 or -errno. On a full disk once more after asking for room. */
+_must_use_ int content_sync(struct content *c, int fd, const char *digest);
 
 /* --- big blobs --------------------------------------------------------------------------------------------------- */
 

@@ -800,6 +800,25 @@ def test_full_disk_costs_the_blobs():
                 im.expect_empty()
 
 
+def test_no_more_files():
+    """As a full disk: kept blobs are files, too, and go for those of an image."""
+    if os.getuid() != 0:
+        return
+    with Bad() as bad:
+        refs = [bad.add('a', str(n), image(*(f'{n} {k}' for k in range(12)))) for n in range(2)]
+
+        def pull_both(inodes):
+            with Images(tmpfs=f'size=64m,nr_inodes={inodes},mode=755') as im:
+                for ref in refs:
+                    im.ok('pull', ref)
+                st = os.statvfs(im.seen_at)
+                return st.f_files - st.f_ffree
+
+        both = pull_both(1000)
+        for inodes in range(both - 12, both, 3):  # the first one's have 12
+            pull_both(inodes)
+
+
 def test_many_manifests_of_one_image():
     """What their blobs are is remembered as far as there is room; the image lives on."""
     img = image(*(f'layer {n}' for n in range(30)))
