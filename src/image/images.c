@@ -268,7 +268,7 @@ int images_copy(struct images *s, const struct image_copy_args *args, struct are
         copy.from_source = &from_at;
         copy.mount = registry_is_same(from_ref.host, to_ref.host);
         at.ref = &to_ref;
-        at.push = true;
+        at.push = at.no_mirrors = true;
         at.mount_from = copy.mount ? from_ref.path : NULL;
         r = open_source(s, args->to_auth, &at, &to_creds, &to, err);
         copy.from = from;

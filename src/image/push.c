@@ -62,7 +62,8 @@ static int open_sources(struct push *p, const char *mount, struct err *err) {
                                   .cancel_fd = args->cancel_fd,
                                   .deadline_ns = args->deadline_ns,
                                   .push = true,
-                                  .mount_from = mount };
+                                  .mount_from = mount,
+                                  .no_mirrors = true };
         struct source_args origin = { .ref = &p->origin_ref,
                                       .cancel_fd = args->cancel_fd,
                                       .deadline_ns = args->deadline_ns };

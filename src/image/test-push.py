@@ -396,6 +396,21 @@ def test_subject_is_noted():
         assert manifest(dst, 'b', img.digest().replace(':', '-'))[0] == img.manifest
 
 
+def test_index_of_subjects_is_the_registrys():
+    """A mirror's, which may be older, is not what a new one is made from."""
+    img = image('x')
+    with Bad() as src, Uploads() as dst, Bad() as mirror, Images(f'{dst.address},mirror={mirror.address}') as im:
+        tag, documents = img.digest().replace(':', '-'), []
+        for n in range(2):
+            blobs, document = artifact(img.manifest, n)
+            src.blobs.update({oci.digest(b): b for b in blobs})
+            documents.append(document)
+            im.ok('copy', src.add_raw('a', str(n), document, oci.MANIFEST), f'{dst.address}/b:{n}')
+            mirror.add_raw('b', tag, oci.canonical({'schemaVersion': 2, 'mediaType': oci.INDEX, 'manifests': []}), oci.INDEX)
+        index = json.loads(dst.manifests['b', tag][0])
+        assert [m['digest'] for m in index['manifests']] == [oci.digest(d) for d in documents], index
+
+
 def test_subject_is_known():
     img = image('x')
     blobs, document = artifact(img.manifest, 1)
