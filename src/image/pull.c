@@ -64,26 +64,17 @@ static int resolve(struct pull *p, struct err *err) {
         return r;
 }
 
-static int append(const void *data, size_t len, void *userdata, struct err *err) {
-        strbuf_append(userdata, data, len);
-        return 0;
-}
-
 static int get_config(struct pull *p, struct err *err) {
         const struct descriptor *d = &p->image.manifest.config;
-        _cleanup_strbuf_ struct strbuf body = STRBUF(CONFIG_BYTES_MAX);
-        const struct blob_sink sink = { append, &body };
+        _cleanup_strbuf_ struct strbuf body = { 0 };
         char *data;
         size_t len;
         int r = 0;
 
-        if (content_read(p->env->content, d->digest, CONFIG_BYTES_MAX, &data, &len)) {
+        if (content_read(p->env->content, d->digest, CONFIG_BYTES_MAX, &data, &len))
                 body = (struct strbuf){ .data = data, .len = len, .cap = len + 1, .max = len };
-        } else {
-                r = source_get_blob(p->source, d->digest, d->size, &sink, false, err);
-                if (r == 0 && body.overflow)
-                        r = err_set(err, ERR_EXHAUSTED, "it is larger than %d bytes", CONFIG_BYTES_MAX);
-        }
+        else
+                r = source_get_document(p->source, d->digest, d->size, CONFIG_BYTES_MAX, &body, err);
         if (r == 0)
                 r = assembly_keep(&p->image, d->digest, strbuf_str(&body), body.len, err);
         if (r == 0)

@@ -53,6 +53,10 @@ struct blob_sink {
  * itself. */
 _must_use_ int source_get_blob(struct source *s, const char *digest, uint64_t size, const struct blob_sink *sink,
                                bool no_mirrors, struct err *err);
+/* A small blob, whole, into @ret (caller: strbuf_done). What is not @digest's is asked for once more, of the registry
+ * itself: ERR_DATA_LOSS. ERR_EXHAUSTED past @max bytes. */
+_must_use_ int source_get_document(struct source *s, const char *digest, uint64_t size, size_t max, struct strbuf *ret,
+                                   struct err *err);
 /* Does the registry itself (no mirror) take the credentials? ERR_UNAUTHENTICATED, ERR_DENIED when not. One that asks
  * nobody for any takes all. */
 _must_use_ int source_log_in(struct source *s, struct err *err);

@@ -39,26 +39,13 @@ static int get_manifest(struct source *source, const char *reference, const stru
         return 0;
 }
 
-static int append(const void *data, size_t len, void *userdata, struct err *err) {
-        strbuf_append(userdata, data, len);
-        return 0;
-}
-
 static int get_config(struct source *source, const struct descriptor *d, struct arena *arena,
                       struct image_remote_manifest *ret, struct err *err) {
-        _cleanup_strbuf_ struct strbuf body = STRBUF(CONFIG_BYTES_MAX);
-        const struct blob_sink sink = { append, &body };
-        char digest[DIGEST_LEN + 1];
-        int r;
+        _cleanup_strbuf_ struct strbuf body = { 0 };
+        int r = source_get_document(source, d->digest, d->size, CONFIG_BYTES_MAX, &body, err);
 
-        if (d->size > CONFIG_BYTES_MAX)
-                return err_set(err, ERR_EXHAUSTED, "the config is larger than %d bytes", CONFIG_BYTES_MAX);
-        r = source_get_blob(source, d->digest, d->size, &sink, false, err);
         if (r < 0)
                 return err_wrap(err, "fetch config");
-        digest_of(strbuf_str(&body), body.len, digest);
-        if (!str_eq(digest, d->digest))
-                return err_set(err, ERR_DATA_LOSS, "the config's digest is %s, not %s", digest, d->digest);
         ret->config = arena_memdup(arena, strbuf_str(&body), body.len);
         ret->config_len = body.len;
         return 0;

@@ -263,3 +263,41 @@ int source_get_blob(struct source *s, const char *digest, uint64_t size, const s
         }
         return r;
 }
+
+/* --- small ones ------------------------------------------------------------------------------------------------- */
+
+static int append(const void *data, size_t len, void *userdata, struct err *err) {
+        strbuf_append(userdata, data, len);
+        return 0;
+}
+
+static int get_document(struct source *s, const char *digest, uint64_t size, struct strbuf *ret, bool no_mirrors,
+                        struct err *err) {
+        const struct blob_sink sink = { append, ret };
+        char have[DIGEST_LEN + 1];
+        int r;
+
+        ret->len = 0;
+        r = source_get_blob(s, digest, size, &sink, no_mirrors, err);
+        if (r < 0)
+                return r;
+        digest_of(strbuf_str(ret), ret->len, have);
+        return str_eq(have, digest) ? 0 : err_set(err, ERR_DATA_LOSS, "its digest is %s, not %s", have, digest);
+}
+
+int source_get_document(struct source *s, const char *digest, uint64_t size, size_t max, struct strbuf *ret,
+                        struct err *err) {
+        struct strbuf body = STRBUF(max);
+        int r;
+
+        if (size > max)
+                return err_set(err, ERR_EXHAUSTED, "it is larger than %zu bytes", max);
+        r = get_document(s, digest, size, &body, false, err);
+        if (r == -ERR_DATA_LOSS && source_has_mirrors(s))
+                r = get_document(s, digest, size, &body, true, err);
+        if (r == 0)
+                *ret = body;
+        else
+                strbuf_done(&body);
+        return r;
+}
