@@ -8,7 +8,6 @@
 #include "image/json.h"
 #include "image/manifest.h"
 #include "image/source.h"
-#include "image/upload-address.h"
 
 enum { ANNOTATIONS_MAX = 32, TEXT_MAX = 1024, PAGES_MAX = 100, ARENA_BYTES = 1 << 20 };
 
@@ -71,18 +70,6 @@ static const char *tag_of(const char *digest, struct arena *arena) {
 
 /* --- asking ----------------------------------------------------------------------------------------------------- */
 
-/* The next page's address of "<ADDRESS>; rel="next"", only in the registry itself; NULL: none. */
-static const char *next_page(const struct http_response *resp, const char *base, struct arena *arena) {
-        const char *link = http_response_header(resp, "link", NULL), *end, *url;
-        struct err ignored;
-
-        if (!link || *link != '<' || !(end = strchr(link, '>')) || !strcasestr(end, "rel=\"next\""))
-                return NULL;
-        if (upload_location(base, arena_strndup(arena, link + 1, (size_t) (end - link - 1)), arena, &url, &ignored) < 0)
-                return NULL;
-        return url_same_origin(base, url) ? url : NULL;
-}
-
 /* One page: 0, or 1 where the registry has no such API. @address: "" for the first; then that of the next. */
 static int list_page(struct source *s, const char *path, const char *artifact_type, struct image_referrer *ret,
                      size_t *n, struct arena *arena, const char **address, struct err *err) {
@@ -101,7 +88,7 @@ static int list_page(struct source *s, const char *path, const char *artifact_ty
         if (r == 0)
                 r = referrers_parse(strbuf_str(&resp.body), resp.body.len, artifact_type, arena, ret, n, err);
         if (r == 0) {
-                next = next_page(&resp, *address ? *address : source_url(s, e, path, own), own);
+                next = source_next_page(&resp, *address ? *address : source_url(s, e, path, own), own);
                 *address = next ? arena_strdup(arena, next) : NULL;
         }
         http_response_done(&resp);

@@ -58,6 +58,17 @@ int source_status_error(const struct http_response *resp, struct arena *arena, s
 
 /* --- one request ------------------------------------------------------------------------------------------------ */
 
+const char *source_next_page(const struct http_response *resp, const char *base, struct arena *arena) {
+        const char *link = http_response_header(resp, "link", NULL), *end, *url;
+        struct err ignored;
+
+        if (!link || *link != '<' || !(end = strchr(link, '>')) || !strcasestr(end, "rel=\"next\""))
+                return NULL;
+        if (url_redirect(base, arena_strndup(arena, link + 1, (size_t) (end - link - 1)), arena, &url, &ignored) < 0)
+                return NULL;
+        return url_same_origin(base, url) ? url : NULL;
+}
+
 static int with_scheme(struct http *http, const struct endpoint *e, char scheme, const char *path,
                        struct http_request *req, struct http_response *resp, struct err *err) {
         _cleanup_(freep) char *url = NULL;

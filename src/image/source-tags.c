@@ -39,45 +39,49 @@ static int take_page(const struct http_response *resp, struct arena *arena, stru
         return 0;
 }
 
-/* Registries page by a header Link, whose address we make anew from the last tag: it is always "?n=N&last=TAG". */
-static bool has_more(const struct http_response *resp) {
-        const char *link = http_response_header(resp, "link", NULL);
+/* Where the next page is, as a header Link says; NULL: this was the last. Link's address may have a token of the
+ * registry's instead of the last tag. One that a proxy has bent to somewhere else is made anew. */
+static char *next_page(const struct http_response *resp, const char *base, const struct tags *tags,
+                       struct arena *arena) {
+        const char *link = http_response_header(resp, "link", NULL), *url = source_next_page(resp, base, arena);
 
-        return link && strcasestr(link, "rel=\"next\"");
+        if (url)
+                return xstrdup(url);
+        if (!link || !strcasestr(link, "rel=\"next\""))
+                return NULL;
+        return xprintf("/tags/list?n=%d&last=%s", PAGE, url_encode(tags->list[tags->n - 1], arena));
 }
 
-static int list_pages(struct source *s, struct arena *arena, struct tags *tags, struct err *err) {
+/* @page: where it is, then where the next one is; NULL: there is none. */
+static int list_page(struct source *s, char **page, struct arena *arena, struct tags *tags, struct err *err) {
         const struct endpoint *e = &s->endpoints[s->n_endpoints - 1];
-        bool more = true;
-        int r = 0;
+        _cleanup_(arena_freep) struct arena *own = arena_new(512 * 1024);
+        _cleanup_(freep) char *at = TAKE_PTR(*page);
+        struct http_request req = { .max_body = PAGE_BYTES_MAX };
+        struct http_response resp = { 0 };
+        size_t before = tags->n;
+        int r = source_request(s, e, at, &req, &resp, err);
 
-        while (r == 0 && more) {
-                struct http_request req = { .max_body = PAGE_BYTES_MAX };
-                struct http_response resp = { 0 };
-                const char *last =
-                        tags->n ? arena_printf(arena, "&last=%s", url_encode(tags->list[tags->n - 1], arena)) : "";
-                size_t before = tags->n;
-
-                r = source_request(s, e, arena_printf(arena, "/tags/list?n=%d%s", PAGE, last), &req, &resp, err);
-                if (r == 0 && resp.status != 200)
-                        r = source_status_error(&resp, arena, err);
-                if (r == 0)
-                        r = take_page(&resp, arena, tags, err);
-                more = r == 0 && tags->n > before && has_more(&resp);
-                /* One that brings the same again would go on for ever. */
-                if (more && before && str_eq(tags->list[tags->n - 1], tags->list[before - 1])) {
-                        tags->n = before;
-                        more = false;
-                }
-                http_response_done(&resp);
-        }
+        if (r == 0 && resp.status != 200)
+                r = source_status_error(&resp, own, err);
+        if (r == 0)
+                r = take_page(&resp, arena, tags, err);
+        /* One that brings the same again would go on for ever. */
+        if (r == 0 && before && tags->n > before && str_eq(tags->list[tags->n - 1], tags->list[before - 1]))
+                tags->n = before;
+        if (r == 0 && tags->n > before)
+                *page = next_page(&resp, *at == '/' ? source_url(s, e, at, own) : at, tags, own);
+        http_response_done(&resp);
         return r;
 }
 
 int source_list_tags(struct source *s, struct arena *arena, const char ***ret, struct err *err) {
         struct tags tags = { 0 };
-        int r = list_pages(s, arena, &tags, err);
+        char *page = xprintf("/tags/list?n=%d", PAGE);
+        int r = 0;
 
+        while (r == 0 && page)
+                r = list_page(s, &page, arena, &tags, err);
         if (r == 0) {
                 *ret = arena_array(arena, const char *, tags.n + 1);
                 for (size_t i = 0; i < tags.n; i++)

@@ -75,14 +75,16 @@ def test_tags_of_a_registry(daemon, images):
         assert done.returncode == 1 and word in done.stderr, done
 
 
-def test_tags_in_pages(daemon):
-    """As registries give them: at most as many as they like, and a Link while there are more."""
+@pytest.mark.parametrize('form', ['/v2/x/tags/list?n=10&last={last}', '/v2/x/tags/list?n=10&token={token}', 'http://inside.invalid/v2/x/tags/list?last={last}'],
+                         ids=['last', 'token', 'elsewhere'])
+def test_tags_in_pages(daemon, form):
+    """As registries give them: at most as many as they like, and a Link while there are more, to be taken as it is."""
     fake, names = Fake(), [f't{i:04}' for i in range(25)]
 
     def page(request):
         query = parse_qs(urlsplit(request.path).query)
-        first = names.index(query['last'][0]) + 1 if 'last' in query else 0
-        more = {'Link': f'</v2/x/tags/list?n=10&last={names[first + 9]}>; rel="next"'} if first + 10 < len(names) else {}
+        first = names.index(query['last'][0]) + 1 if 'last' in query else int(query.get('token', '0')[0])
+        more = {'Link': f'<{form}>; rel="next"'.format(last=names[first + 9], token=first + 10)} if first + 10 < len(names) else {}
         request.answer(200, json.dumps({'name': 'x', 'tags': names[first:first + 10]}), **more)
         return True
 
