@@ -134,12 +134,13 @@ static int take_entry(const json_t *entry, struct arena *arena, struct image_aut
         return !str_empty(ret->username) || !str_empty(ret->identity_token) || !str_empty(ret->registry_token);
 }
 
-/* Which helper keeps the credentials of @host; NULL: none, they are in the file. */
+/* Which helper keeps the credentials of @host; NULL: none, they are in the file. As with Docker, "" is none. */
 static const char *helper_of(json_t *file, const char *host) {
         json_t *helpers = json_object_get(file, "credHelpers");
         const char *key = find_key(helpers, host);
+        const char *name = json_string_value(key ? json_object_get(helpers, key) : json_object_get(file, "credsStore"));
 
-        return json_string_value(key ? json_object_get(helpers, key) : json_object_get(file, "credsStore"));
+        return str_empty(name) ? NULL : name;
 }
 
 static const char *server_of(const char *host) {

@@ -107,6 +107,14 @@ static void test_bad_files(void) {
 
                 assert(message && strstr(message, table[i][1]));
         }
+        /* As people write it to be rid of a helper. */
+        assert(str_eq(found((const char *const[]){ put("bad.json",
+                                                       "{\"credsStore\": \"\", \"credHelpers\": {\"a.example\": "
+                                                       "\"\"}, \"auths\": {" A("a.example", "aG9zdDox") "}}",
+                                                       0600),
+                                                   NULL },
+                            "a.example/x"),
+                      "host:1"));
         /* What is no mapping of texts says nothing. */
         assert(!found((const char *const[]){ put("bad.json", "{\"auths\": [1], \"credsStore\": 3}", 0600), NULL },
                       "a.example/x"));
