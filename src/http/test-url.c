@@ -42,6 +42,7 @@ static void test_loopback(void) {
         assert(url_host_is_loopback("localhost") && url_host_is_loopback("LOCALHOST:5000"));
         assert(url_host_is_loopback("127.0.0.1:5000") && url_host_is_loopback("127.9.9.9"));
         assert(url_host_is_loopback("[::1]:5000"));
+        assert(url_host_is_loopback("localhost/v2/a/blobs/sha256:1") && url_host_is_loopback("127.0.0.1/v2/"));
         assert(!url_host_is_loopback("localhost.example") && !url_host_is_loopback("127.0.0.1.example"));
         assert(!url_host_is_loopback("128.0.0.1") && !url_host_is_loopback("[::2]") && !url_host_is_loopback("[::1"));
         assert(!url_host_is_loopback(""));

@@ -146,7 +146,7 @@ bool url_host_is_loopback(const char *host) {
                 host++;
                 end = strchr(host, ']');
         } else {
-                end = strchrnul(host, ':');
+                end = host + strcspn(host, ":/");
         }
         if (!end || (size_t) (end - host) >= sizeof(name))
                 return false;

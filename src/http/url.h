@@ -28,5 +28,5 @@ const char *url_for_people(const char *url, struct arena *arena);
 /* @s percent-encoded for a query or a form. */
 const char *url_encode(const char *s, struct arena *arena);
 
-/* "host", "host:port", "[v6]:port": is the host of this machine only (localhost, 127.0.0.0/8, ::1)? */
+/* "host", "host:port", "[v6]:port", perhaps with a path: is it this machine only (localhost, 127.0.0.0/8, ::1)? */
 bool url_host_is_loopback(const char *host);
