@@ -393,6 +393,8 @@ static void set_transfer(CURL *c, const struct http *h, struct exchange *x, cons
         (void) curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
         (void) curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 0L);
         (void) curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
+        /* Else who gives up waits for the name servers none the less. The thread that asks them ends by itself. */
+        (void) curl_easy_setopt(c, CURLOPT_QUICK_EXIT, 1L);
         (void) curl_easy_setopt(c, CURLOPT_TCP_KEEPALIVE, 1L);
         (void) curl_easy_setopt(c, CURLOPT_BUFFERSIZE, (long) BUFFER_BYTES);
         (void) curl_easy_setopt(c, CURLOPT_USERAGENT, h->user_agent);

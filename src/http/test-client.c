@@ -5,8 +5,10 @@
 
 #include <arpa/inet.h>
 #include <assert.h>
+#include <netdb.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -310,6 +312,35 @@ static void test_stops(struct http *h) {
         (void) close(fd);
 }
 
+/* In libc's place: name servers that don't answer for a while. */
+static atomic_uint names_asked;
+
+int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **res)
+        __attribute__((visibility("default"))); /* libcurl's, too */
+
+int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **res) {
+        names_asked++;
+        (void) sleep(5);
+        return EAI_AGAIN;
+}
+
+static void test_slow_names(struct http *h) {
+        int fd = eventfd(1, EFD_CLOEXEC);
+        struct http_request req = { .url = "https://slow.invalid/", .cancel_fd = fd, .deadline_ns = UINT64_MAX };
+        struct http_response resp;
+        struct err err;
+        uint64_t began = clock_monotonic_ns();
+
+        assert(http_perform(h, &req, &resp, &err) == -ERR_CANCELLED);
+        http_response_done(&resp);
+        req.cancel_fd = -1;
+        req.deadline_ns = clock_monotonic_ns() + 200000000;
+        assert(http_perform(h, &req, &resp, &err) == -ERR_DEADLINE && names_asked == 2);
+        http_response_done(&resp);
+        assert(clock_monotonic_ns() - began < 4000000000);
+        (void) close(fd);
+}
+
 static void test_failures(struct http *h) {
         struct server s = { .answers = { "HTTP/1.1 400 Bad Request\r\n\r\n" } };
         struct http_request req = {
@@ -362,6 +393,7 @@ int main(void) {
         test_range(h);
         test_limits(h);
         test_stops(h);
+        test_slow_names(h);
         test_failures(h);
         h = http_free(h);
         test_stall();
