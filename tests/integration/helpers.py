@@ -2,6 +2,9 @@
 
 import contextlib
 import os
+import random
+import threading
+import time
 
 import grpc
 import pytest
@@ -21,6 +24,20 @@ def refused(*codes, words=()):
 
 CODE = grpc.StatusCode
 SNAPSHOTTER = os.environ.get('LXCRI_TEST_SNAPSHOTTER', 'overlay')
+CRASHES = int(os.environ.get('LXCRI_CRASHES', '8'))
+
+
+def kills(daemon, seed, within, action):
+    """For each turn: action(turn) in a thread of its own, kill -9 of the daemon up to `within` seconds later, and a new one is there."""
+    chance = random.Random(seed)
+    for turn in range(CRASHES):
+        thread = threading.Thread(target=action, args=(turn,))
+        thread.start()
+        time.sleep(chance.uniform(0, within))
+        daemon.runtime.kill()
+        thread.join()
+        daemon.start()
+        yield turn
 
 
 def overlay_alone(why):

@@ -2,21 +2,16 @@
 
 import json
 import os
-import random
-import threading
-import time
 
 import grpc
 import pytest
 
 import images as recipes
 from cri import CREATED, EXITED, RUNNING
-from helpers import CODE
+from helpers import CODE, kills
 from oci import Layer
 
 pytestmark = pytest.mark.ours
-
-ROUNDS = int(os.environ.get('LXCRI_CRASHES', '8'))
 
 
 def cli(daemon, *args, check=True):
@@ -194,17 +189,11 @@ def test_killed_at_any_moment(own_daemon, images):
     refs = [images.push(version(n, Cmd=['sh', '-c', 'echo $VERSION $(cat /v/which) $(cat /own); echo own >/own']), 'versions',
                         tag=str(n)) for n in (1, 2)]
     own_daemon.pull(*refs)
-    chance, runtime, seen = random.Random(7), own_daemon.runtime, set()
+    runtime, seen = own_daemon.runtime, set()
     with own_daemon.logged_pod() as pod:
         container = pod.run(refs[0])
         container.wait()
-        for turn in range(ROUNDS):
-            thread = threading.Thread(target=lambda ref=refs[(turn + 1) % 2]: cli(own_daemon, 'set-image', container.id, ref, check=False))
-            thread.start()
-            time.sleep(chance.uniform(0, 0.02))
-            runtime.kill()
-            thread.join()
-            own_daemon.start()
+        for _ in kills(own_daemon, 7, 0.02, lambda turn: cli(own_daemon, 'set-image', container.id, refs[(turn + 1) % 2], check=False)):
             container.cri = pod.cri = own_daemon.cri
             name = image_of(container)
             assert name in refs and container.status().state == EXITED

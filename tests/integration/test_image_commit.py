@@ -2,7 +2,6 @@
 
 import json
 import os
-import random
 import subprocess
 import tarfile
 import threading
@@ -13,11 +12,10 @@ import pytest
 import images as recipes
 from conftest import AS_PROXMOX
 from cri import EXITED, RUNNING, eventually
+from helpers import kills
 from oci import Layer, digest
 
 pytestmark = pytest.mark.ours
-
-ROUNDS = int(os.environ.get('LXCRI_CRASHES', '8'))
 NAME = 'localhost/committed:1'
 
 
@@ -299,18 +297,12 @@ def everything(runtime):
 
 def test_killed_at_any_moment(own_daemon, images):
     """An image that is whole, or nothing; and the container runs on."""
-    chance, runtime = random.Random(11), own_daemon.runtime
+    runtime = own_daemon.runtime
     with own_daemon.pod() as pod:
         container = pod.sh(images.ref('busybox'), 'dd if=/dev/urandom of=/big bs=64k count=32; echo x >/ready; i=0; while :; do i=$((i+1)); echo $i >/count; done')
         eventually(lambda: container.exec('test', '-f', '/ready').exit_code == 0)
         before = everything(runtime)
-        for _ in range(ROUNDS):
-            thread = threading.Thread(target=lambda: commit(own_daemon, container, NAME, check=False))
-            thread.start()
-            time.sleep(chance.uniform(0, 0.15))
-            runtime.kill()
-            thread.join()
-            own_daemon.start()
+        for _ in kills(own_daemon, 11, 0.15, lambda _: commit(own_daemon, container, NAME, check=False)):
             container.cri = pod.cri = own_daemon.cri
             count = container.sh('cat /count')
             eventually(lambda count=count: container.sh('cat /count') != count)

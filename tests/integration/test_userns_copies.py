@@ -2,23 +2,19 @@
 
 import json
 import os
-import random
-import threading
-import time
 
 import grpc
 import pytest
 
 import images as recipes
 from cri import eventually
-from helpers import CODE
+from helpers import CODE, kills
 from oci import Layer
 from test_image import NET_BIND
 from test_image_commit import NAME, commit, saved
 from test_userns import FIRST, LENGTH, OVERFLOW, idmapped, owner, userns_pod
 
 pytestmark = [pytest.mark.ours, pytest.mark.not_in_ct("its ids are Proxmox' choice")]
-ROUNDS = int(os.environ.get('LXCRI_CRASHES', '8'))
 BOTH = pytest.mark.parametrize('own_daemon', [{'config': 'idmap: chown\n'}, {'config': 'idmap: chown\nsnapshotter: plain\n'}],
                                indirect=True, ids=['own', 'plain'])
 
@@ -185,20 +181,14 @@ def test_killed_at_any_moment(own_daemon, images):
         many.file(f'many/{i}', 'x', uid=i % 1000, gid=7)
     ref = images.push(recipes.busybox(many), 'many')
     own_daemon.pull(ref)
-    chance, runtime = random.Random(5), own_daemon.runtime
+    runtime = own_daemon.runtime
     with userns_pod(own_daemon) as pod, own_daemon.pod() as plain:
-        for turn in range(ROUNDS):
-            def create():
-                try:
-                    pod.create(ref, ['sleep', '1000'])
-                except grpc.RpcError as e:
-                    print(e.details())
-            thread = threading.Thread(target=create)
-            thread.start()
-            time.sleep(chance.uniform(0, 0.15))
-            runtime.kill()
-            thread.join()
-            own_daemon.start()
+        def create(_):
+            try:
+                pod.create(ref, ['sleep', '1000'])
+            except grpc.RpcError as e:
+                print(e.details())
+        for turn in kills(own_daemon, 5, 0.15, create):
             pod.cri = plain.cri = own_daemon.cri
             known = {c.id for c in own_daemon.cri.ListContainers().containers}
             for name in os.listdir(f'{runtime.root}/snapshots'):
