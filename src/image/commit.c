@@ -8,27 +8,15 @@
 #include "image/derive.h"
 #include "image/images.h"
 #include "image/layer-pack.h"
+#include "image/read-progress.h"
 #include "image/snapshot.h"
 #include "image/tar-tree.h"
-
-enum { REPORT_MS = 100 };
 
 struct commit {
         const struct image_commit_args *args;
         struct layer_pack *pack;
-        uint64_t taken, reported_ns;
+        struct read_progress read;
 };
-
-/* Nobody knows how much there is to be read. */
-static void report(struct commit *c) {
-        const struct image_progress p = {
-                .digest = "changes", .total_bytes = c->taken, .done_bytes = c->taken, .state = LAYER_COPYING
-        };
-
-        c->reported_ns = clock_monotonic_ns();
-        if (c->args->progress)
-                c->args->progress(&p, 0, 1, c->args->userdata);
-}
 
 static int take_bytes(const void *data, size_t len, void *userdata, struct err *err) {
         struct commit *c = userdata;
@@ -38,9 +26,7 @@ static int take_bytes(const void *data, size_t len, void *userdata, struct err *
                 return err_set(err, ERR_CANCELLED, "cancelled");
         if (clock_monotonic_ns() >= c->args->deadline_ns)
                 return err_set(err, ERR_DEADLINE, "it takes too long");
-        c->taken += len;
-        if (clock_monotonic_ns() - c->reported_ns >= REPORT_MS * UINT64_C(1000000))
-                report(c);
+        read_progress_add(&c->read, len);
         return layer_pack_write(data, len, c->pack, err);
 }
 
@@ -70,6 +56,8 @@ static int read_changes(struct commit *c, int fd, struct packed_layer *ret, stru
                                             .userdata = c };
         int r = tar_tree(&args, err);
 
+        if (r == 0)
+                read_progress_tell(&c->read);
         if (r == 0 && c->args->was_read)
                 r = c->args->was_read(c->args->read_userdata, err);
         return r == 0 ? layer_pack_end(c->pack, ret, err) : r;
@@ -133,7 +121,8 @@ static int make_image(struct images *s, const struct image_commit_args *args, co
 
 int commit_run(struct images *s, const struct image_commit_args *args, const char *const *names, struct arena *arena,
                const char **ret_id, struct err *err) {
-        struct commit c = { .args = args };
+        struct commit c = { .args = args,
+                            .read = { .what = "changes", .progress = args->progress, .userdata = args->userdata } };
         struct packed_layer layer;
         const char *image = NULL;
         int r = layer_pack_new(images_pull_env(s)->content, args->zstd, &c.pack, err);

@@ -16,11 +16,12 @@
 #include "image/config-edit.h"
 #include "image/inflate.h"
 #include "image/layer-pack.h"
+#include "image/read-progress.h"
 #include "image/tar-tree.h"
 #include "image/tar-write.h"
 #include "image/trust.h"
 
-enum { BUFFER_BYTES = 256 * 1024, END_BYTES = 2 * TAR_BLOCK_BYTES, HELD_MAX = 3, REPORT_MS = 100 };
+enum { BUFFER_BYTES = 256 * 1024, END_BYTES = 2 * TAR_BLOCK_BYTES, HELD_MAX = 3 };
 
 struct import {
         const struct pull_env *env;
@@ -28,23 +29,13 @@ struct import {
         struct arena *arena;
         struct layer_pack *pack;
         struct inflate *inflate; /* NULL: not compressed, or a folder */
-        uint64_t taken, tar_bytes, max_bytes;
+        struct read_progress read;
+        uint64_t tar_bytes, max_bytes;
         size_t zeros; /* at the end of what came by now, up to END_BYTES */
         uint8_t *buffer, *plain;
-        uint64_t reported_ns;
         const char *held[HELD_MAX];
         size_t n_held;
 };
-
-static void report(struct import *m) {
-        const struct image_progress p = {
-                .digest = "rootfs", .total_bytes = m->taken, .done_bytes = m->taken, .state = LAYER_COPYING
-        };
-
-        m->reported_ns = clock_monotonic_ns();
-        if (m->args->progress)
-                m->args->progress(&p, 0, 1, m->args->userdata);
-}
 
 static void pass_on(const struct image_progress *p, size_t layer, size_t n_layers, void *userdata) {
         const struct import *m = userdata;
@@ -78,11 +69,8 @@ static int take_tar(const void *data, size_t len, void *userdata, struct err *er
         if (r < 0)
                 return r;
         m->tar_bytes += len;
-        if (!m->inflate)
-                m->taken = m->tar_bytes;
         count_zeros(m, data, len);
-        if (clock_monotonic_ns() - m->reported_ns >= REPORT_MS * UINT64_C(1000000))
-                report(m);
+        read_progress_add(&m->read, m->inflate ? 0 : len);
         return layer_pack_write(data, len, m->pack, err);
 }
 
@@ -91,7 +79,7 @@ static int take_compressed(struct import *m, const uint8_t *data, size_t len, st
         bool full;
         int r;
 
-        m->taken += len;
+        read_progress_add(&m->read, len);
         do {
                 struct inflate_out out = { m->plain, BUFFER_BYTES };
 
@@ -209,7 +197,7 @@ static int make_layer(struct import *m, struct packed_layer *ret, struct err *er
                 r = layer_pack_end(m->pack, ret, err);
         if (r < 0)
                 return r;
-        report(m);
+        read_progress_tell(&m->read);
         hold(m, ret->digest);
         return layer_pack_commit(m->pack, err);
 }
@@ -257,7 +245,11 @@ static int make_documents(struct import *m, const struct packed_layer *layer, co
 
 int import_run(const struct pull_env *env, const struct image_import_args *args, struct arena *arena,
                const char **ret_id, struct err *err) {
-        struct import m = { .env = env, .args = args, .arena = arena, .max_bytes = env->max_layer_bytes };
+        struct import m = { .env = env,
+                            .args = args,
+                            .arena = arena,
+                            .read = { .what = "rootfs", .progress = args->progress, .userdata = args->userdata },
+                            .max_bytes = env->max_layer_bytes };
         struct adopt_args adopt = {
                 .names = args->names, .cancel_fd = args->cancel_fd, .progress = pass_on, .userdata = &m
         };

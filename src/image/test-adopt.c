@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* An image from blobs that are here: it has its names and stays when the daemon starts anew; one whose parts don't fit
- * leaves nothing. */
+ * leaves nothing; who makes one of what is read is told how far it is. */
 #undef NDEBUG
 #include <assert.h>
 #include <dirent.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include "base/alloc.h"
+#include "base/cleanup.h"
 #include "base/str.h"
 #include "image/adopt.h"
 #include "image/images.h"
@@ -163,6 +167,80 @@ static void test_refusals(struct arena *arena) {
         stop();
 }
 
+/* --- how far it is ------------------------------------------------------------------------------------------------ */
+
+enum { FILE_BYTES = 3 << 20 };
+
+struct seen {
+        const char *what; /* what is read of somebody, told before the image's layers */
+        size_t n;
+        uint64_t bytes;
+        bool layers;
+};
+
+static void note(const struct image_progress *p, size_t layer, size_t n_layers, void *userdata) {
+        struct seen *seen = userdata;
+
+        assert(layer < n_layers);
+        if (!str_eq(p->digest, seen->what)) {
+                seen->layers = true;
+                return;
+        }
+        assert(!seen->layers && layer == 0 && n_layers == 1 && p->state == LAYER_COPYING);
+        assert(p->done_bytes == p->total_bytes && p->done_bytes >= seen->bytes);
+        seen->bytes = p->done_bytes;
+        seen->n++;
+}
+
+static void write_file(int folder) {
+        _cleanup_(fd_closep) int fd = openat(folder, "big", O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+        _cleanup_(freep) char *data = xcalloc(1, FILE_BYTES);
+
+        memset(data, 'x', FILE_BYTES);
+        assert(fd >= 0 && write(fd, data, FILE_BYTES) == FILE_BYTES);
+}
+
+/* In the end all of it has been told. */
+static void expect_all(const struct seen *seen, struct err *err, int r) {
+        if (r < 0)
+                fprintf(stderr, "%s: %s\n", seen->what, err->msg);
+        assert(r == 0 && seen->n >= 2 && seen->bytes > FILE_BYTES && seen->layers);
+}
+
+static void test_it_tells_how_far_it_is(struct arena *arena) {
+        const char *const *none = (const char *const[]){ NULL };
+        _cleanup_(fd_closep) int cancel = eventfd(0, EFD_CLOEXEC), fd = -1, folder = -1;
+        struct seen changes = { .what = "changes" }, files = { .what = "rootfs" };
+        const struct image_commit_args commit = { .snapshot = "it",
+                                                  .upper_fd = -1,
+                                                  .names = none,
+                                                  .created_by = "test",
+                                                  .cancel_fd = cancel,
+                                                  .deadline_ns = UINT64_MAX,
+                                                  .progress = note,
+                                                  .userdata = &changes };
+        struct image_import_args import = { .names = none, .cancel_fd = cancel, .progress = note, .userdata = &files };
+        const char *id;
+        char path[100];
+        struct err err;
+
+        start();
+        assert(adopt(put_image(arena, platform_host()->arch, NULL), "localhost/made:1", arena, &id, &err) == 0);
+        release();
+        assert(snapshot_create(images, "it", id, NULL, &err) == 0);
+        assert(snapshot_mount(images, "it", &(struct snapshot_args){ .userns_fd = -1 }, &fd, &err) == 0);
+        write_file(fd);
+        fd = fd_close(fd);
+        expect_all(&changes, &err, images_commit(images, &commit, arena, &id, &err));
+        assert(snapshot_remove(images, "it", &err) == 0);
+        snprintf(path, sizeof(path), "%s/folder", root);
+        assert(mkdir(path, 0755) == 0);
+        import.fd = folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        write_file(folder);
+        expect_all(&files, &err, images_import(images, &import, arena, &id, &err));
+        stop();
+}
+
 int main(void) {
         struct arena *arena;
 
@@ -170,6 +248,7 @@ int main(void) {
         arena = arena_new(PULL_ARENA_MAX);
         test_it_stays(arena);
         test_refusals(arena);
+        test_it_tells_how_far_it_is(arena);
         (void) arena_free(arena);
         kit_place_done(root);
         return 0;

@@ -171,6 +171,15 @@ def test_compression(daemon, image, tmp_path, made):
     daemon.runtime.cli('image', 'verify', NAME + '-zstd')
 
 
+def test_it_tells_how_far_it_is(daemon, image, made):
+    """What it has read by now, of nobody knows how much."""
+    with daemon.pod() as pod:
+        container = pod.sh(image, 'dd if=/dev/urandom of=/big bs=1M count=64; touch /ready; exec sleep 1000')
+        eventually(lambda: container.exec('test', '-f', '/ready').exit_code == 0)
+        done = daemon.runtime.cli('image', 'commit', container.id, NAME)
+    assert 'layer changes: copying, ' in done.stderr, done
+
+
 def test_what_is_not_in_it(daemon, images, tmp_path, made):
     """The pod's files, mounts and what is made for them, what is in volumes, sockets."""
     ref = images.push(recipes.busybox(Volumes={'/declared': {}}), 'commits')
