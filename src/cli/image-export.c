@@ -119,21 +119,17 @@ static char *half_made_name(const struct export *e) {
 }
 
 static int write_file(struct export *e, struct err *err) {
-        _cleanup_(freep) char *copy = xstrdup(e->out), *other = xstrdup(e->out);
-        _cleanup_(fd_closep) int folder = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        _cleanup_(new_file_done) struct new_file f = { 0 };
-        const char *name = basename(other);
-        int r;
+        _cleanup_(output_done) struct output out = OUTPUT_NONE;
+        int r = output_open(&out, e->out, err);
 
-        if (folder < 0)
-                return err_sys(err, errno, "open the folder of %.300s", e->out);
-        r = new_file_open(&f, folder, name, err);
+        if (r == 0 && !out.is_new && !e->format->to_stdout)
+                r = err_set(err, ERR_PRECONDITION, "%.300s is no file", e->out);
         if (r == 0) {
-                _cleanup_(freep) char *path = xprintf("/proc/%d/fd/%d", (int) getpid(), f.fd);
+                _cleanup_(freep) char *path = xprintf("/proc/%d/fd/%d", (int) getpid(), out.fd);
 
-                r = e->format->write(e, f.fd, path, err);
+                r = e->format->write(e, out.fd, path, err);
         }
-        return r == 0 ? new_file_keep(&f, folder, name, true, err) : r;
+        return r == 0 ? output_keep(&out, err) : r;
 }
 
 static int write_folder(struct export *e, const char *half_made, struct err *err) {

@@ -3,16 +3,17 @@
  * when it is complete, so nothing half is ever seen under it. */
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include "base/alloc.h"
+#include <unistd.h>
 #include "base/cleanup.h"
 #include "base/str.h"
 #include "cli/new-file.h"
 #include "cli/pull.h"
 #include "cli/verbs.h"
+
+enum { EMPTY_TRIES = 100, EMPTY_WAIT_MS = 20 };
 
 static const struct cli_option options[] = {
         { 'o', "file", "FILE", "where to, a folder with --format oci-dir (default: standard output)" },
@@ -21,85 +22,75 @@ static const struct cli_option options[] = {
         { 0 },
 };
 
-struct output {
-        const char *path; /* NULL: standard output */
-        int folder;       /* where the file is made; else -1 */
-        struct new_file file;
-        int fd;
-};
-
-static void output_done(struct output *o) {
-        if (o->path && !o->file.temporary)
-                (void) fd_close(o->fd);
-        new_file_done(&o->file);
-        (void) fd_close(o->folder);
-}
-
-static int open_file(struct output *o, struct err *err) {
-        _cleanup_(freep) char *copy = xstrdup(o->path), *other = xstrdup(o->path);
-        const char *folder = dirname(copy);
-        int r;
-
-        o->folder = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (o->folder < 0)
-                return err_sys(err, errno, "open folder %.300s", folder);
-        r = new_file_open(&o->file, o->folder, basename(other), err);
-        o->fd = o->file.fd;
-        return r < 0 ? err_wrap(err, "in %.300s", folder) : 0;
-}
-
-static int keep_file(struct output *o, struct err *err) {
-        _cleanup_(freep) char *other = xstrdup(o->path);
-
-        return o->file.temporary ? new_file_keep(&o->file, o->folder, basename(other), true, err) : 0;
-}
-
-static int open_folder(struct output *o, struct err *err) {
+/* @ret_made: it was not there. */
+static int open_folder(const char *path, int *ret, bool *ret_made, struct err *err) {
         _cleanup_(closedirp) DIR *d = NULL;
         const struct dirent *e;
 
-        if (mkdir(o->path, 0755) < 0 && errno != EEXIST)
-                return err_sys(err, errno, "create folder %.300s", o->path);
-        o->fd = open(o->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        d = o->fd < 0 ? NULL : opendir(o->path);
+        *ret_made = mkdir(path, 0755) == 0;
+        if (!*ret_made && errno != EEXIST)
+                return err_sys(err, errno, "create folder %.300s", path);
+        *ret = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        d = *ret < 0 ? NULL : opendir(path);
         if (!d)
-                return err_sys(err, errno, "open folder %.300s", o->path);
+                return err_sys(err, errno, "open folder %.300s", path);
         while ((e = readdir(d)))
                 if (!str_eq(e->d_name, ".") && !str_eq(e->d_name, ".."))
-                        return err_set(err, ERR_PRECONDITION, "folder %.300s is not empty", o->path);
+                        return err_set(err, ERR_PRECONDITION, "folder %.300s is not empty", path);
         return 0;
+}
+
+/* The daemon empties it; after an interruption it does not tell when it has. */
+static void remove_folder(const char *path) {
+        for (unsigned i = 0; rmdir(path) < 0 && errno == ENOTEMPTY && i < EMPTY_TRIES; i++)
+                (void) usleep(EMPTY_WAIT_MS * 1000);
+}
+
+static int save(struct cli *cli, const struct transfer *t, Proxmoxlxcri__V1__SaveImagesRequest *req, const char *path,
+                struct err *err) {
+        _cleanup_(output_done) struct output out = OUTPUT_NONE;
+        _cleanup_(fd_closep) int folder = -1;
+        struct transfer_result result;
+        bool made = false;
+        int r = 0;
+
+        req->descriptor = STDOUT_FILENO;
+        if (req->folder) {
+                r = open_folder(path, &folder, &made, err);
+                req->descriptor = folder;
+        } else if (path) {
+                r = output_open(&out, path, err);
+                req->descriptor = out.fd;
+        }
+        if (r < 0)
+                return r;
+        cli_catch_signals();
+        r = cli_transfer(cli, t, &result, err);
+        if (r < 0 && made)
+                remove_folder(path);
+        return r == 0 ? output_keep(&out, err) : r;
 }
 
 static int run(struct cli *cli, const struct cli_args *args) {
         Proxmoxlxcri__V1__SaveImagesRequest req = PROXMOXLXCRI__V1__SAVE_IMAGES_REQUEST__INIT;
         const char *file = args_value(args, "file"), *format = args_value(args, "format") ?: "oci-archive";
-        _cleanup_(output_done) struct output out = { .path = str_eq(file, "-") ? NULL : file,
-                                                     .folder = -1,
-                                                     .fd = STDOUT_FILENO };
+        const char *path = str_eq(file, "-") ? NULL : file;
         const struct transfer t = { .method = "/proxmoxlxcri.v1.Admin/SaveImages",
                                     .request = &req.base,
-                                    .name = out.path ?: args->rest[0],
+                                    .name = path ?: args->rest[0],
                                     .quiet = args_has(args, "quiet") };
-        struct transfer_result result;
         struct err err;
-        int r = 0;
 
         req.folder = str_eq(format, "oci-dir");
         req.docker = str_eq(format, "docker-archive");
         if (!req.folder && !req.docker && !str_eq(format, "oci-archive"))
                 return cli_usage(&verb_image_save, "--format is oci-archive, oci-dir or docker-archive, not \"%.64s\"",
                                  format);
-        if (!out.path && (req.folder || isatty(STDOUT_FILENO)))
+        if (!path && (req.folder || isatty(STDOUT_FILENO)))
                 return cli_usage(&verb_image_save, "where to? (-o)");
-        if (out.path)
-                r = req.folder ? open_folder(&out, &err) : open_file(&out, &err);
-        if (r < 0)
-                return cli_fail(&err);
         req.images = (char **) (uintptr_t) args->rest;
         req.n_images = args->n_rest;
-        req.descriptor = out.fd;
-        cli_catch_signals();
-        if (cli_transfer(cli, &t, &result, &err) < 0 || (out.path && keep_file(&out, &err) < 0))
+        if (save(cli, &t, &req, path, &err) < 0)
                 return cli_interrupted() ? 130 : cli_fail(&err);
         return EXIT_FINE;
 }

@@ -136,19 +136,6 @@ static const char *created_by(const struct image_edit_args *args, struct arena *
         return arena_strndup(arena, strbuf_str(&b), b.len);
 }
 
-/* The tag by which it was asked for, if it was by one. */
-static const char *tag_of(const char *ref, const struct image *image, struct arena *arena) {
-        struct err ignored;
-        struct ref parsed;
-
-        if (ref_parse(ref, arena, &parsed, &ignored) < 0)
-                return NULL;
-        for (const char **tag = image->repo_tags; *tag; tag++)
-                if (str_eq(*tag, ref_string(&parsed, arena)))
-                        return *tag;
-        return NULL;
-}
-
 int edit_run(const struct pull_env *env, const struct image_edit_args *args, struct arena *arena, const char **ret_id,
              struct err *err) {
         struct derive_args how = { .config = { .changes = args->changes,
@@ -165,7 +152,7 @@ int edit_run(const struct pull_env *env, const struct image_edit_args *args, str
         d.cancel_fd = args->cancel_fd;
         d.deadline_ns = args->deadline_ns;
         if (r == 0 && !how.names) {
-                tag[0] = tag_of(args->image, d.image, arena);
+                tag[0] = local_tag(d.image, args->image, arena);
                 how.names = tag;
         }
         if (r == 0)

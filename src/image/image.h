@@ -293,8 +293,8 @@ struct image_save_args {
         void (*progress)(const struct image_progress *p, size_t layer, size_t n_layers, void *userdata);
         void *userdata;
 };
-/* Byte for byte as they came: digests stay what they are; in Docker's archive ids, and layers uncompressed. What was
- * written is no layout when it fails. ERR_NOT_FOUND;
+/* Byte for byte as they came: digests stay what they are; in Docker's archive ids, and layers uncompressed. Each with
+ * the tags by which it was asked for; by id or digest, all. A folder is empty again when it fails. ERR_NOT_FOUND;
  * ERR_PRECONDITION: the bytes of a layer are not kept here, and no registry is known that has them. */
 _must_use_ int images_save(struct images *s, const struct image_save_args *args, struct err *err);
 /* One change of an image's config, in Buildah's words: "author", "arch", "os", "variant", "user", "workingdir",
@@ -372,7 +372,8 @@ _must_use_ int images_commit(struct images *s, const struct image_commit_args *a
 
 struct image_import_args {
         int fd; /* borrowed: a folder, or an archive of one (tar, perhaps with gzip or zstd) in a file or a pipe */
-        const char *const *exclude; /* paths in the folder to leave out, with all below; NULL-terminated, or NULL */
+        const char *const *exclude; /* paths in the folder to leave out, with all below; NULL-terminated, or NULL.
+                                       Of an archive nothing can be left out: ERR_INVALID */
         const char *const *names;   /* as people write them, NULL-terminated; they move here from other images */
         const struct image_change *changes; /* of an empty config */
         size_t n_changes;

@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/str.h"
+#include "image/ref.h"
 
 int local_manifest(struct content *c, const char *id, const char *const *blobs, struct arena *arena,
                    struct local_manifest *ret, struct err *err) {
@@ -20,4 +21,16 @@ int local_manifest(struct content *c, const char *id, const char *const *blobs, 
                 return 0;
         }
         return err_set(err, ERR_DATA_LOSS, "its manifest is missing or damaged: pull it again");
+}
+
+const char *local_tag(const struct image *image, const char *ref, struct arena *arena) {
+        struct err ignored;
+        struct ref parsed;
+
+        if (ref_parse(ref, arena, &parsed, &ignored) < 0)
+                return NULL;
+        for (const char **tag = image->repo_tags; *tag; tag++)
+                if (str_eq(*tag, ref_string(&parsed, arena)))
+                        return *tag;
+        return NULL;
 }

@@ -134,9 +134,9 @@ int save_docker_manifest(struct saver *s, struct err *err) {
                 for (size_t k = 0; k < image->local.manifest.n_layers; k++)
                         (void) json_array_append_new(layers,
                                                      json_string(save_docker_layer_name(s, image->diff_ids[k])));
-                (void) json_array_append_new(
-                        list, json_pack("{s:s s:o s:o}", "Config", save_docker_config_name(s, image->image->id),
-                                        "RepoTags", json_from_strings(image->image->repo_tags), "Layers", layers));
+                (void) json_array_append_new(list, json_pack("{s:s s:o s:o}", "Config",
+                                                             save_docker_config_name(s, image->image->id), "RepoTags",
+                                                             json_from_strings(image->names), "Layers", layers));
         }
         text = json_to_text(list, s->arena);
         return save_put_small(s, "manifest.json", text, strlen(text), err);

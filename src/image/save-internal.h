@@ -9,7 +9,9 @@
 enum { SAVE_BUFFER_BYTES = 256 * 1024 };
 
 struct saved {
+        const char *asked; /* first as */
         struct image *image;
+        const char **names; /* that it is saved with; NULL-terminated */
         const char **blobs; /* held: documents, then layers' */
         struct local_manifest local;
         const char **diff_ids; /* of its layers, for Docker's archive */
@@ -24,6 +26,7 @@ struct saver {
         size_t n_layers, layer; /* all of them, and the one on its way */
         uint64_t written;       /* into the archive */
         bool is_file;           /* where it goes, not a pipe */
+        bool own_blobs;         /* the folder's "blobs" is ours */
         struct map *done;       /* digests */
         uint8_t *buffer;
 

@@ -12,6 +12,8 @@
 #include <string.h>
 #include <sys/stat.h>
 #include "base/alloc.h"
+#include "base/fs.h"
+#include "base/log.h"
 #include "base/map.h"
 #include "base/str.h"
 #include "image/tar-write.h"
@@ -298,7 +300,7 @@ static int put_index(struct saver *s, struct err *err) {
         if (!o)
                 abort();
         for (size_t i = 0; i < s->n_images; i++) {
-                const char **names = s->images[i].image->repo_tags;
+                const char **names = s->images[i].names;
 
                 if (!*names)
                         add_to_index(s, list, &s->images[i], NULL);
@@ -314,15 +316,17 @@ static int put_all(struct saver *s, struct err *err) {
         static const uint8_t zeros[TAR_RECORD_BYTES];
         int r = 0;
 
-        if (s->args->format == IMAGE_SAVE_FOLDER &&
-            (mkdirat(s->args->fd, "blobs", 0755) < 0 || mkdirat(s->args->fd, "blobs/sha256", 0755) < 0))
-                return err_sys(err, errno, "create blobs/sha256");
+        if (s->args->format == IMAGE_SAVE_FOLDER) {
+                s->own_blobs = mkdirat(s->args->fd, "blobs", 0755) == 0;
+                if (!s->own_blobs || mkdirat(s->args->fd, "blobs/sha256", 0755) < 0)
+                        return err_sys(err, errno, "create blobs/sha256");
+        }
         if (s->args->format != IMAGE_SAVE_DOCKER)
                 r = save_put_small(s, "oci-layout", layout, strlen(layout), err);
         for (size_t i = 0; r == 0 && i < s->n_images; i++) {
                 r = put_image(s, &s->images[i], err);
                 if (r < 0)
-                        return err_wrap(err, "image %s", s->args->images[i]);
+                        return err_wrap(err, "image %s", s->images[i].asked);
         }
         if (r == 0)
                 r = s->args->format == IMAGE_SAVE_DOCKER ? save_docker_manifest(s, err) : put_index(s, err);
@@ -334,29 +338,83 @@ static int put_all(struct saver *s, struct err *err) {
         return r;
 }
 
+/* What half a layout has. It had an empty folder. */
+static void empty_folder(struct saver *s) {
+        static const char *const names[] = { "index.json", "oci-layout", "blobs" };
+        struct err err;
+
+        for (size_t i = 0; i < ELEMENTSOF(names); i++)
+                if (fs_remove_tree(s->args->fd, names[i], &err) < 0)
+                        log_warn("half of a saved image stays behind", "name", names[i], "error", err.msg, NULL);
+}
+
+/* --- which images ------------------------------------------------------------------------------------------------- */
+
+static struct saved *find(struct saver *s, const char *id) {
+        for (size_t i = 0; i < s->n_images; i++)
+                if (str_eq(s->images[i].image->id, id))
+                        return &s->images[i];
+        return NULL;
+}
+
+static void add_name(struct saved *image, const char *name) {
+        size_t n = 0;
+
+        for (; image->names[n]; n++)
+                if (str_eq(image->names[n], name))
+                        return;
+        image->names[n] = name;
+}
+
+/* With the tag by which it was asked for: who takes it elsewhere has others, perhaps of something else. By its id all
+ * of them are meant. */
+static void name_it(struct saver *s, struct saved *image, const char *asked) {
+        const char *tag = local_tag(image->image, asked, s->arena);
+
+        if (!image->names)
+                image->names = arena_array(s->arena, const char *, strv_len(image->image->repo_tags) + 1);
+        if (tag)
+                add_name(image, tag);
+        for (const char **name = image->image->repo_tags; !tag && *name; name++)
+                add_name(image, *name);
+}
+
+static int hold_one(struct saver *s, struct image *image, const char *asked, struct err *err) {
+        struct saved *saved = &s->images[s->n_images];
+        int r = records_hold_blobs(s->env->records, image->id, s->arena, &saved->blobs, err);
+
+        if (r < 0)
+                return r;
+        s->n_images++; /* it is let go of again */
+        saved->image = image;
+        saved->asked = asked;
+        name_it(s, saved, asked);
+        r = local_manifest(s->env->content, image->id, saved->blobs, s->arena, &saved->local, err);
+        s->n_layers += saved->local.manifest.n_layers;
+        return r < 0 ? err_wrap(err, "image %s", asked) : 0;
+}
+
 static int hold_all(struct saver *s, struct err *err) {
-        for (; s->args->images[s->n_images]; s->n_images++) {
-                struct saved *image = &s->images[s->n_images];
-                const char *name = s->args->images[s->n_images];
-                int r;
+        int r = 0;
+
+        for (const char *const *name = s->args->images; r == 0 && *name; name++) {
+                struct saved *before;
+                struct image *image;
 
                 if (s->n_images == SAVE_IMAGES_MAX)
                         return err_set(err, ERR_EXHAUSTED, "more than %d images at once", SAVE_IMAGES_MAX);
                 if (arena_used(s->arena) > SAVE_ARENA_MAX / 2)
                         return err_set(err, ERR_EXHAUSTED, "these are too many images with large manifests at once");
-                r = records_get(s->env->records, name, s->arena, &image->image, err);
-                if (r == 0)
-                        r = records_hold_blobs(s->env->records, image->image->id, s->arena, &image->blobs, err);
-                if (r < 0)
-                        return r;
-                r = local_manifest(s->env->content, image->image->id, image->blobs, s->arena, &image->local, err);
-                s->n_layers += image->local.manifest.n_layers;
-                if (r < 0) {
-                        s->n_images++;
-                        return err_wrap(err, "image %s", name);
-                }
+                r = records_get(s->env->records, *name, s->arena, &image, err);
+                before = r == 0 ? find(s, image->id) : NULL;
+                if (before)
+                        name_it(s, before, *name);
+                else if (r == 0)
+                        r = hold_one(s, image, *name, err);
         }
-        return s->n_images > 0 ? 0 : err_set(err, ERR_INVALID, "no image named");
+        if (r == 0 && s->n_images == 0)
+                r = err_set(err, ERR_INVALID, "no image named");
+        return r;
 }
 
 int save_run(const struct pull_env *env, const struct image_save_args *args, struct err *err) {
@@ -377,6 +435,8 @@ int save_run(const struct pull_env *env, const struct image_save_args *args, str
                 r = put_all(&s, err);
         if (args->format == IMAGE_SAVE_FOLDER)
                 (void) fd_close(s.fd);
+        if (r < 0 && s.own_blobs)
+                empty_folder(&s);
         for (size_t i = 0; i < s.n_images; i++)
                 for (const char *const *digest = s.images[i].blobs; *digest; digest++)
                         records_release_blob(env->records, *digest);

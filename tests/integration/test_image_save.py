@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 import subprocess
 import tarfile
 
@@ -12,7 +13,6 @@ from cri import eventually
 from oci import Layer, digest
 
 pytestmark = [pytest.mark.ours, pytest.mark.same_anywhere]
-
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_as_docker_saves_it(podman, daemon, images, tmp_path, clean):
     daemon.pull(ref, ref2)
     cli('image', 'tag', ref, 'saved.example/it:2')
     for name in ('a.tar', 'b.tar'):
-        cli('image', 'save', '-q', '--format', 'docker-archive', '-o', tmp_path / name, ref, ref2)
+        cli('image', 'save', '-q', '--format', 'docker-archive', '-o', tmp_path / name, ref, 'saved.example/it:2', ref2)
     assert (tmp_path / 'a.tar').read_bytes() == (tmp_path / 'b.tar').read_bytes()
     with tarfile.open(tmp_path / 'a.tar') as tar:
         found = {member.name: tar.extractfile(member).read() for member in tar}
@@ -99,19 +99,58 @@ def test_as_docker_saves_it(podman, daemon, images, tmp_path, clean):
     listing = json.loads(found.pop('manifest.json'))
     layers = {digest(layer.diff())[7:] + '.tar': layer.diff() for it in (recipe, other) for layer in it.layers}
     assert found == {**layers, **{it.id()[7:] + '.json': it.config for it in (recipe, other)}}
-    assert [(it['Config'], sorted(it['RepoTags'])) for it in listing] == [(recipe.id()[7:] + '.json', sorted([ref, 'saved.example/it:2'])), (other.id()[7:] + '.json', [ref2])]
+    assert [(it['Config'], it['RepoTags']) for it in listing] == [(recipe.id()[7:] + '.json', [ref, 'saved.example/it:2']), (other.id()[7:] + '.json', [ref2])]
     podman('load', '-q', '-i', tmp_path / 'a.tar')
     assert ['sha256:' + podman.inspect(it)['Id'] for it in (ref, 'saved.example/it:2', ref2)] == [recipe.id(), recipe.id(), other.id()]
     podman('rmi', '-f', ref, 'saved.example/it:2', ref2)
     cli('image', 'rm', ref, ref2)
     cli('image', 'load', '-q', '-i', tmp_path / 'a.tar')
-    cli('image', 'save', '-q', '--format', 'docker-archive', '-o', tmp_path / 'c.tar', ref, ref2)
+    cli('image', 'save', '-q', '--format', 'docker-archive', '-o', tmp_path / 'c.tar', ref, 'saved.example/it:2', ref2)
     assert (tmp_path / 'c.tar').read_bytes() == (tmp_path / 'a.tar').read_bytes()
     cli('image', 'save', '-q', '--format', 'docker-archive', '-o', tmp_path / 'd.tar', ref)
     cli('image', 'rm', ref, ref2)
     subprocess.run(['skopeo', 'copy', '-q', '--insecure-policy', f'docker-archive:{tmp_path}/d.tar:{ref}', f'oci:{tmp_path}/copy:x'], check=True)
     subprocess.run(['umoci', 'unpack', '--image', f'{tmp_path}/copy:x', tmp_path / 'bundle'], check=True, capture_output=True)
     assert (tmp_path / 'bundle/rootfs/dockers').read_text(encoding='ascii') == 'dockers\n'
+
+
+def test_names(daemon, image, tmp_path, clean):
+    """Those that were asked for, once each; by its id all: who loads it may have the others for something else."""
+    ref, recipe = image
+    daemon.runtime.cli('image', 'tag', ref, 'saved.example/it:2', 'saved.example/it')
+
+    def saved(*args):
+        daemon.runtime.cli('image', 'save', '-q', '-o', tmp_path / 'a.tar', *args)
+        with tarfile.open(tmp_path / 'a.tar') as tar:
+            entries = json.load(tar.extractfile('index.json'))['manifests']
+        assert {it['digest'] for it in entries} == {recipe.digest()}
+        return [it['annotations']['org.opencontainers.image.ref.name'] for it in entries]
+    assert saved(ref) == [ref] and saved('saved.example/it') == ['saved.example/it:latest']
+    assert digest_of(f'oci-archive:{tmp_path}/a.tar') == recipe.digest(), 'one, as skopeo wants it'
+    assert saved(ref, 'saved.example/it:2', recipe.id(), ref) == [ref, *sorted(['saved.example/it:2', 'saved.example/it:latest'])]
+    assert sorted(saved(recipe.id())) == sorted([ref, 'saved.example/it:2', 'saved.example/it:latest'])
+
+
+def test_into_what_is_no_file(daemon, image, tmp_path, clean):
+    """A pipe, a device: they are written to and stay what they are. What a link leads to gets the archive."""
+    ref, _ = image
+    save = lambda *args, **more: daemon.runtime.cli('image', 'save', '-q', '-o', *args, ref, **more)
+    save(tmp_path / 'a.tar')
+    wanted = (tmp_path / 'a.tar').read_bytes()
+    os.mkfifo(tmp_path / 'fifo')
+    with open(tmp_path / 'out', 'w+b') as out, subprocess.Popen(['cat', tmp_path / 'fifo'], stdout=out) as reader:
+        save(tmp_path / 'fifo')
+        assert reader.wait(60) == 0 and (tmp_path / 'out').read_bytes() == wanted
+    os.mknod(tmp_path / 'null', stat.S_IFCHR | 0o600, os.makedev(1, 3))
+    save(tmp_path / 'null')
+    os.symlink('there', tmp_path / 'link')
+    (tmp_path / 'there').write_text('old', encoding='ascii')
+    save(tmp_path / 'link')
+    assert (tmp_path / 'there').read_bytes() == wanted
+    kinds = {name: stat.S_IFMT(os.lstat(tmp_path / name).st_mode) for name in os.listdir(tmp_path)}
+    assert kinds == {'a.tar': stat.S_IFREG, 'out': stat.S_IFREG, 'there': stat.S_IFREG, 'link': stat.S_IFLNK, 'fifo': stat.S_IFIFO, 'null': stat.S_IFCHR}
+    done = save(tmp_path, check=False)
+    assert done.returncode == 1 and 'is a folder' in done.stderr, done
 
 
 def test_two_images_through_a_pipe(daemon, image, busybox, tmp_path, clean):
@@ -162,10 +201,11 @@ def test_a_damaged_layer_is_told(own_daemon, images, tmp_path):
         data[-1] ^= 1
         f.seek(0)
         f.write(data)
-    for format_ in ('oci-archive', 'docker-archive'):
-        done = own_daemon.runtime.cli('image', 'save', '-q', '--format', format_, '-o', tmp_path / 'a.tar', ref, check=False)
+    os.mkdir(tmp_path / 'empty')
+    for format_, name in (('oci-archive', 'a.tar'), ('docker-archive', 'a.tar'), ('oci-dir', 'folder'), ('oci-dir', 'empty')):
+        done = own_daemon.runtime.cli('image', 'save', '-q', '--format', format_, '-o', tmp_path / name, ref, check=False)
         assert done.returncode == 1 and 'damaged' in done.stderr and layer['digest'] in done.stderr, done
-    assert os.listdir(tmp_path) == []
+    assert os.listdir(tmp_path) == ['empty'] and os.listdir(tmp_path / 'empty') == []
 
 
 def test_a_killed_daemon_leaves_nothing(own_daemon, images, tmp_path):
