@@ -234,6 +234,7 @@ static void fill(struct tree *t, const struct stat *st, struct tar_entry *e) {
                 .gid = m ? tree_xattrs_map_id(m->gids, m->n_gids, st->st_gid) : st->st_gid,
                 .mtime = st->st_mtim.tv_sec,
                 .mtime_ns = (uint32_t) st->st_mtim.tv_nsec,
+                .acls_as_text = t->args->kind == TAR_TREE_PLAIN, /* layers have them in one form */
         };
 }
 

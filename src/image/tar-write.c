@@ -2,9 +2,13 @@
 #include "image/tar-write.h"
 
 #include <assert.h>
+#include <endian.h>
 #include <inttypes.h>
+#include <linux/posix_acl.h>
+#include <linux/posix_acl_xattr.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include "base/cleanup.h"
 #include "base/str.h"
 #include "image/unpack-pax.h"
@@ -105,12 +109,43 @@ static void put_time(struct strbuf *out, int64_t seconds, uint32_t ns) {
         put_record(out, "mtime", text, strlen(text));
 }
 
+/* "user::rw-,user:7:r--,group::r--,mask::r--,other::---": what star has invented, and GNU tar and bsdtar take, too. */
+static void put_acl(struct strbuf *out, const char *key, const struct tar_xattr *acl) {
+        static const char *const names[] = { "user", "user", "group", "group", "mask", "other" };
+        _cleanup_strbuf_ struct strbuf text = STRBUF(TAR_MAX_PAX);
+        struct posix_acl_xattr_entry e;
+
+        for (size_t at = sizeof(struct posix_acl_xattr_header); at + sizeof(e) <= acl->len; at += sizeof(e)) {
+                unsigned tag, may;
+                int bit;
+
+                memcpy(&e, (const char *) acl->value + at, sizeof(e));
+                tag = le16toh(e.e_tag);
+                may = le16toh(e.e_perm);
+                bit = ffs((int) tag) - 1;
+                if (bit < 0 || (size_t) bit >= ELEMENTSOF(names) || tag != 1U << bit)
+                        return; /* no word for it: the attribute has it */
+                strbuf_printf(&text, "%s%s:", text.len ? "," : "", names[bit]);
+                if (tag & (ACL_USER | ACL_GROUP))
+                        strbuf_printf(&text, "%" PRIu32, le32toh(e.e_id));
+                strbuf_printf(&text, ":%c%c%c", may & ACL_READ ? 'r' : '-', may & ACL_WRITE ? 'w' : '-',
+                              may & ACL_EXECUTE ? 'x' : '-');
+        }
+        put_record(out, key, strbuf_str(&text), text.len);
+}
+
 static void put_xattrs(struct strbuf *out, const struct tar_entry *e) {
         char key[300];
 
         for (size_t i = 0; i < e->n_xattrs; i++) {
-                (void) snprintf(key, sizeof(key), "SCHILY.xattr.%s", e->xattrs[i].name); /* name: at most 255 */
-                put_record(out, key, e->xattrs[i].value, e->xattrs[i].len);
+                const struct tar_xattr *x = &e->xattrs[i];
+
+                if (e->acls_as_text && str_eq(x->name, "system.posix_acl_access"))
+                        put_acl(out, "SCHILY.acl.access", x);
+                if (e->acls_as_text && str_eq(x->name, "system.posix_acl_default"))
+                        put_acl(out, "SCHILY.acl.default", x);
+                (void) snprintf(key, sizeof(key), "SCHILY.xattr.%s", x->name); /* name: at most 255 */
+                put_record(out, key, x->value, x->len);
         }
 }
 

@@ -252,6 +252,46 @@ static void test_replace(void) {
         fd_close(fd);
 }
 
+/* Of root, of user 7, of group 8 and others. */
+static const unsigned char acl[] = { 2,  0, 0, 0, 1,   0,   6,   0,   255, 255, 255, 255, 2,   0,   6,   0,  7, 0,
+                                     0,  0, 4, 0, 4,   0,   255, 255, 255, 255, 8,   0,   4,   0,   8,   0,  0, 0,
+                                     16, 0, 6, 0, 255, 255, 255, 255, 32,  0,   4,   0,   255, 255, 255, 255 };
+
+/* How long it is, -1 and ENODATA: has none. */
+static ssize_t xattr_of(int fd, const char *name, const char *attribute) {
+        char path[128];
+
+        snprintf(path, sizeof(path), "/proc/self/fd/%d/%s", fd, name);
+        return lgetxattr(path, attribute, NULL, 0);
+}
+
+/* In a folder with a default ACL: what has none in the archive has none. */
+static void test_inherited_acls(void) {
+        static const char *const names[] = { "d/file", "d/folder", "d/folder/file", "d/fifo" };
+        static const mode_t modes[] = { 0640, 0750, 0604, 0620 };
+        int fd;
+
+        kit_pax(&pax, "SCHILY.xattr.system.posix_acl_default", acl, sizeof(acl));
+        kit_pax_end(&tar, &pax);
+        KIT_DIR(&tar, .name = "d", .mode = 0755);
+        KIT_ADD(&tar, .type = '0', .name = names[0], .mode = modes[0], .data = "x");
+        KIT_DIR(&tar, .name = names[1], .mode = modes[1]);
+        KIT_ADD(&tar, .type = '0', .name = names[2], .mode = modes[2], .data = "x");
+        KIT_ADD(&tar, .type = '6', .name = names[3], .mode = modes[3]);
+        kit_pax(&pax, "SCHILY.xattr.system.posix_acl_access", acl, sizeof(acl));
+        kit_pax_end(&tar, &pax);
+        KIT_ADD(&tar, .type = '0', .name = "d/own", .mode = 0664, .data = "x");
+        fd = unpack();
+        assert(xattr_of(fd, "d", "system.posix_acl_default") == (ssize_t) sizeof(acl));
+        assert(xattr_of(fd, "d/own", "system.posix_acl_access") == (ssize_t) sizeof(acl));
+        for (size_t i = 0; i < ELEMENTSOF(names); i++) {
+                assert((kit_stat(fd, names[i]).st_mode & 07777) == modes[i]);
+                assert(xattr_of(fd, names[i], "system.posix_acl_access") < 0 && errno == ENODATA);
+                assert(xattr_of(fd, names[i], "system.posix_acl_default") < 0 && errno == ENODATA);
+        }
+        fd_close(fd);
+}
+
 static void test_limits(void) {
         char value[70000];
 
@@ -430,6 +470,7 @@ int main(void) {
         test_names();
         test_escapes();
         test_replace();
+        test_inherited_acls();
         test_limits();
         test_bombs();
         test_compression();

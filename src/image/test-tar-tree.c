@@ -262,6 +262,36 @@ static void test_round_trips(const char *place) {
         assert(stat(file, &a) == 0 && a.st_size == (off_t) 300 << 20 && a.st_blocks < 1000);
 }
 
+/* By those who take ACLs in tar's own form alone, as Proxmox VE does of a template; and what has none gets none of its
+ * folder's. */
+static void test_acls(const char *place) {
+        _cleanup_strbuf_ struct strbuf tar = STRBUF(0), layer = STRBUF(0);
+        char acl[] = "\2\0\0\0\1\0\6\0\377\377\377\377\2\0\4\0\350\3\0\0\4\0\4\0\377\377\377\377\10\0\7\0\7\0\0\0"
+                     "\20\0\7\0\377\377\377\377\40\0\0\0\377\377\377\377",
+             from[100], to[100], file[100];
+        const char *const gnu[] = { "tar", "--numeric-owner", "--acls", "-xpf", file, "-C", to, NULL };
+        _cleanup_(fd_closep) int dir = -1;
+
+        (void) snprintf(from, sizeof(from), "%s/acls", place);
+        (void) snprintf(file, sizeof(file), "%s/tar", place);
+        (void) snprintf(to, sizeof(to), "%s/acls-by-tar", place);
+        assert(mkdir(from, 0755) == 0 && (dir = open_folder(from)) >= 0 && mkdirat(dir, "folder", 0770) == 0);
+        make_file(dir, "folder/none", "", 0, 0640);
+        make_file(dir, "folder/own", "", 0, 0640);
+        assert(mkdirat(dir, "folder/none-either", 0700) == 0);
+        for (const char *const *name = (const char *const[]){ "folder", "folder/own", NULL }; *name; name++)
+                set_attr(dir, *name, "system.posix_acl_access", acl, sizeof(acl) - 1);
+        set_attr(dir, "folder", "system.posix_acl_default", acl, sizeof(acl) - 1);
+        PACK(from, &tar, .kind = TAR_TREE_PLAIN);
+        unpack_by(gnu, &tar, file, to);
+        expect_same(from, to);
+        PACK(from, &layer, .kind = TAR_TREE_LAYER);
+        assert(!memmem(layer.data, layer.len, "SCHILY.acl", 10));
+        (void) snprintf(to, sizeof(to), "%s/acls-by-us", place);
+        unpack_ours(&layer, to);
+        expect_same(from, to);
+}
+
 /* bsdtar writes holes as zeros, rounds times before 1970 in its own way, loses attributes that are empty, and takes
  * ACLs in its own form alone. */
 static bool not_for_bsdtar(const char *path, void *userdata) {
@@ -490,6 +520,7 @@ int main(void) {
         skipped = STRBUF(1 << 20);
         kit_tmpfs(place, "200m");
         test_round_trips(place);
+        test_acls(place);
         test_bsdtar(place);
         test_upper(place);
         test_owners_and_left_out(place);

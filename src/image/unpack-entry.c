@@ -31,7 +31,19 @@ static int set_xattr(int fd, const char *name, const struct tar_xattr *x) {
         return lsetxattr(path, x->name, x->value, x->len, 0);
 }
 
+/* What its folder's default ACL made of it: it has the ACLs that the archive says. */
+static void drop_inherited(int fd, const char *name) {
+        static const char *const inherited[] = { "system.posix_acl_access", "system.posix_acl_default" };
+        char path[320];
+
+        (void) snprintf(path, sizeof(path), "/proc/self/fd/%d/%s", fd, name ?: "");
+        for (size_t i = 0; i < ELEMENTSOF(inherited); i++) /* most have none, symlinks can't */
+                (void) (name ? lremovexattr(path, inherited[i]) : fremovexattr(fd, inherited[i]));
+}
+
 int unpack_set_xattrs(struct unpack *u, int fd, const char *name, const struct tar_entry *e, struct err *err) {
+        if (u->default_acls)
+                drop_inherited(fd, name);
         for (size_t i = 0; i < e->n_xattrs; i++) {
                 const struct tar_xattr *x = &e->xattrs[i];
 

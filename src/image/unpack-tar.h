@@ -40,6 +40,7 @@ struct tar_entry {
         uint32_t major, minor;
         const struct tar_xattr *xattrs;
         size_t n_xattrs;
+        bool acls_as_text; /* when it is written: also in the form that `tar --acls` takes */
 };
 
 /* Returned non-zero values stop the reading and are returned by tar_write(). What an entry points to lives until end().
