@@ -54,6 +54,11 @@ static const char **shell_words(struct image_changes *c, const char *line) {
         return arena_memdup(c->arena, words, sizeof(words));
 }
 
+/* Does a backslash take the meaning from the next character, or stand for itself? */
+static bool is_escape(char quote, char next) {
+        return next && quote != '\'' && (quote != '"' || strchr("\"\\$`", next));
+}
+
 /* One word of a line as a shell would read it, without variables; the line from it on is @at. False: a quote is open.
  */
 static bool take_word(const char **at, struct strbuf *word) {
@@ -67,7 +72,7 @@ static bool take_word(const char **at, struct strbuf *word) {
                 } else if (!quote && (ch == '"' || ch == '\'')) {
                         quote = ch;
                 } else {
-                        if (ch == '\\' && quote != '\'' && (*at)[1])
+                        if (ch == '\\' && is_escape(quote, (*at)[1]))
                                 ch = *++*at;
                         strbuf_putc(word, ch);
                 }
