@@ -171,6 +171,20 @@ static int unmount(struct images *s, const struct record *rec, struct arena *are
         return forget(s, rec, arena, err);
 }
 
+/* A path is that which was asked for, or where it is by now, which lists tell. */
+static int is_meant(const struct record *rec, const char *what, const struct image *image, struct arena *arena,
+                    bool *ret, struct err *err) {
+        _cleanup_(freep) char *place = NULL;
+        int r = 0;
+
+        *ret = !what || str_eq(image ? image->id : what, image ? rec->image_id : rec->path);
+        if (!*ret && !image) {
+                r = find_mount(rec, arena, &place, err);
+                *ret = str_eq(what, place);
+        }
+        return r;
+}
+
 int images_unmount(struct images *s, const char *what, size_t *ret_n, struct err *err) {
         _cleanup_(arena_freep) struct arena *arena = arena_new(ARENA_BYTES);
         struct image *image = NULL;
@@ -186,7 +200,10 @@ int images_unmount(struct images *s, const char *what, size_t *ret_n, struct err
         (void) pthread_mutex_lock(&changing);
         r = list_records(s, arena, &l, err);
         for (size_t i = 0; r == 0 && i < l.n; i++) {
-                if (what && !str_eq(image ? image->id : what, image ? l.list[i].image_id : l.list[i].path))
+                bool meant;
+
+                r = is_meant(&l.list[i], what, image, arena, &meant, err);
+                if (r < 0 || !meant)
                         continue;
                 r = unmount(s, &l.list[i], arena, err);
                 if (r == 0)

@@ -59,6 +59,20 @@ def test_writable_at_a_path(daemon, image, tmp_path, clean):
     assert mounts(daemon) == [] and os.listdir(one) == os.listdir(two) == []
 
 
+def test_a_folder_that_was_renamed(daemon, image, tmp_path, clean):
+    """It is unmounted by the path that the list has now, and by the one that it was mounted at."""
+    for last in ('new', 'old'):
+        (tmp_path / 'old/at').mkdir(parents=True)
+        daemon.runtime.cli('image', 'mount', image, tmp_path / 'old/at')
+        os.rename(tmp_path / 'old', tmp_path / 'new')
+        assert [m['path'] for m in mounts(daemon)] == [str(tmp_path / 'new/at')]
+        daemon.runtime.cli('image', 'unmount', tmp_path / last / 'at')
+        assert mounts(daemon) == [] and os.listdir(tmp_path / 'new/at') == []
+        os.rename(tmp_path / 'new', tmp_path / 'gone')
+        os.rmdir(tmp_path / 'gone/at')
+        os.rmdir(tmp_path / 'gone')
+
+
 def test_its_layers_stay_when_the_image_goes(daemon, image, clean):
     path = daemon.runtime.cli('image', 'mount', image).stdout.strip()
     daemon.runtime.cli('image', 'rm', image)
