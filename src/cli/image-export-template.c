@@ -19,6 +19,7 @@
 #include "image/tar-tree.h"
 #include "image/tar-write.h"
 #include "init/app.h"
+#include "pod/signals.h"
 
 enum { OS_RELEASE_MAX = 64 * 1024, CONFIG_VALUES_MAX = 100000, INIT_MAX = 4 << 20 };
 
@@ -113,18 +114,6 @@ static size_t put_strings(struct strbuf *b, const json_t *list) {
         return json_array_size(list);
 }
 
-static int stop_signal_of(const char *name) {
-        const char *bare = str_after(name, "SIG") ?: name;
-        uint64_t n;
-
-        if (str_to_u64(bare, &n) && n > 0 && n < NSIG)
-                return (int) n;
-        for (int i = 1; i < NSIG; i++)
-                if (str_eq(sigabbrev_np(i), bare))
-                        return i;
-        return SIGTERM;
-}
-
 static const char *text_of(const json_t *config, const char *name) {
         return json_string_value(json_object_get(config, name)) ?: "";
 }
@@ -135,7 +124,7 @@ static int describe_app(struct export *e, struct strbuf *ret, struct err *err) {
         _cleanup_(json_unrefp) json_t *info = NULL;
         const json_t *config, *entrypoint, *cmd;
         char number[24];
-        int r = find_image(e->cli, e->image, true, &res, err);
+        int stop, r = find_image(e->cli, e->image, true, &res, err);
 
         if (r == 0 && (!res || res->n_info == 0))
                 r = err_set(err, ERR_ABORTED, "the image is gone");
@@ -155,7 +144,8 @@ static int describe_app(struct export *e, struct strbuf *ret, struct err *err) {
         put_string(ret, APP_MARK);
         put_string(ret, text_of(config, "User"));
         put_string(ret, text_of(config, "WorkingDir"));
-        (void) snprintf(number, sizeof(number), "%d", stop_signal_of(text_of(config, "StopSignal")));
+        stop = signal_from_name(text_of(config, "StopSignal"));
+        (void) snprintf(number, sizeof(number), "%d", stop > 0 ? stop : SIGTERM);
         put_string(ret, number);
         (void) snprintf(number, sizeof(number), "%zu", json_array_size(entrypoint) + json_array_size(cmd));
         put_string(ret, number);
@@ -170,22 +160,31 @@ static int read_init(struct export *e, char **ret, size_t *ret_len, struct err *
         return fs_read_file(AT_FDCWD, program_path("proxmox-lxcri-init", e->cli->arena), INIT_MAX, ret, ret_len, err);
 }
 
+/* As the kernel has it, which e->path need not be: $TMPDIR may lead through links. */
+static bool path_of(int fd, char *ret, size_t size) {
+        char link[40];
+        ssize_t n;
+
+        (void) snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+        n = readlink(link, ret, size - 1);
+        if (n >= 0)
+                ret[n] = '\0';
+        return n >= 0;
+}
+
 /* Where /sbin leads to: in most images it is a link. */
 static int resolve_sbin(const struct export *e, char *ret, size_t size, struct err *err) {
         _cleanup_(fd_closep) int fd = fs_open_in_root(e->root_fd, "/sbin", O_PATH | O_DIRECTORY, 0);
-        char link[40], path[4096];
-        size_t root = strlen(e->path);
-        ssize_t n;
+        char path[4096], root_path[4096];
+        size_t root;
 
         (void) snprintf(ret, size, "./sbin");
         if (fd == -ENOENT)
                 return 0;
-        (void) snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-        n = fd < 0 ? -1 : readlink(link, path, sizeof(path) - 1);
-        if (n < 0)
+        if (fd < 0 || !path_of(fd, path, sizeof(path)) || !path_of(e->root_fd, root_path, sizeof(root_path)))
                 return err_set(err, ERR_PRECONDITION, "its /sbin is no folder");
-        path[n] = '\0';
-        if (strncmp(path, e->path, root) != 0 || path[root] != '/')
+        root = strlen(root_path);
+        if (strncmp(path, root_path, root) != 0 || path[root] != '/')
                 return err_set(err, ERR_INTERNAL, "its /sbin leads to %.300s", path);
         (void) snprintf(ret, size, ".%s", path + root);
         return 0;
