@@ -20,7 +20,7 @@
 #include "cli/pull.h"
 #include "cli/verbs.h"
 
-enum { MAGIC_BYTES = 2048, NAMES_MAX = 256 };
+enum { MAGIC_BYTES = 2048, EXCLUDE_MAX = 256 };
 
 static const struct cli_option options[] = {
         { 'c', "change", "INSTRUCTION",
@@ -41,7 +41,7 @@ struct source {
         char *folder; /* a file system is mounted there, in our own namespace */
         pid_t child;  /* which writes into fd; 0: none */
         const char *program;
-        const char *exclude[NAMES_MAX];
+        const char *exclude[EXCLUDE_MAX]; /* what they ask for, and one of ours */
         size_t n_exclude;
 };
 
@@ -216,22 +216,39 @@ static int remove_image(struct cli *cli, const char *id) {
                         &runtime__v1__remove_image_response__descriptor, CLI_TIMEOUT_MS, &res, &ignored);
 }
 
+static int name_image(struct cli *cli, const char *id, char *name, struct err *err) {
+        Proxmoxlxcri__V1__TagImageRequest req = PROXMOXLXCRI__V1__TAG_IMAGE_REQUEST__INIT;
+        Proxmoxlxcri__V1__TagImageResponse *res;
+
+        req.image = (char *) (uintptr_t) id;
+        req.names = &name;
+        req.n_names = 1;
+        return cli_call(cli, "/proxmoxlxcri.v1.Admin/TagImage", &req.base,
+                        &proxmoxlxcri__v1__tag_image_response__descriptor, CLI_TIMEOUT_MS, &res, err);
+}
+
+/* That all has come is known to us alone where a program decompresses: only then is a name taken from another image. */
 static int import(struct cli *cli, struct source *s, Proxmoxlxcri__V1__ImportImageRequest *req, bool quiet,
                   struct transfer_result *ret, struct err *err) {
         const struct transfer t = {
                 .method = "/proxmoxlxcri.v1.Admin/ImportImage", .request = &req->base, .name = s->name, .quiet = quiet
         };
+        char *name = req->n_names > 0 ? req->names[0] : NULL;
         int r = open_source(s, err);
 
         if (r < 0)
                 return r;
+        if (s->child > 0)
+                req->n_names = 0;
         req->descriptor = s->fd;
         req->exclude = (char **) (uintptr_t) s->exclude;
         req->n_exclude = s->n_exclude;
         r = cli_transfer(cli, &t, ret, err);
-        if (r < 0)
+        if (r < 0 || s->child == 0)
                 return r;
         r = end_source(s, err);
+        if (r == 0 && name)
+                r = name_image(cli, ret->image_id, name, err);
         if (r < 0)
                 (void) remove_image(cli, ret->image_id);
         return r;
@@ -252,8 +269,11 @@ static int run(struct cli *cli, const struct cli_args *args) {
                         return cli_usage(&verb_image_from_rootfs, "%s", err.msg);
         if (changes_of_options(changes, args, &err) < 0 || changes_zstd(args, &req.zstd, &err) < 0)
                 return cli_usage(&verb_image_from_rootfs, "%s", err.msg);
-        for (size_t it = 0; s.n_exclude < NAMES_MAX - 1 && (text = args_next(args, "exclude", &it));)
-                s.exclude[s.n_exclude++] = text + strspn(text, "/");
+        for (size_t it = 0; (text = args_next(args, "exclude", &it));) {
+                if (s.n_exclude == EXCLUDE_MAX - 1)
+                        return cli_usage(&verb_image_from_rootfs, "more than %d paths to leave out", EXCLUDE_MAX - 1);
+                s.exclude[s.n_exclude++] = text;
+        }
         req.names = names;
         req.n_names = args->n_rest - 1;
         req.changes = changes->list;

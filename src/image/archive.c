@@ -43,31 +43,6 @@ static int check_cancelled(const struct archive *a, struct err *err) {
         return poll(&p, 1, 0) > 0 ? err_set(err, ERR_CANCELLED, "cancelled") : 0;
 }
 
-/* --- what it is --------------------------------------------------------------------------------------------------- */
-
-/* @ret NULL: it can be read here. */
-static enum inflate_kind kind_of(const uint8_t *magic, size_t len, const char **ret_foreign) {
-        static const uint8_t gzip[] = { 0x1f, 0x8b }, zstd[] = { 0x28, 0xb5, 0x2f, 0xfd },
-                             xz[] = { 0xfd, '7', 'z', 'X', 'Z', 0 }, bzip2[] = { 'B', 'Z', 'h' };
-
-        *ret_foreign = NULL;
-        if (len >= sizeof(gzip) && memcmp(magic, gzip, sizeof(gzip)) == 0)
-                return INFLATE_GZIP;
-        if (len >= sizeof(zstd) && memcmp(magic, zstd, sizeof(zstd)) == 0)
-                return INFLATE_ZSTD;
-        if (len >= sizeof(xz) && memcmp(magic, xz, sizeof(xz)) == 0)
-                *ret_foreign = "xz";
-        if (len >= sizeof(bzip2) && memcmp(magic, bzip2, sizeof(bzip2)) == 0)
-                *ret_foreign = "bzip2";
-        return INFLATE_NONE;
-}
-
-static int refuse_foreign(const char *foreign, struct err *err) {
-        return err_set(err, ERR_UNIMPLEMENTED,
-                       "it is compressed with %s; gzip and zstd are taken: decompress it first (%s -dc FILE | ...)",
-                       foreign, foreign);
-}
-
 /* --- writing it out ----------------------------------------------------------------------------------------------- */
 
 struct spool {
@@ -135,9 +110,9 @@ static int spool_all(struct spool *s, struct err *err) {
         }
         if (r < 0)
                 return r;
-        s->inflate = inflate_new(kind_of(s->in, len, &foreign));
+        s->inflate = inflate_new(inflate_kind_of_data(s->in, len, &foreign));
         if (foreign)
-                return refuse_foreign(foreign, err);
+                return inflate_refuse_foreign(foreign, err);
         while (r == 0 && len) {
                 r = inflate_some(s, len, err);
                 if (r == 0)
@@ -275,9 +250,9 @@ static int open_file(struct archive *a, const struct archive_args *args, const s
                 n = pread(args->fd, magic, sizeof(magic), start);
                 if (n < 0)
                         return err_sys(err, errno, "read the archive");
-                if (kind_of(magic, (size_t) n, &foreign) == INFLATE_NONE) {
+                if (inflate_kind_of_data(magic, (size_t) n, &foreign) == INFLATE_NONE) {
                         if (foreign)
-                                return refuse_foreign(foreign, err);
+                                return inflate_refuse_foreign(foreign, err);
                         a->fd = args->fd;
                         a->start = (uint64_t) start;
                         a->end = (uint64_t) st->st_size;
@@ -417,6 +392,6 @@ int archive_compression(const struct archive_file *f, enum inflate_kind *ret, st
 
         if (r < 0)
                 return r;
-        *ret = kind_of(magic, len, &foreign);
-        return foreign ? refuse_foreign(foreign, err) : 0;
+        *ret = inflate_kind_of_data(magic, len, &foreign);
+        return foreign ? inflate_refuse_foreign(foreign, err) : 0;
 }

@@ -20,6 +20,7 @@
 #include "image/tar-tree.h"
 #include "image/tar-write.h"
 #include "image/trust.h"
+#include "image/unpack-path.h"
 
 enum { BUFFER_BYTES = 256 * 1024, END_BYTES = 2 * TAR_BLOCK_BYTES, HELD_MAX = 3 };
 
@@ -31,6 +32,7 @@ struct import {
         struct inflate *inflate; /* NULL: not compressed, or a folder */
         struct read_progress read;
         uint64_t tar_bytes, max_bytes;
+        const char **exclude;
         size_t zeros; /* at the end of what came by now, up to END_BYTES */
         uint8_t *buffer, *plain;
         const char *held[HELD_MAX];
@@ -123,21 +125,16 @@ static int fill_buffer(struct import *m, size_t *ret_n, struct err *err) {
         return r;
 }
 
-static enum inflate_kind kind_of(const uint8_t *data, size_t len) {
-        static const uint8_t gzip[] = { 0x1f, 0x8b }, zstd[] = { 0x28, 0xb5, 0x2f, 0xfd };
-
-        if (len >= sizeof(gzip) && memcmp(data, gzip, sizeof(gzip)) == 0)
-                return INFLATE_GZIP;
-        return len >= sizeof(zstd) && memcmp(data, zstd, sizeof(zstd)) == 0 ? INFLATE_ZSTD : INFLATE_NONE;
-}
-
 static int take_archive(struct import *m, struct err *err) {
         enum inflate_kind kind;
+        const char *foreign;
         int end, r = 0;
         size_t n;
 
         end = fill_buffer(m, &n, err);
-        kind = kind_of(m->buffer, n);
+        kind = inflate_kind_of_data(m->buffer, n, &foreign);
+        if (end >= 0 && foreign)
+                return inflate_refuse_foreign(foreign, err);
         if (kind != INFLATE_NONE)
                 m->inflate = inflate_new(kind);
         while (end >= 0 && r == 0 && n > 0) {
@@ -158,10 +155,29 @@ static int take_archive(struct import *m, struct err *err) {
 static bool is_excluded(const char *path, void *userdata) {
         const struct import *m = userdata;
 
-        for (const char *const *one = m->args->exclude; one && *one; one++)
+        for (const char **one = m->exclude; *one; one++)
                 if (str_eq(path, *one))
                         return true;
         return false;
+}
+
+/* As they are met: "/a/./b/" is "a/b". */
+static int clean_excluded(struct import *m, struct err *err) {
+        const char *const *from = m->args->exclude;
+        int r = 0;
+
+        m->exclude = arena_array(m->arena, const char *, from ? strv_len(from) + 1 : 1);
+        for (size_t i = 0; r == 0 && from && from[i]; i++) {
+                char path[UNPACK_PATH_SIZE];
+
+                r = unpack_path_clean(from[i], path, err);
+                if (r == 0 && !*path)
+                        r = err_set(err, ERR_INVALID, "nothing would be left");
+                if (r < 0)
+                        return err_wrap(err, "leave out \"%.200s\"", from[i]);
+                m->exclude[i] = arena_strdup(m->arena, path);
+        }
+        return r;
 }
 
 static void tell_skipped(const char *path, const char *why, void *userdata) {
@@ -187,10 +203,14 @@ static void hold(struct import *m, const char *digest) {
 
 static int make_layer(struct import *m, struct packed_layer *ret, struct err *err) {
         struct stat st;
-        int r = layer_pack_new(m->env->content, m->args->zstd, &m->pack, err);
+        int r = clean_excluded(m, err);
 
         if (r == 0 && fstat(m->args->fd, &st) < 0)
                 r = err_sys(err, errno, "look at it");
+        if (r == 0 && !S_ISDIR(st.st_mode) && m->exclude[0])
+                r = err_set(err, ERR_INVALID, "files can be left out of a folder, not of an archive");
+        if (r == 0)
+                r = layer_pack_new(m->env->content, m->args->zstd, &m->pack, err);
         if (r == 0)
                 r = S_ISDIR(st.st_mode) ? take_folder(m, err) : take_archive(m, err);
         if (r == 0)

@@ -46,6 +46,30 @@ bool inflate_kind_of(const char *media_type, enum inflate_kind *ret) {
         return false;
 }
 
+enum inflate_kind inflate_kind_of_data(const uint8_t *data, size_t len, const char **ret_foreign) {
+        static const uint8_t gzip[] = { 0x1f, 0x8b }, zstd[] = { 0x28, 0xb5, 0x2f, 0xfd },
+                             skippable[] = { 0x2a, 0x4d, 0x18 }, /* behind 0x50 to 0x5f; pzstd begins with one */
+                xz[] = { 0xfd, '7', 'z', 'X', 'Z', 0 }, bzip2[] = { 'B', 'Z', 'h' };
+
+        *ret_foreign = NULL;
+        if (len >= sizeof(gzip) && memcmp(data, gzip, sizeof(gzip)) == 0)
+                return INFLATE_GZIP;
+        if (len >= sizeof(zstd) && (memcmp(data, zstd, sizeof(zstd)) == 0 ||
+                                    (data[0] >> 4 == 5 && memcmp(data + 1, skippable, sizeof(skippable)) == 0)))
+                return INFLATE_ZSTD;
+        if (len >= sizeof(xz) && memcmp(data, xz, sizeof(xz)) == 0)
+                *ret_foreign = "xz";
+        if (len >= sizeof(bzip2) && memcmp(data, bzip2, sizeof(bzip2)) == 0)
+                *ret_foreign = "bzip2";
+        return INFLATE_NONE;
+}
+
+int inflate_refuse_foreign(const char *foreign, struct err *err) {
+        return err_set(err, ERR_UNIMPLEMENTED,
+                       "it is compressed with %s; gzip and zstd are taken: decompress it first (%s -dc FILE | ...)",
+                       foreign, foreign);
+}
+
 struct inflate *inflate_new(enum inflate_kind kind) {
         struct inflate *z = xnew(struct inflate);
 

@@ -16,6 +16,11 @@ struct inflate;
 
 /* The compression that a layer's media type names. False when it is no layer's. */
 _must_use_ bool inflate_kind_of(const char *media_type, enum inflate_kind *ret);
+/* The compression of data that begins like this; @ret_foreign: the program for one that can't be read here, else NULL.
+ */
+enum inflate_kind inflate_kind_of_data(const uint8_t *data, size_t len, const char **ret_foreign);
+/* ERR_UNIMPLEMENTED: it is compressed with that one. */
+int inflate_refuse_foreign(const char *foreign, struct err *err);
 
 struct inflate *inflate_new(enum inflate_kind kind);
 struct inflate *inflate_free(struct inflate *z); /* NULL ok */

@@ -20,6 +20,8 @@ pytestmark = [pytest.mark.ours, pytest.mark.same_anywhere]
 
 NAME = 'made.example/it:1'
 CAPS = bytes.fromhex('0100000200200000000000000000000000000000').decode()
+ACL = bytes.fromhex('02000000' '01000600ffffffff' '0200040007000000' '04000400ffffffff' '10000600ffffffff' '20000000ffffffff').decode(
+    errors='surrogateescape')  # user::rw-,user:7:r--,group::r--,mask::rw-,other::---
 SECONDS = 1234567890
 
 
@@ -54,6 +56,8 @@ def rich(nanoseconds=True):
     low = (Layer().dir('etc').file('etc/os-release', 'ID=debian\n').file('etc/gone', 'x').dir('dev')
            .dir('a', mode=0o1777, uid=5, gid=6).file('a/suid', 'text', mode=0o4755, uid=4000000, gid=3)
            .file('a/caps', 'cap', mode=0o755, xattrs={'security.capability': CAPS, 'trusted.note': 'n\0te'})
+           .file('a/acl', 'acl', mode=0o660, xattrs={'system.posix_acl_access': ACL})
+           .dir('a/default', mode=0o750, xattrs={'system.posix_acl_default': ACL}).file('a/default/none', 'n', mode=0o640)
            .hardlink('a/zlink', 'a/suid').symlink('a/symlink', '../nowhere').device('a/null', 'c', 1, 3).fifo('a/fifo')
            .file('a/' + 'n' * 200, 'long').file('a/umläut', 'utf').file('a/big', random.Random(1).randbytes(2500000))
            .file('a/old', 'o', mtime=SECONDS + (0.5 if nanoseconds else 0)))
@@ -104,6 +108,11 @@ def layer_of(daemon, image, tmp_path):
     return [one['digest'] for one in manifest['layers']], read(manifest['config']['digest'])
 
 
+def without_acls(found):
+    return {name: [*what[:4], {a: v for a, v in what[4].items() if not a.startswith('system.posix_acl')}, *what[5:]]
+            for name, what in found.items()}
+
+
 def whole_seconds(found):
     return {name: [*what[:3], what[3] // 10**9, *what[4:]] for name, what in found.items()}
 
@@ -129,11 +138,14 @@ def test_round_trip(daemon, rich_image, made, mounted, tmp_path, form):
     ours, theirs = tree(mounted(rich_image)), tree(mounted(first))
     if form in ('ext4', 'squashfs'): # what they can't hold, or what makes them doesn't
         ours, theirs = whole_seconds(ours), whole_seconds(theirs)
+    if form == 'squashfs':
+        ours = without_acls(ours)
     if form == 'ext4':
         ours['.'][3] = theirs['.'][3] # mkfs.ext4 keeps that of no root folder
     if form == 'proxmox-template': # ours, since the image has no init
         assert {name for name in theirs if name not in ours} == {'sbin', 'sbin/init', 'etc/proxmox-lxcri-app'}
         theirs = {name: what for name, what in theirs.items() if name in ours}
+    assert form == 'squashfs' or 'system.posix_acl_access' in theirs['a/acl'][4] and theirs['a/default/none'][4] == {}
     assert theirs == ours and 'etc/gone' not in ours and len(ours) > 15
 
 
@@ -209,6 +221,62 @@ def test_refused(daemon, rich_image, tmp_path, clean):
     assert sorted(os.listdir(tmp_path)) == ['folder', 'text'] and os.listdir(tmp_path / 'folder') == ['.wh.name']
 
 
+def test_into_what_is_no_file(daemon, rich_image, tmp_path, clean):
+    """An archive goes into a pipe; a disk image does not, and the pipe stays one."""
+    os.mkfifo(tmp_path / 'fifo')
+    with open(tmp_path / 'out', 'w+b') as out, subprocess.Popen(['timeout', '60', 'cat', tmp_path / 'fifo'], stdout=out) as reader:
+        daemon.runtime.cli('image', 'export', '--format', 'tar', '-o', tmp_path / 'fifo', rich_image)
+        assert reader.wait(60) == 0
+    with tarfile.open(tmp_path / 'out') as tar:
+        assert 'a/suid' in tar.getnames()
+    with subprocess.Popen(['timeout', '60', 'cat', tmp_path / 'fifo'], stdout=subprocess.DEVNULL):
+        refused(daemon, 'export', '--format', 'squashfs', '-o', tmp_path / 'fifo', rich_image, words=['no file'])
+    assert stat.S_ISFIFO(os.lstat(tmp_path / 'fifo').st_mode) and sorted(os.listdir(tmp_path)) == ['fifo', 'out']
+    refused(daemon, 'export', '--format', 'tar', '-o', tmp_path, rich_image, words=['is a folder'])
+
+
+def test_left_out(daemon, made, mounted, tmp_path):
+    """However the path is written. Nothing is left out of archives, which is said."""
+    for name in ('keep', 'cache/deep', 'proc/1', 'a/b/c'):
+        (tmp_path / 'in' / name).mkdir(parents=True)
+    excluded = [word for path in ('cache/', '/proc//', './a/./b') for word in ('--exclude', path)]
+    assert set(tree(mounted(made(tmp_path / 'in', NAME, *excluded)))) == {'.', 'keep', 'a'}
+    subprocess.run(['tar', '-C', tmp_path / 'in', '-cf', tmp_path / 'a.tar', '.'], check=True)
+    refused(daemon, 'from-rootfs', tmp_path / 'a.tar', 'made.example/no:1', '--exclude', 'cache', words=['archive'])
+    for path in ('/', '../a', ''):
+        refused(daemon, 'from-rootfs', tmp_path / 'in', 'made.example/no:1', '--exclude', path, words=['leave out'])
+
+
+def test_a_damaged_end_takes_no_name(daemon, made, tmp_path):
+    """All that tar wants has come when xz finds that something is missing: the image that has the name keeps it."""
+    (tmp_path / 'in').mkdir()
+    (tmp_path / 'in/file').write_text('x')
+    first = made(tmp_path / 'in', NAME)
+    subprocess.run(['tar', '-C', tmp_path / 'in', '-cJf', tmp_path / 'a.tar.xz', '.'], check=True)
+    whole = (tmp_path / 'a.tar.xz').read_bytes()
+    (tmp_path / 'cut').write_bytes(whole[:-12])
+    refused(daemon, 'from-rootfs', '-q', tmp_path / 'cut', NAME, words=['xz failed'])
+    listed = lambda: json.loads(daemon.runtime.cli('image', 'inspect', NAME, '-o', 'json').stdout)
+    assert first in json.dumps(listed())
+    second = made(tmp_path / 'a.tar.xz', NAME)
+    assert second in json.dumps(listed()) and first not in json.dumps(listed())
+    with open(tmp_path / 'a.tar.xz', 'rb') as f:
+        refused_ = daemon.runtime.cli('image', 'from-rootfs', '-', NAME, stdin=f, check=False)
+    assert refused_.returncode == 1 and 'xz -dc' in refused_.stderr, refused_
+
+
+def test_skippable_frames(daemon, made, tmp_path):
+    """With one of these pzstd begins."""
+    (tmp_path / 'in').mkdir()
+    (tmp_path / 'in/file').write_text('x')
+    packed = subprocess.run(f'tar -C {tmp_path}/in -c . | zstd -q', shell=True, check=True, capture_output=True).stdout
+    (tmp_path / 'a.tar.zst').write_bytes(bytes.fromhex('502a4d18 04000000 01020304') + packed)
+    (tmp_path / 'b.tar.zst').write_bytes(packed)
+    made(tmp_path / 'a.tar.zst', NAME)
+    made(tmp_path / 'b.tar.zst', NAME + '-plain')
+    assert layer_of(daemon, NAME, tmp_path)[0] == layer_of(daemon, NAME + '-plain', tmp_path)[0]
+
+
 @pytest.mark.parametrize('form, how', [('tar', signal.SIGINT), ('tar', signal.SIGKILL), ('rootfs-dir', signal.SIGKILL)])
 def test_killed(daemon, images, tmp_path, form, how, clean):
     """Neither a mount nor half of anything stays."""
@@ -250,12 +318,14 @@ def test_full_disk(daemon, rich_image, tmp_path, clean):
         subprocess.run(['umount', tmp_path], check=True)
 
 
-def test_template_starts_what_the_image_says(daemon, images, tmp_path, clean):
+@pytest.mark.parametrize('stop, number', [('SIGUSR1', signal.SIGUSR1), ('SIGRTMIN+3', 37)])
+def test_template_starts_what_the_image_says(daemon, images, tmp_path, clean, stop, number):
     """An image without an init gets ours: user, folder, environment and stop signal are the image's."""
-    script = 'exec >/work/said 2>&1; id -u; id -g; pwd; echo $WORD; trap "echo bye; exit 7" USR1; echo ready; while :; do sleep 0.05; done'
+    script = ('exec >/work/said 2>&1; id -u; id -g; pwd; echo $WORD; '
+              f'trap "echo bye; exit 7" {int(number)}; echo ready; while :; do sleep 0.05; done')
     ref = images.push(Image([recipes.busybox_layer(), Layer().dir('work', uid=7).file('etc/group', 'crew:x:9:\n')],
                             {'Entrypoint': ['/bin/sh', '-c'], 'Cmd': [script], 'User': '7:crew', 'WorkingDir': '/work',
-                             'Env': ['WORD=two words', 'PATH=/bin'], 'StopSignal': 'SIGUSR1'}), 'convert-app')
+                             'Env': ['WORD=two words', 'PATH=/bin'], 'StopSignal': stop}), 'convert-app')
     daemon.pull(ref)
     out = daemon.runtime.cli('image', 'export', '--format', 'proxmox-template', '-o', tmp_path, ref)
     assert 'unmanaged' in out.stderr
@@ -281,6 +351,22 @@ def test_template_starts_what_the_image_says(daemon, images, tmp_path, clean):
     daemon.runtime.cli('image', 'rm', ref)
 
 
+def test_wherever_temporary_files_are(daemon, images, tmp_path, clean):
+    """The image's /sbin is found however $TMPDIR is written."""
+    ref = images.push(Image([Layer().dir('usr').dir('usr/sbin').symlink('sbin', 'usr/sbin')], {'Cmd': ['/x']}), 'convert-sbin')
+    daemon.pull(ref)
+    (tmp_path / 'real').mkdir()
+    os.symlink('real', tmp_path / 'link')
+    for where in ('link', 'real/'):
+        out = tmp_path / 'out'
+        done = daemon.runtime.cli('image', 'export', '--format', 'proxmox-template', '-o', out, ref,
+                                  env={**os.environ, 'TMPDIR': f'{tmp_path}/{where}'}, check=False)
+        assert done.returncode == 0, done
+        assert './usr/sbin/init' in subprocess.run(['tar', '-tf', out], check=True, capture_output=True, text=True).stdout.split()
+    assert os.listdir(tmp_path / 'real') == []
+    daemon.runtime.cli('image', 'rm', ref)
+
+
 def test_template_for_proxmox(daemon, rich_image, tmp_path, clean):
     """Called as Proxmox VE wants it, with names that it can leave out."""
     out = daemon.runtime.cli('image', 'export', '--format', 'proxmox-template', '-o', tmp_path, rich_image).stdout.strip()
@@ -292,8 +378,11 @@ def test_template_for_proxmox(daemon, rich_image, tmp_path, clean):
         names = archive.getnames()
     assert './etc/os-release' in names and all(one == '.' or one.startswith('./') for one in names)
     (tmp_path / 'to').mkdir()
-    subprocess.run(['tar', 'xpf', out, '--numeric-owner', '--skip-old-files', '--anchored', '--exclude', './dev/*', '-C',
+    subprocess.run(['tar', 'xpf', out, '--numeric-owner', '--acls', '--xattrs', '--xattrs-include=user.*',
+                    '--xattrs-include=security.capability', '--skip-old-files', '--anchored', '--exclude', './dev/*', '-C',
                     tmp_path / 'to'], check=True)
+    acl = os.getxattr(tmp_path / 'to/a/acl', 'system.posix_acl_access')
+    assert acl == ACL.encode(errors='surrogateescape') and os.getxattr(tmp_path / 'to/a/caps', 'security.capability') == CAPS.encode()
     os.unlink(tmp_path / 'plain.tar')
 
 

@@ -138,7 +138,7 @@ def test_into_what_is_no_file(daemon, image, tmp_path, clean):
     save(tmp_path / 'a.tar')
     wanted = (tmp_path / 'a.tar').read_bytes()
     os.mkfifo(tmp_path / 'fifo')
-    with open(tmp_path / 'out', 'w+b') as out, subprocess.Popen(['cat', tmp_path / 'fifo'], stdout=out) as reader:
+    with open(tmp_path / 'out', 'w+b') as out, subprocess.Popen(['timeout', '60', 'cat', tmp_path / 'fifo'], stdout=out) as reader:
         save(tmp_path / 'fifo')
         assert reader.wait(60) == 0 and (tmp_path / 'out').read_bytes() == wanted
     os.mknod(tmp_path / 'null', stat.S_IFCHR | 0o600, os.makedev(1, 3))
