@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "base/alloc.h"
@@ -48,18 +49,39 @@ static int measure(struct export *e, uint64_t *ret_inodes, struct err *err) {
         return r;
 }
 
+/* mkfs.ext4 takes what is in the root folder, and makes that one itself. */
+static int set_root(const struct stat *root, const char *path, struct err *err) {
+        char mode[64], mtime[64];
+        const char *const requests[] = { mode, mtime };
+        int r = 0;
+
+        (void) snprintf(mode, sizeof(mode), "set_inode_field <2> mode 0%o", root->st_mode);
+        (void) snprintf(mtime, sizeof(mtime), "set_inode_field <2> mtime @%jd", (intmax_t) root->st_mtim.tv_sec);
+        for (size_t i = 0; r == 0 && i < ELEMENTSOF(requests); i++)
+                r = export_run_program((const char *const[]){ "debugfs", "-w", "-R", requests[i], path, NULL },
+                                       "e2fsprogs", err);
+        return r;
+}
+
 int export_ext4(struct export *e, int fd, const char *path, struct err *err) {
-        char inodes_text[24];
-        const char *const argv[] = { "mkfs.ext4", "-q", "-F", "-m", "1", "-N", inodes_text, "-d", e->path, path, NULL };
+        char inodes_text[24], owner[64];
+        const char *const argv[] = { "mkfs.ext4", "-q",  "-F", "-m",    "1",  "-N", inodes_text,
+                                     "-E",        owner, "-d", e->path, path, NULL };
+        struct stat root;
         uint64_t inodes;
         int r = measure(e, &inodes, err);
 
         if (r < 0)
                 return r;
+        if (fstat(e->root_fd, &root) < 0)
+                return err_sys(err, errno, "look at the image's root");
+        (void) snprintf(owner, sizeof(owner), "root_owner=%u:%u", root.st_uid, root.st_gid);
         (void) snprintf(inodes_text, sizeof(inodes_text), "%" PRIu64, inodes + inodes / 8 + INODES_SPARE);
         if (ftruncate(fd, (off_t) ((e->size_bytes + MIB - 1) / MIB * MIB)) < 0)
                 return err_sys(err, errno, "make a file of %" PRIu64 " bytes", e->size_bytes);
         r = export_run_program(argv, "e2fsprogs", err);
+        if (r == 0)
+                return set_root(&root, path, err);
         return r == -ERR_INTERNAL && strstr(err->msg, "allocate")
                        ? err_wrap(err, "perhaps it does not fit into %" PRIu64 " MiB (--size)", e->size_bytes / MIB)
                        : r;
