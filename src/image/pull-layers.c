@@ -24,7 +24,8 @@ struct job {
         size_t number;
         enum job_state state; /* guarded by all->lock */
         bool claimed, resumed;
-        bool kept; /* what came is there as a blob, too */
+        bool kept;           /* what came is there as a blob, too */
+        uint64_t given_back; /* bytes of such a blob that was in the way; what came later may have taken that room */
         struct layer_sink *sink;
         struct content_writer *blob; /* NULL: it is not kept */
         uint64_t done_bytes, reported_ns;
@@ -69,6 +70,7 @@ static void keep_bytes(struct job *j, const void *data, size_t len) {
         log_warn("a layer's blob is not kept", "error", err.msg, NULL);
         j->blob = content_writer_free(j->blob, false);
         j->kept = false;
+        j->given_back = j->done_bytes;
 }
 
 static int unpack_bytes(struct job *j, const void *data, size_t len, struct err *err) {
@@ -141,6 +143,7 @@ static int download(struct job *j, bool no_mirrors, bool resume, struct err *err
                         log_debug("a layer's blob is not kept", "error", not_kept.msg, NULL);
         }
         j->kept = j->blob != NULL;
+        j->given_back = 0;
         j->resumed = sink.have > 0;
         if (r == 0 && j->resumed)
                 r = unpack_file(j, content_writer_fd(j->blob), sink.have, err);
@@ -333,6 +336,8 @@ static void sum_up(struct jobs *all) {
                 const struct job *j = &all->list[i];
 
                 all->kept_bytes += j->kept ? j->done_bytes : 0;
+                if (2 * j->given_back > j->done_bytes)
+                        all->kept_bytes += 2 * j->given_back - j->done_bytes;
                 if (!records_layer_is_done(all->env->records, j->layer->chain_id))
                         all->left_bytes += j->layer->blob->size - MIN_OF(j->done_bytes, j->layer->blob->size);
         }
