@@ -84,6 +84,34 @@ void str_from_bytes(uint64_t bytes, char *out, size_t out_size) {
                 (void) snprintf(out, out_size, "%.1f %s", v, units[u]);
 }
 
+/* How many bytes the character at @s has: 1 for what is none. */
+static size_t character_len(const char *s) {
+        unsigned char c = (unsigned char) *s;
+        size_t len = c < 0xc2 || c > 0xf4 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
+
+        for (size_t i = 1; i < len; i++)
+                if (((unsigned char) s[i] & 0xc0) != 0x80)
+                        return 1;
+        return len;
+}
+
+void str_make_printable(char *s, const char *kept) {
+        char *to = s;
+
+        for (size_t len; *s; s += len) {
+                unsigned char c = (unsigned char) *s;
+
+                len = character_len(s);
+                if (len == 1 ? c >= 0x7f || (c < ' ' && !strchr(kept, *s)) : c == 0xc2 && (unsigned char) s[1] < 0xa0) {
+                        *to++ = '?';
+                        continue;
+                }
+                memmove(to, s, len);
+                to += len;
+        }
+        *to = '\0';
+}
+
 void hex_encode(const void *bytes, size_t n, char *out) {
         static const char digits[] = "0123456789abcdef";
         const unsigned char *p = bytes;

@@ -37,6 +37,10 @@ enum { ID_LEN = 64 };
 void id_new(char out[ID_LEN + 1]);
 bool id_is_valid(const char *s);
 
+/* What a terminal would obey becomes '?', in place: control characters but for @kept, UTF-8's of U+0080 to U+009F, and
+ * bytes that are no UTF-8. */
+void str_make_printable(char *s, const char *kept);
+
 void hex_encode(const void *bytes, size_t n, char *out /* 2n + 1 */);
 /* The byte that two hex digits, of any case, stand for; -1 when they are none. The second is not looked at when the
  * first is none. */

@@ -58,6 +58,27 @@ static void test_strbuf(void) {
         assert(strcmp(strbuf_str(&b), "567890") == 0);
 }
 
+static void test_printable(void) {
+        static const char *const cases[][2] = {
+                { "plain, h\xc3\xa9 \xe2\x82\xac \xf0\x9f\x90\xb3", "plain, h\xc3\xa9 \xe2\x82\xac \xf0\x9f\x90\xb3" },
+                { "\033[31mred\r\n\x7f", "?[31mred?\n?" },
+                { "\xc2\x9b"
+                  "31m \xc2\xa0",
+                  "?31m \xc2\xa0" }, /* CSI, in one character; a blank that is none to obey */
+                { "\x9b"
+                  "31m \xff\xc0\x80",
+                  "?31m ???" },
+                { "cut off \xe2\x82", "cut off ??" },
+        };
+        char text[64];
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                (void) snprintf(text, sizeof(text), "%s", cases[i][0]);
+                str_make_printable(text, "\n");
+                assert(strcmp(text, cases[i][1]) == 0);
+        }
+}
+
 static void test_str(void) {
         uint64_t u;
         int64_t i;
@@ -316,6 +337,7 @@ int main(void) {
         test_arena();
         test_strbuf();
         test_str();
+        test_printable();
         test_map();
         test_pool();
         test_proc();

@@ -89,8 +89,10 @@ static const char *hint(enum err_code code) {
 
 int cli_fail(const struct err *err) {
         const char *what = hint(err->code);
+        struct err shown = *err;
 
-        fprintf(stderr, "proxmox-lxcri: %s\n", err->msg);
+        str_make_printable(shown.msg, "\n\t"); /* it may quote images and registries */
+        fprintf(stderr, "proxmox-lxcri: %s\n", shown.msg);
         if (what)
                 fprintf(stderr, "  (%s)\n", what);
         return EXIT_FAILED;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* image artifact pull - an artifact's files into a folder. The daemon fetches them into files that are opened here and
  * have no name; the names are strangers', and what they may do is decided here, with the rights of who asks. */
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -51,16 +50,6 @@ static const char *title_of(struct cli *cli, const json_t *layer, const char *di
         return title ? arena_strdup(cli->arena, title) : arena_printf(cli->arena, "sha256-%s", strchr(digest, ':') + 1);
 }
 
-/* For messages: what a terminal would obey becomes "?". */
-static const char *printable(struct cli *cli, const char *title) {
-        char *text = arena_strdup(cli->arena, title);
-
-        for (char *p = text; *p; p++)
-                if (iscntrl((unsigned char) *p))
-                        *p = '?';
-        return text;
-}
-
 /* The daemon has checked descriptors. */
 static int add_piece(struct cli *cli, struct pull *p, const json_t *layer, struct err *err) {
         struct piece *new = &p->pieces[p->n];
@@ -75,7 +64,7 @@ static int add_piece(struct cli *cli, struct pull *p, const json_t *layer, struc
         new->title = title_of(cli, layer, new->digest);
         if (!artifact_title_is_safe(new->title))
                 return err_set(err, ERR_INVALID, "it has a file called \"%.200s\", which is no name below a folder",
-                               printable(cli, new->title));
+                               new->title);
         for (size_t i = 0; i < p->n; i++)
                 if (str_eq(p->pieces[i].title, new->title))
                         return err_set(err, ERR_INVALID, "it has two files called \"%.200s\"", new->title);

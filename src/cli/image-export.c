@@ -32,8 +32,11 @@ static const struct cli_option options[] = {
 };
 
 void export_tell_skipped(const char *path, const char *why, void *userdata) {
+        _cleanup_(freep) char *shown = xstrdup(path);
+
         (void) userdata;
-        fprintf(stderr, "proxmox-lxcri: left out: %s: %s\n", path, why);
+        str_make_printable(shown, "");
+        fprintf(stderr, "proxmox-lxcri: left out: %s: %s\n", shown, why);
 }
 
 /* --- formats ------------------------------------------------------------------------------------------------------ */
@@ -193,8 +196,8 @@ static int run(struct cli *cli, const struct cli_args *args) {
                 (void) err_wrap(&err, "export %.200s", e.image);
                 return cli_fail(&err);
         }
-        if (cli->json)
-                json_print(json_pack("{s:s s:s*}", "format", e.format->name, "path", e.out));
+        if (e.out && cli->json)
+                json_print(json_pack("{s:s s:s}", "format", e.format->name, "path", e.out));
         else if (e.out)
                 printf("%s\n", e.out);
         return EXIT_FINE;

@@ -151,8 +151,20 @@ json_t *json_of_messages(const void *messages, size_t n) {
         return out;
 }
 
+/* JSON allows U+007F to U+009F as they are, and terminals obey some of them. */
+static int put_escaped(const char *data, size_t len, void *userdata) {
+        const unsigned char *at = (const unsigned char *) data, *end = at + len;
+
+        for (; at < end; at++)
+                if (*at == 0x7f || (*at == 0xc2 && end - at > 1 && at[1] < 0xa0))
+                        (void) fprintf(userdata, "\\u%04X", (unsigned) (*at == 0x7f ? *at : *++at));
+                else
+                        (void) putc_unlocked(*at, (FILE *) userdata);
+        return 0;
+}
+
 void json_print(json_t *value) {
-        (void) json_dumpf(value, stdout, JSON_INDENT(2));
+        (void) json_dump_callback(value, put_escaped, stdout, JSON_INDENT(2));
         (void) fputc('\n', stdout);
         json_decref(value);
 }

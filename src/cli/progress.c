@@ -2,6 +2,7 @@
 #include "cli/progress.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -9,16 +10,23 @@
 #include "base/strbuf.h"
 #include "cli/format.h"
 
-enum { SAY_EVERY_S = 5, SPEED_MIN_NS = 200000000 };
+enum { SAY_EVERY_S = 5, SPEED_MIN_NS = 200000000, NAME_MIN = 12 };
 
-void progress_init(struct progress *p, const char *reference) {
+/* Its size, which may change; false when it is no screen to draw on. */
+static bool look_at_screen(struct progress *p) {
         struct winsize size = { 0 };
 
+        if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) < 0 || size.ws_row <= 4)
+                return false;
+        p->rows = size.ws_row;
+        p->columns = size.ws_col ?: 80;
+        return true;
+}
+
+void progress_init(struct progress *p, const char *reference) {
         memset(p, 0, sizeof(*p));
         p->reference = reference;
-        p->live = isatty(STDERR_FILENO) && ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_row > 4;
-        p->rows = size.ws_row;
-        p->columns = size.ws_col >= 40 ? size.ws_col : 80;
+        p->live = isatty(STDERR_FILENO) && !str_eq(getenv("TERM"), "dumb") && look_at_screen(p);
         p->started_ns = clock_monotonic_ns();
         for (size_t i = 0; i < PROGRESS_LAYERS_MAX; i++)
                 p->layer[i].state = -1;
@@ -106,8 +114,12 @@ static const char *layer_line(struct progress *p, struct arena *a, const Proxmox
                             l->total_bytes ? format_bytes(a, l->total_bytes) : "");
 }
 
-static const char *total_line(struct progress *p, struct arena *a, const Proxmoxlxcri__V1__PullProgress *m) {
+/* Of a reference that leaves no room for the amounts the end is shown. @columns 0: there is always room. */
+static const char *total_line(struct progress *p, struct arena *a, const Proxmoxlxcri__V1__PullProgress *m,
+                              size_t columns) {
+        const char *text, *reference = p->reference;
         uint64_t done = 0, total = 0;
+        size_t len = strlen(reference), room;
         double speed = 0;
 
         for (size_t i = 0; i < m->n_layers; i++) {
@@ -119,17 +131,21 @@ static const char *total_line(struct progress *p, struct arena *a, const Proxmox
                 if (i < PROGRESS_LAYERS_MAX && is_moving(m->layers[i]))
                         speed += p->layer[i].bytes_per_s;
         }
-        return arena_printf(a, "%.200s: %s", p->reference,
-                            total      ? amounts(a, done, total, speed)
-                            : p->sends ? "everything is there"
-                                       : "every layer is here");
+        text = total ? amounts(a, done, total, speed) : p->sends ? "everything is there" : "every layer is here";
+        room = columns > strlen(text) + NAME_MIN + 2 ? columns - strlen(text) - 2 : NAME_MIN;
+        if (columns && len > room)
+                reference = arena_printf(a, "...%s", reference + len - (room - 3));
+        return arena_printf(a, "%.200s: %s", reference, text);
 }
 
 /* Over what was drawn before. Layers that are through make room first when the screen is short of it. */
 static void draw(struct progress *p, struct arena *a, const Proxmoxlxcri__V1__PullProgress *m) {
         _cleanup_strbuf_ struct strbuf out = STRBUF(1 << 20);
-        size_t room = p->rows - 2, hidden = m->n_layers > room ? m->n_layers - room : 0, lines = 0;
+        size_t room, hidden, lines = 0;
 
+        (void) look_at_screen(p);
+        room = p->rows - 2;
+        hidden = m->n_layers > room ? m->n_layers - room : 0;
         if (p->shown)
                 strbuf_printf(&out, "\033[%zuA", p->shown);
         for (size_t i = 0; i < m->n_layers && lines < room; i++) {
@@ -140,7 +156,7 @@ static void draw(struct progress *p, struct arena *a, const Proxmoxlxcri__V1__Pu
                 strbuf_printf(&out, "\r\033[2K%.*s\n", (int) p->columns - 1, layer_line(p, a, m->layers[i], i));
                 lines++;
         }
-        strbuf_printf(&out, "\r\033[2K%.*s\n\033[J", (int) p->columns - 1, total_line(p, a, m));
+        strbuf_printf(&out, "\r\033[2K%.*s\n\033[J", (int) p->columns - 1, total_line(p, a, m, p->columns - 1));
         p->shown = lines + 1;
         (void) fwrite(strbuf_str(&out), 1, out.len, stderr);
         (void) fflush(stderr);
@@ -159,7 +175,7 @@ static void say(struct progress *p, struct arena *a, const Proxmoxlxcri__V1__Pul
         if (now_ns - MAX_OF(p->said_ns, p->started_ns) < SAY_EVERY_S * 1000000000ULL || m->n_layers == 0)
                 return;
         p->said_ns = now_ns;
-        fprintf(stderr, "%s\n", total_line(p, a, m));
+        fprintf(stderr, "%s\n", total_line(p, a, m, 0));
 }
 
 void progress_show(struct progress *p, const Proxmoxlxcri__V1__PullProgress *m, uint64_t now_ns) {

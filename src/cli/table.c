@@ -5,13 +5,12 @@
 #include <stdarg.h>
 #include <string.h>
 #include "base/alloc.h"
+#include "base/str.h"
 
 static const char *clean(struct arena *a, const char *s) {
         char *copy = arena_strdup(a, s ? s : "");
 
-        for (char *p = copy; *p; p++)
-                if ((unsigned char) *p < ' ' || *p == 0x7f)
-                        *p = '?';
+        str_make_printable(copy, "");
         return copy;
 }
 

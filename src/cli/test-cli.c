@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 #include "base/alloc.h"
 #include "base/str.h"
@@ -152,6 +153,36 @@ static void test_json(void) {
         json_decref(j);
 }
 
+/* Runs with standard output in a file; what came out. */
+static const char *captured(int fd, off_t *from) {
+        static char text[4096];
+        ssize_t n = pread(fd, text, sizeof(text) - 1, *from);
+
+        assert(n >= 0);
+        text[n] = '\0';
+        *from += n;
+        return text;
+}
+
+/* Texts of strangers that a terminal would obey. */
+static void test_json_on_a_terminal(void) {
+        char out[] = "/tmp/test-cli-out-XXXXXX";
+        int out_fd = mkstemp(out), saved = dup(STDOUT_FILENO);
+        const char *text;
+        off_t at = 0;
+
+        assert(out_fd >= 0 && fflush(stdout) == 0 && dup2(out_fd, STDOUT_FILENO) >= 0);
+        json_print(json_pack("[s]", "\033[1m \xc2\x9b"
+                                    "1m \x7f h\xc3\xa9 \xc2\xa0"));
+        assert(fflush(stdout) == 0);
+        text = captured(out_fd, &at);
+        assert(dup2(saved, STDOUT_FILENO) >= 0);
+        assert(str_eq(text, "[\n  \"\\u001B[1m \\u009B1m \\u007F h\xc3\xa9 \xc2\xa0\"\n]\n"));
+        (void) close(saved);
+        (void) close(out_fd);
+        (void) unlink(out);
+}
+
 static struct pod_config config_of(const char *line) {
         struct pod_config c;
 
@@ -216,17 +247,6 @@ static void test_pod_config(void) {
                 assert(parse(pod_run_options, true, bad[i]) == 0);
                 assert(pod_config_from_args(&args, "/logs", arena, &c, &err) == -ERR_INVALID);
         }
-}
-
-/* Runs with standard output in a file; what came out. */
-static const char *captured(int fd, off_t *from) {
-        static char text[4096];
-        ssize_t n = pread(fd, text, sizeof(text) - 1, *from);
-
-        assert(n >= 0);
-        text[n] = '\0';
-        *from += n;
-        return text;
 }
 
 static void append(const char *path, const char *text) {
@@ -330,15 +350,70 @@ static void test_progress(void) {
         (void) unlink(out);
 }
 
+/* Standard error is a terminal of that size; what a pull of one layer draws there. */
+static const char *drawn(unsigned short rows, unsigned short columns, const char *reference, struct progress *p) {
+        static char text[4096];
+        Proxmoxlxcri__V1__LayerProgress layer = PROXMOXLXCRI__V1__LAYER_PROGRESS__INIT, *layers[] = { &layer };
+        Proxmoxlxcri__V1__PullProgress m = PROXMOXLXCRI__V1__PULL_PROGRESS__INIT;
+        const struct winsize size = { .ws_row = rows, .ws_col = columns };
+        int screen = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC), saved = dup(STDERR_FILENO), terminal;
+        char digest[] = "sha256:0123456789abcdef";
+        size_t len = 0;
+        ssize_t n;
+
+        assert(screen >= 0 && grantpt(screen) == 0 && unlockpt(screen) == 0);
+        terminal = open(ptsname(screen), O_RDWR | O_NOCTTY | O_CLOEXEC);
+        assert(terminal >= 0 && ioctl(terminal, TIOCSWINSZ, &size) == 0 && dup2(terminal, STDERR_FILENO) >= 0);
+        layer.digest = digest;
+        layer.total_bytes = layer.done_bytes = 100 << 20;
+        layer.state = PROXMOXLXCRI__V1__LAYER_STATE__LAYER_DONE;
+        m.layers = layers;
+        m.n_layers = 1;
+        progress_init(p, reference);
+        progress_show(p, &m, p->started_ns);
+        assert(dup2(saved, STDERR_FILENO) >= 0);
+        (void) close(saved);
+        (void) close(terminal);
+        while ((n = read(screen, text + len, sizeof(text) - 1 - len)) > 0) /* until there is no terminal any more */
+                len += (size_t) n;
+        text[len] = '\0';
+        (void) close(screen);
+        return text;
+}
+
+/* No line is longer than the terminal is wide: the next drawing would not go over all of it. */
+static void test_progress_on_a_narrow_terminal(void) {
+        struct progress p;
+        const char *text;
+
+        assert(setenv("TERM", "xterm", 1) == 0);
+        text = drawn(24, 20, "registry.example/app:1", &p);
+        assert(p.live && p.columns == 20);
+        assert(str_eq(text, "\r\033[2K  0123456789ab  don\r\n\r\033[2K...ple/app:1: 100.0\r\n\033[J"));
+        /* How much it is has room beside any name. */
+        text = drawn(24, 60, "registry.example/team/with/a/name/that/goes/on/and/on:1", &p);
+        assert(str_eq(text, "\r\033[2K  0123456789ab  done, 100.0 MiB\r\n"
+                            "\r\033[2K.../name/that/goes/on/and/on:1: 100.0 MiB / 100.0 MiB  100%\r\n\033[J"));
+        text = drawn(24, 80, "app:1", &p);
+        assert(strstr(text, "\033[2Kapp:1: 100.0 MiB / 100.0 MiB  100%\r\n"));
+        text = drawn(4, 80, "app:1", &p);
+        assert(!p.live && str_eq(text, "layer 0123456789ab: done, 100.0 MiB\r\n"));
+        assert(setenv("TERM", "dumb", 1) == 0);
+        (void) drawn(24, 80, "app:1", &p);
+        assert(!p.live);
+}
+
 int main(void) {
         arena = arena_new(16 << 20);
         test_options();
         test_format();
         test_table();
         test_json();
+        test_json_on_a_terminal();
         test_pod_config();
         test_logs();
         test_progress();
+        test_progress_on_a_narrow_terminal();
         (void) arena_free(arena);
         return 0;
 }

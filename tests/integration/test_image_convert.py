@@ -196,6 +196,12 @@ def test_archives(daemon, made, tmp_path, program, suffix):
     assert daemon.runtime.cli('image', 'ls').stdout == before and image
 
 
+def test_nothing_is_said_behind_an_archive(daemon, rich_image, clean):
+    command = [daemon.runtime.program(), '--socket', daemon.runtime.socket, 'image', 'export', '--format', 'tar.gz', '--output', 'json', rich_image]
+    archive = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
+    subprocess.run(['gzip', '-t'], input=archive, check=True)
+
+
 def refused(daemon, *args, words=()):
     done = daemon.runtime.cli('image', *args, check=False)
     assert done.returncode in (1, 2) and all(word in done.stderr for word in words), done
