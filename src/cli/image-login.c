@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* image login, image logout - keep a registry's credentials in a file, and forget them. */
 #include <errno.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,14 +38,21 @@ static int read_line(struct cli *cli, const char **ret, struct err *err) {
 }
 
 static int ask(struct cli *cli, const char *prompt, bool secret, const char **ret, struct err *err) {
+        struct pollfd input = { .fd = STDIN_FILENO, .events = POLLIN };
+        sigset_t ending, before;
         int r;
 
         if (!isatty(STDIN_FILENO))
                 return err_set(err, ERR_INVALID, "no terminal to ask on: give --username and --password-stdin");
         if (secret && !terminal_silent()) /* before the prompt: who answers it at once is not shown either */
                 return err_sys(err, errno, "switch the terminal's echo off");
+        (void) sigemptyset(&ending);
+        (void) sigaddset(&ending, SIGINT);
+        (void) sigaddset(&ending, SIGTERM);
+        (void) sigprocmask(SIG_BLOCK, &ending, &before); /* till the wait, which none is to be too early for */
         fprintf(stderr, "%s: ", prompt);
-        r = read_line(cli, ret, err);
+        r = ppoll(&input, 1, NULL, &before) < 0 ? err_set(err, ERR_CANCELLED, "interrupted") : read_line(cli, ret, err);
+        (void) sigprocmask(SIG_SETMASK, &before, NULL);
         if (secret) {
                 terminal_restore();
                 (void) fputc('\n', stderr);
@@ -101,6 +110,7 @@ static int login(struct cli *cli, const struct cli_args *args) {
                 return get_login(cli, files, registry);
         if (args_has(args, "password") && args_has(args, "password-stdin"))
                 return cli_usage(&verb_image_login, "--password or --password-stdin, not both");
+        cli_catch_signals(); /* else one at the password's prompt would leave the terminal silent */
         r = auth_key_check(registry, &err);
         if (r == 0)
                 r = get_credentials(cli, args, &auth, &err);
@@ -109,7 +119,7 @@ static int login(struct cli *cli, const struct cli_args *args) {
         if (r == 0)
                 r = auth_file_store(files[0], registry, auth.username, auth.password, &err);
         if (r < 0)
-                return cli_fail(&err);
+                return cli_interrupted() ? 130 : cli_fail(&err);
         printf("logged in to %s, kept in %s\n", registry, files[0]);
         return EXIT_FINE;
 }

@@ -4,6 +4,7 @@
 #include "base/str.h"
 #include "cli/credentials.h"
 #include "cli/json.h"
+#include "cli/pull.h"
 #include "cli/verbs.h"
 
 enum { TIMEOUT_MS = 24 * 3600 * 1000 };
@@ -16,10 +17,19 @@ static const struct cli_option options[] = {
 };
 
 struct verify {
+        struct cli *cli;
         bool verbose;
         json_t *list; /* NULL: lines */
         size_t n[4];  /* by state */
 };
+
+/* It may name files of the image. */
+static const char *printable(struct cli *cli, const char *detail) {
+        char *text = arena_strdup(cli->arena, detail);
+
+        str_make_printable(text, "");
+        return text;
+}
 
 static int show(const ProtobufCMessage *message, void *userdata) {
         static const char *const words[] = { "sound", "DAMAGED", "repaired", "unknown" };
@@ -32,8 +42,23 @@ static int show(const ProtobufCMessage *message, void *userdata) {
                 (void) json_array_append_new(v->list, json_of_message(message));
         else if (state || v->verbose)
                 printf("%-8s %-8s %s of %.19s%s%s\n", words[state], m->kind, m->digest, m->image,
-                       str_empty(m->detail) ? "" : ": ", m->detail);
+                       str_empty(m->detail) ? "" : ": ", printable(v->cli, m->detail));
         return cli_interrupted() ? -1 : 0;
+}
+
+/* Where its layers come from is asked for what is not here, whatever the image is called. */
+static int find_credentials(struct cli *cli, const struct cli_args *args, const char *image,
+                            Proxmoxlxcri__V1__VerifyImagesRequest *req, Proxmoxlxcri__V1__Credentials *creds,
+                            struct err *err) {
+        Runtime__V1__ImageStatusResponse *status;
+        int r = find_image(cli, image, false, &status, err);
+
+        if (r == 0 && !status)
+                return err_set(err, ERR_NOT_FOUND, "no image \"%.128s\": \"proxmox-lxcri image ls\" lists them", image);
+        if (r < 0 || status->image->n_repo_digests == 0)
+                return r;
+        req->credentials = creds;
+        return cli_credentials(cli, args, status->image->repo_digests[0], creds, err);
 }
 
 static int check(struct cli *cli, const struct cli_args *args, const char *image, struct verify *v, struct err *err) {
@@ -43,10 +68,8 @@ static int check(struct cli *cli, const struct cli_args *args, const char *image
 
         req.image = (char *) (uintptr_t) image;
         req.repair = args_has(args, "repair");
-        if (r == 0 && *image) {
-                r = cli_credentials(cli, args, image, &creds, err);
-                req.credentials = &creds;
-        }
+        if (r == 0 && *image)
+                r = find_credentials(cli, args, image, &req, &creds, err);
         return r == 0 ? grpc_client_stream(cli->client, "/proxmoxlxcri.v1.Admin/VerifyImages", &req.base,
                                            &proxmoxlxcri__v1__image_check__descriptor,
                                            cli->timeout_ms ? cli->timeout_ms : TIMEOUT_MS, show, v, err)
@@ -56,7 +79,7 @@ static int check(struct cli *cli, const struct cli_args *args, const char *image
 static int run(struct cli *cli, const struct cli_args *args) {
         static const char *const all[] = { "" };
         const char *const *images = args->n_rest ? args->rest : all;
-        struct verify v = { .verbose = args_has(args, "verbose"), .list = cli->json ? json_array() : NULL };
+        struct verify v = { .cli = cli, .verbose = args_has(args, "verbose"), .list = cli->json ? json_array() : NULL };
         int status = EXIT_FINE;
         struct err err;
 

@@ -5,6 +5,7 @@ import json
 import os
 import stat
 import subprocess
+import termios
 
 import pytest
 
@@ -130,6 +131,40 @@ def test_asked_on_a_terminal(daemon, private, home):
     shown = asked.expect(r'logged in to .*auth\.json')
     assert PASSWORD not in str(shown)
     assert asked.wait() == 0
+
+
+@pytest.mark.parametrize('at', ['Username: ', 'Password: '])
+def test_interrupted_on_a_terminal(daemon, private, home, at):
+    asked = Terminal([daemon.runtime.program(), '--socket', daemon.runtime.socket, 'image', 'login', private.address])
+    asked.expect(r'Username: ')
+    if at == 'Password: ':
+        asked.type(USER + '\n')
+        asked.expect(at)
+    asked.type('\x03')
+    assert os.waitstatus_to_exitcode(os.waitpid(asked.pid, 0)[1]) == 130
+    echo = termios.tcgetattr(asked.fd)[3] & termios.ECHO
+    os.close(asked.fd)
+    assert echo and not (home / 'run').exists()
+
+
+def test_verify_asks_where_it_came_from(daemon, private, home, clean):
+    """With the credentials for there, whatever the image is called here, and never with those for its name."""
+    login(daemon, private)
+    cli = daemon.runtime.cli
+    image = cli('image', 'pull', '-q', private.ref).stdout.strip()
+    cli('image', 'tag', private.ref, '127.0.0.1:1/other:1')
+    for name in ('127.0.0.1:1/other:1', image, image[len('sha256:'):]):
+        cli('image', 'prune', '--force', '--blobs')
+        done = cli('image', 'verify', name, check=False)
+        assert (done.returncode, done.stderr) == (0, '') and ' 0 could not be checked' in done.stdout, (name, done)
+    cli('image', 'logout', private.address)
+    (home / 'run/containers').mkdir(parents=True, exist_ok=True)
+    (home / 'run/containers/auth.json').write_text(json.dumps(
+        {'auths': {'127.0.0.1:1': {'auth': base64.b64encode(f'{USER}:{PASSWORD}'.encode()).decode()}}}))
+    cli('image', 'prune', '--force', '--blobs')
+    done = cli('image', 'verify', '127.0.0.1:1/other:1', check=False)
+    assert done.returncode == 1 and '401' in done.stdout, done
+    cli('image', 'rm', image)
 
 
 def test_credentials_of_the_daemon(private, registry, home, top, pb, clean):

@@ -90,6 +90,15 @@ def test_damaged_layer(image, name, damage, words):
         assert pod.run(ref, ['sleep', '100']).output('cat', '/v/three') == 'three'
 
 
+def test_a_name_that_a_terminal_would_obey(own_daemon, images):
+    """Names of files are the image's, and are told where they are damaged."""
+    ref = images.push(recipes.busybox(Layer('gzip').file('v\x1b[31m\x9b1m', 'one')), 'verify-names')
+    own_daemon.pull(ref)
+    os.chmod(on_disk(own_daemon, 'v\x1b[31m\x9b1m'), 0o666)
+    said = verify(own_daemon, ref)[1]
+    assert '/v?[31m?1m: mode' in said and '\x1b' not in said and '\x9b' not in said, said
+
+
 @overlay_alone('containers of the others have copies')
 def test_layer_in_use(image):
     """What a container has mounted is not taken from under it."""
