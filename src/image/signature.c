@@ -11,7 +11,7 @@
 #include "image/json.h"
 #include "image/ref.h"
 
-enum { LAYERS_MAX = 500, RSA_BITS_MIN = 2048 };
+enum { RSA_BITS_MIN = 2048 };
 
 static const char payload_type[] = "application/vnd.dev.cosign.simplesigning.v1+json";
 static const char value_annotation[] = "dev.cosignproject.cosign/signature";
@@ -50,7 +50,7 @@ int signatures_parse(const char *data, size_t len, struct arena *arena, struct s
 
         r = json_parse(data, len, "the manifest of the signatures", &doc, err);
         if (r == 0)
-                r = json_get_array(doc, "layers", LAYERS_MAX, &layers, err);
+                r = json_get_array(doc, "layers", SIGNATURES_MAX, &layers, err);
         if (r < 0)
                 return r;
         list = arena_array(arena, struct signature, SIGNATURES_MAX);
@@ -60,8 +60,6 @@ int signatures_parse(const char *data, size_t len, struct arena *arena, struct s
                         return r;
                 if (!str_eq(type, payload_type))
                         continue;
-                if (n == SIGNATURES_MAX)
-                        return err_set(err, ERR_EXHAUSTED, "more than %d signatures", SIGNATURES_MAX);
                 r = parse_layer(json_array_get(layers, i), arena, &list[n++], err);
                 if (r < 0)
                         return r;

@@ -14,7 +14,7 @@
 #define SIGNATURES_ARTIFACT_TYPE "application/vnd.dev.cosign.artifact.sig.v1+json"
 
 enum {
-        SIGNATURES_MAX = 64, /* of one manifest */
+        SIGNATURES_MAX = 500, /* of one image: cosign adds one each time that it is signed */
         SIGNATURE_PAYLOAD_MAX = 64 * 1024,
         SIGNATURE_VALUE_MAX = 4096, /* in base64 */
         SIGNATURE_KEY_MAX = 16 * 1024,

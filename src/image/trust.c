@@ -118,7 +118,7 @@ struct check {
         const char *digest; /* whose signatures are being looked at */
         struct demand *demands;
         size_t n_demands;
-        size_t n_seen;         /* signatures */
+        size_t n_seen, n_here; /* signatures; of the digest, at the source */
         struct strbuf why;     /* of those, why not */
         struct strbuf signers; /* who has signed what */
 };
@@ -210,6 +210,7 @@ static int look_at(struct check *c, const struct signature *s, struct err *err) 
         if (r < 0)
                 return err_wrap(err, "fetch a signature");
         c->n_seen++;
+        c->n_here++;
         for (size_t i = 0; i < c->n_demands; i++) {
                 struct demand *d = &c->demands[i];
                 size_t key = 0;
@@ -232,7 +233,7 @@ static int look_at_manifest(struct check *c, const struct strbuf *body, struct e
         size_t n;
         int r = signatures_parse(strbuf_str(body), body->len, arena, &list, &n, err);
 
-        for (size_t i = 0; r == 0 && i < n && !all_met(c); i++)
+        for (size_t i = 0; r == 0 && i < n && c->n_here < SIGNATURES_MAX && !all_met(c); i++)
                 r = look_at(c, &list[i], err);
         return r;
 }
@@ -273,6 +274,7 @@ static int look_for(struct check *c, const char *digest, struct err *err) {
         int r;
 
         c->digest = digest;
+        c->n_here = 0;
         r = look_by_tag(c, err);
         if (r == 0 && !all_met(c))
                 r = look_by_referrers(c, err);

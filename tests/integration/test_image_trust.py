@@ -562,11 +562,42 @@ def test_limits_of_signatures(trust):
     image, ref = trust.push('many'), f'{trust.host}/many:1'
     trust.write({'default': trust.signed()})
     good = payload(ref, image.digest())
-    for signatures, word in (([Signature(trust.key, good, value='AAAA')] * 65, '64 signatures'), ([Signature(trust.key, good + b' ' * 65536)], '65536'),
+    for signatures, word in (([Signature(trust.key, good, value='AAAA')] * 501, '500'), ([Signature(trust.key, good + b' ' * 65536)], '65536'),
                              ([Signature(trust.key, good, value='A' * 5000)], '65536')):
         cosign.attach(trust.pusher, 'many', image.digest(), signatures)
         with refused(CODE.RESOURCE_EXHAUSTED, words=[word]):
             trust.daemon.pull(ref)
+
+
+def test_many_signatures(trust):
+    """cosign adds one each time, and the one that will do may be the last; there is an end to looking."""
+    image, ref = trust.push('often'), f'{trust.host}/often:1'
+    trust.write({'default': trust.signed()})
+    others = [Signature(trust.other, payload(ref, image.digest()))] * 100
+    good = Signature(trust.key, payload(ref, image.digest()))
+    cosign.attach(trust.pusher, 'often', image.digest(), [*others, good])
+    trust.accepted(ref)
+    trust.agrees(ref, True)
+
+
+def test_more_signatures_than_are_looked_at(trust):
+    """At the tag and among what refers to it, together."""
+    fake, image = Fake(), small('too-often')
+    try:
+        ref = fake.add(image)
+        others = [Signature(trust.other, payload(ref, image.digest()))] * 500
+        trust.write({'default': trust.signed()})
+        blobs, data = cosign.manifest(others)
+        fake.blobs.update({digest(blob): blob for blob in blobs})
+        tag = image.digest().replace(':', '-')
+        fake.manifests[tag + '.sig'] = cosign.SIGNATURES, data
+        entry = cosign.refer(fake, image.digest(), [Signature(trust.key, payload(ref, image.digest()))])
+        fake.manifests[tag] = 'application/vnd.oci.image.index.v1+json', cosign.canonical({'schemaVersion': 2, 'manifests': [entry]})
+        trust.refused(ref, 'none of those that there are will do')
+        del fake.manifests[tag + '.sig']
+        trust.accepted(ref)
+    finally:
+        fake.stop()
 
 
 def test_the_hosts_own_policy(daemon, images, top, clean):
@@ -595,6 +626,14 @@ def test_the_hosts_own_policy(daemon, images, top, clean):
 def test_the_command_line(trust):
     image, ref = trust.push('shown'), f'{trust.host}/shown:1'
     cli = trust.daemon.runtime.cli
+    loads = {'oci': {'/srv/images': trust.signed()}, 'oci-archive': {'': ACCEPT}, 'tarball': {'': REJECT}}
+    trust.write({'default': REJECT, 'transports': {**loads, 'docker': {'': ACCEPT}}})
+    rows = [' '.join(line.split()) for line in cli('image', 'trust', 'show').stdout.splitlines()]
+    assert set(rows[1:]) == {'(docker) insecureAcceptAnything', f'oci:/srv/images sigstoreSigned matchRepoDigestOrExact {trust.key.public}',
+                             '(oci-archive) insecureAcceptAnything', '(tarball) reject', 'default reject'}, rows
+    shown = json.loads(cli('image', 'trust', 'show', '-o', 'json').stdout)['rules']
+    assert {(rule['transport'], rule['scope']) for rule in shown} == {
+        ('docker', ''), ('oci', '/srv/images'), ('oci-archive', ''), ('tarball', ''), ('', 'default')}, shown
     trust.write({'default': REJECT, 'transports': {'docker': {'': ACCEPT, 'a.example': trust.signed(keyData=trust.key.data()) + trust.signed(
         keyPaths=['/a', '/b'], signedIdentity={'type': 'exactRepository', 'dockerRepository': 'b.example/c'})}}})
     rows = [' '.join(line.split()) for line in cli('image', 'trust', 'show').stdout.splitlines()]

@@ -73,7 +73,7 @@ def manifest(signatures, **more):
 def attach(pusher, repo, of, signatures):
     """Puts them into a registry, under the tag where they are looked for."""
     blobs, data = manifest(signatures)
-    for blob in blobs:
+    for blob in set(blobs):
         pusher.blob(repo, blob)
     pusher.manifest(repo, of.replace(':', '-') + '.sig', data, SIGNATURES)
 
