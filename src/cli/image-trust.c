@@ -15,6 +15,15 @@ static const char *join(struct arena *arena, char **list, size_t n) {
         return text;
 }
 
+/* "registry.example/team", "(docker)"; of what is loaded "oci:/srv/images", "(oci)". */
+static const char *scope_of(struct arena *arena, const Proxmoxlxcri__V1__TrustRule *rule) {
+        if (str_empty(rule->scope))
+                return arena_printf(arena, "(%s)", rule->transport);
+        return str_empty(rule->transport) || str_eq(rule->transport, "docker")
+                       ? rule->scope
+                       : arena_printf(arena, "%s:%s", rule->transport, rule->scope);
+}
+
 static int show(struct cli *cli, const struct cli_args *args) {
         Proxmoxlxcri__V1__ShowTrustRequest req = PROXMOXLXCRI__V1__SHOW_TRUST_REQUEST__INIT;
         Proxmoxlxcri__V1__ShowTrustResponse *res = NULL;
@@ -37,7 +46,7 @@ static int show(struct cli *cli, const struct cli_args *args) {
         for (size_t i = 0; i < res->n_rules; i++) {
                 const Proxmoxlxcri__V1__TrustRule *rule = res->rules[i];
 
-                table_add(&t, str_empty(rule->scope) ? "(docker)" : rule->scope, rule->type, rule->identity,
+                table_add(&t, scope_of(cli->arena, rule), rule->type, rule->identity,
                           join(cli->arena, rule->keys, rule->n_keys), NULL);
         }
         table_print(&t, stdout);
@@ -51,7 +60,9 @@ const struct cli_verb verb_image_trust_show = {
         .help = "Show the signature policy that the daemon obeys",
         .description = "A line for each requirement; all of a scope's must be met, and of the scopes the most specific "
                        "one counts.\n"
-                       "\"(docker)\" is the scope \"\": all images of registries.",
+                       "\"(docker)\" is the scope \"\": all images of registries. Of what is loaded or imported scopes "
+                       "begin with oci, oci-archive,\n"
+                       "docker-archive or tarball.",
         .options = CLI_NO_OPTIONS,
         .fn = show,
 };

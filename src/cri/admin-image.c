@@ -8,7 +8,7 @@
 #include "base/str.h"
 #include "proto/admin.pb-c.h"
 
-enum { TAGS_BYTES_MAX = 8 << 20, NAMES_MAX = 256, TRUST_ARENA_MAX = 32 << 20, TRUST_RULES_MAX = 1000 };
+enum { NAMES_MAX = 256, TRUST_ARENA_MAX = 32 << 20, TRUST_RULES_MAX = 1000 };
 
 static struct image_remote remote_of(struct grpc_call *call, const char *name,
                                      const Proxmoxlxcri__V1__Credentials *creds, struct image_auth *auth) {
@@ -181,6 +181,7 @@ int admin_show_trust(struct grpc_call *call, const ProtobufCMessage *request, Pr
                 size_t n_keys = strv_len(from->keys);
 
                 proxmoxlxcri__v1__trust_rule__init(m);
+                m->transport = text(from->transport);
                 m->scope = arena_strdup(arena, from->scope);
                 m->type = text(from->type);
                 m->identity = arena_strdup(arena, from->identity);

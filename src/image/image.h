@@ -128,9 +128,9 @@ struct image_pull_args {
 _must_use_ int images_log_in(struct images *s, const struct image_remote *remote, struct err *err);
 
 struct image_trust_rule {
-        const char *scope, *type; /* as in the policy */
-        const char **keys;        /* paths, or "keyData"; NULL-terminated, may be empty */
-        const char *identity;     /* "" where no signature is wanted */
+        const char *transport, *scope, *type; /* as in the policy; of its default the first is "" */
+        const char **keys;                    /* paths, or "keyData"; NULL-terminated, may be empty */
+        const char *identity;                 /* "" where no signature is wanted */
 };
 /* The signature policy; @ret_file NULL: there is none. ERR_DENIED as a pull when it can't be obeyed. */
 _must_use_ int images_trust(struct images *s, struct arena *arena, const char **ret_file, struct image_trust_rule **ret,

@@ -7,12 +7,13 @@
 #include "image/pull.h"
 #include "image/trust.h"
 
-static void describe(const struct policy_scope *scope, const struct policy_requirement *req, struct arena *arena,
-                     struct image_trust_rule *ret) {
+static void describe(const char *transport, const struct policy_scope *scope, const struct policy_requirement *req,
+                     struct arena *arena, struct image_trust_rule *ret) {
         const char **keys = req->key_paths ?: req->key_pems;
         size_t n = strv_len(keys);
 
-        *ret = (struct image_trust_rule){ .scope = scope->name,
+        *ret = (struct image_trust_rule){ .transport = transport,
+                                          .scope = scope->name,
                                           .type = req->type == POLICY_SIGNED   ? "sigstoreSigned"
                                                   : req->type == POLICY_REJECT ? "reject"
                                                                                : "insecureAcceptAnything",
@@ -22,25 +23,39 @@ static void describe(const struct policy_scope *scope, const struct policy_requi
                 ret->keys[i] = req->key_paths ? req->key_paths[i] : "keyData";
 }
 
+static size_t count(const struct policy_scope *scopes, size_t n_scopes) {
+        size_t n = 0;
+
+        for (size_t i = 0; i < n_scopes; i++)
+                n += scopes[i].n_reqs;
+        return n;
+}
+
+/* @transport NULL: the scopes' own. */
+static struct image_trust_rule *describe_all(const char *transport, const struct policy_scope *scopes, size_t n_scopes,
+                                             struct arena *arena, struct image_trust_rule *to) {
+        for (size_t i = 0; i < n_scopes; i++)
+                for (size_t k = 0; k < scopes[i].n_reqs; k++)
+                        describe(transport ?: scopes[i].transport, &scopes[i], &scopes[i].reqs[k], arena, to++);
+        return to;
+}
+
 int images_trust(struct images *s, struct arena *arena, const char **ret_file, struct image_trust_rule **ret,
                  size_t *ret_n, struct err *err) {
         const struct pull_env *env = images_pull_env(s);
-        struct policy policy;
-        size_t n = 0;
-        int r = trust_policy(env->signature_policy, env->signature_policy_optional, arena, &policy, ret_file, err);
+        struct image_trust_rule *end;
+        struct policy p;
+        int r = trust_policy(env->signature_policy, env->signature_policy_optional, arena, &p, ret_file, err);
 
         *ret_n = 0;
         if (r < 0 || !*ret_file)
                 return r;
-        for (size_t i = 0; i < policy.n_scopes; i++)
-                n += policy.scopes[i].n_reqs;
-        *ret = arena_array(arena, struct image_trust_rule, n + policy.fallback.n_reqs);
-        for (size_t i = 0; i <= policy.n_scopes; i++) {
-                const struct policy_scope *scope = i < policy.n_scopes ? &policy.scopes[i] : &policy.fallback;
-
-                for (size_t k = 0; k < scope->n_reqs; k++)
-                        describe(scope, &scope->reqs[k], arena, &(*ret)[(*ret_n)++]);
-        }
+        *ret = arena_array(arena, struct image_trust_rule,
+                           count(p.scopes, p.n_scopes) + count(p.loads, p.n_loads) + p.fallback.n_reqs);
+        end = describe_all("docker", p.scopes, p.n_scopes, arena, *ret);
+        end = describe_all(NULL, p.loads, p.n_loads, arena, end);
+        end = describe_all("", &p.fallback, 1, arena, end);
+        *ret_n = (size_t) (end - *ret);
         return 0;
 }
 
