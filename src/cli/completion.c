@@ -99,12 +99,22 @@ static void print_cases(const char *var) {
                         }
 }
 
-/* The commands whose arguments are pods or images ask for them. */
+/* "'image rm'|'pod run'": those with the word in their arguments. */
+static void print_verbs_of(const char *word) {
+        for (size_t i = 0, n = 0; cli_verbs[i]; i++)
+                if (!cli_verbs[i]->hidden && strstr(cli_verbs[i]->args, word))
+                        printf("%s'%s'", n++ ? "|" : "", cli_verbs[i]->name);
+}
+
+/* The commands whose arguments are pods or images ask for them. Images without a tag have their id. */
 static void print_dynamic(const char *var) {
         printf("        case \"$verb\" in\n"
-               "        'pod run'|'image rm'|'image inspect'|'image pull')\n"
-               "                %s=\"$%s $(proxmox-lxcri image ls 2>/dev/null |\n"
-               "                        awk 'NR > 1 { print $1 ($2 == \"(digest)\" ? \"\" : \":\" $2) }')\" ;;\n"
+               "        'image untag'|");
+        print_verbs_of("IMAGE");
+        printf(")\n"
+               "                %s=\"$%s $(proxmox-lxcri image ls 2>/dev/null | awk 'NR > 1 {\n"
+               "                        print $1 == \"(digest)\" ? $2 : $2 == \"(digest)\" ? $3 : $1 \":\" $2 }')\" "
+               ";;\n"
                "        'proxmox '?*)\n"
                "                %s=\"$%s $(proxmox-lxcri proxmox ls 2>/dev/null | awk 'NR > 1 { print $2 }')\" ;;\n"
                "        'pod '?*)\n"
@@ -123,7 +133,8 @@ static void print_dynamic(const char *var) {
 static int bash(void) {
         printf("# bash completion for proxmox-lxcri; made by \"proxmox-lxcri completion bash\".\n"
                "_proxmox_lxcri() {\n"
-               "        local cur=\"${COMP_WORDS[COMP_CWORD]}\" verb='' words='' i\n"
+               "        local cur=\"${COMP_LINE:0:COMP_POINT}\" verb='' words='' i\n"
+               "        cur=\"${cur##*[[:space:]]}\" # in COMP_WORDS names of images end at each colon\n"
                "        for ((i = 1; i < COMP_CWORD; i++)); do\n"
                "                case \"${COMP_WORDS[i]}\" in\n"
                "                ");
@@ -148,6 +159,8 @@ static int bash(void) {
         print_dynamic("words");
         printf("        }\n"
                "        mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$cur\")\n"
+               "        [[ $cur != *:* || $COMP_WORDBREAKS != *:* ]] || "
+               "COMPREPLY=(\"${COMPREPLY[@]#\"${cur%%:*}:\"}\")\n"
                "        [[ ${COMPREPLY[0]} ]] || compopt -o default\n"
                "}\n"
                "complete -F _proxmox_lxcri proxmox-lxcri\n");

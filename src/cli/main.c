@@ -2,6 +2,7 @@
 /* main - proxmox-lxcri-admin, which people call as proxmox-lxcri: all verbs but the OCI runtime's. Global options, then
  * a verb of one or two words, then its own options. Global options are taken behind the verb as well. */
 #include <config.h>
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -193,10 +194,13 @@ static int run(struct cli *cli, char *const *argv) {
                 fprintf(stderr, "proxmox-lxcri: no verb \"%.64s\"; --help lists them\n", args.rest[0]);
                 return EXIT_USAGE;
         }
-        print_help(group);
-        return args.n_rest > words && (str_eq(args.rest[words], "-h") || str_eq(args.rest[words], "--help"))
-                       ? EXIT_FINE
-                       : EXIT_USAGE;
+        if (args.n_rest == words || str_eq(args.rest[words], "-h") || str_eq(args.rest[words], "--help")) {
+                print_help(group);
+                return args.n_rest > words ? EXIT_FINE : EXIT_USAGE;
+        }
+        fprintf(stderr, "proxmox-lxcri: no verb \"%s %.64s\"; proxmox-lxcri %s --help lists them\n", group,
+                args.rest[words], group);
+        return EXIT_USAGE;
 }
 
 int main(int argc, char **argv) {
@@ -207,7 +211,10 @@ int main(int argc, char **argv) {
 
         (void) grpc_client_free(cli.client);
         (void) arena_free(cli.arena);
-        if (fflush(stdout) != 0 && status == EXIT_FINE)
-                status = EXIT_FAILED; /* the disk is full, or nobody reads */
+        if (fflush(stdout) != 0) {
+                if (errno != EPIPE) /* nobody reads */
+                        fprintf(stderr, "proxmox-lxcri: write to standard output: %m\n");
+                status = status == EXIT_FINE ? EXIT_FAILED : status;
+        }
         return status;
 }

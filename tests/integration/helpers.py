@@ -3,11 +3,15 @@
 import contextlib
 import os
 import random
+import re
+import subprocess
 import threading
 import time
 
 import grpc
 import pytest
+
+from patience import SLOW
 
 
 @contextlib.contextmanager
@@ -81,3 +85,19 @@ def cgroup_file(container, v1, v2):
     folder, is_v2 = cgroup_folder(container.pid(), controller)
     with open(os.path.join(folder, v2 if is_v2 else name), encoding='utf-8') as f:
         return f.read().strip()
+
+
+def bash_completes(program, *words):
+    """What the completion offers for the last word, or for its part behind the last colon: bash makes words of such parts."""
+    parts = [part for word in words for part in re.findall('[^:]+|:', word) or ['']]
+    script = f"""
+        PATH={os.path.dirname(program)}:$PATH
+        source <(proxmox-lxcri completion bash)
+        COMP_LINE=$1; COMP_POINT=${{#COMP_LINE}}; shift
+        COMP_WORDS=(proxmox-lxcri "$@"); COMP_CWORD=$#; COMP_WORDBREAKS=:
+        compopt() {{ :; }}
+        _proxmox_lxcri; printf '%s\\n' "${{COMPREPLY[@]}}"
+    """
+    done = subprocess.run(['bash', '-c', script, 'bash', ' '.join(['proxmox-lxcri', *words]), *parts], check=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60 * SLOW)
+    return set(done.stdout.split())

@@ -10,6 +10,7 @@ import pytest
 
 from cri import eventually
 import images as recipes
+from helpers import bash_completes
 
 pytestmark = pytest.mark.ours
 
@@ -39,6 +40,17 @@ def test_help(cli):
         assert 'usage' in cli(*words).stdout.lower(), words
     wrong = cli('no-such-verb', check=False)
     assert wrong.returncode != 0 and 'no-such-verb' in wrong.stderr
+    for group in ('image', 'image trust', 'proxmox snapshot'):
+        wrong = cli(*group.split(), 'no-such-verb', check=False)
+        assert (wrong.returncode, wrong.stdout) == (2, '') and f'no verb "{group} no-such-verb"' in wrong.stderr, wrong
+
+
+def test_output_that_can_not_be_written(daemon):
+    with open('/dev/full', 'w', encoding='utf-8') as full:
+        for verb in (['image', 'ls'], ['completion', 'bash']):
+            done = subprocess.run([daemon.runtime.program(), '--socket', daemon.runtime.socket, *verb],
+                                  check=False, stdout=full, stderr=subprocess.PIPE, text=True)
+            assert done.returncode == 1 and 'standard output: No space left' in done.stderr, (verb, done)
 
 
 def test_no_daemon(cli, daemon):
@@ -60,6 +72,28 @@ def test_images(cli, images, clean):
     wrong = cli('image', 'pull', images.ref('absent'), check=False)
     assert wrong.returncode != 0 and 'absent' in wrong.stderr
     assert cli('image', 'inspect', images.ref('absent'), check=False).returncode != 0
+
+
+@pytest.mark.same_anywhere
+def test_completion_of_images(daemon, images, monkeypatch, clean):
+    """Their names have colons, at which bash ends words; those without a tag are called by their id."""
+    monkeypatch.setenv('PROXMOX_LXCRI_SOCKET', daemon.runtime.socket)
+    program, cli = daemon.runtime.program(), daemon.runtime.cli
+    ref = images.push(recipes.marked('completed'), 'completed')
+    digest = json.loads(cli('image', 'inspect', '--remote', '--no-tags', ref).stdout)['Digest']
+    image = cli('image', 'pull', '-q', f'{ref.rsplit(":", 1)[0]}@{digest}').stdout.strip()[len('sha256:'):][:12]
+    for verb in ('image rm', 'image tag', 'image save', 'image trust test', 'pod run', 'container set-image'):
+        assert image in bash_completes(program, *verb.split(), ''), verb
+    assert image not in bash_completes(program, 'image', 'login', '')
+    cli('image', 'tag', image, ref)
+    registry, name = ref.split(':', 1)
+    assert bash_completes(program, 'image', 'rm', registry[:4]) >= {ref}
+    assert bash_completes(program, 'image', 'rm', f'{registry}:{name[:-2]}') == {name}
+    name, tag = ref.rsplit(':', 1)
+    assert bash_completes(program, 'image', 'rm', f'{name}:') == {tag}
+    cli('image', 'untag', ref)
+    assert image in bash_completes(program, 'image', 'rm', image[:6])
+    cli('image', 'rm', image)
 
 
 def test_pod_run_to_its_end(cli, busybox, clean):

@@ -13,6 +13,7 @@ import pytest
 
 import bundle
 from bundle import ID, Refused, until
+from helpers import bash_completes
 from patience import SLOW
 from runtime import has_systemd
 
@@ -774,29 +775,15 @@ def test_info_without_a_daemon(tmp_path):
 # Completions and manual page: of the same table.
 
 
-def bash_completes(*words):
-    """What the completion offers for the last word."""
-    script = f"""
-        PATH={os.path.dirname(bundle.program())}:$PATH
-        source <(proxmox-lxcri completion bash)
-        COMP_WORDS=(proxmox-lxcri "$@"); COMP_CWORD=$#
-        compopt() {{ :; }}
-        _proxmox_lxcri; printf '%s\\n' "${{COMPREPLY[@]}}"
-    """
-    done = subprocess.run(['bash', '-c', script, 'bash', *words], check=True, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, text=True, timeout=60 * SLOW)
-    return set(done.stdout.split())
-
-
 def test_completion_of_verbs_and_options():
-    assert set(OCI_VERBS) <= bash_completes('')
-    assert bash_completes('che') == {'checkpoint'}
-    assert bash_completes('--systemd') == {'--systemd-cgroup'}
+    assert set(OCI_VERBS) <= bash_completes(bundle.program(), '')
+    assert bash_completes(bundle.program(), 'che') == {'checkpoint'}
+    assert bash_completes(bundle.program(), '--systemd') == {'--systemd-cgroup'}
     for verb in OCI_VERBS:
-        offered = bash_completes(verb, '--')
+        offered = bash_completes(bundle.program(), verb, '--')
         assert {f'--{name}' for name in long_options(call(verb, '--help').stdout.split('options:', 1)[1])} <= offered, verb
-    assert bash_completes('--root', '/x', 'up') == {'update'}
-    assert '--detach' in bash_completes('run', '--bundle', 'x', '--')
+    assert bash_completes(bundle.program(), '--root', '/x', 'up') == {'update'}
+    assert '--detach' in bash_completes(bundle.program(), 'run', '--bundle', 'x', '--')
 
 
 def test_completion_for_all_shells():
