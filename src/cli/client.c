@@ -70,8 +70,8 @@ int cli_call(struct cli *cli, const char *method, const ProtobufCMessage *reques
         return r;
 }
 
-static const char *hint(enum err_code code) {
-        switch (code) {
+static const char *hint(const struct err *err) {
+        switch (err->code) {
         case ERR_DEADLINE:
                 return "it took longer than the time limit; --timeout SECONDS gives it more";
         case ERR_UNIMPLEMENTED:
@@ -79,16 +79,17 @@ static const char *hint(enum err_code code) {
         case ERR_EXHAUSTED:
                 return "something is full; \"proxmox-lxcri doctor\" looks for what";
         case ERR_UNAUTHENTICATED:
-                return "give --creds USER:PASSWORD";
+                return "give --creds USER:PASSWORD, or \"proxmox-lxcri image login\" before";
         case ERR_INTERNAL:
-                return "the daemon's log tells more (\"journalctl -u proxmox-lxcrid\")";
+                return err->sys_errno ? NULL /* of a call of our own */
+                                      : "the daemon's log tells more (\"journalctl -u proxmox-lxcrid\")";
         default:
                 return NULL;
         }
 }
 
 int cli_fail(const struct err *err) {
-        const char *what = hint(err->code);
+        const char *what = hint(err);
         struct err shown = *err;
 
         str_make_printable(shown.msg, "\n\t"); /* it may quote images and registries */

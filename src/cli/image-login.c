@@ -78,13 +78,17 @@ static int check(struct cli *cli, const char *registry, const struct image_auth 
         Proxmoxlxcri__V1__LogInRequest req = PROXMOXLXCRI__V1__LOG_IN_REQUEST__INIT;
         Proxmoxlxcri__V1__Credentials creds = PROXMOXLXCRI__V1__CREDENTIALS__INIT;
         Proxmoxlxcri__V1__LogInResponse *res;
+        int r;
 
         req.registry = arena_strndup(cli->arena, registry, strcspn(registry, "/"));
         creds.username = (char *) (uintptr_t) auth->username;
         creds.password = (char *) (uintptr_t) auth->password;
         req.credentials = &creds;
-        return cli_call(cli, "/proxmoxlxcri.v1.Admin/LogIn", &req.base, &proxmoxlxcri__v1__log_in_response__descriptor,
-                        CLI_TIMEOUT_MS, &res, err);
+        r = cli_call(cli, "/proxmoxlxcri.v1.Admin/LogIn", &req.base, &proxmoxlxcri__v1__log_in_response__descriptor,
+                     CLI_TIMEOUT_MS, &res, err);
+        if (r == -ERR_UNAUTHENTICATED)
+                err->code = ERR_DENIED; /* else it would be said how to give some */
+        return r;
 }
 
 static int get_login(struct cli *cli, const char *const *files, const char *registry) {

@@ -73,10 +73,9 @@ int pull_image(struct cli *cli, const struct pull_args *args, const char **ret_i
         req.identity_token = creds.identity_token;
         req.registry_token = creds.registry_token;
         r = cli_transfer(cli, &t, &result, err);
-        if (r < 0)
-                return err_wrap(err, "pull %s", args->reference);
-        *ret_id = result.image_id;
-        return 0;
+        if (r == 0)
+                *ret_id = result.image_id;
+        return r;
 }
 
 int find_image(struct cli *cli, const char *reference, bool verbose, Runtime__V1__ImageStatusResponse **ret,

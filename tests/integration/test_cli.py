@@ -74,6 +74,15 @@ def test_images(cli, images, clean):
     assert cli('image', 'inspect', images.ref('absent'), check=False).returncode != 0
 
 
+def test_errors_say_what_helps(cli, images):
+    """The daemon's log knows nothing of what was wrong here."""
+    absent = images.ref('absent')
+    for args, words, others in ((['load', '-i', '/no/such'], 'open /no/such: No such file', 'log'),
+                                (['pull', absent], f'proxmox-lxcri: pull {absent}: fetch manifest', f'pull {absent}: pull')):
+        wrong = cli('image', *args, check=False)
+        assert wrong.returncode == 1 and words in wrong.stderr and others not in wrong.stderr, wrong
+
+
 @pytest.mark.same_anywhere
 def test_completion_of_images(daemon, images, monkeypatch, clean):
     """Their names have colons, at which bash ends words; those without a tag are called by their id."""

@@ -147,6 +147,11 @@ def test_interrupted_on_a_terminal(daemon, private, home, at):
     assert echo and not (home / 'run').exists()
 
 
+def test_a_wrong_password_is_told(daemon, private, home):
+    done = login(daemon, private, password='wrong', check=False)
+    assert done.returncode == 1 and '401' in done.stderr and '--creds' not in done.stderr, done
+
+
 def test_verify_asks_where_it_came_from(daemon, private, home, clean):
     """With the credentials for there, whatever the image is called here, and never with those for its name."""
     login(daemon, private)
