@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test-tree-shift - owners of trees that somebody else has made; and how long it takes, beside the bare calls. What it
- * does to modes, capabilities and ACLs: test-snapshot.c. As root. */
+ * does to modes, capabilities and ACLs: test-snapshot-userns.c. As root. */
 #undef NDEBUG
 #include "image/tree-shift.h"
 
