@@ -20,7 +20,6 @@
 #include "base/str.h"
 #include "image/snapshot.h"
 #include "image/test-snapshot-kit.h"
-#include "image/unpack-path.h"
 
 int umount2(const char *target, int flags);
 int mount(const char *source, const char *target, const char *type, unsigned long flags, const void *data);
@@ -343,30 +342,61 @@ static void test_datasets(void) {
         assert(how->ops->open(how, &lost, false, &fd, &err) < 0);
 }
 
-/* Whoever may write to a btrfs may make subvolumes there: a container's go with it. */
-static void test_subvolumes(void) {
-        static const char *const names[] = { "outer", "dir/inner", "deep" };
+static void make_subvolume(int dir, const char *name) {
         struct btrfs_ioctl_vol_args args = { 0 };
-        int fd, dir;
+
+        snprintf(args.name, sizeof(args.name), "%s", name);
+        assert(ioctl(dir, BTRFS_IOC_SUBVOL_CREATE, &args) == 0);
+}
+
+/* Takes @dir. A folder @depth below it, deeper than a path can be long. */
+static int go_down(int dir, int depth) {
+        for (int i = 0; i < depth; i++) {
+                int below;
+
+                assert(mkdirat(dir, "a-folder-that-goes-on", 0755) == 0);
+                below = openat(dir, "a-folder-that-goes-on", O_RDONLY | O_CLOEXEC);
+                assert(below >= 0);
+                fd_close(dir);
+                dir = below;
+        }
+        return dir;
+}
+
+/* Whoever may write to a btrfs may make subvolumes there: a container's go with it, how deep ever they are, and though
+ * they and what they are in can't be written to. */
+static void test_subvolumes(void) {
+        const uint64_t read_only = BTRFS_SUBVOL_RDONLY;
+        int mount_fd, top, dir, outer, deep;
 
         assert(snapshot_create(&s, "s", "sha256:image", NULL, &err) == 0);
-        fd = kit_mount_snapshot(&s, "s", -1);
-        for (size_t i = 0; i < ELEMENTSOF(names); i++) {
-                dir = openat(fd, i == 0 ? "." : i == 1 ? "outer" : "outer/dir/inner", O_RDONLY | O_CLOEXEC);
-                assert(dir >= 0 && (i != 1 || mkdirat(dir, "dir", 0755) == 0));
-                snprintf(args.name, sizeof(args.name), "%s", unpack_path_base(names[i]));
-                if (i == 1) {
-                        fd_close(dir);
-                        dir = openat(fd, "outer/dir", O_RDONLY | O_CLOEXEC);
-                }
-                assert(ioctl(dir, BTRFS_IOC_SUBVOL_CREATE, &args) == 0);
-                kit_write_file(dir, "file", 10);
-                fd_close(dir);
-        }
-        fd_close(fd);
+        mount_fd = kit_mount_snapshot(&s, "s", -1);
+        top = openat(mount_fd, ".", O_RDONLY | O_CLOEXEC);
+        make_subvolume(top, "first");
+        make_subvolume(top, "outer");
+        outer = openat(top, "outer", O_RDONLY | O_CLOEXEC);
+        make_subvolume(outer, "inner");
+        dir = openat(outer, "inner", O_RDONLY | O_CLOEXEC);
+        kit_write_file(dir, "file", 10);
+        dir = go_down(dir, 300);
+        make_subvolume(dir, "deep");
+        deep = openat(dir, "deep", O_RDONLY | O_CLOEXEC);
+        kit_write_file(deep, "file", 10);
+        assert(ioctl(deep, BTRFS_IOC_SUBVOL_SETFLAGS, &read_only) == 0);
+        assert(ioctl(outer, BTRFS_IOC_SUBVOL_SETFLAGS, &read_only) == 0);
+        assert(ioctl(top, BTRFS_IOC_SUBVOL_SETFLAGS, &read_only) == 0);
+        fd_close(dir);
+        fd_close(deep);
+        fd_close(outer);
+        fd_close(top);
+        fd_close(mount_fd);
         if (snapshot_remove(&s, "s", &err) < 0)
                 fprintf(stderr, "%s\n", err.msg);
         assert(count() == 0);
+        assert(snapshots_reconcile(&s, &err) == 0);
+        dir = openat(s.root_fd, "snapshots", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        assert(kit_is_empty(dir, "."));
+        fd_close(dir);
 }
 
 static void test_all(void) {

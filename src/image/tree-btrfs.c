@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tree-btrfs - trees that are btrfs' subvolumes, copies being its snapshots. Source: linux/btrfs.h, btrfs-ioctl(8). */
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/btrfs.h>
+#include <linux/btrfs_tree.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -12,9 +14,8 @@
 #include "base/fs.h"
 #include "base/str.h"
 #include "image/snapshotter.h"
-#include "image/unpack-path.h"
 
-enum { MAGIC = 0x9123683E };
+enum { MAGIC = 0x9123683E, HANDLE_WITHOUT_PARENT = 0x4d /* FILEID_BTRFS_WITHOUT_PARENT */ };
 
 static int btrfs_start(struct snapshotter *s, int root_fd, struct err *err) {
         struct statfs st;
@@ -49,95 +50,129 @@ static int btrfs_make(struct snapshotter *s, const struct tree *what, const stru
 
 /* --- removal ------------------------------------------------------------------------------------------------------ */
 
-/* A subvolume, by the folder that holds it. */
-struct place {
-        int dirfd;
-        char name[BTRFS_VOL_NAME_MAX + 1];
-};
-
-static void place_done(struct place *p) {
-        p->dirfd = fd_close(p->dirfd);
-}
-
-static int destroy(const struct place *p) {
+/* 0 or -errno. */
+static int destroy(int dirfd, const char *name) {
         struct btrfs_ioctl_vol_args args = { 0 };
         struct err err;
 
-        if (set_name(args.name, sizeof(args.name), p->name, &err) < 0)
+        if (set_name(args.name, sizeof(args.name), name, &err) < 0)
                 return -ENAMETOOLONG;
-        return ioctl(p->dirfd, BTRFS_IOC_SNAP_DESTROY, &args) < 0 ? -errno : 0;
+        return ioctl(dirfd, BTRFS_IOC_SNAP_DESTROY, &args) < 0 ? -errno : 0;
 }
 
-/* Some subvolume in that at @p: 1, or 0 when it has none. Any user of a container may make them. */
-static int find_inner(const struct place *p, struct place *ret, struct err *err) {
-        _cleanup_(freep) struct btrfs_ioctl_get_subvol_rootref_args *refs = xcalloc(1, sizeof(*refs));
-        _cleanup_(freep) struct btrfs_ioctl_ino_lookup_user_args *at = xcalloc(1, sizeof(*at));
-        _cleanup_(fd_closep) int fd = openat(p->dirfd, p->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        char path[UNPACK_PATH_SIZE];
-        int r;
+/* A subvolume in another one: who made it may have put it deeper than any path leads. */
+struct inner {
+        uint64_t id, folder; /* the inode of the folder that it is in */
+        char name[BTRFS_VOL_NAME_MAX + 1];
+};
 
-        if (fd < 0)
-                return err_sys(err, errno, "open subvolume %.200s", p->name);
-        if (ioctl(fd, BTRFS_IOC_GET_SUBVOL_ROOTREF, refs) < 0 && errno != EOVERFLOW)
-                return err_sys(err, errno, "list subvolumes in %.200s", p->name);
-        if (refs->num_items == 0)
+/* The first in the subvolume @id: 1, or 0 when it has none. */
+static int find_inner(int fd, uint64_t id, struct inner *ret, struct err *err) {
+        struct btrfs_ioctl_search_args args = { .key = { .tree_id = BTRFS_ROOT_TREE_OBJECTID,
+                                                         .min_objectid = id,
+                                                         .max_objectid = id,
+                                                         .max_offset = UINT64_MAX,
+                                                         .max_transid = UINT64_MAX,
+                                                         .min_type = BTRFS_ROOT_REF_KEY,
+                                                         .max_type = BTRFS_ROOT_REF_KEY,
+                                                         .nr_items = 1 } };
+        struct btrfs_ioctl_search_header head;
+        struct btrfs_root_ref ref;
+        size_t len;
+
+        if (ioctl(fd, BTRFS_IOC_TREE_SEARCH, &args) < 0)
+                return err_sys(err, errno, "list subvolumes in a subvolume");
+        if (args.key.nr_items == 0)
                 return 0;
-        at->treeid = refs->rootref[0].treeid;
-        at->dirid = refs->rootref[0].dirid;
-        if (ioctl(fd, BTRFS_IOC_INO_LOOKUP_USER, at) < 0)
-                return err_sys(err, errno, "find a subvolume in %.200s", p->name);
-        r = unpack_path_clean(at->path, path, err);
-        if (r == 0)
-                r = set_name(ret->name, sizeof(ret->name), at->name, err);
-        if (r < 0)
-                return r;
-        ret->dirfd = unpack_path_open(fd, path, O_RDONLY | O_DIRECTORY);
-        return ret->dirfd < 0 ? err_sys(err, -ret->dirfd, "open the folder of a subvolume in %.200s", p->name) : 1;
+        memcpy(&head, args.buf, sizeof(head));
+        memcpy(&ref, args.buf + sizeof(head), sizeof(ref));
+        len = le16toh(ref.name_len);
+        if (len >= sizeof(ret->name) || head.len < sizeof(ref) + len)
+                return err_set(err, ERR_DATA_LOSS, "a subvolume in a subvolume has no name");
+        *ret = (struct inner){ .id = head.offset, .folder = le64toh(ref.dirid) };
+        memcpy(ret->name, args.buf + sizeof(head) + sizeof(ref), len);
+        return 1;
 }
 
-/* One of those that have none in them: where @p leads, or deeper. */
-static int destroy_innermost(const struct tree *what, bool *ret_last, struct err *err) {
-        _cleanup_(
-                place_done) struct place at = { .dirfd = openat(what->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) };
-        int r = set_name(at.name, sizeof(at.name), what->name, err);
+/* A folder by its inode, as name_to_handle_at(2) would have it (fs/btrfs/export.h); of any generation. 0 or -errno. */
+static int open_folder(int fd, uint64_t subvolume, uint64_t inode) {
+        const uint64_t ids[] = { inode, subvolume };
+        const uint32_t generation = 0;
+        _cleanup_(freep) struct file_handle *h = xcalloc(1, sizeof(*h) + sizeof(ids) + sizeof(generation));
+        int folder;
 
-        *ret_last = true;
-        while (r == 0) {
-                struct place inner = { .dirfd = -1 };
+        h->handle_type = HANDLE_WITHOUT_PARENT;
+        h->handle_bytes = sizeof(ids) + sizeof(generation);
+        memcpy(h->f_handle, ids, sizeof(ids));
+        memcpy(h->f_handle + sizeof(ids), &generation, sizeof(generation));
+        folder = open_by_handle_at(fd, h, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        return folder < 0 ? -errno : folder;
+}
 
-                r = destroy(&at);
-                if (r != -ENOTEMPTY)
-                        return r < 0 ? err_sys(err, -r, "remove subvolume %.200s", at.name) : 0;
-                r = find_inner(&at, &inner, err);
+static void make_writable(int fd, uint64_t subvolume) {
+        _cleanup_(fd_closep) int root = open_folder(fd, subvolume, BTRFS_FIRST_FREE_OBJECTID);
+        const uint64_t flags = 0;
+
+        (void) !ioctl(root, BTRFS_IOC_SUBVOL_SETFLAGS, &flags);
+}
+
+/* 0 or -errno. The owner of the subvolume @outer may have made it read-only. */
+static int destroy_inner(int fd, uint64_t outer, const struct inner *inner) {
+        _cleanup_(fd_closep) int folder = open_folder(fd, outer, inner->folder);
+        int r = folder < 0 ? folder : destroy(folder, inner->name);
+
+        if (r != -EROFS)
+                return r;
+        make_writable(fd, outer);
+        return destroy(folder, inner->name);
+}
+
+/* All in the subvolume behind @fd, innermost first. Any user of a container may make them. */
+static int destroy_all_inner(int fd, struct err *err) {
+        struct btrfs_ioctl_ino_lookup_args top = { .objectid = BTRFS_FIRST_FREE_OBJECTID };
+        _cleanup_(freep) uint64_t *ids = NULL; /* from the outermost on, each in the one before it */
+        size_t n = 0, cap = 0;
+        int r = 0;
+
+        if (ioctl(fd, BTRFS_IOC_INO_LOOKUP, &top) < 0)
+                return err_sys(err, errno, "look up a subvolume");
+        xgrow(ids, n, cap);
+        ids[n++] = top.treeid;
+        while (r >= 0 && n > 0) {
+                struct inner inner;
+
+                r = find_inner(fd, ids[n - 1], &inner, err);
                 if (r == 0)
-                        return err_set(err, ERR_INTERNAL, "subvolume %.200s is not empty, but nothing is in it",
-                                       at.name);
-                if (r < 0)
-                        return r;
-                place_done(&at);
-                at = inner;
-                *ret_last = false;
-                r = 0;
+                        n--;
+                if (r <= 0)
+                        continue;
+                r = destroy_inner(fd, ids[n - 1], &inner);
+                if (r == -ENOTEMPTY) {
+                        xgrow(ids, n, cap);
+                        ids[n++] = inner.id;
+                        r = 0;
+                } else if (r < 0) {
+                        r = err_sys(err, -r, "remove the inner subvolume %.200s", inner.name);
+                }
         }
         return r;
 }
 
 static int btrfs_remove(struct snapshotter *s, const struct tree *what, struct err *err) {
-        struct place at = { .dirfd = what->dirfd };
-        bool last = false;
-        int r = set_name(at.name, sizeof(at.name), what->name, err);
+        _cleanup_(fd_closep) int fd = -1;
+        int r = destroy(what->dirfd, what->name);
 
-        (void) s;
-        if (r < 0)
-                return r;
-        r = destroy(&at);
         if (r == 0 || r == -ENOENT)
                 return 0;
         if (r != -ENOTEMPTY) /* no subvolume */
                 return fs_remove_tree(what->dirfd, what->name, err);
-        for (r = 0; r == 0 && !last;)
-                r = destroy_innermost(what, &last, err);
-        return r;
+        r = tree_folder_open(s, what, false, &fd, err);
+        if (r == 0)
+                r = destroy_all_inner(fd, err);
+        if (r < 0)
+                return r;
+        r = destroy(what->dirfd, what->name);
+        return r < 0 ? err_sys(err, -r, "remove subvolume %.200s", what->name) : 0;
 }
 
 const struct snapshotter_ops snapshotter_btrfs = {
