@@ -330,6 +330,15 @@ int images_mounts(struct images *s, struct arena *arena, struct image_mount **re
         return 0;
 }
 
+/* At a start: one that can't be removed is no reason not to serve. */
+static void forget_lost(struct images *s, const struct record *rec, struct arena *arena) {
+        struct err err;
+
+        if (forget(s, rec, arena, &err) < 0)
+                log_warn("what is left of a mounted image stays until the next start", "mount", rec->id, "error",
+                         err.msg, NULL);
+}
+
 /* A snapshot without a record is one of a crash before there was a mount. */
 static int drop_unknown(struct images *s, const struct listing *known, struct arena *arena, struct err *err) {
         const char **list;
@@ -342,7 +351,7 @@ static int drop_unknown(struct images *s, const struct listing *known, struct ar
                 while (i < known->n && !str_eq(known->list[i].id, *list))
                         i++;
                 if (snapshot_is_mounted_image(*list) && i == known->n)
-                        r = forget(s, &half, arena, err);
+                        forget_lost(s, &half, arena);
         }
         return r;
 }
@@ -357,7 +366,7 @@ int images_mounts_reconcile(struct images *s, struct err *err) {
 
                 r = find_mount(&l.list[i], arena, &path, err);
                 if (r == 0 && !path)
-                        r = forget(s, &l.list[i], arena, err);
+                        forget_lost(s, &l.list[i], arena);
         }
         if (r == 0)
                 r = drop_unknown(s, &l, arena, err);

@@ -190,8 +190,9 @@ static int sweep_layers(struct records *r, struct err *err) {
                 (void) pthread_mutex_lock(&r->lock);
                 held = map_get(r->layers, *on_disk) != NULL;
                 (void) pthread_mutex_unlock(&r->lock);
-                if (!held)
-                        ret = layer_remove(r->layers_on_disk, *on_disk, err);
+                if (!held && layer_remove(r->layers_on_disk, *on_disk, err) < 0)
+                        log_warn("a layer stays behind until the next start", "layer", *on_disk, "error", err->msg,
+                                 NULL);
         }
         return ret;
 }

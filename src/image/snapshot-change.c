@@ -22,7 +22,7 @@ static bool is_whole(struct images *s, const struct writable *w) {
 
 /* A name that a start removes. */
 static const char *changes_name(const char *id, char ret[NAME_BYTES]) {
-        (void) snprintf(ret, NAME_BYTES, ".changes-%s", id);
+        (void) snprintf(ret, NAME_BYTES, CHANGES_PREFIX "%s", id);
         return ret;
 }
 

@@ -499,24 +499,37 @@ static int keep_one_tree(struct images *s, const char *id, struct err *err) {
         return r;
 }
 
+/* A folder without a record goes. What a commit has compared holds whatever names a container gave. */
+static int drop_left_over(struct images *s, int fd, const char *name, struct err *err) {
+        if (str_after(name, CHANGES_PREFIX))
+                return fs_remove_tree(fd, name, err);
+        return drop(s, fd, name, str_after(name, ".gone-") ?: name, err);
+}
+
+/* One that can't be removed, since something is mounted in it, say, is no reason not to serve. */
+static void stays(const char *id, const struct err *err) {
+        log_warn("what is left of a snapshot stays until the next start", "snapshot", id, "error", err->msg, NULL);
+}
+
 /* Folders without a record go; of @records those stay that have no folder. */
 static int match_folders(struct images *s, int fd, struct map *records, struct err *err) {
         int copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         _cleanup_(closedirp) DIR *d = copy < 0 ? NULL : fdopendir(copy);
         struct dirent *e;
-        int r = 0;
 
         if (!d) {
-                r = err_sys(err, errno, "list snapshots");
+                int r = err_sys(err, errno, "list snapshots");
                 fd_close(copy);
                 return r;
         }
-        while (r == 0 && (e = readdir(d)))
-                if (!str_eq(e->d_name, ".") && !str_eq(e->d_name, ".."))
-                        r = map_take(records, e->d_name)
-                                    ? keep_one_tree(s, e->d_name, err)
-                                    : drop(s, fd, e->d_name, str_after(e->d_name, ".gone-") ?: e->d_name, err);
-        return r;
+        while ((errno = 0, e = readdir(d))) {
+                if (str_eq(e->d_name, ".") || str_eq(e->d_name, ".."))
+                        continue;
+                if ((map_take(records, e->d_name) ? keep_one_tree(s, e->d_name, err)
+                                                  : drop_left_over(s, fd, e->d_name, err)) < 0)
+                        stays(e->d_name, err);
+        }
+        return errno ? err_sys(err, errno, "list snapshots") : 0;
 }
 
 int snapshots_reconcile(struct images *s, struct err *err) {
@@ -531,6 +544,7 @@ int snapshots_reconcile(struct images *s, struct err *err) {
         if (r == 0)
                 r = match_folders(s, fd, records, err);
         for (size_t it = 0; r == 0 && map_next(records, &it, &id, NULL);)
-                r = snapshot_remove(s, id, err);
+                if (snapshot_remove(s, id, err) < 0)
+                        stays(id, err);
         return r < 0 ? err_wrap(err, "tidy up snapshots") : 0;
 }

@@ -24,8 +24,12 @@ _must_use_ int layers_mount(struct images *s, const char *id, const char *const 
                             int *ret_fd, struct err *err);
 /* snapshot-home.c: overlay_mount() with an upper_mount_fd, of which the owner may do to it what he likes. */
 _must_use_ int snapshot_mount_at_home(const struct overlay_args *args, int *ret_mount_fd, struct err *err);
-/* Removes what has a folder but no record, or a record but no folder: left over by a crash. Before serving. */
+/* Removes what has a folder but no record, or a record but no folder: left over by a crash. What can't be removed is
+ * tried again at the next start. Before serving. */
 _must_use_ int snapshots_reconcile(struct images *s, struct err *err);
+
+/* In that folder: what was written to a snapshot, while a commit reads it. */
+#define CHANGES_PREFIX ".changes-"
 
 struct snapshot_record {
         const char *image;

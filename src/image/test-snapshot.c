@@ -183,6 +183,44 @@ static void test_reconcile(void) {
         assert(kit_is_empty(AT_FDCWD, path));
 }
 
+/* A commit that was killed leaves what the container wrote, by names of its own choice: here those of our trees, more
+ * than anybody wants to remember. */
+static void test_killed_commit(void) {
+        char path[200];
+        int dir;
+
+        snprintf(path, sizeof(path), "%s/snapshots/.changes-x", s.root);
+        assert(fs_mkdir_p(path, 0700, &err) == 0);
+        dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        for (int i = 0; i < 20000; i++) {
+                snprintf(path, sizeof(path), "volume.%d %s", i, "with a name that no dataset can have");
+                assert(mknodat(dir, path, S_IFREG | 0600, 0) == 0);
+        }
+        fd_close(dir);
+        assert(snapshots_reconcile(&s, &err) == 0);
+        snprintf(path, sizeof(path), "%s/snapshots", s.root);
+        assert(kit_is_empty(AT_FDCWD, path));
+}
+
+/* What can't be removed at a start waits for the next, and keeps nothing else from being tidied up. */
+static void test_left_over_in_use(void) {
+        static const char *const names[] = { "1", ".gone-2", "3" };
+        char path[200], in_use[250];
+
+        for (size_t i = 0; i < ELEMENTSOF(names); i++) {
+                snprintf(path, sizeof(path), "%s/snapshots/%s", s.root, names[i]);
+                snprintf(in_use, sizeof(in_use), "%s/volume.7/in-use", path);
+                assert(fs_mkdir_p(i == 1 ? in_use : path, 0700, &err) == 0);
+                assert(i != 1 || mount("tmpfs", in_use, "tmpfs", 0, "size=1m") == 0);
+        }
+        assert(store_put(s.store, STORE_SNAPSHOT, "2", "{}", 2, &err) == 0);
+        assert(snapshots_reconcile(&s, &err) == 0 && count() == 0);
+        snprintf(in_use, sizeof(in_use), "%s/snapshots/.gone-2/volume.7/in-use", s.root);
+        assert(umount2(in_use, 0) == 0 && snapshots_reconcile(&s, &err) == 0);
+        snprintf(path, sizeof(path), "%s/snapshots", s.root);
+        assert(kit_is_empty(AT_FDCWD, path));
+}
+
 static void test_volumes(void) {
         static const char *const missing[] = { "nothing", "file/below", "loop", "out/etc/passwd", "../x" };
         const int holds = s.holds;
@@ -411,6 +449,8 @@ static void test_all(void) {
         if (!kit_is_whole(&s.image))
                 test_crash();
         test_reconcile();
+        test_killed_commit();
+        test_left_over_in_use();
         test_volumes();
         if (!layers_snapshotter(s.image.layers)->ops->elsewhere)
                 test_at_home();
