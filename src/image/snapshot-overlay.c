@@ -51,16 +51,16 @@ static int allow_again(int dirfd, struct err *err) {
         static const char mark[] = "work/work/incompat/volatile";
         _cleanup_(freep) char *boot = NULL, *said = NULL;
         struct stat st;
+        bool known;
         int r;
 
         r = fs_read_file(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 64, &boot, NULL, err);
         if (r < 0)
                 return r;
-        if (fs_read_file(dirfd, "boot", 64, &said, NULL, err) < 0)
-                return fs_write_atomic(dirfd, "boot", boot, strlen(boot), 0600, false, err);
-        if (fstatat(dirfd, mark, &st, AT_SYMLINK_NOFOLLOW) < 0)
-                return str_eq(said, boot) ? 0 : fs_write_atomic(dirfd, "boot", boot, strlen(boot), 0600, false, err);
-        if (!str_eq(said, boot))
+        known = fs_read_file(dirfd, "boot", 64, &said, NULL, err) == 0 && str_eq(said, boot);
+        if (fstatat(dirfd, mark, &st, AT_SYMLINK_NOFOLLOW) < 0) /* never mounted */
+                return known ? 0 : fs_write_atomic(dirfd, "boot", boot, strlen(boot), 0600, false, err);
+        if (!known) /* also if the note did not reach the disk */
                 return err_set(err, ERR_DATA_LOSS,
                                "the machine stopped while its writable layer was in use: what it holds "
                                "may be incomplete; remove the container and make it anew");

@@ -142,7 +142,7 @@ static void test_another_image(void) {
         assert(kit_is_empty(AT_FDCWD, path));
 }
 
-/* The machine stopped while it was mounted: what it holds can't be trusted. */
+/* The machine stopped while it was mounted: what it holds can't be trusted, also if the note of the boot is lost. */
 static void test_crash(void) {
         char path[200];
         int fd;
@@ -151,7 +151,12 @@ static void test_crash(void) {
         fd_close(kit_mount_snapshot(&s, "b", -1));
         snprintf(path, sizeof(path), "%s/snapshots/b/boot", s.root);
         assert(fs_write_atomic(AT_FDCWD, path, "another", 7, 0600, false, &err) == 0);
-        assert(snapshot_mount(&s, "b", &(struct snapshot_args){ .userns_fd = -1 }, &fd, &err) == -ERR_DATA_LOSS);
+        for (int i = 0; i < 2; i++) {
+                for (int tries = 0; tries < 2; tries++)
+                        assert(snapshot_mount(&s, "b", &(struct snapshot_args){ .userns_fd = -1 }, &fd, &err) ==
+                               -ERR_DATA_LOSS);
+                assert(i || unlink(path) == 0);
+        }
         assert(snapshot_remove(&s, "b", &err) == 0);
 }
 
