@@ -23,10 +23,14 @@ struct content_draft {
 };
 
 /* A start removes what is left under such a name. */
-static int open_named(struct content_draft *d) {
+static void choose_name(struct content_draft *d) {
         static atomic_uint number;
 
         (void) snprintf(d->name, sizeof(d->name), "draft-%ld-%u", (long) getpid(), atomic_fetch_add(&number, 1));
+}
+
+static int open_named(struct content_draft *d) {
+        choose_name(d);
         return openat(d->dirfd, d->name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 }
 
@@ -78,12 +82,22 @@ void content_draft_end(struct content_draft *d, char ret_digest[], uint64_t *ret
         *ret_size = d->size;
 }
 
-static int give_name(struct content_draft *d, const char *name) {
+static int link_draft(struct content_draft *d) {
         char path[40];
 
         (void) snprintf(path, sizeof(path), "/proc/self/fd/%d", d->fd);
-        return d->name[0] ? renameat(d->dirfd, d->name, d->dirfd, name)
-                          : linkat(AT_FDCWD, path, d->dirfd, name, AT_SYMLINK_FOLLOW);
+        choose_name(d);
+        if (linkat(AT_FDCWD, path, d->dirfd, d->name, AT_SYMLINK_FOLLOW) == 0)
+                return 0;
+        d->name[0] = '\0';
+        return -1;
+}
+
+/* In the place of one that is there, too: what a pull has left may be damaged, or not on disk. */
+static int give_name(struct content_draft *d, const char *name) {
+        if (!d->name[0] && link_draft(d) < 0)
+                return -1;
+        return renameat(d->dirfd, d->name, d->dirfd, name);
 }
 
 int content_draft_commit(struct content_draft *d, const char *digest, struct err *err) {
@@ -95,10 +109,9 @@ int content_draft_commit(struct content_draft *d, const char *digest, struct err
         r = give_name(d, name);
         if (r < 0 && content_make_room(d->content, errno))
                 r = give_name(d, name);
-        if (r < 0 && errno != EEXIST) /* the same is there */
+        if (r < 0)
                 return err_sys(err, errno, "name blob %s", digest);
-        if (r == 0)
-                d->name[0] = '\0';
+        d->name[0] = '\0';
         return fsync(d->dirfd) < 0 ? err_sys(err, errno, "sync the folder of blobs") : 0;
 }
 

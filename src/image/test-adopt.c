@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include "base/alloc.h"
 #include "base/cleanup.h"
+#include "base/fs.h"
 #include "base/str.h"
 #include "image/adopt.h"
 #include "image/images.h"
@@ -138,6 +139,28 @@ static void test_it_stays(struct arena *arena) {
         stop();
 }
 
+/* What is made here takes the place of what a pull has left, which may be damaged. */
+static void test_draft(void) {
+        char digest[DIGEST_LEN + 1];
+        struct content_draft *d;
+        struct content *content;
+        uint64_t size;
+        struct err err;
+
+        start();
+        content = images_pull_env(images)->content;
+        digest_of("right", 5, digest);
+        assert(fs_write_atomic(content_dirfd(content), digest + strlen("sha256:"), "wrong", 5, 0600, false, &err) == 0);
+        assert(content_draft_new(content, &d, &err) == 0 && content_draft_write(d, "right", 5, &err) == 0);
+        content_draft_end(d, digest, &size);
+        assert(size == 5 && content_draft_commit(d, digest, &err) == 0);
+        d = content_draft_free(d);
+        assert(content_is_sound(content, digest, 5));
+        assert(content_remove(content, digest, &err) == 0);
+        expect_empty("blobs/sha256");
+        stop();
+}
+
 static void expect_refused(struct arena *arena, const char *manifest, enum err_code code, const char *word) {
         const char *id;
         struct err err;
@@ -247,6 +270,7 @@ int main(void) {
         kit_tmpfs(root, "64m");
         arena = arena_new(PULL_ARENA_MAX);
         test_it_stays(arena);
+        test_draft();
         test_refusals(arena);
         test_it_tells_how_far_it_is(arena);
         (void) arena_free(arena);
