@@ -62,13 +62,11 @@ static int fetch(struct derive *d, const struct descriptor *blob, struct err *er
 /* What was a cache of a registry's is the only one from now on. */
 static int keep_layer(struct derive *d, const struct descriptor *blob, struct err *err) {
         _cleanup_(fd_closep) int fd = -1;
-        struct err ignored;
         int r;
 
         derive_hold(d, blob->digest);
         if (!content_is_sound(d->env->content, blob->digest, blob->size)) {
-                r = content_remove(d->env->content, blob->digest, &ignored);
-                r = r < 0 ? r : fetch(d, blob, err);
+                r = fetch(d, blob, err);
                 return r < 0 ? err_wrap(err, "layer %s", blob->digest) : 0;
         }
         r = content_open(d->env->content, blob->digest, blob->size, &fd, err);

@@ -164,7 +164,7 @@ static bool is_rubbish(int r) {
 }
 
 /* 1: not kept, or worth nothing. One that is what its digest says stays, whatever the image makes of it: it may be
- * another's, too, and would come again as it is. */
+ * another's, too, and would come again as it is. So does one that comes from nowhere else. */
 static int from_kept_blob(struct job *j, struct err *err) {
         const struct pull_env *env = j->all->env;
         const struct descriptor *d = j->layer->blob;
@@ -179,7 +179,7 @@ static int from_kept_blob(struct job *j, struct err *err) {
                 r = unpack_file(j, fd, d->size, err);
         if (r == 0)
                 r = layer_sink_end(j->sink, err);
-        if (is_rubbish(r) && !content_is_sound(env->content, d->digest, d->size)) {
+        if (is_rubbish(r) && j->all->source && !content_is_sound(env->content, d->digest, d->size)) {
                 log_warn("a kept blob is damaged and comes anew", "digest", d->digest, "error", err->msg, NULL);
                 return content_remove(env->content, d->digest, err) < 0 ? -(int) err->code : 1;
         }

@@ -81,7 +81,8 @@ static int fetch(struct verify *v, const struct descriptor *d, struct err *err) 
         return r;
 }
 
-/* A layer's blob that is not kept is no damage. */
+/* A layer's blob that is not kept is no damage. One that is damaged stays where it can't be had anew: what reads as
+ * such now may be whole on the next try. */
 static int check_blob(struct verify *v, const char *kind, const struct descriptor *d, bool needed, struct err *err) {
         char have[DIGEST_LEN + 1];
         const char *detail;
@@ -102,10 +103,6 @@ static int check_blob(struct verify *v, const char *kind, const struct descripto
                         return 0;
                 }
                 detail = arena_printf(v->arena, "its digest is %s", have);
-                r = content_remove(v->env->content, d->digest, err);
-                records_recount_blob(v->env->records, d->digest);
-                if (r < 0)
-                        return r;
         }
         if (v->args->repair && fetch(v, d, &why) == 0)
                 report(v, kind, d->digest, CHECK_REPAIRED, detail);
@@ -144,7 +141,9 @@ static void repair_layer(struct verify *v, const char *chain_id, const char *ane
                 report(v, "layer", chain_id, CHECK_DAMAGED,
                        arena_printf(v->arena, "%s; containers use it: remove them first", detail));
         } else {
-                bool done = layer_replace(v->env->layers, chain_id, anew, &err) == 0;
+                /* On disk before the other goes: of an image that was made here it could not be pulled again. */
+                bool done = layers_sync(v->env->layers, &err) == 0 &&
+                            layer_replace(v->env->layers, chain_id, anew, &err) == 0;
 
                 records_thaw_layer(v->env->records, chain_id);
                 report(v, "layer", chain_id, done ? CHECK_REPAIRED : CHECK_DAMAGED,

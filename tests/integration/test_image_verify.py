@@ -85,6 +85,7 @@ def test_damaged_layer(image, name, damage, words):
         assert status == 1 and 'DAMAGED  layer' in said and words in said, said
     status, said = verify(daemon, '--repair', ref)
     assert status == 0 and 'repaired layer' in said and '1 repaired' in said, said
+    assert os.listdir(os.path.join(daemon.runtime.root, 'layers', 'unsynced')) == []  # a crash of the machine would cost it
     sound(daemon, ref)
     with daemon.pod() as pod:
         assert pod.run(ref, ['sleep', '100']).output('cat', '/v/three') == 'three'
@@ -134,6 +135,24 @@ def test_damaged_blob(image, kind):
     with open(path, 'rb') as f:
         assert f.read() == right
     sound(daemon, ref)
+
+
+def test_damaged_blob_of_nowhere_else(image):
+    """What reads as damaged may be whole on the next try, and there is no other."""
+    daemon, ref, made = image
+    new = ref.replace(':1', ':made')
+    daemon.runtime.cli('image', 'edit', '-q', ref, '-t', new, '--label', 'a=b')
+    path = os.path.join(daemon.runtime.root, 'blobs', 'sha256', digest(made.layers[1].blob())[7:])
+    damage_content(path)
+    with open(path, 'rb') as f:
+        damaged = f.read()
+    for args in ([], ['--repair']):
+        status, said = verify(daemon, *args, new)
+        assert status == 1 and 'DAMAGED  blob' in said, said
+        with open(path, 'rb') as f:
+            assert f.read() == damaged
+    assert 'repaired blob' in verify(daemon, '--repair', ref)[1]
+    sound(daemon, new)
 
 
 def test_blobs_that_are_not_kept_are_fetched(image):
