@@ -142,6 +142,28 @@ static void test_whiteouts(void) {
         done(fd);
 }
 
+/* The mark and the name are longer together than a name may be. */
+static void test_whiteout_of_longest_name(void) {
+        char path[2 + 4 + 255 + 1] = "d/";
+        int fd;
+
+        push_base();
+        memset(path + 2, 'n', 255);
+        kit_pax(&pax, "path", path, strlen(path));
+        kit_pax_end(&tar, &pax);
+        KIT_FILE(&tar, "x", "x");
+        kit_push(&image, &tar);
+        snprintf(path, sizeof(path), "d/.wh.%0255d", 0);
+        memset(path + 6, 'n', 255);
+        kit_pax(&pax, "path", path, strlen(path));
+        kit_pax_end(&tar, &pax);
+        KIT_FILE(&tar, "x", "");
+        kit_push(&image, &tar);
+        fd = mounted();
+        expect_names(fd, "d", "1 2 sub");
+        done(fd);
+}
+
 static void test_implicit(void) {
         char value[8], path[64];
         struct stat st;
@@ -371,6 +393,19 @@ static void test_race(void) {
         done(-1);
 }
 
+/* Room that is made elsewhere would not help. */
+static void test_attribute_too_large(void) {
+        _cleanup_(freep) char *value = xcalloc(1, 60000);
+        struct err err;
+
+        kit_image_init(&image, root);
+        kit_pax(&pax, "SCHILY.xattr.user.large", value, 60000);
+        kit_pax_end(&tar, &pax);
+        KIT_FILE(&tar, "x", "x");
+        assert(kit_try(&image, &tar, &err) == -ERR_EXHAUSTED && err.sys_errno == 0 && strstr(err.msg, "user.large"));
+        done(-1);
+}
+
 static void test_many(void) {
         char name[32];
 
@@ -422,6 +457,7 @@ int main(void) {
                 if (!kit_place(root, "64m", *how))
                         continue;
                 test_whiteouts();
+                test_whiteout_of_longest_name();
                 test_implicit();
                 test_root();
                 test_symlinks();
@@ -429,6 +465,8 @@ int main(void) {
                 test_restart();
                 test_race();
                 test_left_overs();
+                if (str_eq(*how, "btrfs"))
+                        test_attribute_too_large();
                 if (!str_eq(*how, "zfs")) /* takes minutes, and the number means nothing to it */
                         test_many();
                 kit_place_done(root);

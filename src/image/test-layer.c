@@ -149,6 +149,17 @@ static void test_names(void) {
         kit_pax_end(&tar, &pax);
         KIT_FILE(&tar, "x", "");
         refuse(ERR_INVALID, "255");
+        memcpy(deep, ".wh.", 4); /* and a whiteout of so long a name is nothing to link to or to be in */
+        memset(deep + 4, 'n', 255);
+        kit_pax(&pax, "linkpath", deep, 4 + 255);
+        kit_pax_end(&tar, &pax);
+        KIT_ADD(&tar, .type = '1', .name = "x", .link = "y");
+        refuse(ERR_INVALID, "does not exist");
+        memcpy(deep + 4 + 255, "/x", sizeof("/x"));
+        kit_pax(&pax, "path", deep, strlen(deep));
+        kit_pax_end(&tar, &pax);
+        KIT_FILE(&tar, "x", "");
+        refuse(ERR_INVALID, "below a whiteout");
         kit_pax(&pax, "path", "a\0b", 3);
         kit_pax_end(&tar, &pax);
         KIT_FILE(&tar, "x", "");

@@ -6,11 +6,17 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 #include "base/cleanup.h"
 #include "base/str.h"
+
+enum {
+        XATTRS_FIT = 2048,     /* bytes for one file that any file system holds: ext4 has a block of 4 KiB for them */
+        ROOM_ENOUGH = 1 << 20, /* the disk is not full */
+};
 
 bool unpack_needs_owner(struct unpack *u, const struct tar_entry *e) {
         return e->uid != u->uid || e->gid != u->gid || dirs_top(&u->dirs)->setgid;
@@ -41,6 +47,16 @@ static void drop_inherited(int fd, const char *name) {
                 (void) (name ? lremovexattr(path, inherited[i]) : fremovexattr(fd, inherited[i]));
 }
 
+/* Of more than a file system can hold for one file it says that it is full. Then no room that is made helps. */
+static bool is_too_much(int fd, const struct tar_entry *e) {
+        size_t sum = 0;
+        struct statvfs st;
+
+        for (size_t i = 0; i < e->n_xattrs; i++)
+                sum += strlen(e->xattrs[i].name) + e->xattrs[i].len;
+        return sum > XATTRS_FIT && fstatvfs(fd, &st) == 0 && (uint64_t) st.f_bavail * st.f_frsize > ROOM_ENOUGH;
+}
+
 int unpack_set_xattrs(struct unpack *u, int fd, const char *name, const struct tar_entry *e, struct err *err) {
         if (u->default_acls)
                 drop_inherited(fd, name);
@@ -59,6 +75,9 @@ int unpack_set_xattrs(struct unpack *u, int fd, const char *name, const struct t
                         continue;
                 if (errno == EINVAL || errno == ERANGE || errno == E2BIG)
                         return err_set(err, ERR_INVALID, "impossible extended attribute %.80s", x->name);
+                if (errno == ENOSPC && is_too_much(fd, e))
+                        return err_set(err, ERR_EXHAUSTED,
+                                       "extended attribute %.80s is more than this file system can hold", x->name);
                 return err_sys(err, errno, "set extended attribute %.80s", x->name);
         }
         return 0;
@@ -186,7 +205,7 @@ static int find_target(struct unpack *u, const char *target, const char *path, i
                         return err_set(err, ERR_INVALID, "hardlink to itself");
                 fd = unpack_path_open(u->dirs.open[0].fd, resolved, O_PATH);
         }
-        if (fd == -ENOENT || fd == -ELOOP || fd == -ENOTDIR)
+        if (fd == -ENOENT || fd == -ELOOP || fd == -ENOTDIR || fd == -ENAMETOOLONG)
                 return 0;
         if (fd < 0)
                 return err_sys(err, -fd, "open the target \"%.200s\"", target);

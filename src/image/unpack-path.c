@@ -16,10 +16,12 @@ int unpack_path_clean(const char *name, char ret[UNPACK_PATH_SIZE], struct err *
 
         while (*name) {
                 size_t n = strcspn(name, "/");
+                /* What a whiteout hides may have as long a name as any. */
+                const size_t max = MAX_COMPONENT + (str_after(name, ".wh.") ? strlen(".wh.") : 0);
 
                 if (n == 2 && name[0] == '.' && name[1] == '.')
                         return err_set(err, ERR_INVALID, "name with \"..\" in it");
-                if (n > MAX_COMPONENT)
+                if (n > max)
                         return err_set(err, ERR_INVALID, "name of more than 255 bytes");
                 if (n && !(n == 1 && name[0] == '.')) {
                         if (len + 1 + n >= UNPACK_PATH_SIZE || ++depth > UNPACK_MAX_DEPTH)

@@ -10,7 +10,7 @@ enum {
 };
 
 /* "/./a//b/" -> "a/b"; the root is "". Absolute names are taken as relative to the root. ERR_INVALID for "..", names of
- * more than 255 bytes, paths of more than 4095 or too deep. */
+ * more than 255 bytes (behind a whiteout's mark, where there is one), paths of more than 4095 or too deep. */
 _must_use_ int unpack_path_clean(const char *name, char ret[UNPACK_PATH_SIZE], struct err *err);
 
 /* Follow the symlinks in the clean @path as if @root_fd were "/": absolute targets and ".." stay inside. The last
