@@ -160,19 +160,9 @@ int record_decode_layer(const void *value, size_t len, uint64_t *ret_bytes, uint
 }
 
 int record_snapshot_list(const json_t *o, const char *name, struct arena *arena, const char ***ret, struct err *err) {
-        const json_t *list = json_object_get(o, name), *v;
-        const char **strings = arena_array(arena, const char *, json_array_size(list) + 1);
-        size_t i;
-
-        if (!json_is_array(list) && (list || !str_eq(name, "volumes")))
+        if (!json_is_array(json_object_get(o, name)) && (json_object_get(o, name) || !str_eq(name, "volumes")))
                 return err_set(err, ERR_DATA_LOSS, "the record has no list \"%s\"", name);
-        json_array_foreach(list, i, v) {
-                if (!json_is_string(v))
-                        return err_set(err, ERR_DATA_LOSS, "the record's \"%s\" are no strings", name);
-                strings[i] = arena_strdup(arena, json_string_value(v));
-        }
-        *ret = strings;
-        return 0;
+        return json_get_strings(o, name, RECORD_CHAINS_MAX, arena, ret, err);
 }
 
 enum { MAPS_MAX = 340 }; /* the kernel's, of one user namespace */

@@ -5,7 +5,11 @@
 #include "image/json.h"
 #include "image/records.h"
 
-enum { RECORD_BLOBS_MAX = 1000 }; /* what an image's record may name */
+enum {
+        RECORD_BLOBS_MAX = 1000, /* what an image's record may name */
+        /* What a snapshot's may in one list, with all its image volumes. Both lists fit an arena of 1 MiB. */
+        RECORD_CHAINS_MAX = 8000,
+};
 
 /* @ret: caller frees. */
 void record_encode(const struct image_record *image, char **ret, size_t *ret_len);
@@ -18,7 +22,8 @@ _must_use_ int record_set_used(const void *value, size_t len, uint64_t used_s, c
 void record_encode_layer(uint64_t bytes, uint64_t inodes, char out[80]);
 _must_use_ int record_decode_layer(const void *value, size_t len, uint64_t *ret_bytes, uint64_t *ret_inodes,
                                    struct err *err);
-/* A list of chain ids in a snapshot's record, NULL-terminated; only "volumes" may be missing. */
+/* A list of chain ids in a snapshot's record, NULL-terminated; only "volumes" may be missing. ERR_EXHAUSTED: @arena is
+ * too small. */
 _must_use_ int record_snapshot_list(const json_t *o, const char *name, struct arena *arena, const char ***ret,
                                     struct err *err);
 /* Its "uids" and "gids"; NULL: neither is there. */

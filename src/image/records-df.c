@@ -8,7 +8,6 @@
 
 struct users {
         struct map *tops, *layers;
-        struct arena *arena;
         struct err *err;
 };
 
@@ -23,9 +22,10 @@ static size_t count_of(const struct map *counts, const char *key) {
 }
 
 static int note_user(const char *id, const void *value, size_t len, void *userdata) {
+        _cleanup_(arena_freep) struct arena *arena = arena_new(1 << 20);
         struct users *u = userdata;
         const char **layers, **volumes;
-        int r = record_decode_snapshot(value, len, u->arena, &layers, &volumes, u->err);
+        int r = record_decode_snapshot(value, len, arena, &layers, &volumes, u->err);
 
         if (r < 0)
                 return r;
@@ -43,9 +43,9 @@ static int note_user(const char *id, const void *value, size_t len, void *userda
         return 0;
 }
 
-int records_users(struct records *r, struct arena *arena, struct map *tops, struct map *layers, struct err *err) {
+int records_users(struct records *r, struct map *tops, struct map *layers, struct err *err) {
         struct err unreadable = { 0 };
-        struct users users = { tops, layers, arena, &unreadable };
+        struct users users = { tops, layers, &unreadable };
         int ret = store_each(r->store, STORE_SNAPSHOT, note_user, &users, err);
 
         if (unreadable.code) /* nobody knows whose layers are its */
@@ -134,7 +134,7 @@ int records_df(struct records *r, struct arena *arena, struct image_df *ret, str
         *ret = (struct image_df){ 0 };
         ret_code = records_list(r, arena, &list, &ret->n_images, err);
         if (ret_code == 0)
-                ret_code = records_users(r, arena, tops, layers, err);
+                ret_code = records_users(r, tops, layers, err);
         if (ret_code < 0)
                 return ret_code;
         ret->images = arena_array(arena, struct image_df_entry, ret->n_images + 1);

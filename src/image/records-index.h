@@ -53,5 +53,4 @@ struct entry *index_entry_free(struct entry *e);
 void records_recount_blobs(struct records *r);
 /* records-df.c: the highest layers of what is mounted for containers and on the host, which tell their images, into
  * @tops (value: a count, as a pointer), and all their layers into @layers (may be NULL). */
-_must_use_ int records_users(struct records *r, struct arena *arena, struct map *tops, struct map *layers,
-                             struct err *err);
+_must_use_ int records_users(struct records *r, struct map *tops, struct map *layers, struct err *err);

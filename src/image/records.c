@@ -615,7 +615,7 @@ int records_prune(struct records *r, const struct image_prune_args *args, struct
         int ret_code = records_list(r, arena, &all, &n_all, err);
 
         if (ret_code == 0)
-                ret_code = records_users(r, arena, tops, NULL, err);
+                ret_code = records_users(r, tops, NULL, err);
         if (ret_code < 0)
                 return ret_code;
         list = arena_array(arena, struct image *, n_all + 1);

@@ -452,6 +452,11 @@ static int note_volume(struct images *s, const char *id, const char *const *laye
         more = list_of(layers);
         (void) json_array_extend(list, more);
         json_decref(more);
+        if (json_array_size(list) > RECORD_CHAINS_MAX) {
+                json_decref(o);
+                return err_set(err, ERR_EXHAUSTED, "the image volumes of %s have more than %d layers together", id,
+                               RECORD_CHAINS_MAX);
+        }
         return put_json(s, id, o, err);
 }
 

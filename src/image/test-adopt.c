@@ -139,6 +139,25 @@ static void test_it_stays(struct arena *arena) {
         stop();
 }
 
+/* Of each snapshot is only kept what it uses, not all that is read. */
+static void test_many_users(void) {
+        static const char chain[] = "sha256:0123456789012345678901234567890123456789012345678901234567890123";
+        _cleanup_(arena_freep) struct arena *small = arena_new(32 * 1024);
+        _cleanup_strbuf_ struct strbuf json = STRBUF(1 << 20);
+        struct image_df df;
+        struct err err;
+
+        start();
+        strbuf_printf(&json, "{\"image\":\"%s\",\"layers\":[\"%s\"", chain, chain);
+        for (int i = 1; i < 500; i++)
+                strbuf_printf(&json, ",\"%s\"", chain);
+        strbuf_printf(&json, "]}");
+        assert(store_put(store, STORE_SNAPSHOT, "x", json.data, json.len, &err) == 0);
+        assert(images_df(images, small, &df, &err) == 0 && df.n_images == 0);
+        assert(store_delete(store, STORE_SNAPSHOT, "x", &err) == 0);
+        stop();
+}
+
 /* What is made here takes the place of what a pull has left, which may be damaged. */
 static void test_draft(void) {
         char digest[DIGEST_LEN + 1];
@@ -271,6 +290,7 @@ int main(void) {
         arena = arena_new(PULL_ARENA_MAX);
         test_it_stays(arena);
         test_draft();
+        test_many_users();
         test_refusals(arena);
         test_it_tells_how_far_it_is(arena);
         (void) arena_free(arena);

@@ -264,6 +264,37 @@ static void test_volumes(void) {
         s.image.n = n;
 }
 
+/* The record of a snapshot that has so many image volumes of two layers. */
+static void put_volumes(const char *id, size_t n) {
+        _cleanup_strbuf_ struct strbuf json = STRBUF(8 << 20);
+
+        strbuf_printf(&json, "{\"image\":\"sha256:image\",\"layers\":[\"%s\",\"%s\"],\"volumes\":[", s.image.chains[0],
+                      s.image.chains[1]);
+        for (size_t i = 0; i < n; i++)
+                strbuf_printf(&json, "%s\"%s\",\"%s\"", i ? "," : "", s.image.chains[0], s.image.chains[1]);
+        strbuf_printf(&json, "]}");
+        assert(store_put(s.store, STORE_SNAPSHOT, id, json.data, json.len, &err) == 0);
+}
+
+/* A pod may ask for any number of volumes: there is an end, before anybody has too much to remember. */
+static void test_many_volumes(void) {
+        const struct snapshot_volume all = { "sha256:image", "", { .userns_fd = -1 } };
+        const int holds = s.holds;
+        int fd;
+
+        assert(snapshot_create(&s, "v", "sha256:image", NULL, &err) == 0);
+        put_volumes("v", 3999);
+        s.holds += 3999;
+        fd_close(kit_mount_volume(&s, "v", "", -1));
+        assert(snapshot_mount_volume(&s, "v", &all, &fd, &err) == -ERR_EXHAUSTED && strstr(err.msg, "layers together"));
+        assert(s.holds == holds + 1 + 4000);
+        fd_close(kit_mount_snapshot(&s, "v", -1));
+        put_volumes("v", 20000);
+        assert(snapshot_mount(&s, "v", &(struct snapshot_args){ .userns_fd = -1 }, &fd, &err) == -ERR_DATA_LOSS);
+        put_volumes("v", 4000);
+        assert(snapshot_remove(&s, "v", &err) == 0 && s.holds == holds);
+}
+
 static void test_lost_layer(void) {
         char path[100];
         int fd;
@@ -457,6 +488,7 @@ static void test_all(void) {
         test_killed_commit();
         test_left_over_in_use();
         test_volumes();
+        test_many_volumes();
         if (!layers_snapshotter(s.image.layers)->ops->elsewhere)
                 test_at_home();
         test_lost_layer();
