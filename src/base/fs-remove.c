@@ -6,9 +6,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/fs.h>
 #include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -51,25 +53,72 @@ static int enter(struct removal *rm, int fd, const char *name) {
         return 0;
 }
 
+/* What is immutable or append-only (chattr(1)) can't be removed, nor what is in such a folder. Is it no more? */
+static bool unmark(int fd) {
+        int flags;
+
+        if (ioctl(fd, FS_IOC_GETFLAGS, &flags) < 0 || !(flags & (FS_IMMUTABLE_FL | FS_APPEND_FL)))
+                return false;
+        flags &= ~(FS_IMMUTABLE_FL | FS_APPEND_FL);
+        return ioctl(fd, FS_IOC_SETFLAGS, &flags) == 0;
+}
+
+static bool unmark_at(int dir_fd, const char *name) {
+        _cleanup_(fd_closep) int fd = -1;
+        struct stat st;
+
+        if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)))
+                return false;
+        fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+        return fd >= 0 && unmark(fd);
+}
+
+/* Both, since either is enough to fail. */
+static bool unmark_in(int dir_fd, const char *name) {
+        bool folder = unmark(dir_fd), entry = unmark_at(dir_fd, name);
+
+        return folder || entry;
+}
+
+/* unlinkat(2). 0 or -errno. */
+static int remove_in(int dir_fd, const char *name, int flags) {
+        int r = unlinkat(dir_fd, name, flags) < 0 ? -errno : 0;
+
+        if (r == -EPERM && unmark_in(dir_fd, name))
+                r = unlinkat(dir_fd, name, flags) < 0 ? -errno : 0;
+        return r;
+}
+
 static int leave(struct removal *rm) {
         struct level *l = &rm->levels[--rm->n];
+        int r;
 
         (void) closedir(l->dir);
-        return unlinkat(dirfd(l[-1].dir), l->name, AT_REMOVEDIR) < 0 && errno != ENOENT ? -errno : 0;
+        r = remove_in(dirfd(l[-1].dir), l->name, AT_REMOVEDIR);
+        return r == -ENOENT ? 0 : r;
+}
+
+/* renameat(2). 0 or -errno. */
+static int move_in(int from, const char *from_name, int to, const char *to_name) {
+        int r = renameat(from, from_name, to, to_name) < 0 ? -errno : 0;
+        bool again = r == -EPERM && unmark(to);
+
+        if (r == -EPERM && (unmark_in(from, from_name) || again))
+                r = renameat(from, from_name, to, to_name) < 0 ? -errno : 0;
+        return r;
 }
 
 /* Names that are taken are somebody's in the tree, too: another is found in as many attempts as it has of them. */
 static int move_to_top(struct removal *rm, int dir_fd, const char *name) {
         char to[32];
+        int r;
 
         do {
                 (void) snprintf(to, sizeof(to), ".removed-%llu", (unsigned long long) rm->n_names++);
-                if (renameat(dir_fd, name, dirfd(rm->levels[0].dir), to) == 0) {
-                        rm->n_moved++;
-                        return 0;
-                }
-        } while (errno == EEXIST || errno == ENOTEMPTY || errno == ENOTDIR);
-        return errno == ENOENT ? 0 : -errno;
+                r = move_in(dir_fd, name, dirfd(rm->levels[0].dir), to);
+        } while (r == -EEXIST || r == -ENOTEMPTY || r == -ENOTDIR);
+        rm->n_moved += r == 0;
+        return r == -ENOENT ? 0 : r;
 }
 
 /* What is mounted in there is not the tree's. */
@@ -87,7 +136,7 @@ static int visit(struct removal *rm, const struct dirent *e) {
 
         if (str_eq(e->d_name, ".") || str_eq(e->d_name, ".."))
                 return 0;
-        if (e->d_type != DT_DIR && unlinkat(dir_fd, e->d_name, 0) == 0)
+        if (e->d_type != DT_DIR && remove_in(dir_fd, e->d_name, 0) == 0)
                 return 0;
         if (rm->n == LEVELS)
                 return move_to_top(rm, dir_fd, e->d_name);
@@ -155,5 +204,7 @@ int fs_remove_tree(int dirfd, const char *path, struct err *err) {
         r = remove_contents(fd);
         if (r == 0 && unlinkat(dirfd, path, AT_REMOVEDIR) < 0 && errno != ENOENT)
                 r = -errno;
+        if (r == -EPERM && unmark_at(dirfd, path)) /* the folder that it is in is not the tree's */
+                r = unlinkat(dirfd, path, AT_REMOVEDIR) < 0 ? -errno : 0;
         return r < 0 ? err_sys(err, -r, "remove %s", path) : 0;
 }

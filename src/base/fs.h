@@ -24,7 +24,7 @@ _must_use_ int fs_write_existing(int dirfd, const char *path, const char *value,
 _must_use_ int fs_mkdir_p(const char *path, mode_t mode, struct err *err);
 
 /* rm -rf without following symlinks or crossing into other mounts; missing is fine. The tree may be anybody's and of
- * any depth. */
+ * any depth; what in it is immutable or append-only goes, too. */
 _must_use_ int fs_remove_tree(int dirfd, const char *path, struct err *err);
 
 /* Bytes (blocks) and inodes used below an open folder, itself included, hardlinks counted once per name. The tree may

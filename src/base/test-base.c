@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -276,6 +277,50 @@ static void test_remove_a_deep_tree(void) {
         (void) close(top);
 }
 
+/* Of <linux/fs.h>, which can't be included beside <sys/mount.h> everywhere. */
+#ifndef FS_IOC_GETFLAGS
+#define FS_IOC_GETFLAGS _IOR('f', 1, long)
+#define FS_IOC_SETFLAGS _IOW('f', 2, long)
+enum { FS_IMMUTABLE_FL = 0x10, FS_APPEND_FL = 0x20 };
+#endif
+
+static bool mark(int dir, const char *path, int flag) {
+        int fd = openat(dir, path, O_RDONLY | O_CLOEXEC), flags = 0;
+        bool done;
+
+        assert(fd >= 0);
+        done = ioctl(fd, FS_IOC_GETFLAGS, &flags) == 0;
+        flags |= flag;
+        done = done && ioctl(fd, FS_IOC_SETFLAGS, &flags) == 0;
+        (void) close(fd);
+        return done;
+}
+
+/* As whoever may do so (chattr(1)) leaves it. */
+static void test_remove_what_is_immutable(void) {
+        char dir[] = "/tmp/test-base.XXXXXX", deep[400] = "";
+        struct err err = { 0 };
+        int top;
+
+        assert(mkdtemp(dir));
+        top = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        for (int i = 0; i < 50; i++) {
+                (void) snprintf(deep + strlen(deep), sizeof(deep) - strlen(deep), "%sfolder", i ? "/" : "");
+                assert(mkdirat(top, deep, 0700) == 0);
+        }
+        assert(mknodat(top, "file", S_IFREG | 0600, 0) == 0 && mknodat(top, "folder/log", S_IFREG | 0600, 0) == 0);
+        if (mark(top, "file", FS_IMMUTABLE_FL)) { /* not everywhere, and not everybody may */
+                assert(mark(top, "folder/log", FS_APPEND_FL) && mark(top, "folder", FS_APPEND_FL));
+                for (; strrchr(deep, '/'); *strrchr(deep, '/') = '\0')
+                        assert(mark(top, deep, FS_IMMUTABLE_FL));
+                assert(mark(top, ".", FS_IMMUTABLE_FL));
+        } else {
+                fprintf(stderr, "skipped: nothing in /tmp can be made immutable\n");
+        }
+        assert(fs_remove_tree(AT_FDCWD, dir, &err) == 0 && access(dir, F_OK) < 0);
+        (void) close(top);
+}
+
 /* A mount is nobody's to empty, even one of the same file system. */
 static void test_remove_spares_mounts(void) {
         char dir[] = "/tmp/test-base.XXXXXX", outside[] = "/tmp/test-base-outside.XXXXXX", path[128], file[128];
@@ -346,6 +391,7 @@ int main(void) {
         test_open_while_others_rename();
         test_usage_of_a_deep_tree();
         test_remove_a_deep_tree();
+        test_remove_what_is_immutable();
         test_remove_spares_mounts();
         log_set_format(LOG_FORMAT_JSON);
         log_info("done \"all\"", "tests", LOG_U64(9), NULL);
