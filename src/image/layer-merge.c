@@ -166,10 +166,10 @@ static int merge_entries(struct merge *m, int from, int to, struct err *err) {
                 fd_close(copy);
                 return r;
         }
-        while (r == 0 && (e = readdir(d)))
+        while (r == 0 && (errno = 0, e = readdir(d)))
                 if (!str_eq(e->d_name, ".") && !str_eq(e->d_name, ".."))
                         r = take_one(m, from, to, e->d_name, err);
-        return r;
+        return r == 0 && errno ? err_sys(err, errno, "list folder") : r;
 }
 
 /* Metadata last: what is made in a folder changes its time and inherits its default ACL. Its time as it was before

@@ -53,7 +53,7 @@ int layer_sync_init(struct layers *l, struct err *err) {
                 fd_close(fd);
                 return r;
         }
-        while (r == 0 && (e = readdir(d))) {
+        while (r == 0 && (errno = 0, e = readdir(d))) {
                 _cleanup_(freep) char *said = NULL;
 
                 if (!str_to_u64(e->d_name, &number)) {
@@ -66,7 +66,7 @@ int layer_sync_init(struct layers *l, struct err *err) {
                 else
                         r = drop(l, e->d_name, err);
         }
-        return r;
+        return r == 0 && errno ? err_sys(err, errno, "list folder of layers") : r;
 }
 
 /* Before anybody else puts something there: what is being removed by two fails one of them. */

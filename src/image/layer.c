@@ -52,6 +52,11 @@ static DIR *list_dir(int fd, struct err *err) {
         return d;
 }
 
+/* With errno as readdir(3) left it. */
+static int list_end(struct err *err) {
+        return errno ? err_sys(err, errno, "list folder of layers") : 0;
+}
+
 /* Raise next above every number in @fd. */
 static int skip_numbers(struct layers *l, int fd, struct err *err) {
         _cleanup_(closedirp) DIR *d = list_dir(fd, err);
@@ -60,10 +65,10 @@ static int skip_numbers(struct layers *l, int fd, struct err *err) {
 
         if (!d)
                 return -(int) err->code;
-        while ((e = readdir(d)))
+        while ((errno = 0, e = readdir(d)))
                 if (str_to_u64(e->d_name, &n) && n >= l->next && n < UINT64_MAX)
                         l->next = n + 1;
-        return 0;
+        return list_end(err);
 }
 
 /* The number that the link @name in by-chain/ leads to, as a string. 0 or -errno. */
@@ -95,7 +100,7 @@ static int match_names(struct layers *l, struct err *err) {
 
         if (!d)
                 return -(int) err->code;
-        while ((e = readdir(chains))) {
+        while ((errno = 0, e = readdir(chains))) {
                 if (e->d_name[0] == '.')
                         continue;
                 if (read_link(l, e->d_name, number) == 0 && !map_get(named, number) &&
@@ -104,11 +109,13 @@ static int match_names(struct layers *l, struct err *err) {
                 else if (unlinkat(l->chain_fd, e->d_name, 0) < 0)
                         return err_sys(err, errno, "remove stale name %s", e->d_name);
         }
-        while ((e = readdir(d)))
+        if (list_end(err) < 0) /* a layer whose name is not seen would go */
+                return -(int) err->code;
+        while ((errno = 0, e = readdir(d)))
                 if (str_to_u64(e->d_name, &n) && !map_get(named, e->d_name) &&
                     renameat(l->dirfd, e->d_name, l->tmp_fd, e->d_name) < 0)
                         return err_sys(err, errno, "put aside layer %s", e->d_name);
-        return 0;
+        return list_end(err);
 }
 
 static int open_all(struct layers *l, const struct snapshotter_conf *conf, struct err *err) {
@@ -233,7 +240,7 @@ int layer_list(struct layers *l, struct arena *arena, const char ***ret, struct 
 
         if (!d)
                 return -(int) err->code;
-        while ((e = readdir(d))) {
+        while ((errno = 0, e = readdir(d))) {
                 const char *hex = str_after(e->d_name, "sha256-");
 
                 if (!hex)
@@ -241,6 +248,8 @@ int layer_list(struct layers *l, struct arena *arena, const char ***ret, struct 
                 xgrow(list, n, cap);
                 list[n++] = arena_printf(arena, "sha256:%s", hex);
         }
+        if (list_end(err) < 0)
+                return -(int) err->code;
         xgrow(list, n, cap);
         list[n++] = NULL;
         *ret = arena_memdup(arena, list, n * sizeof(*list));

@@ -192,7 +192,7 @@ static int remove_trees(struct images *s, int dirfd, const char *id, int64_t kee
                 fd_close(copy);
                 return r;
         }
-        while (r == 0 && (e = readdir(d)))
+        while (r == 0 && (errno = 0, e = readdir(d)))
                 if (number_of_tree(e->d_name, &number) && (int64_t) number != keep) {
                         const struct tree tree = snapshot_tree(id, dirfd, number, arena);
 
@@ -203,7 +203,7 @@ static int remove_trees(struct images *s, int dirfd, const char *id, int64_t kee
 
                         r = how->ops->remove(how, &tree, err);
                 }
-        return r;
+        return r == 0 && errno ? err_sys(err, errno, "list snapshot %s", id) : r;
 }
 
 /* Who keeps the writable layer: on a file system of others overlay does, but not one with other owners on disk. */
@@ -424,12 +424,14 @@ int snapshot_list(struct images *s, struct arena *arena, const char ***ret, stru
                 fd_close(fd);
                 return r;
         }
-        while ((e = readdir(d))) {
+        while ((errno = 0, e = readdir(d))) {
                 if (e->d_name[0] == '.')
                         continue;
                 xgrow(list, n, cap);
                 list[n++] = arena_strdup(arena, e->d_name);
         }
+        if (errno)
+                return err_sys(err, errno, "list snapshots");
         xgrow(list, n, cap);
         list[n++] = NULL;
         *ret = arena_memdup(arena, list, n * sizeof(*list));

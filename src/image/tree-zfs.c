@@ -45,6 +45,8 @@ enum {
 static int raise_said(const struct strbuf *said, const char *verb, const char *name, struct err *err) {
         const char *text = strbuf_str(said);
 
+        if (strstr(text, ": out of space"))
+                return err_sys(err, ENOSPC, "zfs %s %s", verb, name);
         return err_set(err, ERR_INTERNAL, "zfs %s %s: %.*s", verb, name, (int) strcspn(text, "\n"),
                        *text ? text : "it failed and does not say why");
 }
@@ -111,6 +113,11 @@ static int make_dataset(struct snapshotter *s, const struct tree *what, const st
 }
 
 static int zfs_make(struct snapshotter *s, const struct tree *what, const struct tree *from, struct err *err) {
+        char name[NAME_MAX_LEN + 1];
+        int r = dataset_of(s, what, SEALED, name, err); /* it can't be removed by a name that is too long, either */
+
+        if (r < 0)
+                return r;
         if (mkdirat(what->dirfd, what->name, 0700) < 0)
                 return err_sys(err, errno, "create the folder of %s %s", what->kind, what->id);
         return make_dataset(s, what, from, err);
