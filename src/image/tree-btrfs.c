@@ -94,19 +94,42 @@ static int find_inner(int fd, uint64_t id, struct inner *ret, struct err *err) {
         return 1;
 }
 
-/* A folder by its inode, as name_to_handle_at(2) would have it (fs/btrfs/export.h); of any generation. 0 or -errno. */
+/* 0 or -errno. Handles must have it before Linux 6.2. */
+static int generation_of(int fd, uint64_t subvolume, uint64_t inode, uint32_t *ret) {
+        struct btrfs_ioctl_search_args args = { .key = { .tree_id = subvolume,
+                                                         .min_objectid = inode,
+                                                         .max_objectid = inode,
+                                                         .max_offset = UINT64_MAX,
+                                                         .max_transid = UINT64_MAX,
+                                                         .min_type = BTRFS_INODE_ITEM_KEY,
+                                                         .max_type = BTRFS_INODE_ITEM_KEY,
+                                                         .nr_items = 1 } };
+        struct btrfs_inode_item item;
+
+        if (ioctl(fd, BTRFS_IOC_TREE_SEARCH, &args) < 0)
+                return -errno;
+        if (args.key.nr_items == 0)
+                return -ENOENT;
+        memcpy(&item, args.buf + sizeof(struct btrfs_ioctl_search_header), sizeof(item));
+        *ret = (uint32_t) le64toh(item.generation);
+        return 0;
+}
+
+/* A folder by its inode, as name_to_handle_at(2) would have it (fs/btrfs/export.h). Or -errno. */
 static int open_folder(int fd, uint64_t subvolume, uint64_t inode) {
         const uint64_t ids[] = { inode, subvolume };
-        const uint32_t generation = 0;
+        uint32_t generation;
         _cleanup_(freep) struct file_handle *h = xcalloc(1, sizeof(*h) + sizeof(ids) + sizeof(generation));
-        int folder;
+        int r = generation_of(fd, subvolume, inode, &generation);
 
+        if (r < 0)
+                return r;
         h->handle_type = HANDLE_WITHOUT_PARENT;
         h->handle_bytes = sizeof(ids) + sizeof(generation);
         memcpy(h->f_handle, ids, sizeof(ids));
         memcpy(h->f_handle + sizeof(ids), &generation, sizeof(generation));
-        folder = open_by_handle_at(fd, h, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        return folder < 0 ? -errno : folder;
+        r = open_by_handle_at(fd, h, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        return r < 0 ? -errno : r;
 }
 
 static void make_writable(int fd, uint64_t subvolume) {
