@@ -20,6 +20,14 @@ def test_zfs(daemon, rich_image, made, mounted, tmp_path):
         first, second = made(f'zfs:{dataset}', NAME), made(f'zfs:{dataset}@here', NAME + '-snapshot')
         assert layer_of(daemon, NAME, tmp_path)[0] == layer_of(daemon, NAME + '-snapshot', tmp_path)[0] and second
         assert tree(mounted(first)) == tree(mounted(rich_image))
+        changed = os.path.join(tmp_path, 'mnt')
+        os.mkdir(changed)
+        for prepare in (['zfs', 'set', 'mountpoint=legacy', dataset], ['mount', '-t', 'zfs', dataset, changed]):
+            subprocess.run(prepare, check=True)
+            made(f'zfs:{dataset}', NAME + '-legacy')
+            assert layer_of(daemon, NAME + '-legacy', tmp_path)[0] == layer_of(daemon, NAME, tmp_path)[0], prepare
+        open(os.path.join(changed, 'still-writable'), 'w', encoding='ascii').close()
+        subprocess.run(['umount', changed], check=True)
         names = subprocess.run(['zfs', 'list', '-H', '-o', 'name'], check=True, capture_output=True, text=True).stdout
         assert '.part' not in names
     finally:

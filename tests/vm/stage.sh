@@ -21,6 +21,12 @@ stage_programs() {
 		/usr/bin/python3 -c 'import images, bundle; images.nonewprivs(); images.static_program(bundle.PROBE); images.bare_library(bundle.OTHER_WAIT)'
 }
 
+# stage_bytecode: of the tests, as pytest would make it; emulated it takes a minute.
+stage_bytecode() {
+	env -u PYTHONDONTWRITEBYTECODE LXCRI_TEST_TMP="$stage/none" /usr/bin/python3 -m pytest -p no:cacheprovider -q --collect-only --rootdir "$stage/tests/integration" \
+		-c "$stage/tests/integration/pytest.ini" "$stage/tests/integration" >/dev/null
+}
+
 # stage_units NAME...: the programs of unit tests.
 stage_units() {
 	local name
@@ -43,6 +49,7 @@ stage_images() {
 # stage_run [run's options] -- COMMAND...: runs COMMAND in the guest, in the repository's copy there.
 stage_run() {
 	local options=()
+	stage_bytecode
 	while [ "$1" != -- ]; do options+=("$1"); shift; done
 	shift
 	cat >"$stage/guest" <<-'EOS'
@@ -50,7 +57,7 @@ stage_run() {
 		set -euo pipefail
 		mkdir /var/tmp/repo
 		cd /var/tmp/repo
-		cp -r /mnt/host/tests /mnt/host/docs /mnt/host/src .
+		cp -a /mnt/host/tests /mnt/host/docs /mnt/host/src .
 		ln -s /mnt/host/build /mnt/host/tools .
 		[ ! -e /mnt/host/images ] || cp -r /mnt/host/images .
 		export LXCRI_CRI_PYTHON=/mnt/host/proto LXCRI_CRI_TOOLS=/mnt/host/tools
