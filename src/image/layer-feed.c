@@ -9,8 +9,8 @@
 #include "base/alloc.h"
 #include "base/thread.h"
 
-/* Measured: smaller ones cost wake-ups, larger ones leave the CPU's cache. */
-enum { BUFFERS = 4, BUFFER_BYTES = 256 * 1024, STACK_BYTES = 512 * 1024 };
+/* Measured: smaller ones cost wake-ups, larger ones leave the CPU's cache. Whoever waits is woken for half of them. */
+enum { BUFFERS = 4, BATCH = BUFFERS / 2, BUFFER_BYTES = 256 * 1024, STACK_BYTES = 512 * 1024 };
 
 struct layer_feed {
         const struct layer_feed_ops *ops;
@@ -45,7 +45,8 @@ static int take_all(struct layer_feed *f, bool *ret_stopped, struct err *err) {
                 f->len[f->head] = 0;
                 f->head = (f->head + 1) % BUFFERS;
                 f->used--;
-                (void) pthread_cond_signal(&f->emptied);
+                if (f->used <= BATCH)
+                        (void) pthread_cond_signal(&f->emptied);
         }
         *ret_stopped = f->stop;
         (void) pthread_mutex_unlock(&f->lock);
@@ -145,7 +146,8 @@ static void hand_over(struct layer_feed *f, bool no_more) {
         if (f->used < BUFFERS && f->len[current(f)])
                 f->used++;
         f->no_more = no_more;
-        (void) pthread_cond_signal(&f->filled);
+        if (f->used >= BATCH || no_more)
+                (void) pthread_cond_signal(&f->filled);
         (void) pthread_mutex_unlock(&f->lock);
 }
 
