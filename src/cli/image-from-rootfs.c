@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/str.h"
 #include "cli/image-changes.h"
@@ -61,38 +62,58 @@ static void source_done(struct source *s) {
 /* --- what has a file system in it ----------------------------------------------------------------------------------
  */
 
-/* Nobody else sees the mount, and it goes with this process, however that ends. */
-static int mount_alone(struct source *s, const char *what, const char *type, const char *how, const char *package,
-                       struct err *err) {
+/* Nobody else sees what is mounted on s->folder, and it goes with this process, however that ends. */
+static int make_folder(struct source *s, struct err *err) {
         char folder[] = "/tmp/proxmox-lxcri-rootfs.XXXXXX";
-        const char *const argv[] = { "mount", "-t", type, "-o", how, what, folder, NULL };
-        int r;
 
         if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
                 return err_sys(err, errno, "make a mount namespace");
         if (!mkdtemp(folder))
                 return err_sys(err, errno, "make a folder to mount on");
-        s->folder = strdup(folder);
-        r = export_run_program(argv, package, err);
+        s->folder = xstrdup(folder);
+        return 0;
+}
+
+static int open_mounted(struct source *s, struct err *err) {
+        s->fd = open(s->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        return s->fd < 0 ? err_sys(err, errno, "open what is mounted") : 0;
+}
+
+static int open_disk(struct source *s, const char *type, const char *how, struct err *err) {
+        const char *argv[] = { "mount", "-t", type, "-o", how, s->name, NULL, NULL };
+        int r = make_folder(s, err);
+
         if (r < 0)
                 return r;
-        s->fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        return s->fd < 0 ? err_sys(err, errno, "open what is mounted") : 0;
+        argv[ELEMENTSOF(argv) - 2] = s->folder;
+        r = export_run_program(argv, "mount", err);
+        return r < 0 ? r : open_mounted(s, err);
 }
 
 static int open_ext4(struct source *s, struct err *err) {
         s->exclude[s->n_exclude++] = "lost+found";
-        return mount_alone(s, s->name, "ext4", "loop,ro,noload,nosuid,nodev,noexec", "mount", err);
+        return open_disk(s, "ext4", "loop,ro,noload,nosuid,nodev,noexec", err);
 }
 
 static int open_squashfs(struct source *s, struct err *err) {
-        return mount_alone(s, s->name, "squashfs", "loop,ro,nosuid,nodev,noexec", "mount", err);
+        return open_disk(s, "squashfs", "loop,ro,nosuid,nodev,noexec", err);
 }
 
+/* Without mount.zfs(8), which takes no dataset whose mountpoint is "legacy" as it takes the others. */
 static int open_zfs(struct source *s, struct err *err) {
-        return mount_alone(s, s->name, "zfs",
-                           strchr(s->name, '@') ? "ro,nosuid,nodev,noexec" : "zfsutil,ro,nosuid,nodev,noexec",
-                           "zfsutils-linux", err);
+        const unsigned long how = MS_NOSUID | MS_NODEV | MS_NOEXEC;
+        int r = make_folder(s, err);
+
+        if (r < 0)
+                return r;
+        if (mount(s->name, s->folder, "zfs", how | MS_RDONLY, NULL) == 0)
+                return open_mounted(s, err);
+        /* Mounted elsewhere, to be written to, it is so here, too, but for this mount's own flags. */
+        if (errno == EBUSY && mount(s->name, s->folder, "zfs", how, NULL) == 0 &&
+            mount(NULL, s->folder, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | how, NULL) == 0)
+                return open_mounted(s, err);
+        return errno == ENODEV ? err_set(err, ERR_PRECONDITION, "this kernel has no ZFS")
+                               : err_sys(err, errno, "mount the dataset %.300s", s->name);
 }
 
 /* --- archives ------------------------------------------------------------------------------------------------------
