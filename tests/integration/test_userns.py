@@ -173,6 +173,7 @@ def test_another_image_below(daemon, busybox, images, clean):
         ref = images.push(recipes.busybox(Layer().dir('own').file('own/file', 'x', uid=33, gid=44)), 'owners-below')
         daemon.pull(ref)
         container = pod.run(busybox, ['sh', '-c', 'echo mine >/mine; chown 5:6 /mine; exec sleep 100'])
+        eventually(lambda: container.exec('stat', '-c', '%u:%g', '/mine').stdout == b'5:6\n')
         container.stop()
         daemon.runtime.cli('container', 'set-image', container.id, ref)
         daemon.runtime.cli('container', 'start', container.id)

@@ -21,10 +21,18 @@ stage_programs() {
 		/usr/bin/python3 -c 'import images, bundle; images.nonewprivs(); images.static_program(bundle.PROBE); images.bare_library(bundle.OTHER_WAIT)'
 }
 
-# stage_bytecode: of the tests, as pytest would make it; emulated it takes a minute.
+# stage_bytecode: of the tests, as pytest would make it where the guest has them; emulated it takes a minute.
 stage_bytecode() {
-	env -u PYTHONDONTWRITEBYTECODE LXCRI_TEST_TMP="$stage/none" /usr/bin/python3 -m pytest -p no:cacheprovider -q --collect-only --rootdir "$stage/tests/integration" \
-		-c "$stage/tests/integration/pytest.ini" "$stage/tests/integration" >/dev/null
+	# shellcheck disable=SC2016 # the inner shell's own $0
+	unshare --mount bash -ec '
+		mount --bind "$0" /mnt
+		mount -t tmpfs none /var/tmp
+		mkdir /var/tmp/repo
+		mount --bind /mnt /var/tmp/repo
+		cd /var/tmp/repo
+		LXCRI_TEST_TMP=none env -u PYTHONDONTWRITEBYTECODE /usr/bin/python3 -m pytest -p no:cacheprovider -q --collect-only \
+			--rootdir tests/integration -c tests/integration/pytest.ini tests/integration >/dev/null
+	' "$stage"
 }
 
 # stage_units NAME...: the programs of unit tests.
