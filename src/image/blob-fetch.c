@@ -5,7 +5,7 @@ static int put_bytes(const void *data, size_t len, void *userdata, struct err *e
         return content_writer_write(userdata, data, len, err);
 }
 
-int blob_fetch(struct content *c, struct source *from, const struct descriptor *d, struct err *err) {
+static int fetch(struct content *c, struct source *from, const struct descriptor *d, bool no_mirrors, struct err *err) {
         struct content_writer *w = NULL;
         uint64_t have;
         int r = content_writer_new(c, d->digest, d->size, false, &w, &have, err);
@@ -13,10 +13,17 @@ int blob_fetch(struct content *c, struct source *from, const struct descriptor *
         if (r == 0) {
                 const struct blob_sink sink = { .write = put_bytes, .userdata = w };
 
-                r = source_get_blob(from, d->digest, d->size, &sink, false, err);
+                r = source_get_blob(from, d->digest, d->size, &sink, no_mirrors, err);
         }
         if (r == 0)
                 r = content_writer_commit(w, true, err);
         (void) content_writer_free(w, false);
         return r;
+}
+
+int blob_fetch(struct content *c, struct source *from, const struct descriptor *d, struct err *err) {
+        int r = fetch(c, from, d, false, err);
+
+        /* A mirror that serves rubbish costs another download. */
+        return r == -ERR_DATA_LOSS && source_has_mirrors(from) ? fetch(c, from, d, true, err) : r;
 }

@@ -8,6 +8,8 @@ import time
 import pytest
 
 import images as recipes
+from conftest import Daemon, make_daemon
+from fake_registry import Fake
 from helpers import overlay_alone
 from oci import Layer, digest
 
@@ -161,6 +163,28 @@ def test_blobs_that_are_not_kept_are_fetched(image):
     for layer in made.layers:
         os.unlink(os.path.join(daemon.runtime.root, 'blobs', 'sha256', digest(layer.blob())[7:]))
     sound(daemon, ref)
+
+
+def test_a_mirror_that_lies(top, pb, registry):
+    """What it serves in a damaged blob's place is none: the registry has it."""
+    home, mirror = Fake(), Fake()
+    daemon = Daemon(make_daemon(top, 'verify-mirror', registry, cgroup_parent=f'{os.environ["LXCRI_TEST_ID"]}-verify', bridge='lxcrivm',
+                                registries=[{'host': home.address, 'mirrors': [mirror.address]}]), pb)
+    try:
+        made = recipes.marked('verify-mirror')
+        ref = home.add(made)
+        daemon.runtime.cli('image', 'pull', '-q', ref)
+        name = digest(made.layers[0].blob())
+        damage_content(os.path.join(daemon.runtime.root, 'blobs', 'sha256', name[7:]))
+        mirror.blobs[name] = made.layers[0].blob()[:-1] + b'?'
+        status, said = verify(daemon, '--repair', ref)
+        assert status == 0 and 'repaired blob' in said, said
+        assert any(name in path for _, path, _ in mirror.requests)
+        sound(daemon, ref)
+    finally:
+        daemon.stop()
+        home.stop()
+        mirror.stop()
 
 
 def test_no_such_image(own_daemon):
