@@ -73,14 +73,18 @@ def tests_a_field(item):
     return field and without_fields.is_of(field, item.path.name, item.originalname + (f'[{rest}]' if rest else ''))
 
 
+def is_skipped(item):
+    return item.get_closest_marker('skip') or any(mark.args[0] for mark in item.iter_markers('skipif'))
+
+
 def keep_share(config, items):
-    """Of LXCRI_TEST_SHARE=I/N: whole files, each for the share that has the fewest tests so far."""
+    """Of LXCRI_TEST_SHARE=I/N: whole files, each for the share that has the fewest tests to run so far."""
     mine, of = map(int, os.environ['LXCRI_TEST_SHARE'].split('/'))
-    numbers, shares = collections.Counter(item.path for item in items), {}
+    numbers, shares = collections.Counter(item.path for item in items if not is_skipped(item)), {}
     loads = [0] * of
-    for file, number in numbers.items():
+    for file in dict.fromkeys(item.path for item in items):
         shares[file] = loads.index(min(loads))
-        loads[shares[file]] += number
+        loads[shares[file]] += numbers[file]
     config.hook.pytest_deselected(items=[item for item in items if shares[item.path] != mine - 1])
     items[:] = [item for item in items if shares[item.path] == mine - 1]
 
