@@ -15,7 +15,7 @@ from helpers import CODE, overlay_alone, refused
 from leftovers import processes
 from oci import Layer
 from registry import free_port
-from test_crash import allowed, keeper_pid, monitor_pid, reconnect
+from test_crash import keeper_pid, monitor_pid, new_things, reconnect
 from test_stream import Terminal, crictl  # noqa: F401, a fixture
 
 pytestmark = pytest.mark.ours
@@ -503,12 +503,6 @@ def test_crashes(own_daemon, busybox):
         assert pod.status().linux.namespaces.options.userns_options == user_ns(daemon.pb)
     pod.remove()
     assert not new_things(before, daemon)
-
-
-def new_things(before, daemon):
-    """Not the mounts of a new keeper, which has a namespace for them."""
-    own = os.readlink(f"/proc/{daemon.cri.Status(verbose=True).info['keeper_pid']}/ns/mnt")
-    return [x for x in before.new_in(daemon.snapshot()) if not allowed(x, daemon) and not x.endswith(own)]
 
 
 def ready(container):
