@@ -62,16 +62,17 @@ static void source_done(struct source *s) {
 /* --- what has a file system in it ----------------------------------------------------------------------------------
  */
 
-/* Nobody else sees what is mounted on s->folder, and it goes with this process, however that ends. */
-static int make_folder(struct source *s, struct err *err) {
+/* Of the source, or NULL. Nobody else sees what is mounted there, and it goes with this process, however that ends. */
+static const char *make_folder(struct source *s, struct err *err) {
         char folder[] = "/tmp/proxmox-lxcri-rootfs.XXXXXX";
 
         if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
-                return err_sys(err, errno, "make a mount namespace");
-        if (!mkdtemp(folder))
-                return err_sys(err, errno, "make a folder to mount on");
-        s->folder = xstrdup(folder);
-        return 0;
+                (void) err_sys(err, errno, "make a mount namespace");
+        else if (!mkdtemp(folder))
+                (void) err_sys(err, errno, "make a folder to mount on");
+        else
+                s->folder = xstrdup(folder);
+        return s->folder;
 }
 
 static int open_mounted(struct source *s, struct err *err) {
@@ -80,12 +81,12 @@ static int open_mounted(struct source *s, struct err *err) {
 }
 
 static int open_disk(struct source *s, const char *type, const char *how, struct err *err) {
-        const char *argv[] = { "mount", "-t", type, "-o", how, s->name, NULL, NULL };
-        int r = make_folder(s, err);
+        const char *const folder = make_folder(s, err);
+        const char *const argv[] = { "mount", "-t", type, "-o", how, s->name, folder, NULL };
+        int r;
 
-        if (r < 0)
-                return r;
-        argv[ELEMENTSOF(argv) - 2] = s->folder;
+        if (!folder)
+                return -(int) err->code;
         r = export_run_program(argv, "mount", err);
         return r < 0 ? r : open_mounted(s, err);
 }
@@ -102,15 +103,15 @@ static int open_squashfs(struct source *s, struct err *err) {
 /* Without mount.zfs(8), which takes no dataset whose mountpoint is "legacy" as it takes the others. */
 static int open_zfs(struct source *s, struct err *err) {
         const unsigned long how = MS_NOSUID | MS_NODEV | MS_NOEXEC;
-        int r = make_folder(s, err);
+        const char *const folder = make_folder(s, err);
 
-        if (r < 0)
-                return r;
-        if (mount(s->name, s->folder, "zfs", how | MS_RDONLY, NULL) == 0)
+        if (!folder)
+                return -(int) err->code;
+        if (mount(s->name, folder, "zfs", how | MS_RDONLY, NULL) == 0)
                 return open_mounted(s, err);
         /* Mounted elsewhere, to be written to, it is so here, too, but for this mount's own flags. */
-        if (errno == EBUSY && mount(s->name, s->folder, "zfs", how, NULL) == 0 &&
-            mount(NULL, s->folder, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | how, NULL) == 0)
+        if (errno == EBUSY && mount(s->name, folder, "zfs", how, NULL) == 0 &&
+            mount(NULL, folder, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | how, NULL) == 0)
                 return open_mounted(s, err);
         return errno == ENODEV ? err_set(err, ERR_PRECONDITION, "this kernel has no ZFS")
                                : err_sys(err, errno, "mount the dataset %.300s", s->name);

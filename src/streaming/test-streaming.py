@@ -9,6 +9,7 @@ With STREAMING_TLS=1 all of it goes over TLS.
 """
 
 import base64
+import fcntl
 import hashlib
 import json
 import os
@@ -1086,8 +1087,10 @@ def build_client():
         CLIENT = cache
         return None
     target = os.path.join(os.path.dirname(os.path.abspath(SERVER)), 'streaming-client')
-    build = subprocess.run(['go', 'build', '-o', target, '.'], cwd=CLIENT_FOLDER, stdout=subprocess.PIPE,
-                           stderr=subprocess.STDOUT, text=True, check=False)
+    with open(target + '.lock', 'wb') as lock:  # the other run of this file wants the same, which takes a minute once
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        build = subprocess.run(['go', 'build', '-o', target, '.'], cwd=CLIENT_FOLDER, stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, text=True, check=False)
     if build.returncode:
         return build.stdout[-500:]
     CLIENT = target
