@@ -1,6 +1,5 @@
 """Fixtures of the integration tests. tests/integration/run starts pytest in namespaces of its own."""
 
-import collections
 import os
 import re
 import shutil
@@ -73,30 +72,7 @@ def tests_a_field(item):
     return field and without_fields.is_of(field, item.path.name, item.originalname + (f'[{rest}]' if rest else ''))
 
 
-def is_skipped(item):
-    return item.get_closest_marker('skip') or any(mark.args[0] for mark in item.iter_markers('skipif'))
-
-
-def keep_share(config, items):
-    """Of LXCRI_TEST_SHARE=I/N: whole files, each for the share that has the fewest tests to run so far."""
-    mine, of = map(int, os.environ['LXCRI_TEST_SHARE'].split('/'))
-    numbers, shares = collections.Counter(item.path for item in items if not is_skipped(item)), {}
-    loads = [0] * of
-    for file in dict.fromkeys(item.path for item in items):
-        shares[file] = loads.index(min(loads))
-        loads[shares[file]] += numbers[file]
-    config.hook.pytest_deselected(items=[item for item in items if shares[item.path] != mine - 1])
-    items[:] = [item for item in items if shares[item.path] == mine - 1]
-
-
-@pytest.hookimpl(trylast=True)  # of what -k and -m have left
 def pytest_collection_modifyitems(config, items):
-    choose(config, items)
-    if 'LXCRI_TEST_SHARE' in os.environ:
-        keep_share(config, items)
-
-
-def choose(config, items):
     if WITHOUT_FIELDS:
         config.hook.pytest_deselected(items=[item for item in items if not tests_a_field(item)])
         items[:] = [item for item in items if tests_a_field(item)]
