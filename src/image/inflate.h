@@ -20,7 +20,7 @@ _must_use_ bool inflate_kind_of(const char *media_type, enum inflate_kind *ret);
  */
 enum inflate_kind inflate_kind_of_data(const uint8_t *data, size_t len, const char **ret_foreign);
 /* ERR_UNIMPLEMENTED: it is compressed with that one. */
-int inflate_refuse_foreign(const char *foreign, struct err *err);
+_must_use_ int inflate_refuse_foreign(const char *foreign, struct err *err);
 
 struct inflate *inflate_new(enum inflate_kind kind);
 struct inflate *inflate_free(struct inflate *z); /* NULL ok */
