@@ -181,7 +181,7 @@ def test_races(daemon, images):
             try:
                 action()
             except Exception as error:  # pylint: disable=broad-exception-caught
-                failures.append(error)
+                failures.append((error, getattr(error, 'stderr', '')))
 
     threads = [threading.Thread(target=until_the_end, args=(action,)) for action in (
         lambda: prune(daemon, '--all', '--force'), lambda: prune(daemon, '--blobs', '--force'), lambda: daemon.pull(ref),
