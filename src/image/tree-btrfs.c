@@ -66,23 +66,32 @@ struct inner {
         char name[BTRFS_VOL_NAME_MAX + 1];
 };
 
+/* The first item of that type: 1, or 0 when there is none, or -errno. */
+static int find_item(int fd, uint64_t tree, uint64_t object, uint32_t type, struct btrfs_ioctl_search_args *ret) {
+        *ret = (struct btrfs_ioctl_search_args){ .key = { .tree_id = tree,
+                                                          .min_objectid = object,
+                                                          .max_objectid = object,
+                                                          .max_offset = UINT64_MAX,
+                                                          .max_transid = UINT64_MAX,
+                                                          .min_type = type,
+                                                          .max_type = type,
+                                                          .nr_items = 1 } };
+        if (ioctl(fd, BTRFS_IOC_TREE_SEARCH, ret) < 0)
+                return -errno;
+        return ret->key.nr_items > 0;
+}
+
 /* The first in the subvolume @id: 1, or 0 when it has none. */
 static int find_inner(int fd, uint64_t id, struct inner *ret, struct err *err) {
-        struct btrfs_ioctl_search_args args = { .key = { .tree_id = BTRFS_ROOT_TREE_OBJECTID,
-                                                         .min_objectid = id,
-                                                         .max_objectid = id,
-                                                         .max_offset = UINT64_MAX,
-                                                         .max_transid = UINT64_MAX,
-                                                         .min_type = BTRFS_ROOT_REF_KEY,
-                                                         .max_type = BTRFS_ROOT_REF_KEY,
-                                                         .nr_items = 1 } };
+        struct btrfs_ioctl_search_args args;
         struct btrfs_ioctl_search_header head;
         struct btrfs_root_ref ref;
         size_t len;
+        int r = find_item(fd, BTRFS_ROOT_TREE_OBJECTID, id, BTRFS_ROOT_REF_KEY, &args);
 
-        if (ioctl(fd, BTRFS_IOC_TREE_SEARCH, &args) < 0)
-                return err_sys(err, errno, "list subvolumes in a subvolume");
-        if (args.key.nr_items == 0)
+        if (r < 0)
+                return err_sys(err, -r, "list subvolumes in a subvolume");
+        if (r == 0)
                 return 0;
         memcpy(&head, args.buf, sizeof(head));
         memcpy(&ref, args.buf + sizeof(head), sizeof(ref));
@@ -96,20 +105,12 @@ static int find_inner(int fd, uint64_t id, struct inner *ret, struct err *err) {
 
 /* 0 or -errno. Handles must have it before Linux 6.2. */
 static int generation_of(int fd, uint64_t subvolume, uint64_t inode, uint32_t *ret) {
-        struct btrfs_ioctl_search_args args = { .key = { .tree_id = subvolume,
-                                                         .min_objectid = inode,
-                                                         .max_objectid = inode,
-                                                         .max_offset = UINT64_MAX,
-                                                         .max_transid = UINT64_MAX,
-                                                         .min_type = BTRFS_INODE_ITEM_KEY,
-                                                         .max_type = BTRFS_INODE_ITEM_KEY,
-                                                         .nr_items = 1 } };
+        struct btrfs_ioctl_search_args args;
         struct btrfs_inode_item item;
+        int r = find_item(fd, subvolume, inode, BTRFS_INODE_ITEM_KEY, &args);
 
-        if (ioctl(fd, BTRFS_IOC_TREE_SEARCH, &args) < 0)
-                return -errno;
-        if (args.key.nr_items == 0)
-                return -ENOENT;
+        if (r <= 0)
+                return r < 0 ? r : -ENOENT;
         memcpy(&item, args.buf + sizeof(struct btrfs_ioctl_search_header), sizeof(item));
         *ret = (uint32_t) le64toh(item.generation);
         return 0;
