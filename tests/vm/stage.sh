@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # stage.sh - the folder that goes to the guest, for the scripts that run tests there. Sourced, not executed.
 #
-# Only what the tests need goes over, and only tests/, docs/ and src/ are copied in the guest: programs run from 9p as well,
-# while sockets and overlays lie on the guest's own disk, in /var/tmp.
+# Only what the tests need goes over, and is copied there: sockets and overlays can't lie on 9p, and nothing that runs then
+# waits for it.
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 repo=$(realpath "$here/../..")
@@ -54,9 +54,10 @@ stage_images() {
 	"$here/../critest/run" --images "$stage/images"
 }
 
-# stage_run [run's options] -- COMMAND...: runs COMMAND in the guest, in the repository's copy there.
+# stage_run [run's options] -- COMMAND...: runs COMMAND in the guest, in the repository's copy there. Tests have limits of their
+# own; where the guest as a whole ends by run's, what it was at is shown, and another is tried once.
 stage_run() {
-	local options=()
+	local options=() status=0
 	stage_bytecode
 	while [ "$1" != -- ]; do options+=("$1"); shift; done
 	shift
@@ -65,14 +66,17 @@ stage_run() {
 		set -euo pipefail
 		mkdir /var/tmp/repo
 		cd /var/tmp/repo
-		cp -a /mnt/host/tests /mnt/host/docs /mnt/host/src .
-		ln -s /mnt/host/build /mnt/host/tools .
-		[ ! -e /mnt/host/images ] || cp -r /mnt/host/images .
-		export LXCRI_CRI_PYTHON=/mnt/host/proto LXCRI_CRI_TOOLS=/mnt/host/tools
-		export LXCRI_TEST_PROGRAMS=/mnt/host/programs
+		cp -a /mnt/host/* .
+		export LXCRI_CRI_PYTHON=$PWD/proto LXCRI_CRI_TOOLS=$PWD/tools LXCRI_TEST_PROGRAMS=$PWD/programs
 		export LXCRI_TEST_DISK=1 LXCRI_TEST_TIMEOUT=600 LXCRI_TEST_AGAIN=1 LXCRI_SLOW=10
 		exec "$@"
 	EOS
 	chmod +x "$stage/guest"
-	"$here/run" "${options[@]}" "$stage" -- ./guest "$@"
+	"$here/run" "${options[@]}" "$stage" -- ./guest "$@" || status=$?
+	if [ "$status" = 124 ]; then
+		echo 'The guest hung; another one is tried.'
+		status=0
+		"$here/run" "${options[@]}" "$stage" -- ./guest "$@" || status=$?
+	fi
+	return "$status"
 }
