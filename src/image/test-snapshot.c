@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <linux/btrfs.h>
 #include <linux/mount.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -416,6 +417,33 @@ static void test_datasets(void) {
         assert(how->ops->open(how, &lost, false, &fd, &err) < 0);
 }
 
+static void *open_often(void *name) {
+        struct err e;
+
+        for (int i = 0; i < 50; i++) {
+                int fd;
+
+                if (layer_open(s.image.layers, name, &fd, &e) < 0) {
+                        (void) fprintf(stderr, "time %d: %s\n", i, e.msg);
+                        abort();
+                }
+                fd_close(fd);
+        }
+        return NULL;
+}
+
+/* Whoever needs a layer opens it, also while another's mount of it begins or ends. */
+static void test_opened_at_once(void) {
+        pthread_t threads[4];
+        char name[32];
+
+        assert(layer_short_name(s.image.layers, s.image.chains[s.image.n - 1], name, &err) == 0);
+        for (size_t i = 0; i < ELEMENTSOF(threads); i++)
+                assert(pthread_create(&threads[i], NULL, open_often, name) == 0);
+        for (size_t i = 0; i < ELEMENTSOF(threads); i++)
+                assert(pthread_join(threads[i], NULL) == 0);
+}
+
 static void make_subvolume(int dir, const char *name) {
         struct btrfs_ioctl_vol_args args = { 0 };
 
@@ -477,6 +505,7 @@ static void test_all(void) {
         kit_images_init(&s, NULL);
         test_choice();
         test_life();
+        test_opened_at_once();
         test_another_image();
         if (str_eq(layers_snapshotter(s.image.layers)->ops->name, "btrfs"))
                 test_subvolumes();

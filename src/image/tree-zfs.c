@@ -32,8 +32,8 @@ enum {
         NAME_MAX_LEN = 255, /* of a dataset, snapshot included */
         TIMEOUT_MS = 120000,
         LIST_MAX = 64 << 20,
-        BUSY_TRIES = 100, /* a mount that ended lets go of its dataset a moment later */
-        BUSY_WAIT_MS = 50,
+        BUSY_TRIES = 500, /* a mount that ended lets go of its dataset a moment later */
+        BUSY_WAIT_MS = 10,
 };
 
 #define SEALED "@sealed"
@@ -123,18 +123,30 @@ static int zfs_make(struct snapshotter *s, const struct tree *what, const struct
         return make_dataset(s, what, from, err);
 }
 
-static int mount_dataset(const char *name, bool read_only, const char *label, int *ret_fd, struct err *err) {
+/* A context that has failed is of no use any more. Sets errno. */
+static int try_mount(const char *name, bool read_only, const char *label) {
         _cleanup_(fd_closep) int fs = fsopen("zfs", FSOPEN_CLOEXEC);
 
-        if (fs < 0)
-                return err_sys(err, errno, "open the ZFS file system");
-        if (fsconfig(fs, FSCONFIG_SET_STRING, "source", name, 0) < 0 ||
+        if (fs < 0 || fsconfig(fs, FSCONFIG_SET_STRING, "source", name, 0) < 0 ||
             (read_only && fsconfig(fs, FSCONFIG_SET_FLAG, "ro", NULL, 0) < 0) ||
             (label && fsconfig(fs, FSCONFIG_SET_STRING, "context", label, 0) < 0) ||
             fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
-                return err_sys(err, errno, "mount dataset %s", name);
-        *ret_fd = fsmount(fs, FSMOUNT_CLOEXEC, read_only ? MOUNT_ATTR_RDONLY : 0);
-        return *ret_fd < 0 ? err_sys(err, errno, "mount dataset %s", name) : 0;
+                return -1;
+        return fsmount(fs, FSMOUNT_CLOEXEC, read_only ? MOUNT_ATTR_RDONLY : 0);
+}
+
+/* ZFS finds a dataset's mount only between its beginning and its end, and refuses a second one until then. */
+static int mount_dataset(const char *name, bool read_only, const char *label, int *ret_fd, struct err *err) {
+        const struct timespec wait = { .tv_nsec = BUSY_WAIT_MS * 1000000L };
+
+        for (int i = 0;; i++) {
+                *ret_fd = try_mount(name, read_only, label);
+                if (*ret_fd >= 0)
+                        return 0;
+                if (errno != EBUSY || i == BUSY_TRIES)
+                        return err_sys(err, errno, "mount dataset %s", name);
+                (void) nanosleep(&wait, NULL);
+        }
 }
 
 static int zfs_mount(struct snapshotter *s, const struct tree *what, bool sealed, const char *label, int *ret_fd,

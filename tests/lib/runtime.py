@@ -137,9 +137,13 @@ class Lxcri(Runtime):
 
     def cli(self, *args, check=True, **more):
         """proxmox-lxcri, the command line: a CompletedProcess."""
-        return subprocess.run([self.program(), '--socket', self.socket, *args], check=check,
+        done = subprocess.run([self.program(), '--socket', self.socket, *args], check=False,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                               timeout=PATIENCE * SLOW, **more)
+        if check and done.returncode:
+            print(done.stderr)  # the error itself doesn't say what it was
+            done.check_returncode()
+        return done
 
 
 def engine_config(own):
