@@ -32,8 +32,8 @@ enum {
         NAME_MAX_LEN = 255, /* of a dataset, snapshot included */
         TIMEOUT_MS = 120000,
         LIST_MAX = 64 << 20,
-        BUSY_TRIES = 500, /* a mount that ended lets go of its dataset a moment later */
-        BUSY_WAIT_MS = 10,
+        BUSY_TRIES = 100, /* a mount that ended lets go of its dataset a moment later */
+        BUSY_WAIT_MS = 50,
 };
 
 #define SEALED "@sealed"
