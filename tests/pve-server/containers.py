@@ -325,6 +325,8 @@ class Container:
         """Forgets it; its volumes are the storage's to free."""
         if self.pid():
             raise ContainerError(f'unable to destroy CT {self.vmid} - container is running')
+        if not self._wait_for_end(STOP_TIMEOUT):  # its monitor ends after it, and is ours to reap
+            raise ContainerError(f'unable to destroy CT {self.vmid} - its monitor does not end')
         shutil.rmtree(self.folder, ignore_errors=True)
 
     # What it uses.

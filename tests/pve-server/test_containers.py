@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+import containers
 from cgroups import Cgroups
 from containers import Container, ContainerError
 from cts import NET, SLOW, until_handled
@@ -173,6 +174,14 @@ def test_start_is_for_what_does_not_run(make_ct):
         ct.start()
     with pytest.raises(ContainerError, match='^unable to destroy CT 110 - container is running$'):
         ct.container.destroy()
+
+
+def test_destroyed_while_its_monitor_ends(make_ct):
+    container = make_ct().container
+    monitor = subprocess.Popen(['sleep', '0.5'])  # as the monitor that outlives its container
+    containers._children[container.key] = monitor
+    container.destroy()
+    assert monitor.returncode == 0 and container.key not in containers._children
 
 
 def test_container_that_ends_by_itself_is_noticed_and_tidied(make_ct):
