@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <zstd.h>
 #include "base/alloc.h"
+#include "image/avx.h"
 
 enum { OUT_BYTES = 128 * 1024, LEVEL = 2 };
 
@@ -46,6 +47,7 @@ static int run(struct deflate *z, struct err *err) {
                 z->stream.next_out = z->out;
                 z->stream.avail_out = OUT_BYTES;
                 r = isal_deflate(&z->stream);
+                avx_clear_upper_halves();
                 if (r != COMP_OK)
                         return err_set(err, ERR_INTERNAL, "compress: ISA-L says %d", r);
                 n = OUT_BYTES - z->stream.avail_out;

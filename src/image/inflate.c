@@ -7,6 +7,7 @@
 #include <zstd.h>
 #include "base/alloc.h"
 #include "base/str.h"
+#include "image/avx.h"
 
 struct inflate {
         enum inflate_kind kind;
@@ -121,6 +122,7 @@ static int run_gzip(struct inflate *z, struct inflate_in *in, struct inflate_out
         s->next_out = out->data;
         s->avail_out = avail_out;
         r = isal_inflate(s);
+        avx_clear_upper_halves();
         if (r != ISAL_DECOMP_OK)
                 return err_set(err, ERR_INVALID,
                                r == ISAL_INCORRECT_CHECKSUM ? "gzip data with a wrong checksum"

@@ -9,8 +9,9 @@
 #include "base/alloc.h"
 #include "base/thread.h"
 
-/* Measured: smaller ones cost wake-ups, larger ones leave the CPU's cache. Whoever waits is woken for half of them. */
-enum { BUFFERS = 4, BATCH = BUFFERS / 2, BUFFER_BYTES = 256 * 1024, STACK_BYTES = 512 * 1024 };
+/* Measured: smaller ones cost wake-ups, larger ones leave the CPU's cache. Whoever waits is woken for a batch. */
+enum { MOVING = 4, BATCH = MOVING / 2, HELD = 2, BUFFERS = MOVING + HELD };
+enum { BUFFER_BYTES = 256 * 1024, STACK_BYTES = 512 * 1024 };
 
 struct layer_feed {
         const struct layer_feed_ops *ops;
@@ -21,12 +22,23 @@ struct layer_feed {
         pthread_mutex_t lock;
         pthread_cond_t filled, emptied;
         size_t head, used; /* buffers that the thread may take: used, from head on */
+        size_t held;       /* before head: those that it took and still holds */
         bool no_more, stop, failed;
         struct err err; /* why it failed */
 
         size_t len[BUFFERS];
         uint8_t *data[BUFFERS];
 };
+
+/* Of all but the last @held. */
+static void let_go_locked(struct layer_feed *f, size_t held) {
+        if (f->held <= held)
+                return;
+        (void) pthread_mutex_unlock(&f->lock);
+        f->ops->let_go(f->userdata, held);
+        (void) pthread_mutex_lock(&f->lock);
+        f->held = held;
+}
 
 static int take_all(struct layer_feed *f, bool *ret_stopped, struct err *err) {
         int r = 0;
@@ -45,9 +57,12 @@ static int take_all(struct layer_feed *f, bool *ret_stopped, struct err *err) {
                 f->len[f->head] = 0;
                 f->head = (f->head + 1) % BUFFERS;
                 f->used--;
+                f->held++;
+                let_go_locked(f, HELD);
                 if (f->used <= BATCH)
                         (void) pthread_cond_signal(&f->emptied);
         }
+        let_go_locked(f, 0);
         *ret_stopped = f->stop;
         (void) pthread_mutex_unlock(&f->lock);
         return r;
@@ -127,7 +142,7 @@ int layer_feed_reserve(struct layer_feed *f, uint8_t **ret, size_t *ret_room, st
         bool failed;
 
         (void) pthread_mutex_lock(&f->lock);
-        while (!f->failed && f->used == BUFFERS)
+        while (!f->failed && f->used + f->held == BUFFERS)
                 (void) pthread_cond_wait(&f->emptied, &f->lock);
         failed = f->failed;
         i = current(f);
@@ -143,7 +158,7 @@ int layer_feed_reserve(struct layer_feed *f, uint8_t **ret, size_t *ret_room, st
 
 static void hand_over(struct layer_feed *f, bool no_more) {
         (void) pthread_mutex_lock(&f->lock);
-        if (f->used < BUFFERS && f->len[current(f)])
+        if (f->used + f->held < BUFFERS && f->len[current(f)])
                 f->used++;
         f->no_more = no_more;
         if (f->used >= BATCH || no_more)

@@ -9,8 +9,12 @@
 
 struct layer_feed;
 
+/* All are called by the thread. */
 struct layer_feed_ops {
         int (*take)(void *userdata, const void *data, size_t len, struct err *err);
+        /* What was taken has stayed as it was; now all but the last @held may change. Always called with 0 in the end.
+         */
+        void (*let_go)(void *userdata, size_t held);
         int (*end)(void *userdata, struct err *err); /* all were taken */
 };
 

@@ -3,13 +3,13 @@
  * it. */
 #include <errno.h>
 #include <fcntl.h>
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "image/hasher.h"
 #include "image/inflate.h"
 #include "image/layer-feed.h"
 #include "image/layer-internal.h"
@@ -32,13 +32,13 @@ struct layer_sink {
 
         /* The caller's part. */
         uint64_t blob_bytes;
-        EVP_MD_CTX *blob_hash;
+        struct hasher *blob_hash;
         struct inflate *inflate;
         struct layer_feed *feed;
 
         /* The thread's part; the caller's again when the feed has ended. */
         uint64_t tar_bytes;
-        EVP_MD_CTX *tar_hash;
+        struct hasher *tar_hash;
         struct unpack *unpack;
 
         uint64_t bytes, inodes; /* of the layer, when unpack is gone */
@@ -50,9 +50,14 @@ static int take_tar(void *userdata, const void *data, size_t len, struct err *er
         s->tar_bytes += len;
         if (s->tar_bytes > s->max_bytes)
                 return err_set(err, ERR_EXHAUSTED, "layer has more than %llu bytes", (unsigned long long) s->max_bytes);
-        if (EVP_DigestUpdate(s->tar_hash, data, len) != 1)
-                return err_set(err, ERR_INTERNAL, "sha256 failed");
+        hasher_leave(s->tar_hash, data, len);
         return unpack_write(s->unpack, data, len, err);
+}
+
+static void let_go_of_tar(void *userdata, size_t held) {
+        struct layer_sink *s = userdata;
+
+        hasher_settle(s->tar_hash, held);
 }
 
 static int end_tar(void *userdata, struct err *err) {
@@ -66,14 +71,6 @@ static int take_digest(const char *what, const char *digest, char ret[DIGEST_SIZ
                 return err_set(err, ERR_INVALID, "%s \"%.80s\" is no sha256", what, digest ?: "");
         memcpy(ret, digest, DIGEST_SIZE);
         return 0;
-}
-
-static EVP_MD_CTX *hash_new(void) {
-        EVP_MD_CTX *c = EVP_MD_CTX_new();
-
-        if (!c || EVP_DigestInit_ex(c, EVP_sha256(), NULL) != 1)
-                abort();
-        return c;
 }
 
 /* In tmp/, under the next number: empty, or a copy of the layer @from. */
@@ -96,7 +93,7 @@ static int make_root(struct layer_sink *s, struct err *err) {
 }
 
 int layer_sink_new(struct layers *l, const struct layer_sink_args *args, struct layer_sink **ret, struct err *err) {
-        static const struct layer_feed_ops ops = { .take = take_tar, .end = end_tar };
+        static const struct layer_feed_ops ops = { .take = take_tar, .let_go = let_go_of_tar, .end = end_tar };
         _cleanup_(layer_sink_freep) struct layer_sink *s = xnew(struct layer_sink);
         enum inflate_kind kind;
         int r;
@@ -112,8 +109,8 @@ int layer_sink_new(struct layers *l, const struct layer_sink_args *args, struct 
                 return r;
         if (!inflate_kind_of(args->media_type ?: "", &kind))
                 return err_set(err, ERR_INVALID, "layer of unknown media type \"%.100s\"", args->media_type ?: "");
-        s->blob_hash = hash_new();
-        s->tar_hash = hash_new();
+        s->blob_hash = hasher_new();
+        s->tar_hash = hasher_new();
         s->inflate = inflate_new(kind);
         r = make_root(s, err);
         if (r == 0)
@@ -134,8 +131,8 @@ struct layer_sink *layer_sink_free(struct layer_sink *s) {
         (void) layer_feed_free(s->feed); /* first: its thread uses the rest */
         (void) unpack_free(s->unpack);
         (void) inflate_free(s->inflate);
-        EVP_MD_CTX_free(s->blob_hash);
-        EVP_MD_CTX_free(s->tar_hash);
+        (void) hasher_free(s->blob_hash);
+        (void) hasher_free(s->tar_hash);
         fd_close(s->root_fd);
         if (*s->name) /* else it is in place; what can't be removed now is at the next start */
                 (void) !layer_drop_tmp(s->layers, s->name, &err);
@@ -185,19 +182,14 @@ int layer_sink_write(struct layer_sink *s, const void *data, size_t len, struct 
                                 err_set(err, ERR_DATA_LOSS, "layer is larger than the %llu bytes of its manifest",
                                         (unsigned long long) s->size_bytes),
                                 err);
-        if (EVP_DigestUpdate(s->blob_hash, data, len) != 1)
-                return remember(s, err_set(err, ERR_INTERNAL, "sha256 failed"), err);
+        hasher_update(s->blob_hash, data, len);
         return remember(s, inflate_some(s, data, len, err), err);
 }
 
-static int check_hash(EVP_MD_CTX *c, const char *expected, const char *what, struct err *err) {
-        unsigned char md[EVP_MAX_MD_SIZE];
-        char hex[2 * EVP_MAX_MD_SIZE + 1];
-        unsigned n;
+static int check_hash(struct hasher *h, const char *expected, const char *what, struct err *err) {
+        char hex[65];
 
-        if (EVP_DigestFinal_ex(c, md, &n) != 1)
-                return err_set(err, ERR_INTERNAL, "sha256 failed");
-        hex_encode(md, n, hex);
+        hasher_end(h, hex);
         if (!str_eq(hex, expected + strlen("sha256:")))
                 return err_set(err, ERR_DATA_LOSS, "%s is sha256:%s, not %s as it should be", what, hex, expected);
         return 0;

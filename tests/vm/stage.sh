@@ -57,7 +57,7 @@ stage_images() {
 # stage_run [run's options] -- COMMAND...: runs COMMAND in the guest, in the repository's copy there. Tests have limits of their
 # own; where the guest as a whole ends by run's, what it was at is shown, and another is tried once.
 stage_run() {
-	local options=() status=0
+	local options=() status try
 	stage_bytecode
 	while [ "$1" != -- ]; do options+=("$1"); shift; done
 	shift
@@ -72,11 +72,10 @@ stage_run() {
 		exec "$@"
 	EOS
 	chmod +x "$stage/guest"
-	"$here/run" "${options[@]}" "$stage" -- ./guest "$@" || status=$?
-	if [ "$status" = 124 ]; then
-		echo 'The guest hung; another one is tried.'
+	for try in first last; do
 		status=0
 		"$here/run" "${options[@]}" "$stage" -- ./guest "$@" || status=$?
-	fi
-	return "$status"
+		if [ "$status" != 124 ] || [ "$try" = last ]; then return "$status"; fi
+		echo 'The guest hung; another one is tried.'
+	done
 }
