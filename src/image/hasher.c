@@ -27,9 +27,9 @@ struct hasher {
         /* What is left, under the line's lock. */
         struct piece pieces[LEFT_MAX];
         size_t first, left;  /* pieces: left, from first on */
+        bool is_at_work;     /* a thread, on the first of them */
         bool is_standing;    /* in the line */
-        bool is_at_work;     /* on the first of them */
-        struct hasher *next; /* in the line */
+        struct hasher *next; /* there */
         pthread_cond_t idle;
 };
 
@@ -116,12 +116,11 @@ static void give_back(struct hasher *h, size_t n) {
 
 /* Whole blocks, and beside them what others have left. */
 static void work(struct hasher *h, const uint8_t *data, size_t n) {
-        struct hasher *other = NULL;
-        size_t done = 0;
-
         (void) pthread_mutex_lock(&line.lock);
         while (n > 0) {
-                other = take_first();
+                struct hasher *other = take_first();
+                size_t done;
+
                 (void) pthread_mutex_unlock(&line.lock);
                 if (other) {
                         const struct piece *p = &other->pieces[other->first];

@@ -5,7 +5,6 @@
 #include <string.h>
 #include "image/sha256.h"
 
-#define _always_inline_ __attribute__((always_inline))
 #define SHA_NI __attribute__((target("sha,sse4.1")))
 
 enum { ROUNDS = 64, AT_ONCE = 4, LAST_SCHEDULED = ROUNDS - 4 * AT_ONCE };
@@ -59,8 +58,8 @@ SHA_NI static inline void schedule(struct lane *l, int t) {
 }
 
 /* @lanes is known where this is expanded: the loops over them are none in the code. */
-SHA_NI _always_inline_ static inline void compress(struct sha256 *const s[], const uint8_t *data[], size_t n,
-                                                   int lanes) {
+SHA_NI __attribute__((always_inline)) static inline void compress(struct sha256 *const s[], const uint8_t *data[],
+                                                                  size_t n, int lanes) {
         struct lane l[2];
 
         for (int i = 0; i < lanes; i++)
