@@ -47,10 +47,10 @@ struct layer_sink {
 static int take_tar(void *userdata, const void *data, size_t len, struct err *err) {
         struct layer_sink *s = userdata;
 
+        hasher_leave(s->tar_hash, data, len); /* whatever comes of it: let_go_of_tar() counts the pieces */
         s->tar_bytes += len;
         if (s->tar_bytes > s->max_bytes)
                 return err_set(err, ERR_EXHAUSTED, "layer has more than %llu bytes", (unsigned long long) s->max_bytes);
-        hasher_leave(s->tar_hash, data, len);
         return unpack_write(s->unpack, data, len, err);
 }
 
