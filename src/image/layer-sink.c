@@ -216,6 +216,9 @@ int layer_sink_end(struct layer_sink *s, struct err *err) {
                 return failed_before(s, err);
         r = end(s, err);
         s->ended = r == 0;
+        /* It may wait long until those below it are complete; so would many small ones above a large one. */
+        s->feed = layer_feed_free(s->feed);
+        s->inflate = inflate_free(s->inflate);
         return remember(s, r, err);
 }
 

@@ -1,16 +1,19 @@
 """Images: pull, status, list, remove, and that unpacking is right."""
 
 import os
+import re
 import shutil
 import stat
 import struct
 import subprocess
+import time
 
 import pytest
 
 import images as recipes
-from cri import eventually
-from oci import Image, Layer, index, write_layout
+from cri import SLOW, eventually
+from fake_registry import Fake
+from oci import Image, Layer, digest, index, write_layout
 from registry import Registry, make_certificate
 from helpers import CODE, refused
 
@@ -345,3 +348,23 @@ def test_unpacked_as_umoci_does(daemon, images, umoci_tree, compression, clean):
     differences = {k: (umoci_tree.get(k), ours.get(k)) for k in umoci_tree.keys() | ours.keys()
                    if umoci_tree.get(k) != ours.get(k)}
     assert not differences
+
+
+@pytest.mark.same_anywhere
+def test_what_waits_for_the_first_layer_takes_no_memory(own_daemon):
+    first, small = Layer().file('first', b'1'), [Layer().file(f'file{i}', os.urandom(2 << 20)) for i in range(60)]
+    fake = Fake()
+
+    def until_the_others_came(_):
+        deadline = time.monotonic() + 60 * SLOW
+        while len({path for _, path, _ in fake.requests if '/blobs/' in path}) < len(small) + 2:  # the config
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+    try:
+        fake.when(digest(first.blob()), until_the_others_came)
+        own_daemon.pull(fake.add(Image([first, *small])))
+    finally:
+        fake.stop()
+    with open(f'/proc/{own_daemon.runtime.process.pid}/status', encoding='ascii') as f:
+        assert int(re.search(r'VmHWM:\s+(\d+) kB', f.read())[1]) < 64 * 1024
