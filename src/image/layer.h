@@ -35,8 +35,8 @@ _must_use_ int layer_sink_new(struct layers *l, const struct layer_sink_args *ar
                               struct err *err);
 /* Takes the blob's next bytes. Errors: ERR_INVALID hostile or malformed archive, ERR_EXHAUSTED limit or disk full. */
 _must_use_ int layer_sink_write(struct layer_sink *s, const void *data, size_t len, struct err *err);
-/* No more bytes, and no layer_sink_write() after it: checks size and both digests (ERR_DATA_LOSS when they differ). Still
- * invisible. */
+/* No more bytes, and no layer_sink_write() after it: checks size and both digests (ERR_DATA_LOSS when they differ).
+ * Still invisible. */
 _must_use_ int layer_sink_end(struct layer_sink *s, struct err *err);
 /* Settle against the layers below (chain ids, lowest first), rename into place as @chain_id. When that layer exists by
  * now (another pull won), this one is dropped and that is no error. @ret_*: what it holds on disk, about. Does not wait
