@@ -10,7 +10,13 @@
 #include "pve/task.h"
 #include "pve/upid.h"
 
-enum { LOST_MAX = 3, LOST_PAUSE_MS = 500, CLOCK_SLACK_S = 1, LOCK_ATTEMPT_FIRST = 2 };
+enum {
+        LOST_MAX = 3,
+        LOST_PAUSE_MS = 500,
+        CLOCK_SLACK_S = 1,
+        LOCK_ATTEMPT_FIRST = 2,
+        LOCK_ATTEMPT_MS = 500, /* that must be left for another attempt */
+};
 
 /* What becomes of an operation over its attempts. */
 struct run {
@@ -169,11 +175,17 @@ static bool is_lock(const struct err *err) {
         return pve_kind(err) == PVE_LOCKED || pve_kind(err) == PVE_LOCK_TIMEOUT;
 }
 
-/* Waits, outside of the line. @err says what the lock is; it is kept when time is over. */
+/* Waits, outside of the line; to the end when what is sent afterwards could not be answered in time, as it would be
+ * unknown then whether it was done. @err says what the lock is; it is kept when time is over. */
 static int back_off(const struct run *run, unsigned n, struct err *err) {
+        const struct pve_until *until = run->op->until;
+        uint64_t ms = http_backoff_ms(n), now_ns = clock_monotonic_ns();
         struct err stop;
-        int r = http_pause(run->op->until->cancel_fd, run->op->until->deadline_ns, http_backoff_ms(n), &stop);
+        int r;
 
+        if (until->deadline_ns < now_ns + (ms + LOCK_ATTEMPT_MS) * 1000000)
+                ms += LOCK_ATTEMPT_MS;
+        r = http_pause(until->cancel_fd, until->deadline_ns, (unsigned) ms, &stop);
         if (r == 0)
                 return 0;
         (void) err_wrap(err, "%s", stop.msg);

@@ -210,9 +210,23 @@ static void test_lock_stays(void) {
 
         test_server_start(&s);
         p = test_client_of(&s);
-        assert(act(p, PVE_CT_STOP, 1500, &err) == -ERR_DEADLINE && pve_kind(&err) == PVE_LOCKED);
+        assert(act(p, PVE_CT_STOP, 2500, &err) == -ERR_DEADLINE && pve_kind(&err) == PVE_LOCKED);
         assert(strstr(err.msg, "CT is locked (backup)") && strstr(err.msg, "pct unlock"));
         assert(s.n_requests >= 2 && s.n_requests < 10); /* not in a tight loop */
+        p = pve_free(p);
+        test_server_stop(&s);
+}
+
+/* Time for another request, but hardly for its answer: that one would leave unknown whether it was done. */
+static void test_lock_stays_to_the_last_moment(void) {
+        struct test_server s = { .answer = answer_locked };
+        struct pve *p;
+        struct err err;
+
+        test_server_start(&s);
+        p = test_client_of(&s);
+        assert(act(p, PVE_CT_STOP, 850, &err) == -ERR_DEADLINE && pve_kind(&err) == PVE_LOCKED);
+        assert(strstr(err.msg, "CT is locked (backup)") && s.n_requests == 1);
         p = pve_free(p);
         test_server_stop(&s);
 }
@@ -476,6 +490,7 @@ int main(void) {
         test_locks();
         test_lines();
         test_lock_stays();
+        test_lock_stays_to_the_last_moment();
         test_patience();
         test_lost();
         test_lost_after_lock();

@@ -166,7 +166,7 @@ def test_locks(pve, control):
     control.do('fault', fault='lock', path='/lxc/221/', count=2)
     pve('set', vmid=221, params={'cores': 1})
     control.do('lock', vmid=221, lock='backup')
-    wrong = failure(pve, 'action', action='START', vmid=221, ms=1500)
+    wrong = failure(pve, 'action', action='START', vmid=221, ms=3000)
     assert (wrong.kind, wrong.code) == ('LOCKED', 'DEADLINE_EXCEEDED') and 'CT is locked (backup)' in wrong.message
     threading.Timer(1, lambda: control.do('unlock', vmid=221)).start()
     pve('action', action='START', vmid=221)
