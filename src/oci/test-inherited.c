@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#undef NDEBUG
 #include <assert.h>
 #include <fcntl.h>
 #include <stdio.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The scanner of state.json and jansson agree on all that the scanner takes, and what it leaves is jansson's. A process
  * is alive by its identity exactly while it is. */
+#undef NDEBUG
 #include <assert.h>
 #include <signal.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* states - the life of a sandbox and of a container as tables of steps, and the list items that show it. */
+/* states - the life of a sandbox and of a container as tables of steps for assert(), and the list items of it. */
 #include <assert.h>
 #include "base/alloc.h"
 #include "pod/events.h"
@@ -8,7 +8,7 @@
 
 #define STEP(phase) (1u << (phase))
 
-static const unsigned sandbox_steps[SANDBOX_PHASE_MAX] = {
+_unused_ static const unsigned sandbox_steps[SANDBOX_PHASE_MAX] = {
         [SANDBOX_CREATING] = STEP(SANDBOX_READY) | STEP(SANDBOX_STOPPING) | STEP(SANDBOX_DEAD),
         [SANDBOX_READY] = STEP(SANDBOX_DEAD) | STEP(SANDBOX_STOPPING),
         [SANDBOX_DEAD] = STEP(SANDBOX_STOPPING),
@@ -17,7 +17,7 @@ static const unsigned sandbox_steps[SANDBOX_PHASE_MAX] = {
         [SANDBOX_REMOVING] = STEP(SANDBOX_REMOVING),
 };
 
-static const unsigned container_steps[CONTAINER_PHASE_MAX] = {
+_unused_ static const unsigned container_steps[CONTAINER_PHASE_MAX] = {
         [CONTAINER_CREATING] = STEP(CONTAINER_CREATED) | STEP(CONTAINER_REMOVING),
         [CONTAINER_CREATED] = STEP(CONTAINER_STARTING) | STEP(CONTAINER_EXITED) | STEP(CONTAINER_REMOVING),
         /* back to CREATED: the daemon died before it let go of init; kubelet asks again */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* linux.seccomp of bundles: each action, operator, flag and architecture in force, and what is refused. */
+#undef NDEBUG
 #include <assert.h>
 #include <errno.h>
 #include <linux/seccomp.h>
