@@ -28,6 +28,6 @@ struct pve_operation {
 };
 
 /* @ret_warnings: of the task; may be NULL. PVE_LOST only when it could not be found out. Locks (PVE_LOCKED,
- * PVE_LOCK_TIMEOUT) are waited for until the deadline, which is ERR_DEADLINE with the lock's kind and text then, or as
- * long as lock_wait_ms, which is the lock's error itself. */
+ * PVE_LOCK_TIMEOUT) are waited for until the deadline, which is ERR_DEADLINE with the lock's kind and text then (no try
+ * begins in its last half second), or as long as lock_wait_ms, which is the lock's error itself. */
 _must_use_ int pve_operate(struct pve *p, const struct pve_operation *op, unsigned *ret_warnings, struct err *err);
