@@ -12,6 +12,7 @@
 #include "base/str.h"
 #include "cli/doctor.h"
 #include "runtime/cgroup/cgroup.h"
+#include "security/apparmor.h"
 #include "security/selinux.h"
 
 #ifndef SYS_mount_setattr
@@ -107,7 +108,7 @@ static void check_security(struct doctor *d) {
                 doctor_add(d, DOCTOR_OK, "seccomp", NULL, "available");
         else
                 doctor_add(d, DOCTOR_FAIL, "seccomp", "a kernel with CONFIG_SECCOMP_FILTER is needed", "missing");
-        if (read_small("/sys/module/apparmor/parameters/enabled", text, sizeof(text)) && text[0] == 'Y')
+        if (apparmor_enabled())
                 doctor_add(d, DOCTOR_OK, "AppArmor", NULL, "enabled");
         else
                 doctor_add(d, DOCTOR_WARN, "AppArmor",

@@ -17,6 +17,7 @@
 #include "oci/seccomp.h"
 #include "oci/terminal-proxy.h"
 #include "oci/user-ids.h"
+#include "security/apparmor.h"
 #include "security/selinux.h"
 
 int creation_read_bundle(struct creation *c, const char **ret_text, size_t *ret_len, struct err *err) {
@@ -60,14 +61,6 @@ static int settle_namespaces(struct spec *spec, struct err *err) {
         return 0;
 }
 
-static bool has_apparmor(void) {
-        _cleanup_(freep) char *text = NULL;
-        struct err ignored;
-
-        return fs_read_file(AT_FDCWD, "/sys/module/apparmor/parameters/enabled", 16, &text, NULL, &ignored) == 0 &&
-               *text == 'Y';
-}
-
 /* Who asks for what this host has not counts on it: it is never left out. The kernel would say no more than EINVAL. */
 static int check_host(const struct creation *c, struct spec *spec, struct err *err) {
         struct spec_process *p = &spec->process;
@@ -79,7 +72,7 @@ static int check_host(const struct creation *c, struct spec *spec, struct err *e
                                "not supported");
         if (spec->mount_label && !selinux_enabled())
                 return err_set(err, ERR_INVALID, "linux.mountLabel: selinux is disabled or not supported");
-        if (p->apparmor_profile && !has_apparmor()) {
+        if (p->apparmor_profile && !apparmor_enabled()) {
                 if (!str_eq(p->apparmor_profile, "unconfined"))
                         return err_set(err, ERR_INVALID,
                                        "process.apparmorProfile: apparmor is specified in config, but this host has "

@@ -2,17 +2,19 @@
 /* apparmor - see apparmor.h. */
 #include "security/apparmor.h"
 
+#include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/apparmor.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "base/cleanup.h"
+#include "base/fs.h"
 #include "base/proc.h"
 #include "base/str.h"
 
-enum { PARSER_TIMEOUT_MS = 60000 };
+enum { PARSER_TIMEOUT_MS = 60000, LIST_READS = 3 };
 
 /* What a container may not do even as root of all its namespaces. The label applies to the user's program only: init
  * has done all mounting by then. */
@@ -43,11 +45,26 @@ static const char default_profile[] =
         "  deny /sys/kernel/security/** rwklx,\n"
         "}\n";
 
-bool apparmor_enabled(void) {
-        return aa_is_enabled() == 1;
+static bool enabled; /* from boot on or never */
+
+/* Not by aa_is_enabled(), which searches the table of mounts by getmntent(): of two threads at once one may be told
+ * that there is no AppArmor. */
+static void look(void) {
+        _cleanup_(freep) char *text = NULL;
+        struct err ignored;
+
+        enabled = fs_read_file(AT_FDCWD, "/sys/module/apparmor/parameters/enabled", 16, &text, NULL, &ignored) == 0 &&
+                  *text == 'Y';
 }
 
-static int is_loaded(const char *name, bool *ret, struct err *err) {
+bool apparmor_enabled(void) {
+        static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+        (void) pthread_once(&once, look);
+        return enabled;
+}
+
+static int is_listed(const char *name, bool *ret, struct err *err) {
         _cleanup_(fclosep) FILE *f = fopen("/sys/kernel/security/apparmor/profiles", "re");
         _cleanup_(freep) char *line = NULL;
         size_t size = 0, n = strlen(name);
@@ -63,18 +80,21 @@ static int is_loaded(const char *name, bool *ret, struct err *err) {
 }
 
 int apparmor_check_loaded(const char *name, struct err *err) {
-        bool loaded;
+        bool loaded = false;
         int r;
 
         if (!apparmor_enabled())
-                return err_set(err, ERR_INVALID, "AppArmor profile \"%s\" was asked for, but this host has no AppArmor",
-                               name);
-        r = is_loaded(name, &loaded, err);
-        if (r < 0)
-                return r;
+                return err_set(err, ERR_INVALID,
+                               "AppArmor profile \"%.128s\" is asked for, but this host has no AppArmor", name);
+        /* The kernel gives the list page by page: while others are removed, one may fall between two pages. */
+        for (int i = 0; i < LIST_READS && !loaded; i++) {
+                r = is_listed(name, &loaded, err);
+                if (r < 0)
+                        return r;
+        }
         if (!loaded)
-                return err_set(err, ERR_INVALID, "AppArmor profile \"%s\" is not loaded; load it with apparmor_parser",
-                               name);
+                return err_set(err, ERR_INVALID,
+                               "AppArmor profile \"%.128s\" is not loaded; load it with apparmor_parser", name);
         return 0;
 }
 
