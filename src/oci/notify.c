@@ -11,6 +11,7 @@
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 #include "base/str.h"
@@ -20,7 +21,8 @@
 #define SOCKET_NAME "notify.sock"
 #define IN_CONTAINER "/run/notify"
 
-enum { MESSAGE_MAX = 4096 };
+/* More last words than a socket's queue holds are of who floods it from outside the container. */
+enum { MESSAGE_MAX = 4096, LAST_WORDS_MAX = 1024, CALLER_TIMEOUT_S = 10 };
 
 int notify_add(const struct oci_dir *d, struct arena *arena, struct spec *spec, struct err *err) {
         struct spec_mount *mounts;
@@ -69,6 +71,7 @@ static void tell_caller(const char *line, pid_t main_pid) {
         _cleanup_(fd_closep) int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
         struct sockaddr_un address = { .sun_family = AF_UNIX };
         const char *path = getenv("NOTIFY_SOCKET");
+        const struct timeval limit = { .tv_sec = CALLER_TIMEOUT_S };
         char pid[32];
         socklen_t len;
 
@@ -78,6 +81,7 @@ static void tell_caller(const char *line, pid_t main_pid) {
         len = (socklen_t) (offsetof(struct sockaddr_un, sun_path) + strlen(path));
         if (*path == '@')
                 address.sun_path[0] = '\0';
+        (void) setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
         if (connect(fd, (const struct sockaddr *) &address, len) < 0)
                 return;
         (void) snprintf(pid, sizeof(pid), "MAINPID=%d\n", (int) main_pid);
@@ -97,12 +101,13 @@ void notify_relay(const struct notify *n) {
         struct pollfd p[2] = { { .fd = n->fd, .events = POLLIN }, { .fd = n->pidfd, .events = POLLIN } };
         char text[MESSAGE_MAX + 1], line[MESSAGE_MAX + 2], *ready;
         ssize_t len;
+        int last = 0;
 
         while (n->fd >= 0) {
                 if (poll(p, 2, -1) < 0 && errno != EINTR)
                         return;
                 /* What it has said before it ended counts. */
-                if (!p[0].revents && p[1].revents)
+                if (p[1].revents && (!p[0].revents || last++ == LAST_WORDS_MAX))
                         return;
                 if (!p[0].revents)
                         continue;
@@ -125,8 +130,11 @@ static void *relay(void *arg) {
 }
 
 void notify_relay_in_thread(struct notify *n) {
-        pthread_t thread;
+        n->has_thread = n->fd >= 0 && pthread_create(&n->thread, NULL, relay, n) == 0;
+}
 
-        if (n->fd >= 0 && pthread_create(&thread, NULL, relay, n) == 0)
-                (void) pthread_detach(thread);
+void notify_wait_for_thread(struct notify *n) {
+        if (n->has_thread)
+                (void) pthread_join(n->thread, NULL);
+        n->has_thread = false;
 }

@@ -14,6 +14,8 @@ struct notify {
         int fd; /* the container's socket; -1: none */
         pid_t main_pid;
         int pidfd; /* of the container; borrowed until the end of the process when in a thread */
+        pthread_t thread;
+        bool has_thread;
 };
 #define NOTIFY_EMPTY ((struct notify){ .fd = -1 })
 
@@ -25,5 +27,7 @@ _must_use_ int notify_listen(const struct oci_dir *d, struct notify *ret, struct
 void notify_done(struct notify *n);
 /* Until it has said READY= or has ended. Errors of the caller's socket are left. */
 void notify_relay(const struct notify *n);
-/* The same beside what we do; @n must stay. It ends with our process. */
+/* The same beside what we do; @n must stay. It ends with our process at the latest. */
 void notify_relay_in_thread(struct notify *n);
+/* Once the container has ended: until its last words have gone on. */
+void notify_wait_for_thread(struct notify *n);

@@ -106,6 +106,8 @@ int oci_run_by(const struct oci *o, const struct oci_run_args *args, const struc
         if (r == 0) {
                 oci_dir_done(&c.dir); /* others may exec, update, delete */
                 r = wait_for_end(&c, signals, ret_status, err);
+                if (r == 0)
+                        notify_wait_for_thread(&notify);
         }
         if (r < 0)
                 return destroy(&c, &ignored), r;
