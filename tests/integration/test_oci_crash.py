@@ -1,6 +1,5 @@
 """Commands of the OCI runtime that are killed at any moment: what they leave, delete --force takes away."""
 
-import json
 import os
 import random
 import signal
@@ -9,7 +8,7 @@ import time
 
 import pytest
 
-from bundle import NAME, Refused, until
+from bundle import NAME, Refused, kill_watcher, until
 from patience import SLOW
 
 ROUNDS = int(os.environ.get('LXCRI_OCI_CRASHES', '25'))  # of each
@@ -95,26 +94,13 @@ def test_delete_is_killed(oci):
         oci.expect_nothing()
 
 
-def watchers(box):
-    """The process in which liblxc's loop goes on."""
-    with open(os.path.join(box.host.root, box.id, 'state.json'), encoding='utf-8') as f:
-        pid = json.load(f)['watcherPid']
-    with open(f'/proc/{pid}/comm', encoding='utf-8') as f:
-        assert f.read() == 'lxcri-watch\n'
-    return [pid]
-
-
 @pytest.mark.ours
 def test_the_watcher_is_killed(oci):
     """The container goes on, and every command works without it."""
     box = oci.container().sh('trap "exit 5" TERM; echo ready; while :; do sleep 0.05; done')
     box.up()
     box.expect('ready')
-    pids = watchers(box)
-    assert pids, 'there is no watcher'
-    for pid in pids:
-        os.kill(pid, signal.SIGKILL)
-    oci.reap_all()
+    kill_watcher(box)
     assert box.status() == 'running'
     assert box.exec('echo', 'well') == 'well\n'
     box.kill('TERM')
@@ -128,9 +114,7 @@ def test_the_watcher_is_killed(oci):
 def test_the_watcher_is_killed_before_start(oci):
     box = oci.container().sh('echo started; exec sleep 1000')
     box.create()
-    for pid in watchers(box):
-        os.kill(pid, signal.SIGKILL)
-    oci.reap_all()
+    kill_watcher(box)
     assert box.status() == 'created'
     box.start()
     box.expect('started')

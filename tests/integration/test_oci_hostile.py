@@ -1,7 +1,6 @@
 """Bundles and containers that mean harm: nothing of it reaches the host, and nothing hangs."""
 
 import contextlib
-import json
 import os
 import signal
 import stat
@@ -12,7 +11,7 @@ import time
 import pytest
 
 import images
-from bundle import NAME, OTHER_WAIT, Refused, alive, reap, until
+from bundle import NAME, OTHER_WAIT, Refused, alive, kill_watcher, reap, until
 from patience import SLOW
 from runtime import has_systemd
 
@@ -694,9 +693,7 @@ def test_a_state_that_is_damaged(oci, how, kind):
     if kind != 'created':
         box.start()
     if kind == 'unwatched':
-        with open(os.path.join(oci.root, box.id, 'state.json'), encoding='utf-8') as f:
-            os.kill(json.load(f)['watcherPid'], signal.SIGKILL)
-        oci.reap_all()
+        kill_watcher(box)
     damage(box, how)
     done = oci.result('state', box.id)
     assert done.returncode < 128 and ('cut' not in how or done.returncode)

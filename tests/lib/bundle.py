@@ -519,12 +519,22 @@ def reap(pid, seconds=15):
     try:
         fd = os.pidfd_open(pid)
     except ProcessLookupError:
-        raise AssertionError('init is gone, and was never left to its subreaper') from None
+        raise AssertionError(f'process {pid} is gone, and was never left to its subreaper') from None
     try:
         assert select.select([fd], [], [], seconds * SLOW)[0], f'process {pid} does not end'
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     finally:
         os.close(fd)
+
+
+def kill_watcher(box):
+    """Ends the process in which liblxc's loop goes on. While the kernel moves it to another group, that takes a while."""
+    with open(os.path.join(box.host.root, box.id, 'state.json'), encoding='utf-8') as f:
+        pid = json.load(f)['watcherPid']
+    with open(f'/proc/{pid}/comm', encoding='utf-8') as f:
+        assert f.read() == 'lxcri-watch\n'
+    os.kill(pid, signal.SIGKILL)
+    assert reap(pid) == -9
 
 
 def alive(pid):
