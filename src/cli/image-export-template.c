@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 #include "base/cleanup.h"
 #include "base/fs.h"
@@ -16,6 +15,7 @@
 #include "cli/image-export.h"
 #include "cli/oci/programs.h"
 #include "cli/pull.h"
+#include "image/manifest.h"
 #include "image/tar-tree.h"
 #include "image/tar-write.h"
 #include "init/app.h"
@@ -23,23 +23,47 @@
 
 enum { OS_RELEASE_MAX = 64 * 1024, CONFIG_VALUES_MAX = 100000, INIT_MAX = 4 << 20 };
 
-/* What Proxmox VE and LXC call this machine. */
-static const char *architecture(void) {
-        static const char *const names[][2] = {
-                { "x86_64", "amd64" }, { "aarch64", "arm64" }, { "armv7l", "armhf" }, { "riscv64", "riscv64" }
-        };
-        static struct utsname u;
-
-        (void) uname(&u);
-        for (size_t i = 0; i < ELEMENTSOF(names); i++)
-                if (str_eq(u.machine, names[i][0]))
-                        return names[i][1];
-        return u.machine;
+static const char *text_of(const json_t *o, const char *name) {
+        return json_string_value(json_object_get(o, name)) ?: "";
 }
 
-const char *export_template_name(struct cli *cli, const char *image) {
-        const char *slash = strrchr(image, '/');
-        char *name = arena_strdup(cli->arena, slash ? slash + 1 : image), *version;
+int export_template_prepare(struct export *e, struct err *err) {
+        Runtime__V1__ImageStatusResponse *res;
+        _cleanup_(json_unrefp) json_t *info = NULL;
+        const char *name;
+        int r = find_image(e->cli, e->image, true, &res, err);
+
+        if (r == 0 && res->n_info == 0)
+                r = err_set(err, ERR_INTERNAL, "the daemon says nothing of its config");
+        if (r == 0)
+                r = json_load_bounded(res->info[0]->value, strlen(res->info[0]->value), CONFIG_VALUES_MAX, "its config",
+                                      &info, err);
+        if (r < 0)
+                return r;
+        e->spec = json_incref(json_object_get(info, "imageSpec"));
+        name = text_of(e->spec, "architecture");
+        return name[strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789")] /* it becomes part of names */
+                       ? err_set(err, ERR_INVALID, "there is no architecture \"%.50s\"", name)
+                       : 0;
+}
+
+/* The image's, in Go's words; of one that says none this machine's. */
+static const char *go_architecture(const struct export *e) {
+        const char *name = text_of(e->spec, "architecture");
+
+        return *name ? name : platform_host()->arch;
+}
+
+/* As Proxmox VE and LXC call it. */
+static const char *architecture(const struct export *e) {
+        const char *name = go_architecture(e);
+
+        return str_eq(name, "arm") ? "armhf" : str_eq(name, "386") ? "i386" : name;
+}
+
+const char *export_template_name(const struct export *e) {
+        const char *slash = strrchr(e->image, '/');
+        char *name = arena_strdup(e->cli->arena, slash ? slash + 1 : e->image), *version;
 
         name[strcspn(name, "@")] = '\0';
         version = strchr(name, ':');
@@ -51,7 +75,7 @@ const char *export_template_name(struct cli *cli, const char *image) {
         for (char *p = version; p && *p; p++)
                 if (*p == '_')
                         *p = '-';
-        return arena_printf(cli->arena, "%s_%s_%s.tar.zst", name, version ?: "latest", architecture());
+        return arena_printf(e->cli->arena, "%s_%s_%s.tar.zst", name, version ?: "latest", architecture(e));
 }
 
 /* Those whose files Proxmox VE knows how to set up, by their ID in os-release. */
@@ -114,28 +138,13 @@ static size_t put_strings(struct strbuf *b, const json_t *list) {
         return json_array_size(list);
 }
 
-static const char *text_of(const json_t *config, const char *name) {
-        return json_string_value(json_object_get(config, name)) ?: "";
-}
-
 /* As init/app.h wants it. */
-static int describe_app(struct export *e, struct strbuf *ret, struct err *err) {
-        Runtime__V1__ImageStatusResponse *res = NULL;
-        _cleanup_(json_unrefp) json_t *info = NULL;
-        const json_t *config, *entrypoint, *cmd;
+static int describe_app(const struct export *e, struct strbuf *ret, struct err *err) {
+        const json_t *config = json_object_get(e->spec, "config"), *entrypoint = json_object_get(config, "Entrypoint"),
+                     *cmd = json_object_get(config, "Cmd");
         char number[24];
-        int stop, r = find_image(e->cli, e->image, true, &res, err);
+        int stop;
 
-        if (r == 0 && (!res || res->n_info == 0))
-                r = err_set(err, ERR_ABORTED, "the image is gone");
-        if (r == 0)
-                r = json_load_bounded(res->info[0]->value, strlen(res->info[0]->value), CONFIG_VALUES_MAX, "its config",
-                                      &info, err);
-        if (r < 0)
-                return r;
-        config = json_object_get(json_object_get(info, "imageSpec"), "config");
-        entrypoint = json_object_get(config, "Entrypoint");
-        cmd = json_object_get(config, "Cmd");
         if (json_array_size(entrypoint) + json_array_size(cmd) == 0)
                 return err_set(err, ERR_PRECONDITION,
                                "it has neither a /sbin/init nor an entrypoint or command: a container of it would "
@@ -156,7 +165,7 @@ static int describe_app(struct export *e, struct strbuf *ret, struct err *err) {
 }
 
 /* Our own program, beside this one. */
-static int read_init(struct export *e, char **ret, size_t *ret_len, struct err *err) {
+static int read_init(const struct export *e, char **ret, size_t *ret_len, struct err *err) {
         return fs_read_file(AT_FDCWD, program_path("proxmox-lxcri-init", e->cli->arena), INIT_MAX, ret, ret_len, err);
 }
 
@@ -227,6 +236,16 @@ static int put_init(struct export *e, struct archive_out *out, struct err *err) 
                       : r;
 }
 
+static int check_our_init_runs(const struct export *e, struct err *err) {
+        const char *ours = platform_host()->arch, *its = go_architecture(e);
+
+        return str_eq(its, ours) ? 0
+                                 : err_set(err, ERR_PRECONDITION,
+                                           "it is for %.32s and has no /sbin/init; the one that it would get is for "
+                                           "%s: make the template on a machine as it is for",
+                                           its, ours);
+}
+
 int export_proxmox_template(struct export *e, int fd, const char *path, struct err *err) {
         _cleanup_(archive_out_freep) struct archive_out *out = archive_out_new(fd, ARCHIVE_ZSTD);
         /* Proxmox leaves out what is in ./dev, by that name, since a container's root may make no devices. */
@@ -238,9 +257,11 @@ int export_proxmox_template(struct export *e, int fd, const char *path, struct e
                                             .userdata = out };
         static const uint8_t end[2 * TAR_BLOCK_BYTES];
         bool known = is_known_to_proxmox(e), with_init = has_init(e);
-        int r = tar_tree(&args, err);
+        int r = with_init ? 0 : check_our_init_runs(e, err);
 
         (void) path;
+        if (r == 0)
+                r = tar_tree(&args, err);
         if (r == 0 && !with_init)
                 r = put_init(e, out, err);
         if (r == 0)
@@ -281,11 +302,11 @@ static int write_meta(struct export *e, int fd, struct err *err) {
         static const uint8_t end[2 * TAR_BLOCK_BYTES];
         _cleanup_(archive_out_freep) struct archive_out *out = archive_out_new(fd, ARCHIVE_PLAIN);
         const char *config = arena_printf(
-                e->cli->arena, "lxc.include = LXC_TEMPLATE_CONFIG/common.conf\nlxc.arch = %s\n", architecture());
+                e->cli->arena, "lxc.include = LXC_TEMPLATE_CONFIG/common.conf\nlxc.arch = %s\n", architecture(e));
         const char *user = arena_printf(e->cli->arena,
                                         "lxc.include = LXC_TEMPLATE_CONFIG/common.conf\nlxc.include = "
                                         "LXC_TEMPLATE_CONFIG/userns.conf\nlxc.arch = %s\n",
-                                        architecture());
+                                        architecture(e));
         int r = put_member(out, "config", config, err);
 
         if (r == 0)

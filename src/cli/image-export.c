@@ -96,8 +96,8 @@ static const struct export_format formats[] = {
         { "ext4", ".ext4", "", false, false, export_ext4 },
         { "squashfs", ".squashfs", "", false, false, export_squashfs },
         { "zfs", NULL, "", false, false, export_to_zfs },
-        { "proxmox-template", NULL, "", false, false, export_proxmox_template },
-        { "lxc-template", NULL, "", false, true, export_lxc_template },
+        { "proxmox-template", NULL, "", false, false, export_proxmox_template, export_template_prepare },
+        { "lxc-template", NULL, "", false, true, export_lxc_template, export_template_prepare },
 };
 
 static const struct export_format *find_format(const char *name, const char *out) {
@@ -171,11 +171,27 @@ static int export(struct export *e, struct err *err) {
         return half_made ? write_folder(e, half_made, err) : write_file(e, err);
 }
 
+/* Into a folder, under a name that says what it is. */
+static bool is_to_be_named(const struct export *e) {
+        struct stat st;
+
+        return str_eq(e->format->name, "proxmox-template") &&
+               (!e->out || (stat(e->out, &st) == 0 && S_ISDIR(st.st_mode)));
+}
+
+static int prepare_and_export(struct export *e, struct err *err) {
+        int r = e->format->prepare ? e->format->prepare(e, err) : 0;
+
+        if (r == 0 && is_to_be_named(e))
+                e->out = arena_printf(e->cli->arena, "%s/%s", e->out ?: ".", export_template_name(e));
+        return r == 0 ? export(e, err) : r;
+}
+
 static int run(struct cli *cli, const struct cli_args *args) {
         const char *format = args_value(args, "format"), *size = args_value(args, "size");
         struct export e = { .cli = cli, .image = args->rest[0], .out = args_value(args, "file"), .root_fd = -1 };
-        struct stat st;
         struct err err;
+        int r;
 
         if (str_eq(e.out, "-"))
                 e.out = NULL;
@@ -185,12 +201,12 @@ static int run(struct cli *cli, const struct cli_args *args) {
                               : cli_usage(&verb_image_export, "in which format? (--format)");
         if (size && (!str_to_bytes(size, &e.size_bytes) || !str_eq(e.format->name, "ext4")))
                 return cli_usage(&verb_image_export, "--size is a size as \"4G\", of format ext4");
-        if (str_eq(e.format->name, "proxmox-template") && (!e.out || (stat(e.out, &st) == 0 && S_ISDIR(st.st_mode))))
-                e.out = arena_printf(cli->arena, "%s/%s", e.out ?: ".", export_template_name(cli, e.image));
-        if (!e.out && (!e.format->to_stdout || isatty(STDOUT_FILENO)))
+        if (!e.out && !is_to_be_named(&e) && (!e.format->to_stdout || isatty(STDOUT_FILENO)))
                 return cli_usage(&verb_image_export, "where to? (-o)");
         cli_catch_signals();
-        if (export(&e, &err) < 0) {
+        r = prepare_and_export(&e, &err);
+        json_decref(e.spec);
+        if (r < 0) {
                 if (err.code == ERR_CANCELLED)
                         return 130;
                 (void) err_wrap(&err, "export %.200s", e.image);

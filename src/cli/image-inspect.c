@@ -26,23 +26,19 @@ static int show_local(struct cli *cli, const struct cli_args *args) {
                 json_t *one, *info, *value;
                 const char *key;
 
-                res = NULL;
-                if (find_image(cli, args->rest[i], true, &res, &err) == 0 && !res)
-                        (void) err_set(&err, ERR_NOT_FOUND,
-                                       "no image \"%.128s\": \"proxmox-lxcri image ls\" lists them", args->rest[i]);
-                else if (res) {
-                        one = json_of_message(&res->base);
-                        info = json_object_get(one, "info");
-                        json_object_foreach(info, key, value) {
-                                json_t *inner = json_loads(json_string_value(value), 0, NULL);
-
-                                if (inner)
-                                        (void) json_object_set_new(info, key, inner);
-                        }
-                        (void) json_array_append_new(all, one);
+                if (find_image(cli, args->rest[i], true, &res, &err) < 0) {
+                        status = cli_fail(&err);
                         continue;
                 }
-                status = cli_fail(&err);
+                one = json_of_message(&res->base);
+                info = json_object_get(one, "info");
+                json_object_foreach(info, key, value) {
+                        json_t *inner = json_loads(json_string_value(value), 0, NULL);
+
+                        if (inner)
+                                (void) json_object_set_new(info, key, inner);
+                }
+                (void) json_array_append_new(all, one);
         }
         json_print(all);
         return status;

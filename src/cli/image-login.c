@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "base/str.h"
+#include "cli/json.h"
 #include "cli/terminal.h"
 #include "cli/verbs.h"
 #include "image/auth-file.h"
@@ -100,7 +101,10 @@ static int get_login(struct cli *cli, const char *const *files, const char *regi
                 r = err_set(&err, ERR_NOT_FOUND, "no credentials for %s are kept", registry);
         if (r < 0)
                 return cli_fail(&err);
-        printf("%s\n", auth.username ?: "<token>");
+        if (cli->json)
+                json_print(json_pack("{s:s s:s?}", "registry", registry, "username", auth.username));
+        else
+                printf("%s\n", auth.username ?: "<token>");
         return EXIT_FINE;
 }
 
@@ -124,7 +128,10 @@ static int login(struct cli *cli, const struct cli_args *args) {
                 r = auth_file_store(files[0], registry, auth.username, auth.password, &err);
         if (r < 0)
                 return cli_interrupted() ? 130 : cli_fail(&err);
-        printf("logged in to %s, kept in %s\n", registry, files[0]);
+        if (cli->json)
+                json_print(json_pack("{s:s s:s}", "registry", registry, "authfile", files[0]));
+        else
+                printf("logged in to %s, kept in %s\n", registry, files[0]);
         return EXIT_FINE;
 }
 
@@ -136,7 +143,9 @@ const struct cli_verb verb_image_login = {
                        "read; they read\n"
                        "Docker's config.json, too. Credential helpers (credHelpers, credsStore) that the file names "
                        "are asked.\n"
-                       "With a PATH the credentials are for the repositories below it.",
+                       "With a PATH the credentials are for the repositories below it. -o json: {registry, "
+                       "authfile}; of --get-login\n"
+                       "{registry, username}, null for a token.",
         .options = login_options,
         .fn = login,
         .min_args = 1,
@@ -163,7 +172,10 @@ static int logout(struct cli *cli, const struct cli_args *args) {
                             registry ?: "", file);
         if (r < 0)
                 return cli_fail(&err);
-        printf("credentials%s%s removed from %s\n", registry ? " for " : "", registry ?: "", file);
+        if (cli->json)
+                json_print(json_pack("{s:s? s:s}", "registry", registry, "authfile", file));
+        else
+                printf("credentials%s%s removed from %s\n", registry ? " for " : "", registry ?: "", file);
         return EXIT_FINE;
 }
 
@@ -171,6 +183,7 @@ const struct cli_verb verb_image_logout = {
         .name = "image logout",
         .args = "[REGISTRY[/PATH]]",
         .help = "Forget a registry's credentials",
+        .description = "-o json: {registry, authfile}, registry null for all.",
         .options = logout_options,
         .fn = logout,
         .max_args = 1,

@@ -57,8 +57,6 @@ static int push(struct cli *cli, const struct cli_args *args, const char *image,
         struct transfer_result result;
         int r = find_image(cli, image, false, &status, err);
 
-        if (r == 0 && !status)
-                return err_set(err, ERR_NOT_FOUND, "image \"%.300s\" is not here", image);
         if (r == 0 && str_eq(image, to))
                 r = check_name(cli, status->image, image, err);
         if (r == 0)

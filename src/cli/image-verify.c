@@ -47,45 +47,57 @@ static int show(const ProtobufCMessage *message, void *userdata) {
 }
 
 /* Where its layers come from is asked for what is not here, whatever the image is called. */
-static int find_credentials(struct cli *cli, const struct cli_args *args, const char *image,
-                            Proxmoxlxcri__V1__VerifyImagesRequest *req, Proxmoxlxcri__V1__Credentials *creds,
-                            struct err *err) {
-        Runtime__V1__ImageStatusResponse *status;
-        int r = find_image(cli, image, false, &status, err);
-
-        if (r == 0 && !status)
-                return err_set(err, ERR_NOT_FOUND, "no image \"%.128s\": \"proxmox-lxcri image ls\" lists them", image);
-        if (r < 0 || status->image->n_repo_digests == 0)
-                return r;
-        req->credentials = creds;
-        return cli_credentials(cli, args, status->image->repo_digests[0], creds, err);
-}
-
-static int check(struct cli *cli, const struct cli_args *args, const char *image, struct verify *v, struct err *err) {
-        Proxmoxlxcri__V1__VerifyImagesRequest req = PROXMOXLXCRI__V1__VERIFY_IMAGES_REQUEST__INIT;
+static int check(struct cli *cli, const struct cli_args *args, const Runtime__V1__Image *image, struct verify *v,
+                 struct err *err) {
+        Proxmoxlxcri__V1__VerifyImageRequest req = PROXMOXLXCRI__V1__VERIFY_IMAGE_REQUEST__INIT;
         Proxmoxlxcri__V1__Credentials creds;
-        int r = cli_connect(cli, err);
+        int r = image->n_repo_digests > 0 ? cli_credentials(cli, args, image->repo_digests[0], &creds, err) : 0;
 
-        req.image = (char *) (uintptr_t) image;
+        req.image = image->id;
         req.repair = args_has(args, "repair");
-        if (r == 0 && *image)
-                r = find_credentials(cli, args, image, &req, &creds, err);
-        return r == 0 ? grpc_client_stream(cli->client, "/proxmoxlxcri.v1.Admin/VerifyImages", &req.base,
+        req.credentials = image->n_repo_digests > 0 ? &creds : NULL;
+        return r == 0 ? grpc_client_stream(cli->client, "/proxmoxlxcri.v1.Admin/VerifyImage", &req.base,
                                            &proxmoxlxcri__v1__image_check__descriptor,
                                            cli->timeout_ms ? cli->timeout_ms : TIMEOUT_MS, show, v, err)
                       : r;
 }
 
+static int check_named(struct cli *cli, const struct cli_args *args, const char *name, struct verify *v,
+                       struct err *err) {
+        Runtime__V1__ImageStatusResponse *status;
+        int r = find_image(cli, name, false, &status, err);
+
+        return r == 0 ? check(cli, args, status->image, v, err) : r;
+}
+
+/* One by one: each may be of another registry, which has credentials of its own. */
+static int check_all(struct cli *cli, const struct cli_args *args, struct verify *v) {
+        Runtime__V1__ListImagesRequest req = RUNTIME__V1__LIST_IMAGES_REQUEST__INIT;
+        Runtime__V1__ListImagesResponse *res;
+        int status = EXIT_FINE;
+        struct err err;
+
+        if (cli_call(cli, "/runtime.v1.ImageService/ListImages", &req.base,
+                     &runtime__v1__list_images_response__descriptor, CLI_TIMEOUT_MS, &res, &err) < 0)
+                return cli_fail(&err);
+        for (size_t i = 0; i < res->n_images && !cli_interrupted(); i++)
+                if (check(cli, args, res->images[i], v, &err) < 0 && err.code != ERR_NOT_FOUND) /* removed meanwhile */
+                        status = cli_fail(&err);
+        return status;
+}
+
 static int run(struct cli *cli, const struct cli_args *args) {
-        static const char *const all[] = { "" };
-        const char *const *images = args->n_rest ? args->rest : all;
         struct verify v = { .cli = cli, .verbose = args_has(args, "verbose"), .list = cli->json ? json_array() : NULL };
         int status = EXIT_FINE;
         struct err err;
 
+        if (args->n_rest == 0 && args_has(args, "creds"))
+                return cli_usage(&verb_image_verify, "--creds are of one registry: name the images that are from it");
         cli_catch_signals();
-        for (size_t i = 0; i < MAX_OF(args->n_rest, (size_t) 1) && !cli_interrupted(); i++)
-                if (check(cli, args, images[i], &v, &err) < 0)
+        if (args->n_rest == 0)
+                status = check_all(cli, args, &v);
+        for (size_t i = 0; i < args->n_rest && !cli_interrupted(); i++)
+                if (check_named(cli, args, args->rest[i], &v, &err) < 0)
                         status = cli_fail(&err);
         if (v.list)
                 json_print(v.list);

@@ -29,9 +29,7 @@ static int pull_if_missing(struct run *run, struct err *err) {
         Runtime__V1__ImageStatusResponse *res;
         int r = find_image(run->cli, reference, false, &res, err);
 
-        if (r < 0 || res)
-                return r;
-        return pull_image(run->cli, &p, &id, err);
+        return r == -ERR_NOT_FOUND ? pull_image(run->cli, &p, &id, err) : r;
 }
 
 static int make_pod(struct run *run, struct err *err) {

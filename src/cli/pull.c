@@ -89,9 +89,10 @@ int find_image(struct cli *cli, const char *reference, bool verbose, Runtime__V1
         req.verbose = verbose;
         r = cli_call(cli, "/runtime.v1.ImageService/ImageStatus", &req.base,
                      &runtime__v1__image_status_response__descriptor, CLI_TIMEOUT_MS, ret, err);
-        if (r == 0 && !(*ret)->image)
-                *ret = NULL;
-        return r;
+        return r == 0 && !(*ret)->image
+                       ? err_set(err, ERR_NOT_FOUND, "no image \"%.128s\": \"proxmox-lxcri image ls\" lists them",
+                                 reference)
+                       : r;
 }
 
 int cli_print_image(const struct cli *cli, const struct transfer_result *made) {

@@ -27,6 +27,6 @@ _must_use_ int cli_transfer(struct cli *cli, const struct transfer *t, struct tr
 int cli_print_image(const struct cli *cli, const struct transfer_result *made);
 
 _must_use_ int pull_image(struct cli *cli, const struct pull_args *args, const char **ret_id, struct err *err);
-/* The image as the daemon has it, @ret NULL when it has not. */
+/* The image as the daemon has it. ERR_NOT_FOUND: it has not. */
 _must_use_ int find_image(struct cli *cli, const char *reference, bool verbose, Runtime__V1__ImageStatusResponse **ret,
                           struct err *err);

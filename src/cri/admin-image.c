@@ -386,13 +386,13 @@ static void send_check(const struct image_check *check, void *userdata) {
                 (void) !grpc_call_send(v->call, &m.base, &v->err);
 }
 
-int admin_verify_images(struct grpc_call *call, const ProtobufCMessage *request, void *userdata, struct err *err) {
-        const Proxmoxlxcri__V1__VerifyImagesRequest *req = (const Proxmoxlxcri__V1__VerifyImagesRequest *) request;
+int admin_verify_image(struct grpc_call *call, const ProtobufCMessage *request, void *userdata, struct err *err) {
+        const Proxmoxlxcri__V1__VerifyImageRequest *req = (const Proxmoxlxcri__V1__VerifyImageRequest *) request;
         struct image_auth auth = { 0 };
         const struct image_remote remote = remote_of(call, NULL, req->credentials, &auth);
         struct verify_call v = { .call = call };
         const struct admin *a = userdata;
-        const struct image_verify_args args = { .reference = str_empty(req->image) ? NULL : req->image,
+        const struct image_verify_args args = { .reference = req->image,
                                                 .auth = &auth,
                                                 .repair = req->repair,
                                                 .cancel_fd = remote.cancel_fd,

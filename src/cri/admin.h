@@ -48,7 +48,7 @@ int admin_image_usage(struct grpc_call *call, const ProtobufCMessage *request, P
                       struct err *err);
 int admin_prune_images(struct grpc_call *call, const ProtobufCMessage *request, ProtobufCMessage **ret, void *userdata,
                        struct err *err);
-int admin_verify_images(struct grpc_call *call, const ProtobufCMessage *request, void *userdata, struct err *err);
+int admin_verify_image(struct grpc_call *call, const ProtobufCMessage *request, void *userdata, struct err *err);
 int admin_log_in(struct grpc_call *call, const ProtobufCMessage *request, ProtobufCMessage **ret, void *userdata,
                  struct err *err);
 int admin_tag_image(struct grpc_call *call, const ProtobufCMessage *request, ProtobufCMessage **ret, void *userdata,

@@ -92,12 +92,17 @@ static const char *time_text(uint64_t seconds, struct arena *a) {
         return arena_strdup(a, text);
 }
 
+static const char *or_null(const char *s) {
+        return *s ? s : NULL;
+}
+
 /* As containerd has it; what is not UTF-8 is left out. */
 static json_t *config_json(const struct image *i) {
-        return json_pack("{s:{s:o*,s:o*,s:o*,s:s*,s:s*,s:s*}}", "config", "Entrypoint",
-                         json_from_strings(i->config.entrypoint), "Cmd", json_from_strings(i->config.cmd), "Env",
-                         json_from_strings(i->config.env), "User", i->config.user, "WorkingDir", i->config.working_dir,
-                         "StopSignal", i->config.stop_signal);
+        return json_pack("{s:s*,s:s*,s:s*,s:{s:o*,s:o*,s:o*,s:s*,s:s*,s:s*}}", "os", or_null(i->config.os),
+                         "architecture", or_null(i->config.architecture), "variant", or_null(i->config.variant),
+                         "config", "Entrypoint", json_from_strings(i->config.entrypoint), "Cmd",
+                         json_from_strings(i->config.cmd), "Env", json_from_strings(i->config.env), "User",
+                         i->config.user, "WorkingDir", i->config.working_dir, "StopSignal", i->config.stop_signal);
 }
 
 /* What the CRI has no fields for, for people. */

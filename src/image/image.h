@@ -159,6 +159,7 @@ struct image {
                 const char **volumes;                         /* paths */
                 const char *user, *working_dir, *stop_signal; /* "" when absent */
                 const char **labels;                          /* key, value, key, value ..., NULL */
+                const char *os, *architecture, *variant;      /* Go's words; "" when nobody has said */
         } config;
         const char **layers; /* chain ids, lowest first, NULL-terminated */
 };
@@ -479,7 +480,7 @@ struct image_check {
         const char *detail; /* what is wrong; "" */
 };
 struct image_verify_args {
-        const char *reference; /* as images_get takes it; NULL: all images */
+        const char *reference; /* as images_get takes it */
         const struct image_auth *auth;
         bool repair; /* fetch and unpack anew what is damaged; a layer that containers use is only reported */
         int cancel_fd;
@@ -487,7 +488,7 @@ struct image_verify_args {
         void (*report)(const struct image_check *check, void *userdata);
         void *userdata;
 };
-/* Hash images' blobs, and compare their layers' folders with what their archives hold. Needs the room of one unpacked
+/* Hash an image's blobs, and compare its layers' folders with what their archives hold. Needs the room of one unpacked
  * layer. What is found is reported; an error is one that ended the look. */
 _must_use_ int images_verify(struct images *s, const struct image_verify_args *args, struct err *err);
 

@@ -338,20 +338,7 @@ struct image_collected images_collected(struct images *s) {
 }
 
 int images_verify(struct images *s, const struct image_verify_args *args, struct err *err) {
-        _cleanup_(arena_freep) struct arena *arena = arena_new(64 << 20);
-        struct image **list;
-        size_t n;
-        int r;
-
-        if (args->reference)
-                return verify_run(&s->pull_env, args, args->reference, err);
-        r = records_list(s->records, arena, &list, &n, err);
-        for (size_t i = 0; r == 0 && i < n; i++) {
-                r = verify_run(&s->pull_env, args, list[i]->id, err);
-                if (r == -ERR_NOT_FOUND) /* removed meanwhile */
-                        r = 0;
-        }
-        return r;
+        return verify_run(&s->pull_env, args, err);
 }
 
 int images_push(struct images *s, const struct image_push_args *args, struct arena *arena, const char **ret_digest,

@@ -25,6 +25,9 @@ static json_t *config_encode(const struct image_config *c) {
         (void) json_object_set_new(o, "user", json_string(c->user));
         (void) json_object_set_new(o, "working_dir", json_string(c->working_dir));
         (void) json_object_set_new(o, "stop_signal", json_string(c->stop_signal));
+        (void) json_object_set_new(o, "os", json_string(c->platform.os));
+        (void) json_object_set_new(o, "architecture", json_string(c->platform.arch));
+        (void) json_object_set_new(o, "variant", json_string(c->platform.variant));
         return o;
 }
 
@@ -107,7 +110,14 @@ static int config_decode(const json_t *o, struct arena *arena, struct image_conf
                 r = json_get_string(o, "user", arena, &ret->user, err);
         if (r == 0)
                 r = json_get_string(o, "working_dir", arena, &ret->working_dir, err);
-        return r == 0 ? json_get_string(o, "stop_signal", arena, &ret->stop_signal, err) : r;
+        if (r == 0)
+                r = json_get_string(o, "stop_signal", arena, &ret->stop_signal, err);
+        /* Records from before this was kept say nothing of it. */
+        if (r == 0)
+                r = json_get_string(o, "os", arena, &ret->platform.os, err);
+        if (r == 0)
+                r = json_get_string(o, "architecture", arena, &ret->platform.arch, err);
+        return r == 0 ? json_get_string(o, "variant", arena, &ret->platform.variant, err) : r;
 }
 
 static int layers_decode(const json_t *o, struct arena *arena, const char ***ret, size_t *ret_n, struct err *err) {

@@ -324,6 +324,9 @@ static int image_of(struct records *r, const struct entry *e, const void *value,
         image->config.user = c.user;
         image->config.working_dir = c.working_dir;
         image->config.stop_signal = c.stop_signal;
+        image->config.os = c.platform.os;
+        image->config.architecture = c.platform.arch;
+        image->config.variant = c.platform.variant;
         for (size_t i = 0; i < e->n_blobs; i++)
                 image->size_bytes += index_blob(r, e->blobs[i].digest)->size;
         for (size_t i = 0; i < rec.n_layers; i++) {

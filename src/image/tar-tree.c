@@ -122,8 +122,10 @@ static int put_entry(struct tree *t, const char *path, const struct tar_entry *e
         bool slash = e->type == TAR_DIR && *path;
         int r;
 
-        (void) snprintf(t->name, sizeof(t->name), "%s%s%s", *path ? t->args->prefix ?: "" : "./", path,
-                        slash ? "/" : "");
+        if (snprintf(t->name, sizeof(t->name), "%s%s%s", *path ? t->args->prefix ?: "" : "./", path,
+                     slash ? "/" : "") >= (int) sizeof(t->name))
+                return err_set(err, ERR_INVALID, "the path %.100s... is longer than %zu bytes", path,
+                               sizeof(t->name) - 1);
         named.name = t->name;
         named.link = e->link ?: "";
         t->headers.len = 0;

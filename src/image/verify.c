@@ -267,9 +267,9 @@ static void let_go(struct verify *v) {
         (void) arena_free(v->arena);
 }
 
-int verify_run(const struct pull_env *env, const struct image_verify_args *args, const char *image, struct err *err) {
+int verify_run(const struct pull_env *env, const struct image_verify_args *args, struct err *err) {
         struct verify v = { .env = env, .args = args, .arena = arena_new(ARENA_MAX) };
-        int r = records_get(env->records, image, v.arena, &v.image, err);
+        int r = records_get(env->records, args->reference, v.arena, &v.image, err);
 
         v.pull = (struct pull_args){ .cancel_fd = args->cancel_fd, .progress = no_progress };
         if (r == 0)
@@ -281,5 +281,5 @@ int verify_run(const struct pull_env *env, const struct image_verify_args *args,
         if (r == 0)
                 r = check_all(&v, err);
         let_go(&v);
-        return r < 0 ? err_wrap(err, "verify image %.200s", image) : 0;
+        return r < 0 ? err_wrap(err, "verify image %.200s", args->reference) : 0;
 }

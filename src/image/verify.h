@@ -4,6 +4,5 @@
 #pragma once
 #include "image/pull.h"
 
-/* As images_verify, of one image. */
-_must_use_ int verify_run(const struct pull_env *env, const struct image_verify_args *args, const char *image,
-                          struct err *err);
+/* As images_verify. */
+_must_use_ int verify_run(const struct pull_env *env, const struct image_verify_args *args, struct err *err);

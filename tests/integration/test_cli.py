@@ -67,7 +67,9 @@ def test_images(cli, images, clean):
     assert ref in json.dumps(json.loads(cli('image', 'inspect', ref).stdout))
     listed = json.loads(cli('image', 'ls', '-o', 'json').stdout)
     assert ref in json.dumps(listed)
-    cli('image', 'rm', ref)
+    removed = cli('image', 'rm', '-o', 'json', 'no/such:image', ref, check=False)
+    assert removed.returncode == 1 and 'no/such:image' in removed.stderr, removed
+    assert json.loads(removed.stdout) == [recipes.marked('cli').id()]
     assert ref not in json.dumps(json.loads(cli('image', 'ls', '-o', 'json').stdout))
     wrong = cli('image', 'pull', images.ref('absent'), check=False)
     assert wrong.returncode != 0 and 'absent' in wrong.stderr

@@ -172,6 +172,37 @@ def test_verify_asks_where_it_came_from(daemon, private, home, clean):
     cli('image', 'rm', image)
 
 
+def test_verify_of_all_asks_each_registry(own_daemon, private, home, images):
+    """With the credentials for it; those of the command line would go to all of them."""
+    login(own_daemon, private)
+    cli = own_daemon.runtime.cli
+    public = images.push(recipes.marked('public'), 'login-public')
+    for ref in (private.ref, public):
+        cli('image', 'pull', '-q', ref)
+    cli('image', 'prune', '--force', '--blobs')
+    assert ' 0 could not be checked' in cli('image', 'verify').stdout
+    done = cli('image', 'verify', '--creds', f'{USER}:{PASSWORD}', check=False)
+    assert done.returncode == 2 and '--creds' in done.stderr, done
+    cli('image', 'logout', private.address)
+    cli('image', 'prune', '--force', '--blobs')
+    done = cli('image', 'verify', check=False)
+    unknown = [line for line in done.stdout.splitlines() if line.startswith('unknown')]
+    assert done.returncode == 1 and unknown and all('401' in line and private.address in line for line in unknown), done
+
+
+def test_json(daemon, private, home, clean):
+    def said(*args, **more):
+        return json.loads(daemon.runtime.cli('-o', 'json', 'image', *args, **more).stdout)
+
+    file = str(home / 'run/containers/auth.json')
+    assert said('login', '-u', USER, '--password-stdin', private.address, input=PASSWORD + '\n') == \
+        {'registry': private.address, 'authfile': file}
+    assert said('login', '--get-login', private.address) == {'registry': private.address, 'username': USER}
+    assert said('logout', private.address) == {'registry': private.address, 'authfile': file}
+    login(daemon, private)
+    assert said('logout', '--all') == {'registry': None, 'authfile': file}
+
+
 def test_credentials_of_the_daemon(private, registry, home, top, pb, clean):
     """auth-file of its configuration: for requests without any, also of mirrors; never instead of the caller's."""
     file = home / 'daemon.json'

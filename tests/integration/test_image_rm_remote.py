@@ -1,5 +1,7 @@
 """image rm --remote: manifests out of their registry."""
 
+import json
+
 import pytest
 
 import images as recipes
@@ -22,7 +24,7 @@ def test_by_tag_and_digest(daemon, images, clean):
     assert done.returncode == 1 and repository + ':a' in done.stderr, done
     assert rm('image', 'rm', '--remote', '--force', repository + ':a').stdout == ''
     assert images.pusher.request('HEAD', f'/v2/remote/manifests/{two.digest()}', headers={'Accept': two.media_type()})[0].status == 200
-    assert rm('image', 'rm', '--remote', f'{repository}@{two.digest()}').stdout.strip() == two.digest()
+    assert json.loads(rm('-o', 'json', 'image', 'rm', '--remote', f'{repository}@{two.digest()}').stdout) == [two.digest()]
     assert images.pusher.request('HEAD', f'/v2/remote/manifests/{two.digest()}', headers={'Accept': two.media_type()})[0].status == 404
 
 
