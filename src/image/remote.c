@@ -147,17 +147,29 @@ static int check(struct fetch *f, struct err *err) {
                        : err_set(err, ERR_DATA_LOSS, "what came is sha256:%s", hex);
 }
 
-static int fetch(struct source *source, struct fetch *f, struct err *err) {
+static int fetch_once(struct source *source, struct fetch *f, bool no_mirrors, struct err *err) {
         const struct blob_sink sink = { take, f };
         int r;
 
-        f->hash = EVP_MD_CTX_new();
-        if (!f->hash || EVP_DigestInit_ex(f->hash, EVP_sha256(), NULL) != 1)
+        if (ftruncate(f->blob->fd, 0) < 0 || lseek(f->blob->fd, 0, SEEK_SET) < 0)
+                return err_sys(err, errno, "empty it");
+        f->done = 0;
+        if (EVP_DigestInit_ex(f->hash, EVP_sha256(), NULL) != 1)
                 abort();
         report(f, LAYER_DOWNLOADING);
-        r = source_get_blob(source, f->blob->digest, f->blob->size_bytes, &sink, false, err);
-        if (r == 0)
-                r = check(f, err);
+        r = source_get_blob(source, f->blob->digest, f->blob->size_bytes, &sink, no_mirrors, err);
+        return r == 0 ? check(f, err) : r;
+}
+
+static int fetch(struct source *source, struct fetch *f, struct err *err) {
+        int r;
+
+        f->hash = EVP_MD_CTX_new();
+        if (!f->hash)
+                abort();
+        r = fetch_once(source, f, false, err);
+        if (r == -ERR_DATA_LOSS && source_has_mirrors(source)) /* one of them serves rubbish */
+                r = fetch_once(source, f, true, err);
         if (r == 0)
                 report(f, LAYER_DONE);
         EVP_MD_CTX_free(f->hash);

@@ -174,7 +174,7 @@ static int put_fetched(struct saver *s, const struct saved *image, struct err *e
         return r < 0 ? err_wrap(err, "its bytes are not kept here: fetch them") : 0;
 }
 
-static int check_layer(struct saver *s, struct err *err) {
+static int check_layer(struct saver *s, bool is_kept, struct err *err) {
         unsigned char md[EVP_MAX_MD_SIZE];
         char hex[2 * 32 + 1];
         unsigned n = 0;
@@ -182,9 +182,11 @@ static int check_layer(struct saver *s, struct err *err) {
         if (EVP_DigestFinal_ex(s->hash, md, &n) != 1 || n != 32)
                 return err_set(err, ERR_INTERNAL, "sha256");
         hex_encode(md, n, hex);
-        return s->done_bytes == s->blob->size && str_eq(hex, s->blob->digest + strlen("sha256:"))
-                       ? 0
-                       : err_set(err, ERR_DATA_LOSS, "its bytes here are damaged: pull the image again");
+        if (s->done_bytes == s->blob->size && str_eq(hex, s->blob->digest + strlen("sha256:")))
+                return 0;
+        if (is_kept)
+                return err_set(err, ERR_DATA_LOSS, "its bytes here are damaged: pull the image again");
+        return err_set(err, ERR_DATA_LOSS, "its bytes are not kept here: fetched was sha256:%s instead", hex);
 }
 
 /* Its bytes, checked. */
@@ -199,7 +201,7 @@ static int put_layer_from_somewhere(struct saver *s, const struct saved *image, 
                 r = put_kept(s, fd, err);
         else if (r == -ERR_NOT_FOUND)
                 r = put_fetched(s, image, err);
-        return r == 0 ? check_layer(s, err) : r;
+        return r == 0 ? check_layer(s, fd >= 0, err) : r;
 }
 
 static int put_layer(struct saver *s, const struct saved *image, size_t i, struct err *err) {

@@ -8,6 +8,7 @@ import pytest
 
 import images as recipes
 import oci
+from conftest import Daemon, make_daemon
 from fake_registry import Fake
 
 pytestmark = [pytest.mark.ours, pytest.mark.same_anywhere]
@@ -155,6 +156,24 @@ def test_titles_that_lead_away(artifact, fake, work, title):
         return
     assert done.returncode == 1 and 'name' in done.stderr and '\x1b' not in done.stderr, done
     assert not tree(work / 'out') and not os.path.exists(work / 'up')
+
+
+def test_a_mirror_that_lies(top, pb, registry, fake, work):
+    """What it serves is thrown away, and the registry asked."""
+    mirror = Fake()
+    daemon = Daemon(make_daemon(top, 'artifact-mirror', registry, cgroup_parent=f'{os.environ["LXCRI_TEST_ID"]}-artifact', bridge='lxcriam',
+                                registries=[{'host': fake.address, 'mirrors': [mirror.address]}]), pb)
+    try:
+        for lie in (b'worb', b'wo', b'word and more'):
+            ref = serve(fake, ('file', b'word'))
+            mirror.manifests, mirror.blobs = fake.manifests, {oci.digest(b'word'): lie}
+            mirror.requests.clear()
+            daemon.runtime.cli('image', 'artifact', 'pull', '-q', '-f', '-o', work / 'out', ref)
+            assert (work / 'out/file').read_bytes() == b'word', lie
+            assert any('/blobs/' in path for _, path, _ in mirror.requests), lie
+    finally:
+        daemon.stop()
+        mirror.stop()
 
 
 def test_symlinks_on_the_way(artifact, fake, work):
