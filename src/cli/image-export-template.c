@@ -242,7 +242,7 @@ static int check_our_init_runs(const struct export *e, struct err *err) {
         return str_eq(its, ours) ? 0
                                  : err_set(err, ERR_PRECONDITION,
                                            "it is for %.32s and has no /sbin/init; the one that it would get is for "
-                                           "%s: make the template on a machine as it is for",
+                                           "%s: make the template on a machine of the image's kind",
                                            its, ours);
 }
 

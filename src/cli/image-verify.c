@@ -51,11 +51,12 @@ static int check(struct cli *cli, const struct cli_args *args, const Runtime__V1
                  struct err *err) {
         Proxmoxlxcri__V1__VerifyImageRequest req = PROXMOXLXCRI__V1__VERIFY_IMAGE_REQUEST__INIT;
         Proxmoxlxcri__V1__Credentials creds;
-        int r = image->n_repo_digests > 0 ? cli_credentials(cli, args, image->repo_digests[0], &creds, err) : 0;
+        const char *from = image->n_repo_digests > 0 ? image->repo_digests[0] : NULL;
+        int r = from ? cli_credentials(cli, args, from, &creds, err) : 0;
 
         req.image = image->id;
         req.repair = args_has(args, "repair");
-        req.credentials = image->n_repo_digests > 0 ? &creds : NULL;
+        req.credentials = from ? &creds : NULL;
         return r == 0 ? grpc_client_stream(cli->client, "/proxmoxlxcri.v1.Admin/VerifyImage", &req.base,
                                            &proxmoxlxcri__v1__image_check__descriptor,
                                            cli->timeout_ms ? cli->timeout_ms : TIMEOUT_MS, show, v, err)
@@ -70,6 +71,13 @@ static int check_named(struct cli *cli, const struct cli_args *args, const char 
         return r == 0 ? check(cli, args, status->image, v, err) : r;
 }
 
+static bool is_gone(struct cli *cli, const char *id) {
+        Runtime__V1__ImageStatusResponse *status;
+        struct err err;
+
+        return find_image(cli, id, false, &status, &err) == -ERR_NOT_FOUND;
+}
+
 /* One by one: each may be of another registry, which has credentials of its own. */
 static int check_all(struct cli *cli, const struct cli_args *args, struct verify *v) {
         Runtime__V1__ListImagesRequest req = RUNTIME__V1__LIST_IMAGES_REQUEST__INIT;
@@ -81,7 +89,7 @@ static int check_all(struct cli *cli, const struct cli_args *args, struct verify
                      &runtime__v1__list_images_response__descriptor, CLI_TIMEOUT_MS, &res, &err) < 0)
                 return cli_fail(&err);
         for (size_t i = 0; i < res->n_images && !cli_interrupted(); i++)
-                if (check(cli, args, res->images[i], v, &err) < 0 && err.code != ERR_NOT_FOUND) /* removed meanwhile */
+                if (check(cli, args, res->images[i], v, &err) < 0 && !is_gone(cli, res->images[i]->id))
                         status = cli_fail(&err);
         return status;
 }

@@ -184,6 +184,11 @@ def test_verify_of_all_asks_each_registry(own_daemon, private, home, images):
     done = cli('image', 'verify', '--creds', f'{USER}:{PASSWORD}', check=False)
     assert done.returncode == 2 and '--creds' in done.stderr, done
     cli('image', 'logout', private.address)
+    (home / '.docker').mkdir()
+    (home / '.docker/config.json').write_text(json.dumps({'credHelpers': {private.address: 'that-is-not-there'}}))
+    done = cli('image', 'verify', check=False)
+    assert done.returncode == 1 and 'docker-credential-that-is-not-there' in done.stderr, done
+    os.unlink(home / '.docker/config.json')
     cli('image', 'prune', '--force', '--blobs')
     done = cli('image', 'verify', check=False)
     unknown = [line for line in done.stdout.splitlines() if line.startswith('unknown')]
